@@ -1,0 +1,75 @@
+"""Every failure this program names.
+
+``stage`` and ``reason`` of an error are the labels under which it is counted in the exporter's own metrics; both come
+from small fixed sets so that foreign input can never grow a label set. A message is one line: foreign text in it goes
+through :func:`quoted`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+def quoted(text: str | bytes, limit: int = 80) -> str:
+    """Foreign text made safe for one log line: escaped, printable ASCII, at most ``limit`` characters."""
+    if isinstance(text, bytes):
+        text = text[: limit + 1].decode("utf-8", "backslashreplace")
+    escaped = ascii(text[: limit + 1])
+    return escaped if len(text) <= limit and len(escaped) <= limit * 2 else f"{escaped[:limit]}...'"
+
+
+class ExporterError(Exception):
+    """Base of all errors this program raises on purpose."""
+
+    stage: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ReadError(ExporterError):
+    """A file could not be read; ``path`` is the file's, ``reason`` an errno's name in lower case or ``too_large``."""
+
+    stage: ClassVar[str] = "read"
+
+    def __init__(self, path: str, message: str, *, reason: str) -> None:
+        super().__init__(f"{path}: {message}", reason=reason)
+        self.path = path
+
+    @classmethod
+    def from_os_error(cls, path: str, error: OSError) -> ReadError:
+        """The named form of ``error``; chain it with ``from error``."""
+        import errno  # noqa: PLC0415 - only failures pay for it
+
+        name = errno.errorcode.get(error.errno or 0, "unknown").lower()
+        return cls(path, error.strerror or name, reason=name)
+
+
+class ParseError(ReadError):
+    """A file was read and its text is not what its kernel page promises; ``line`` is the offending text, shortened."""
+
+    stage: ClassVar[str] = "parse"
+
+    def __init__(self, path: str, line: str | bytes, message: str, *, reason: str = "malformed") -> None:
+        super().__init__(path, f"{message}: {quoted(line)}", reason=reason)
+        self.line = line if isinstance(line, str) else line.decode("utf-8", "backslashreplace")
+
+
+class VanishedError(Exception):
+    """The cgroup went away while it was read (ENOENT or ENODEV): an ordinary result, never counted as a failure."""
+
+
+class MappingError(ExporterError):
+    """The pods behind the cgroups could not be learned from a source."""
+
+    stage: ClassVar[str] = "pods"
+
+
+class ConfigError(ExporterError):
+    """A setting has a wrong value; the message names the option. Ends the start with exit code 2."""
+
+    stage: ClassVar[str] = "config"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="invalid")

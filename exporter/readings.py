@@ -1,0 +1,169 @@
+"""The immutable values every layer shares.
+
+Behind the readers all time is in seconds and all CPU in cores (1.0 = one CPU). ``None`` means absent: the kernel, the
+kubelet or the pod's spec did not say. It is never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
+ContainerType = Literal["container", "init", "sidecar", "ephemeral"]
+QuotaState = Literal["set", "none", "unsupported"]
+Driver = Literal["cgroupfs", "systemd"]
+HierarchyVersion = Literal["v1", "v2", "hybrid"]
+CfsQuotaBug = Literal["affected", "fixed", "unknown"]
+
+
+class CgroupRef(NamedTuple):
+    """One pod's or container's cgroup, as its path alone tells."""
+
+    path: str
+    """Relative to the hierarchy's root, without a leading slash; for a container always below :attr:`pod_path` or,
+    in containerd's ``SLICE:cri-containerd:ID`` form, equal to it."""
+    pod_path: str
+    pod_uid: str
+    """As Kubernetes spells it: with dashes, or 32 hex digits for a static pod."""
+    container_id: str | None
+    """The runtime's full id; ``None`` for the pod's own cgroup."""
+    qos_class: QosClass
+    runtime: str
+    """``containerd``, ``cri-o``, ``docker``, or empty where the path does not say."""
+    driver: Driver
+
+
+class CpuStat(NamedTuple):
+    """Counters of one cgroup since it was made: ``cpu.stat``, and on v1 ``cpuacct.usage`` and ``cpuacct.stat``."""
+
+    periods: int | None = None
+    """``nr_periods``: enforcement periods in which the group was active; not wall time divided by the period."""
+    throttled_periods: int | None = None
+    throttled_seconds: float | None = None
+    """Summed over CPUs: may grow faster than wall time."""
+    burst_periods: int | None = None
+    burst_seconds: float | None = None
+    runqueue_wait_seconds: float | None = None
+    """``wait_sum``: v1, and only with schedstats on."""
+    usage_seconds: float | None = None
+    user_seconds: float | None = None
+    system_seconds: float | None = None
+
+
+class Pressure(NamedTuple):
+    """``cpu.pressure`` totals (v2, kernel with PSI)."""
+
+    waiting_seconds: float | None
+    """The ``some`` line: at least one task waited for a CPU. Throttled tasks wait too."""
+    stalled_seconds: float | None
+    """The ``full`` line; ``None`` before kernel 5.13."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLimits:
+    """What the cgroup may use; changes rarely (a resize, the CPU manager, systemd)."""
+
+    quota_state: QuotaState
+    limit_cores: float | None = None
+    """Quota divided by period; ``None`` without a quota."""
+    period_seconds: float | None = None
+    burst_seconds: float | None = None
+    weight: int | None = None
+    """v2 ``cpu.weight``, raw; 0 is what kernels before 6.12 show for an idle-class group."""
+    shares: int | None = None
+    """v1 ``cpu.shares``, raw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpuset:
+    """Where the cgroup's tasks may run: effective CPUs and memory nodes."""
+
+    cpus: frozenset[int]
+    mems: frozenset[int]
+    partition: str
+    """v2 ``cpuset.cpus.partition`` (``member``, ``root``, ``isolated``, or one of them followed by ``invalid``);
+    empty where the kernel has none (v1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The last :attr:`seconds` of one cgroup under a quota."""
+
+    seconds: float
+    """Time between the first and the last reading used; shorter than configured while the container is young."""
+    periods: int
+    throttled_periods: int
+    ratio: float
+    """``throttled_periods / periods``; 0.0 when the group was idle."""
+    peak: float
+    """Highest ratio between two neighbouring readings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerIdentity:
+    """One container as the pod's spec and status name it."""
+
+    container_id: str
+    """Without the ``containerd://`` scheme; empty while the status has none."""
+    name: str
+    container_type: ContainerType
+    runtime: str
+    """The scheme: ``containerd``, ``cri-o``, ``docker``."""
+    running: bool
+    request_cores: float | None
+    limit_cores: float | None
+    allocated_request_cores: float | None = None
+    """``status.containerStatuses[].resources`` (in-place resize): what the kubelet last applied, where it says so."""
+    allocated_limit_cores: float | None = None
+    restart_count: int = 0
+    previous_container_ids: tuple[str, ...] = ()
+    """Ids of this container's earlier instances that the status still names: they label the last sample of a dead one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """One pod on this node."""
+
+    uid: str
+    """The uid in cgroup paths: for a static pod the config hash, never the mirror pod's own uid."""
+    namespace: str
+    name: str
+    qos_class: str
+    workload_kind: str
+    """``Deployment``, ``StatefulSet``, ``DaemonSet``, ``Job``, ``CronJob``, ``StaticPod``, ..., ``Pod`` without owner."""
+    workload: str
+    request_cores: float | None = None
+    """Pod-level ``spec.resources.requests.cpu`` (KEP-2837); ``None`` when the spec has none."""
+    limit_cores: float | None = None
+    alert_threshold_ratio: float | None = None
+    """From the pod's annotations; ``inf`` when alerting is off."""
+    containers: tuple[ContainerIdentity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodList:
+    """One complete answer of a pod source."""
+
+    pods: Mapping[str, PodIdentity]
+    """By uid."""
+    problems: Mapping[str, int] = field(default_factory=dict)
+    """Pods or containers left out or doubtful, counted by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletConfig:
+    """What ``GET /configz`` says of CPU management; every field ``None`` when the kubelet does not say."""
+
+    cpu_manager_policy: str | None = None
+    cpu_manager_policy_options: Mapping[str, str] | None = None
+    cpu_manager_reconcile_seconds: float | None = None
+    topology_manager_policy: str | None = None
+    topology_manager_scope: str | None = None
+    cpu_cfs_quota: bool | None = None
+    cpu_cfs_quota_period_seconds: float | None = None
+    reserved_system_cpus: str | None = None
+    """A cpu list as the kubelet spells it, ``"0-1"``."""
+    cgroup_driver: str | None = None
+    cgroup_root: str | None = None
