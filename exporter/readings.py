@@ -119,7 +119,7 @@ class ContainerIdentity:
     allocated_limit_cores: float | None = None
     restart_count: int = 0
     previous_container_ids: tuple[str, ...] = ()
-    """Ids of this container's earlier instances that the status still names: they label the last sample of a dead one."""
+    """Ids of earlier instances that the status still names: they label the last sample of one that just died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class PodIdentity:
     name: str
     qos_class: str
     workload_kind: str
-    """``Deployment``, ``StatefulSet``, ``DaemonSet``, ``Job``, ``CronJob``, ``StaticPod``, ..., ``Pod`` without owner."""
+    """``Deployment``, ``StatefulSet``, ``DaemonSet``, ``CronJob``, ``StaticPod``, ..., ``Pod`` without owner."""
     workload: str
     request_cores: float | None = None
     """Pod-level ``spec.resources.requests.cpu`` (KEP-2837); ``None`` when the spec has none."""
