@@ -13,8 +13,9 @@ BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 # Two quiets: a machine's own pip settings may warn about addresses that have nothing to do with this project.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-INSTALL_LOCKED := $(PIP) install --require-hashes -r
-INSTALL_CHECKOUT := $(PIP) install --no-deps --no-build-isolation --editable .
+# No build isolation: it would fetch, without a hash, what build.txt has locked.
+INSTALL_LOCKED := $(PIP) install --no-build-isolation --require-hashes -r
+INSTALL_CHECKOUT := $(PIP) install --no-build-isolation --no-deps --editable .
 # The first of these that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -44,7 +45,7 @@ check: static ## format, lint, strict types, then every test: import contracts, 
 static: $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet --diff
 	@$(BIN)/ruff check --quiet
-	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary exporter tests $(wildcard dashboards/*.py docs/*.py)
 
 .PHONY: packages
 packages:
@@ -93,12 +94,13 @@ clean: ## removes all that make made
 # serves both, and `make run` costs a user the small half only.
 $(VENV)/.run: $(LOCKS)/run.txt $(LOCKS)/build.txt pyproject.toml exporter/__init__.py | $(VENV)/pyvenv.cfg
 	@echo "installing what the exporter runs with into $(VENV)"
-	@$(INSTALL_LOCKED) $(LOCKS)/run.txt -r $(LOCKS)/build.txt
+	@$(INSTALL_LOCKED) $(LOCKS)/build.txt -r $(LOCKS)/run.txt
 	@$(INSTALL_CHECKOUT)
 	@touch $@
 
-$(VENV)/.dev: $(LOCKS)/dev.txt pyproject.toml exporter/__init__.py | $(VENV)/pyvenv.cfg
+$(VENV)/.dev: $(LOCKS)/dev.txt $(LOCKS)/build.txt pyproject.toml exporter/__init__.py | $(VENV)/pyvenv.cfg
 	@echo "installing the tools of a developer into $(VENV)"
+	@$(INSTALL_LOCKED) $(LOCKS)/build.txt
 	@$(INSTALL_LOCKED) $(LOCKS)/dev.txt
 	@$(INSTALL_CHECKOUT)
 	@touch $@ $(VENV)/.run

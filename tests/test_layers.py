@@ -17,7 +17,7 @@ CONTRACTS = {
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_import_contract_is_kept(contract: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status = lint_imports(config_filename=str(PYPROJECT), limit_to_contracts=(contract,), no_cache=True)
+    status = lint_imports(config_filename=str(PYPROJECT), limit_to_contracts=(contract,), no_cache=True, no_logo=True)
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
