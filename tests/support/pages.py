@@ -1,0 +1,121 @@
+"""An exposition page as tests look at it: samples by name and labels, and the checks that promtool does not make."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+Labels = frozenset[tuple[str, str]]
+Key = tuple[str, Labels]
+
+_SAMPLE = re.compile(
+    r"^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})? (?P<rest>.*)$"
+)
+_LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=\"((?:[^\"\\]|\\.)*)\"")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer of ``/metrics``."""
+
+    text: str
+    content_type: str
+
+    @property
+    def is_openmetrics(self) -> bool:
+        return self.content_type.startswith("application/openmetrics-text")
+
+    @cached_property
+    def families(self) -> list[Metric]:
+        """The page through prometheus_client's parser of its format."""
+        if self.is_openmetrics:
+            return list(parse_openmetrics(self.text))  # type: ignore[no-untyped-call] # this module of it has no types
+        return list(parse_text(self.text))
+
+    @cached_property
+    def samples(self) -> dict[Key, float]:
+        """All samples; a pair of samples with one name and one set of labels is for :func:`duplicates` to tell."""
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in self.families
+            for sample in family.samples
+        }
+
+    def rows(self, name: str) -> dict[Labels, float]:
+        """The samples of one name by their labels."""
+        return {labels: value for (found, labels), value in self.samples.items() if found == name}
+
+    def get(self, name: str, /, **labels: str) -> float | None:
+        """The one sample with exactly these labels, or ``None``."""
+        return self.samples.get((name, frozenset(labels.items())))
+
+    def info(self, name: str, /, **labels: str) -> dict[str, str]:
+        """All labels of the one sample of ``name`` that has at least these labels."""
+        wanted = set(labels.items())
+        [found] = [dict(row) for row in self.rows(name) if wanted <= row]
+        return found
+
+    def values(self, name: str, label: str) -> set[str]:
+        """Every value that ``label`` has in the samples of ``name``."""
+        return {value for labels in self.rows(name) for key, value in labels if key == label}
+
+    def total(self, name: str, /, **labels: str) -> float:
+        """The sum of the samples of ``name`` that have at least these labels."""
+        return sum(value for row, value in self.rows(name).items() if set(labels.items()) <= row)
+
+
+def triples(rows: Iterable[Labels]) -> set[tuple[str, str, str]]:
+    """Namespace, pod and container of container rows."""
+    found = map(dict[str, str], rows)
+    return {(row["namespace"], row["pod"], row["container"]) for row in found}
+
+
+def raw_samples(text: str) -> Iterator[Key]:
+    """Name and labels of each sample line, read without any parser's help."""
+    # Not splitlines(): a label's value may hold U+2028 or a form feed, which end no line here.
+    for line in text.split("\n"):
+        if not line or line.startswith("#"):
+            continue
+        match = _SAMPLE.match(line)
+        if match is None:
+            raise ValueError(f"not a sample: {line!r}")
+        yield match["name"], frozenset(_LABEL.findall(match["labels"] or ""))
+
+
+def duplicates(text: str) -> dict[Key, int]:
+    """Samples that are on the page more than once. Neither promtool nor prometheus_client's parser tells."""
+    return {key: count for key, count in Counter(raw_samples(text)).items() if count > 1}
+
+
+def misplaced_families(text: str) -> list[str]:
+    """Families whose HELP or TYPE line is missing or repeated, or whose samples are not in one block."""
+    told: Mapping[str, Counter[str]] = {"HELP": Counter(), "TYPE": Counter()}
+    blocks: Counter[str] = Counter()
+    current = ""
+    for line in text.split("\n"):
+        if line.startswith(("# HELP ", "# TYPE ")):
+            _, keyword, name = line.split(" ", 3)[:3]
+            told[keyword][name] += 1
+            if name != current:
+                blocks[name] += 1
+                current = name
+        elif line and not line.startswith("#"):
+            name = re.split(r"[{ ]", line, maxsplit=1)[0]
+            if not _belongs(name, current):
+                blocks[f"{name} (a sample outside its family)"] += 2
+    names = set(told["HELP"]) | set(told["TYPE"]) | set(blocks)
+    return sorted(n for n in names if told["HELP"][n] != 1 or told["TYPE"][n] != 1 or blocks[n] != 1)
+
+
+def _belongs(sample: str, family: str) -> bool:
+    return sample == family or (
+        sample.startswith(family)
+        and sample[len(family) :] in {"_total", "_info", "_created", "_sum", "_count", "_bucket"}
+    )

@@ -1,0 +1,201 @@
+"""The real ``throttle-exporter`` process: started by flags alone, asked over HTTP, stopped by SIGTERM."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from tests.support.pages import Page
+
+ROOT = Path(__file__).parent.parent.parent
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+START_SECONDS = 20.0
+"""A cold start beside a busy neighbour; an idle machine needs about one."""
+STOP_SECONDS = 5.0
+"""What the exporter promises for SIGTERM."""
+_POLL_SECONDS = 0.02
+
+_LISTENING = re.compile(r"msg=\"?listening\"?\s.*?address=\"?(?:https?://)?(?P<host>[^\s\"/]+):(?P<port>\d+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass
+class Exporter:
+    """A running process. Ask it through :meth:`get`, :meth:`page` and :meth:`page_when`."""
+
+    process: subprocess.Popen[bytes]
+    lines: list[str] = field(default_factory=list)
+    """Its log so far."""
+    host: str = ""
+    port: int = 0
+    _listening: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def get(
+        self, path: str, headers: dict[str, str] | None = None, method: str = "GET", timeout: float = 10.0
+    ) -> Answer:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        try:
+            connection.request(method, path, headers=headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def page(self, accept: str = "text/plain") -> Page:
+        """The metrics page; any other status than 200 is an error."""
+        answer = self.get("/metrics", {"Accept": accept})
+        if answer.status != http.HTTPStatus.OK:
+            raise AssertionError(f"/metrics answered {answer.status}: {answer.text[:300]}\n{self.log}")
+        return Page(answer.text, answer.headers["content-type"])
+
+    def page_when(self, holds: Callable[[Page], object], timeout: float = 15.0) -> Page:
+        """The first page on which ``holds``."""
+        page: Page | None = None
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            page = self.page()
+            if holds(page):
+                return page
+            time.sleep(_POLL_SECONDS)
+        raise AssertionError(f"no such page within {timeout:g} s; the last one:\n{page and page.text}\n{self.log}")
+
+    def page_after_ticks(self, ticks: int = 2) -> Page:
+        """A page of samples that all began after this call, ``ticks`` of them."""
+        name = "throttle_exporter_sample_duration_seconds_count"
+        before = self.page().total(name)
+        # The sample under way at the call does not count.
+        return self.page_when(lambda page: page.total(name) >= before + ticks + 1)
+
+    def wait_ready(self, timeout: float = START_SECONDS) -> None:
+        """Until ``/readyz`` says so."""
+        answer: Answer | None = None
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.process.poll() is None:
+            answer = self.get("/readyz")
+            if answer.status == http.HTTPStatus.OK:
+                return
+            time.sleep(_POLL_SECONDS)
+        raise AssertionError(f"not ready within {timeout:g} s: {answer}\n{self.log}")
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code. Over :data:`STOP_SECONDS` is an error."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"still running {STOP_SECONDS:g} s after SIGTERM\n{self.log}") from None
+
+    def read_log(self, stream: IO[bytes]) -> None:
+        """Collect the log until its end; the thread's work."""
+        for raw in stream:
+            line = raw.decode("utf-8", "backslashreplace")
+            self.lines.append(line)
+            found = _LISTENING.search(line)
+            if found and not self._listening.is_set():
+                self.host, self.port = found["host"], int(found["port"])
+                self._listening.set()
+        self._listening.set()
+
+    def wait_listening(self) -> None:
+        """Until the log tells the address."""
+        if not self._listening.wait(START_SECONDS) or not self.port:
+            raise AssertionError(f"no 'listening' line with an address; exit code {self.process.poll()}\n{self.log}")
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of the exporter in this environment."""
+    return [sys.executable, "-m", "exporter", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without what would set options, and without proxies."""
+    dropped = re.compile(r"THROTTLE_EXPORTER_.*|.*_proxy|NODE_(IP|NAME)|KUBERNETES_.*", re.IGNORECASE)
+    return {name: value for name, value in os.environ.items() if not dropped.fullmatch(name)}
+
+
+def tree_options(tree: Path) -> list[str]:
+    """The options that put the exporter on a folder holding ``sys/fs/cgroup``, ``proc`` and ``sys``."""
+    return [f"--path.cgroup={tree}/sys/fs/cgroup", f"--path.proc={tree}/proc", f"--path.sys={tree}/sys"]
+
+
+@contextmanager
+def started(options: Sequence[str], *, uid: int | None = None, ready: bool = True) -> Iterator[Exporter]:
+    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end; as user ``uid`` if given."""
+    arguments = command("serve", "--web.listen-address=127.0.0.1:0", *options)
+    groups: list[int] | None = None if uid is None else []
+    with subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        user=uid,
+        group=uid,
+        extra_groups=groups,
+    ) as process:
+        exporter = Exporter(process)
+        if process.stderr is None:
+            raise AssertionError("stderr is piped")
+        reader = threading.Thread(target=exporter.read_log, args=(process.stderr,), daemon=True)
+        reader.start()
+        try:
+            exporter.wait_listening()
+            if ready:
+                exporter.wait_ready()
+            yield exporter
+        finally:
+            try:
+                exporter.stop()
+            finally:
+                reader.join(STOP_SECONDS)
+
+
+def run(*arguments: str, uid: int | None = None, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        user=uid,
+        group=uid,
+        extra_groups=None if uid is None else [],
+    )

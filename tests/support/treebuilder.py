@@ -1,0 +1,247 @@
+"""Writes small cgroup hierarchies and remembers what must be read from them. Layouts: :mod:`tests.support.trees`."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Version = Literal["v1", "v2", "hybrid"]
+QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedContainer:
+    """A container's cgroup as its path tells, and the numbers its files hold."""
+
+    path: str
+    """Relative to the hierarchy's root: the ``cpu`` controller's on v1."""
+    pod_path: str
+    pod_uid: str
+    container_id: str
+    qos_class: QosClass
+    runtime: str
+    periods: int
+    """``nr_periods`` where the quota is: the container's own cgroup, or the child that crun makes."""
+    limit_cores: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedPod:
+    """A pod's own cgroup."""
+
+    path: str
+    pod_uid: str
+    qos_class: QosClass
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What was written and what must come of it."""
+
+    root: Path
+    version: Version
+    containers: tuple[ExpectedContainer, ...]
+    pods: tuple[ExpectedPod, ...]
+    inside: tuple[str, ...] = ()
+    """Cgroups below a container's: never rows of their own."""
+    noise: tuple[str, ...] = ()
+    """Cgroups of the host and of containers outside Kubernetes: never rows."""
+
+
+def container_id(seed: str) -> str:
+    """64 hex digits, as runtimes make them."""
+    return hashlib.sha256(seed.encode()).hexdigest()
+
+
+def pod_uid(seed: str) -> str:
+    """A pod uid with dashes, as the API server makes them."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, seed))
+
+
+def static_pod_uid(seed: str) -> str:
+    """A static pod's uid: the manifest's hash, 32 hex digits."""
+    return hashlib.md5(seed.encode(), usedforsecurity=False).hexdigest()
+
+
+class Builder:
+    """Writes cgroups and remembers what must be read from them."""
+
+    def __init__(self, root: Path, version: Version, mounts: dict[str, Path] | None = None) -> None:
+        self.root = root
+        self.version = version
+        self.mounts = mounts or {}
+        """v1: where each of ``cpu``, ``cpuacct``, ``cpuset`` lies; empty when the CPU files are on v2."""
+        self.unified = root
+        self.containers: list[ExpectedContainer] = []
+        self.pods: list[ExpectedPod] = []
+        self.inside: list[str] = []
+        self.noise: list[str] = []
+        self._written = 0
+
+    def group(self, path: str, *, quota: int | None = None, cpuset_path: str | None = None) -> int:
+        """Write one cgroup; returns its ``nr_periods``, which no other cgroup of the tree has."""
+        self._written += 1
+        periods = 1000 + self._written
+        if self.mounts:
+            write_v1(self.mounts, path, self._written, quota, cpuset_path or path)
+        else:
+            write_v2(self.unified / path, self._written, quota)
+        return periods
+
+    def pod(self, path: str, uid: str, qos_class: QosClass) -> str:
+        """Write a pod's cgroup and those above it; returns its path."""
+        for parent in reversed(list(parents(path))):
+            if not self._exists(parent):
+                self.group(parent)
+        self.group(path)
+        self.pods.append(ExpectedPod(path, uid, qos_class))
+        return path
+
+    def container(
+        self,
+        path: str,
+        cid: str,
+        runtime: str,
+        *,
+        pod: ExpectedPod | None = None,
+        pod_path: str | None = None,
+        quota: int | None = 50_000,
+        child_quota: int | None = None,
+        cpuset_path: str | None = None,
+    ) -> str:
+        """Write a container's cgroup; with ``child_quota``, which crun puts on a child it makes, that one too."""
+        pod = pod or self.pods[-1]
+        periods = self.group(path, quota=quota, cpuset_path=cpuset_path)
+        if child_quota is not None:
+            periods = self.group(f"{path}/container", quota=child_quota)
+            self.inside.append(f"{path}/container")
+        limit = quota if quota is not None else child_quota
+        if limit is None:
+            raise ValueError(f"{path}: a container of these trees has a limit on itself or on its child")
+        self.containers.append(
+            ExpectedContainer(
+                path,
+                pod.path if pod_path is None else pod_path,
+                pod.pod_uid,
+                cid,
+                pod.qos_class,
+                runtime,
+                periods,
+                limit / 100_000,
+            )
+        )
+        return path
+
+    def below(self, *paths: str, quota: int | None = None) -> None:
+        """Write cgroups inside a container."""
+        for path in paths:
+            self.group(path, quota=quota)
+            self.inside.append(path)
+
+    def others(self, *paths: str) -> None:
+        """Write cgroups that belong to no pod."""
+        for path in paths:
+            self.group(path, quota=30_000)
+            self.noise.append(path)
+
+    def tree(self) -> Tree:
+        """What was written so far."""
+        return Tree(
+            self.root, self.version, tuple(self.containers), tuple(self.pods), tuple(self.inside), tuple(self.noise)
+        )
+
+    def _exists(self, path: str) -> bool:
+        return ((self.mounts["cpu"] if self.mounts else self.unified) / path).exists()
+
+
+def parents(path: str) -> Iterator[str]:
+    """The paths above ``path``, nearest first, without the root."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write ``files`` into ``folder``; each text ends with a newline, as the kernel's do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(f"{text}\n" if text else "\n")
+
+
+def write_v2(folder: Path, number: int, quota: int | None) -> None:
+    """One cgroup v2 with numbers derived from ``number``."""
+    write_files(
+        folder,
+        {
+            "cgroup.controllers": "cpuset cpu io memory pids",
+            "cgroup.type": "domain",
+            "cgroup.procs": str(4000 + number),
+            "cpu.stat": f"usage_usec {number}000001\nuser_usec {number}000000\nsystem_usec 1\nnice_usec 0\n"
+            f"core_sched.force_idle_usec 0\nnr_periods {1000 + number}\nnr_throttled {100 + number}\n"
+            f"throttled_usec {number}500000\nnr_bursts {number}\nburst_usec {number}250",
+            "cpu.stat.local": f"throttled_usec {number}600000",
+            "cpu.max": f"{'max' if quota is None else quota} 100000",
+            "cpu.max.burst": "0",
+            "cpu.weight": "79",
+            "cpu.idle": "0",
+            "cpu.pressure": f"some avg10=1.00 avg60=2.00 avg300=3.00 total={number}700000\n"
+            f"full avg10=0.00 avg60=0.00 avg300=0.00 total={number}800000",
+            "cpuset.cpus": "",
+            "cpuset.cpus.effective": "0-3",
+            "cpuset.cpus.partition": "member",
+            "cpuset.mems": "",
+            "cpuset.mems.effective": "0",
+        },
+    )
+
+
+def write_v1(mounts: dict[str, Path], path: str, number: int, quota: int | None, cpuset_path: str) -> None:
+    """One v1 cgroup under each controller."""
+    write_files(
+        mounts["cpu"] / path,
+        {
+            "cgroup.procs": str(4000 + number),
+            "cpu.stat": f"nr_periods {1000 + number}\nnr_throttled {100 + number}\nthrottled_time {number}500000000",
+            "cpu.cfs_quota_us": "-1" if quota is None else str(quota),
+            "cpu.cfs_period_us": "100000",
+            "cpu.shares": "512",
+        },
+    )
+    write_files(
+        mounts["cpuacct"] / path,
+        {"cpuacct.usage": f"{number}000000001", "cpuacct.stat": f"user {number}00\nsystem 1"},
+    )
+    write_files(
+        mounts["cpuset"] / cpuset_path,
+        {"cpuset.cpus": "0-3", "cpuset.effective_cpus": "0-3", "cpuset.mems": "0", "cpuset.effective_mems": "0"},
+    )
+
+
+def v2(root: Path) -> Builder:
+    """A builder on a v2 root, which has no ``cpu.max`` and no ``cpu.weight``."""
+    write_files(
+        root,
+        {
+            "cgroup.controllers": "cpuset cpu io memory hugetlb pids rdma misc",
+            "cgroup.subtree_control": "cpuset cpu io memory pids",
+            "cgroup.procs": "1",
+            "cpu.stat": "usage_usec 99000000\nuser_usec 90000000\nsystem_usec 9000000",
+            "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n"
+            "full avg10=0.00 avg60=0.00 avg300=0.00 total=0",
+            "cpuset.cpus.effective": "0-3",
+            "cpuset.mems.effective": "0",
+        },
+    )
+    return Builder(root, "v2")
+
+
+def v1(root: Path, mounts: dict[str, Path] | None = None) -> Builder:
+    """A builder on v1 controllers, each in its own mount unless told otherwise."""
+    mounts = mounts or {name: root / name for name in ("cpu", "cpuacct", "cpuset")}
+    builder = Builder(root, "v1", mounts)
+    write_v1(mounts, ".", 0, None, ".")
+    return builder

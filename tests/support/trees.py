@@ -1,0 +1,349 @@
+"""Small cgroup hierarchies in the odd layouts of real systems, with what must be read from their paths.
+
+Each function of :data:`LAYOUTS` writes one hierarchy below ``root`` (what ``--path.cgroup`` is given) and returns a
+:class:`Tree`. No two cgroups of a tree hold the same numbers, so a reading under the wrong name shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.treebuilder import (
+    Builder,
+    QosClass,
+    Tree,
+    container_id,
+    pod_uid,
+    static_pod_uid,
+    v1,
+    v2,
+    write_files,
+)
+
+QOS_FOLDERS: dict[QosClass, str] = {"Guaranteed": "", "Burstable": "burstable", "BestEffort": "besteffort"}
+
+
+def cgroupfs_pod(uid: str, qos_class: QosClass, prefix: str = "") -> str:
+    """A pod's path under the kubelet's cgroupfs driver."""
+    folder = QOS_FOLDERS[qos_class]
+    return f"{prefix}kubepods/{folder}{'/' if folder else ''}pod{uid}"
+
+
+def systemd_pod(uid: str, qos_class: QosClass, prefix: str = "", slice_prefix: str = "") -> str:
+    """A pod's path under the systemd driver; ``slice_prefix``: what kind's ``--cgroup-root`` puts before each name."""
+    kubepods = f"{slice_prefix}kubepods"
+    folder = QOS_FOLDERS[qos_class]
+    qos = f"{kubepods}-{folder}" if folder else kubepods
+    above = f"{prefix}{kubepods}.slice/" + (f"{qos}.slice/" if folder else "")
+    return f"{above}{qos}-pod{uid.replace('-', '_')}.slice"
+
+
+def containerd_systemd(root: Path) -> Tree:
+    """v2, systemd driver, containerd: one pod of each QoS class and a static pod."""
+    build = v2(root)
+    for qos_class in QOS_FOLDERS:
+        build.pod(systemd_pod(pod_uid(qos_class), qos_class), pod_uid(qos_class), qos_class)
+        cid = container_id(qos_class)
+        build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    uid = static_pod_uid("etcd")
+    build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    cid = container_id("etcd")
+    build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    build.others("init.scope", "system.slice", "system.slice/kubelet.service", "system.slice/containerd.service")
+    return build.tree()
+
+
+def containerd_cgroupfs(root: Path) -> Tree:
+    """v2, cgroupfs driver: a path that does not say which runtime made it."""
+    build = v2(root)
+    for qos_class in QOS_FOLDERS:
+        build.pod(cgroupfs_pod(pod_uid(qos_class), qos_class), pod_uid(qos_class), qos_class)
+        build.container(f"{build.pods[-1].path}/{container_id(qos_class)}", container_id(qos_class), "")
+    uid = static_pod_uid("scheduler")
+    build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
+    build.container(f"{build.pods[-1].path}/{container_id('scheduler')}", container_id("scheduler"), "")
+    return build.tree()
+
+
+def crio(root: Path) -> Tree:
+    """CRI-O: conmon's scope beside the container's, and crun's ``container`` child with the limit on either."""
+    build = v2(root)
+    uid = pod_uid("crio")
+    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    for name, quota, child_quota in (("plain", 40_000, None), ("on-scope", 60_000, None), ("on-child", None, 70_000)):
+        cid = container_id(name)
+        scope = build.container(f"{pod}/crio-{cid}.scope", cid, "cri-o", quota=quota, child_quota=child_quota)
+        if name == "on-scope":
+            build.below(f"{scope}/container")
+        build.others(f"{pod}/crio-conmon-{cid}.scope")
+    return build.tree()
+
+
+def crio_cgroupfs(root: Path) -> Tree:
+    """CRI-O with the cgroupfs driver on v1."""
+    build = v1(root)
+    uid = pod_uid("crio-cgroupfs")
+    pod = build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
+    cid = container_id("crio-cgroupfs")
+    build.container(f"{pod}/crio-{cid}", cid, "cri-o")
+    build.others(f"{pod}/crio-conmon-{cid}")
+    return build.tree()
+
+
+def docker_systemd(root: Path) -> Tree:
+    """Docker behind cri-dockerd, systemd driver, on v1; and a container that docker runs outside Kubernetes."""
+    build = v1(root)
+    uid = pod_uid("docker")
+    pod = build.pod(systemd_pod(uid, "BestEffort"), uid, "BestEffort")
+    cid = container_id("docker")
+    build.container(f"{pod}/docker-{cid}.scope", cid, "docker")
+    build.others(f"system.slice/docker-{container_id('registry')}.scope", f"docker/{container_id('registry')}")
+    return build.tree()
+
+
+def v1_joint_mount(root: Path) -> Tree:
+    """``cpu`` and ``cpuacct`` in one mount, the single names being symlinks to it, as systemd makes them."""
+    joint = root / "cpu,cpuacct"
+    joint.mkdir(parents=True)
+    (root / "cpu").symlink_to("cpu,cpuacct")
+    (root / "cpuacct").symlink_to("cpu,cpuacct")
+    (root / "systemd/kubepods.slice").mkdir(parents=True)
+    return _one_of_each(v1(root, {"cpu": joint, "cpuacct": joint, "cpuset": root / "cpuset"}))
+
+
+def v1_joint_mount_only(root: Path) -> Tree:
+    """``cpu,cpuacct`` without symlinks."""
+    joint = root / "cpu,cpuacct"
+    return _one_of_each(v1(root, {"cpu": joint, "cpuacct": joint, "cpuset": root / "cpuset"}))
+
+
+def _one_of_each(build: Builder) -> Tree:
+    for qos_class in QOS_FOLDERS:
+        build.pod(cgroupfs_pod(pod_uid(qos_class), qos_class), pod_uid(qos_class), qos_class)
+        build.container(f"{build.pods[-1].path}/{container_id(qos_class)}", container_id(qos_class), "")
+    return build.tree()
+
+
+def v1_paths_differ(root: Path) -> Tree:
+    """containerd with its cgroupfs manager under a kubelet with the systemd driver, on v1.
+
+    systemd does not manage ``cpuset``, so there containerd itself sits in the root, and its containers beside it.
+    """
+    build = v1(root)
+    uid = pod_uid("differ")
+    build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    cid = container_id("differ")
+    name = f"kubepods-burstable-pod{uid.replace('-', '_')}.slice:cri-containerd:{cid}"
+    path = f"system.slice/containerd.service/{name}"
+    build.container(path, cid, "containerd", pod_path=path, cpuset_path=name)
+    write_files(root / "cpuset" / name, {"cpuset.cpus": "2", "cpuset.effective_cpus": "2", "cpuset.mems": "0"})
+    build.others("system.slice", "system.slice/containerd.service")
+    return build.tree()
+
+
+def containerd_slice_colon(root: Path) -> Tree:
+    """The same mix of drivers on v2, with a static pod and a Guaranteed one."""
+    build = v2(root)
+    cases: tuple[tuple[str, QosClass], ...] = ((pod_uid("colon"), "Guaranteed"), (static_pod_uid("colon"), "Burstable"))
+    for uid, qos_class in cases:
+        build.pod(systemd_pod(uid, qos_class), uid, qos_class)
+        cid = container_id(uid)
+        name = systemd_pod(uid, qos_class).rpartition("/")[2]
+        path = f"system.slice/containerd.service/{name}:cri-containerd:{cid}"
+        build.container(path, cid, "containerd", pod_path=path)
+    return build.tree()
+
+
+def hybrid(root: Path) -> Tree:
+    """systemd's hybrid mode: controllers on v1, an empty v2 hierarchy in ``unified`` with the same folders."""
+    tree = _one_of_each(v1(root))
+    write_files(root / "unified", {"cgroup.controllers": "", "cgroup.procs": "1", "cgroup.subtree_control": ""})
+    for container in tree.containers:
+        write_files(root / "unified" / container.path, {"cgroup.controllers": "", "cgroup.procs": "4001"})
+        write_files(root / "systemd" / container.path, {"cgroup.procs": "4001", "tasks": "4001"})
+    return Tree(root, "hybrid", tree.containers, tree.pods)
+
+
+def hybrid_cpu_on_unified(root: Path) -> Tree:
+    """Hybrid where ``cpu`` and ``cpuset`` were given to the v2 hierarchy and only other controllers are on v1."""
+    build = v2(root / "unified")
+    build.root, build.unified, build.version = root, root / "unified", "hybrid"
+    tree = _one_of_each(build)
+    for controller in ("memory", "pids", "systemd"):
+        for container in tree.containers:
+            write_files(root / controller / container.path, {"cgroup.procs": "4001", "tasks": "4001"})
+    return tree
+
+
+def kind_inside(root: Path) -> Tree:
+    """What a pod of a kind node sees: kind's cgroup root ``/kubelet`` under the systemd driver."""
+    build = v2(root)
+    _kind_pods(build, prefix="")
+    return build.tree()
+
+
+def kind_from_host(root: Path) -> Tree:
+    """The same node from its real host: a docker container, whose own cgroup is not a row."""
+    build = v2(root)
+    node = f"system.slice/docker-{container_id('kind-control-plane')}.scope"
+    build.others("system.slice", node, f"{node}/init.scope", f"{node}/system.slice")
+    _kind_pods(build, prefix=f"{node}/")
+    return build.tree()
+
+
+def _kind_pods(build: Builder, prefix: str) -> None:
+    for uid in (pod_uid("kind"), static_pod_uid("kind")):
+        build.pod(systemd_pod(uid, "Burstable", f"{prefix}kubelet.slice/", "kubelet-"), uid, "Burstable")
+        cid = container_id(f"kind{uid}")
+        build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    uid = pod_uid("kind-guaranteed")
+    build.pod(systemd_pod(uid, "Guaranteed", f"{prefix}kubelet.slice/", "kubelet-"), uid, "Guaranteed")
+    cid = container_id(f"kind{uid}")
+    build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+
+
+def two_kind_nodes(root: Path) -> Tree:
+    """Two kind nodes on one host, cgroupfs driver: the same static pod, one uid, two pods."""
+    build = v2(root)
+    uid = static_pod_uid("kube-proxy")
+    for node in ("worker", "worker2"):
+        prefix = f"docker/{container_id(node)}/"
+        build.others(prefix.rstrip("/"))
+        build.pod(cgroupfs_pod(uid, "BestEffort", f"{prefix}kubelet/"), uid, "BestEffort")
+        cid = container_id(f"kube-proxy on {node}")
+        build.container(f"{build.pods[-1].path}/{cid}", cid, "")
+    return build.tree()
+
+
+def docker_in_docker(root: Path) -> Tree:
+    """v1: a cluster in a docker container in a docker container."""
+    build = v1(root)
+    prefix = f"system.slice/docker-{container_id('outer')}.scope/docker/{container_id('inner')}/"
+    uid = pod_uid("dind")
+    build.pod(cgroupfs_pod(uid, "Burstable", prefix), uid, "Burstable")
+    cid = container_id("dind-app")
+    build.container(f"{build.pods[-1].path}/{cid}", cid, "")
+    build.noise += [prefix.rstrip("/"), prefix.split("/docker/", maxsplit=1)[0]]
+    return build.tree()
+
+
+def k3s(root: Path) -> Tree:
+    """k3s in docker (k3d), and rootless k3s in a user's systemd session."""
+    build = v2(root)
+    rootless = "user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service"
+    for prefix in (f"docker/{container_id('k3d-server-0')}/", f"{rootless}/"):
+        uid = pod_uid(prefix)
+        build.pod(cgroupfs_pod(uid, "Burstable", prefix), uid, "Burstable")
+        cid = container_id(prefix)
+        build.container(f"{build.pods[-1].path}/{cid}", cid, "")
+        build.noise.append(prefix.rstrip("/"))
+    return build.tree()
+
+
+def gvisor(root: Path) -> Tree:
+    """gVisor: pods whose containers have no cgroups of their own, beside an ordinary pod."""
+    build = v2(root)
+    for uid in (pod_uid("gvisor"), pod_uid("gvisor2")):
+        build.pod(systemd_pod(uid, "Guaranteed"), uid, "Guaranteed")
+    uid = pod_uid("runc")
+    build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    cid = container_id("runc")
+    build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    return build.tree()
+
+
+def systemd_in_pod(root: Path) -> Tree:
+    """A container that runs systemd, which makes cgroups below it, one of them of docker in that container."""
+    build = v2(root)
+    uid = pod_uid("systemd")
+    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    cid = container_id("systemd")
+    scope = build.container(f"{pod}/cri-containerd-{cid}.scope", cid, "containerd")
+    build.below(
+        f"{scope}/init.scope",
+        f"{scope}/system.slice",
+        f"{scope}/system.slice/cron.service",
+        f"{scope}/system.slice/docker-{container_id('docker in the pod')}.scope",
+        quota=20_000,
+    )
+    return build.tree()
+
+
+def host_noise(root: Path) -> Tree:
+    """Everything a host runs beside Kubernetes, some of it with names that look like pods; no pod at all."""
+    build = v2(root)
+    libpod = container_id("toolbox")
+    build.others(
+        "init.scope",
+        "system.slice",
+        "system.slice/podman.service",
+        "system.slice/pod-cleanup.service",
+        "system.slice/kubepods-watch.service",
+        f"system.slice/docker-{libpod}.scope",
+        "user.slice",
+        f"user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{libpod}.scope",
+        f"user.slice/user-1000.slice/user@1000.service/user.slice/libpod-conmon-{libpod}.scope",
+        "machine.slice",
+        f"machine.slice/libpod-{libpod}.scope",
+        f"machine.slice/machine-libpod_pod_{libpod}.slice/libpod-{container_id('in a podman pod')}.scope",
+        r"machine.slice/machine-qemu\x2d1\x2dpod5c3e1b01.scope",
+        f"docker/{libpod}",
+        f"default/{libpod}",
+        "lxc.payload.web",
+        "kubepods.slice",
+        "kubepods.slice/kubepods-burstable.slice",
+        "kubepods.slice/kubepods-besteffort.slice",
+    )
+    return build.tree()
+
+
+LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
+    containerd_systemd,
+    containerd_cgroupfs,
+    crio,
+    crio_cgroupfs,
+    docker_systemd,
+    v1_joint_mount,
+    v1_joint_mount_only,
+    v1_paths_differ,
+    containerd_slice_colon,
+    hybrid,
+    hybrid_cpu_on_unified,
+    kind_inside,
+    kind_from_host,
+    two_kind_nodes,
+    docker_in_docker,
+    k3s,
+    gvisor,
+    systemd_in_pod,
+    host_noise,
+)
+
+
+def pod_list(tree: Tree) -> dict[str, Any]:
+    """A PodList that names the tree's pods ``apps/pod-<first 8 of the uid>`` and their containers ``c<number>``."""
+    items: dict[str, dict[str, Any]] = {}
+    for pod in tree.pods:
+        items[pod.pod_uid] = {
+            "metadata": {"namespace": "apps", "name": f"pod-{pod.pod_uid[:8]}", "uid": pod.pod_uid},
+            "spec": {"containers": []},
+            "status": {"phase": "Running", "qosClass": pod.qos_class, "containerStatuses": []},
+        }
+    for container in tree.containers:
+        item = items[container.pod_uid]
+        statuses = item["status"]["containerStatuses"]
+        name = f"c{len(statuses)}"
+        item["spec"]["containers"].append(
+            {"name": name, "resources": {"limits": {"cpu": f"{container.limit_cores:g}"}}}
+        )
+        statuses.append(
+            {
+                "name": name,
+                "containerID": f"{container.runtime or 'containerd'}://{container.container_id}",
+                "state": {"running": {"startedAt": "2026-11-21T20:00:00Z"}},
+                "restartCount": 0,
+            }
+        )
+    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(items.values())}
