@@ -1,0 +1,81 @@
+"""One whole page for each recorded node, as the real process serves it, kept under ``tests/golden``.
+
+What changes from run to run is left out by one rule, :func:`kept`: of the exporter's own metrics only HELP and TYPE
+stay, of ``process_*`` and ``python_*`` nothing. ``make golden`` rewrites the files; read their diff, HELP included.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import needs
+from tests.e2e.conftest import Observed
+from tests.support.pages import Page, duplicates, misplaced_families
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+_ENVIRONMENT = re.compile(r"(# (HELP|TYPE) )?(process|python)_")
+_OWN = re.compile(r"throttle_exporter_")
+
+
+def kept(text: str) -> Iterator[str]:
+    """The lines of a page that are the same on every machine and at every run."""
+    for line in text.splitlines(keepends=True):
+        if not _ENVIRONMENT.match(line) and not _OWN.match(line):
+            yield line
+
+
+@pytest.mark.golden
+def test_the_page_is_the_golden_one(observed: Observed, generated: Callable[[Path, str], None]) -> None:
+    generated(GOLDEN / f"{observed.recording.name}.txt", "".join(kept(observed.first.text)))
+
+
+@pytest.fixture(params=["first", "second"])
+def page(request: pytest.FixtureRequest, observed: Observed) -> Page:
+    found: Page = getattr(observed, request.param)
+    return found
+
+
+def test_promtool_has_nothing_to_say(page: Page) -> None:
+    check = subprocess.run(
+        [needs("promtool"), "check", "metrics"], input=page.text, capture_output=True, text=True, check=False
+    )
+
+    assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
+
+
+def test_no_sample_is_there_twice(page: Page) -> None:
+    assert duplicates(page.text) == {}
+
+
+def test_each_family_is_one_block_with_one_help_and_one_type(page: Page) -> None:
+    assert misplaced_families(page.text) == []
+
+
+def test_both_formats_parse_and_say_the_same(observed: Observed) -> None:
+    text, openmetrics = observed.first, observed.first_openmetrics
+
+    assert not text.is_openmetrics
+    assert openmetrics.is_openmetrics
+    assert openmetrics.text.endswith("# EOF\n")
+    assert duplicates(openmetrics.text) == {}
+    assert _of_cgroups(openmetrics) == _of_cgroups(text)
+    assert _of_cgroups(text)
+
+
+def _of_cgroups(page: Page) -> dict[object, float]:
+    return {key: value for key, value in page.samples.items() if key[0].startswith("cgroup_")}
+
+
+def test_every_family_has_samples(page: Page) -> None:
+    assert [family.name for family in page.families if not family.samples] == []
+
+
+def test_the_process_ends_cleanly_and_logs_no_error(observed: Observed) -> None:
+    assert observed.exit_code == 0, observed.log
+    assert [line for line in observed.log.splitlines() if re.search(r"level=\"?(error|warn)|Traceback", line)] == []

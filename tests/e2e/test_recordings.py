@@ -1,0 +1,201 @@
+"""Every running container of a recorded node is on the page under its name, with the numbers its files hold.
+
+What must be there is worked out from the recording alone (``tests/support/recordings.py``), so a golden page that
+froze a mistake would fail here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.conftest import Observed
+from tests.support.pages import Key, Labels, Page, triples
+from tests.support.recordings import RECORDINGS, Node, running
+
+WINDOWS = ("cpu_throttled_ratio", "cpu_throttled_ratio_peak")
+MODES = ("cpu_user_seconds_total", "cpu_system_seconds_total")
+
+
+def of_cgroups(page: Page) -> dict[Key, float]:
+    """Container and pod samples that the files alone determine."""
+    apart = (*WINDOWS, *MODES, "info", "cpuset_info")
+    return {
+        key: value
+        for key, value in page.samples.items()
+        if (found := re.fullmatch(r"cgroup_(?:container|pod)_(\w+)", key[0])) and found[1] not in apart
+    }
+
+
+def test_the_page_says_what_the_files_say(observed: Observed) -> None:
+    assert of_cgroups(observed.first) == observed.expected_first
+
+
+def test_the_page_follows_the_files(observed: Observed) -> None:
+    assert of_cgroups(observed.second) == observed.expected_second
+    assert observed.expected_second != observed.expected_first
+
+
+def test_exactly_the_running_containers_are_there(observed: Observed) -> None:
+    named = {(one.namespace, one.pod, one.name) for one in running(observed.recording.pod_list)}
+
+    for name in ("cgroup_container_cpu_usage_seconds_total", "cgroup_container_info"):
+        assert triples(observed.first.rows(name)) == named
+
+
+def test_no_sandbox_and_nothing_unmapped(observed: Observed) -> None:
+    sandboxes = 1 if "linux" in observed.recording.name else len(observed.recording.pod_list["items"])
+
+    states = {
+        dict(labels)["state"]: value for labels, value in observed.first.rows("throttle_exporter_cgroups").items()
+    }
+    assert states.pop("mapped") == len(list(running(observed.recording.pod_list)))
+    assert states.pop("sandbox") == sandboxes
+    assert set(states.values()) == {0}
+
+
+def test_info_rows_tell_ids_class_type_and_runtime(observed: Observed) -> None:
+    for one in running(observed.recording.pod_list):
+        info = observed.first.info("cgroup_container_info", namespace=one.namespace, pod=one.pod, container=one.name)
+
+        assert info["container_id"] == one.container_id
+        assert info["pod_uid"] == one.pod_uid
+        assert info["qos_class"] == one.qos_class
+        assert info["container_type"] == one.container_type
+        assert info["runtime"] == one.runtime
+
+
+def test_cpuset_rows_tell_what_the_kernel_lists(observed: Observed) -> None:
+    node = Node(observed.recording.t0)
+    for one in running(observed.recording.pod_list):
+        path = node.find(one.container_id)
+        assert path
+        info = observed.first.info(
+            "cgroup_container_cpuset_info", namespace=one.namespace, pod=one.pod, container=one.name
+        )
+
+        assert (info["cpus"], info["mems"]) == node.placement(path)
+        partition = node.cpuset / path / "cpuset.cpus.partition"
+        stated = partition.read_text().split(" (")[0].strip() if partition.exists() else ""
+        assert info["partition"] == stated
+
+
+def test_user_and_system_time(observed: Observed) -> None:
+    node = Node(observed.recording.t0)
+    for one in running(observed.recording.pod_list):
+        path = node.find(one.container_id)
+        assert path
+        labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
+        file = node.cpuacct / path / ("cpuacct.stat" if node.is_v1 else "cpu.stat")
+        words = dict(line.split() for line in file.read_text().splitlines())
+        user, system = ("user", "system") if node.is_v1 else ("user_usec", "system_usec")
+        divisor = 100 if node.is_v1 else 1e6
+
+        assert observed.first.get("cgroup_container_cpu_user_seconds_total", **labels) == int(words[user]) / divisor
+        assert observed.first.get("cgroup_container_cpu_system_seconds_total", **labels) == int(words[system]) / divisor
+
+
+@pytest.mark.parametrize("prefix", ["cgroup_container_", "cgroup_pod_"])
+def test_ratio_is_the_growth_of_throttled_periods_by_that_of_periods(observed: Observed, prefix: str) -> None:
+    limited = observed.second.rows(f"{prefix}cpu_periods_total")
+    moved = 0
+    for labels in limited:
+        periods = _growth(observed, f"{prefix}cpu_periods_total", labels)
+        throttled = _growth(observed, f"{prefix}cpu_throttled_periods_total", labels)
+        moved += periods > 0
+        expected = throttled / periods if periods else 0.0
+
+        # Between two samples everything moved, so the one interval that moved is the peak.
+        for name in WINDOWS:
+            assert observed.second.samples[f"{prefix}{name}", labels] == pytest.approx(expected, abs=1e-12)
+    assert moved > 0
+    assert set(observed.second.rows(f"{prefix}cpu_throttled_ratio")) == {
+        labels for labels in limited if (f"{prefix}cpu_limit_cores", labels) in observed.second.samples
+    }
+
+
+def _growth(observed: Observed, name: str, labels: Labels) -> float:
+    return observed.second.samples[name, labels] - observed.first.samples[name, labels]
+
+
+@pytest.mark.parametrize("prefix", ["cgroup_container_", "cgroup_pod_"])
+def test_ratio_of_what_stood_still_is_zero_with_a_quota_and_absent_without(observed: Observed, prefix: str) -> None:
+    limited = set(observed.first.rows(f"{prefix}cpu_limit_cores"))
+
+    for name in WINDOWS:
+        assert observed.first.rows(f"{prefix}{name}") == dict.fromkeys(limited, 0.0)
+    assert limited
+
+
+def test_node_rows(observed: Observed) -> None:
+    page, recording = observed.first, observed.recording
+    version = "v1" if recording.is_v1 else "v2"
+    driver = "systemd" if recording.name.endswith("systemd") else "cgroupfs"
+
+    assert page.get("cgroup_node_info", version=version, driver=driver) == 1
+    assert page.get("cgroup_node_kernel_info", release=recording.about["kernel"], cfs_quota_bug="fixed") == 1
+    assert page.get("cgroup_node_cpus", state="online") == recording.about.get("cpus", 4)
+
+
+with_a_kubelet = pytest.mark.parametrize(
+    "observed", [one for one in RECORDINGS if one.is_v1], indirect=True, ids=lambda recording: recording.name
+)
+
+CADVISOR = {
+    "container_cpu_cfs_periods_total": "cpu_periods_total",
+    "container_cpu_cfs_throttled_periods_total": "cpu_throttled_periods_total",
+    "container_cpu_cfs_throttled_seconds_total": "cpu_throttled_seconds_total",
+    "container_cpu_usage_seconds_total": "cpu_usage_seconds_total",
+}
+
+
+@with_a_kubelet
+def test_the_kubelets_own_numbers_agree(observed: Observed) -> None:
+    """The kubelet sampled each container up to 20 s before the recording; counters cannot have been ahead of ours."""
+    recording = observed.recording
+    compared = 0
+    for family in text_string_to_metric_families((recording.folder / "cadvisor.txt").read_text()):
+        for sample in family.samples:
+            # Rows with image and name but no container are sandboxes'.
+            ours = CADVISOR.get(sample.name)
+            if ours is None or (sample.labels["name"] and not sample.labels["container"]):
+                continue
+            kind = "container" if sample.labels["container"] else "pod"
+            labels = {key: sample.labels[key] for key in ("namespace", "pod", "container") if sample.labels[key]}
+            value = observed.first.get(f"cgroup_{kind}_{ours}", **labels)
+            assert value is not None, (sample.name, labels)
+            assert sample.timestamp
+            age = recording.about["cgroup"] - float(sample.timestamp)
+            per_second = 1 / 0.1 if "periods" in ours else recording.about["cpus"]
+            assert sample.value <= value <= sample.value + (age + 1) * per_second, (sample.name, labels, age)
+            compared += 1
+    # Four families of seven limited containers and six limited pods, and the use of the others.
+    assert compared > 50
+
+
+@with_a_kubelet
+def test_the_kubelet_lists_no_series_that_we_lack(observed: Observed) -> None:
+    """What has CFS series in cAdvisor has period counters here, and nothing else has."""
+    recording = observed.recording
+    theirs = set()
+    for family in text_string_to_metric_families((recording.folder / "cadvisor.txt").read_text()):
+        for sample in family.samples:
+            if sample.name == "container_cpu_cfs_periods_total" and sample.labels["container"]:
+                theirs.add(tuple(sample.labels[key] for key in ("namespace", "pod", "container")))
+
+    assert triples(observed.first.rows("cgroup_container_cpu_periods_total")) == theirs
+
+
+@with_a_kubelet
+def test_what_the_kubelet_is_configured_to_do(observed: Observed) -> None:
+    config = json.loads((observed.recording.folder / "configz.json").read_text())["kubeletconfig"]
+
+    [labels] = map(dict[str, str], observed.first.rows("cgroup_node_cpu_manager_info"))
+    assert labels["policy"] == config["cpuManagerPolicy"]
+    assert labels["topology_policy"] == config["topologyManagerPolicy"]
+    assert labels["topology_scope"] == config["topologyManagerScope"]
+    assert labels["cfs_quota"] == str(config["cpuCFSQuota"]).lower()
+    assert observed.first.get("cgroup_node_cpu_cfs_period_seconds") == 0.1

@@ -1,0 +1,258 @@
+"""The recorded nodes of ``tests/fixtures/trees``, and what a page on them must say.
+
+The expectation is worked out here, from the files and the pod list, with nothing of the exporter's code.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.support.pages import Key
+
+TREES = Path(__file__).parent.parent / "fixtures" / "trees"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One folder of ``tests/fixtures/trees``."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return TREES / self.name
+
+    @property
+    def t0(self) -> Path:
+        return self.folder / "t0"
+
+    @property
+    def pods(self) -> Path:
+        return self.folder / "pods.json"
+
+    @property
+    def is_v1(self) -> bool:
+        return "cgroup-v1" in self.name
+
+    @cached_property
+    def pod_list(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.pods.read_text())
+        return found
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """``recording.json``."""
+        found: dict[str, Any] = json.loads((self.folder / "recording.json").read_text())
+        return found
+
+
+RECORDINGS = tuple(Recording(folder.name) for folder in sorted(TREES.iterdir()))
+
+
+def copied(recording: Recording, target: Path) -> Path:
+    """A copy of the recording's first instant that a test may change."""
+    shutil.copytree(recording.t0, target)
+    return target
+
+
+def advance(tree: Path, recording: Recording) -> None:
+    """Turn the copy at ``tree`` into the second instant, each file in place as the kernel changes its own."""
+    later = recording.folder / "t1"
+    for file in later.rglob("*"):
+        if file.is_file():
+            overwrite(tree / file.relative_to(later), file.read_bytes())
+
+
+def overwrite(file: Path, content: bytes) -> None:
+    """New content under the same inode; a reader with an open descriptor never meets an empty file."""
+    with file.open("r+b", buffering=0) as opened:
+        opened.write(content)
+        opened.truncate()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One container that the pod list says is running."""
+
+    namespace: str
+    pod: str
+    name: str
+    pod_uid: str
+    container_id: str
+    runtime: str
+    qos_class: str
+    container_type: str
+    resources: dict[str, dict[str, str]]
+
+
+def running(pod_list: dict[str, Any]) -> Iterator[Listed]:
+    """Every running container, of whatever kind."""
+    for pod in pod_list["items"]:
+        metadata, spec, status = pod["metadata"], pod["spec"], pod["status"]
+        for kind in ("container", "initContainer", "ephemeralContainer"):
+            specs = {one["name"]: one for one in spec.get(f"{kind}s", ())}
+            for one in status.get(f"{kind}Statuses", ()):
+                if "running" not in one["state"]:
+                    continue
+                runtime, _, container_id = one["containerID"].partition("://")
+                sidecar = specs[one["name"]].get("restartPolicy") == "Always"
+                yield Listed(
+                    metadata["namespace"],
+                    metadata["name"],
+                    one["name"],
+                    metadata["uid"],
+                    container_id,
+                    runtime,
+                    status["qosClass"],
+                    "sidecar" if sidecar else kind.removesuffix("Container"),
+                    specs[one["name"]].get("resources", {}),
+                )
+
+
+def cores(quantity: str) -> float:
+    """The two spellings of CPU that the recordings hold: ``100m`` and ``2``."""
+    return int(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+def keyed(text: str) -> dict[str, int]:
+    """``KEY VALUE`` lines."""
+    return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
+
+
+def cpus_of(text: str) -> set[int]:
+    """The kernel's list format."""
+    ends = [part.split("-") for part in text.strip().split(",") if part]
+    return {cpu for end in ends for cpu in range(int(end[0]), int(end[-1]) + 1)}
+
+
+class Node:
+    """A folder with ``sys/fs/cgroup`` and perhaps ``sys/devices/system``, read afresh at each call."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        root = tree / "sys/fs/cgroup"
+        self.is_v1 = (root / "cpu").is_dir()
+        self.cpu, self.cpuacct, self.cpuset = (
+            (root / "cpu", root / "cpuacct", root / "cpuset") if self.is_v1 else (root, root, root)
+        )
+
+    def find(self, name: str) -> str | None:
+        """The cgroup whose directory's name holds ``name``, as a path below the hierarchy's root."""
+        found = [path for path in self.cpu.rglob(f"*{name}*") if path.is_dir()]
+        if not found:
+            return None
+        return str(min(found, key=lambda path: len(path.parts)).relative_to(self.cpu))
+
+    def quota(self, path: str) -> tuple[int | None, int]:
+        """Quota (``None`` without one) and period in µs."""
+        if self.is_v1:
+            quota = int((self.cpu / path / "cpu.cfs_quota_us").read_text())
+            return (None if quota < 0 else quota), int((self.cpu / path / "cpu.cfs_period_us").read_text())
+        words = (self.cpu / path / "cpu.max").read_text().split()
+        return (None if words[0] == "max" else int(words[0])), int(words[1])
+
+    def counters(self, path: str) -> dict[str, float]:
+        """What a container's row and a pod's have in common, by metric name without its prefix."""
+        stat = keyed((self.cpu / path / "cpu.stat").read_text())
+        quota, period = self.quota(path)
+        row = {
+            "cpu_usage_seconds_total": int((self.cpuacct / path / "cpuacct.usage").read_text()) / 1e9
+            if self.is_v1
+            else stat["usage_usec"] / 1e6
+        }
+        if quota is not None:
+            row["cpu_limit_cores"] = quota / period
+        if quota is not None or stat["nr_periods"]:
+            row["cpu_periods_total"] = stat["nr_periods"]
+            row["cpu_throttled_periods_total"] = stat["nr_throttled"]
+            row["cpu_throttled_seconds_total"] = (
+                stat["throttled_time"] / 1e9 if self.is_v1 else stat["throttled_usec"] / 1e6
+            )
+        if not self.is_v1:
+            for line, name in zip((self.cpu / path / "cpu.pressure").read_text().splitlines(), PRESSURE, strict=True):
+                row[name] = int(line.rpartition("=")[2]) / 1e6
+        return row
+
+    def container(self, path: str) -> dict[str, float]:
+        """All samples of a container that come from its files, without windows, spec and labels."""
+        row = self.counters(path)
+        stat = keyed((self.cpu / path / "cpu.stat").read_text())
+        quota, period = self.quota(path)
+        ns_or_us = 1e9 if self.is_v1 else 1e6
+        if quota is not None or stat["nr_periods"]:
+            row["cpu_burst_periods_total"] = stat["nr_bursts"]
+            row["cpu_burst_seconds_total"] = stat["burst_time" if self.is_v1 else "burst_usec"] / ns_or_us
+            burst = "cpu.cfs_burst_us" if self.is_v1 else "cpu.max.burst"
+            row["cpu_burst_limit_seconds"] = int((self.cpu / path / burst).read_text()) / 1e6
+        local = self.cpu / path / "cpu.stat.local"
+        if local.exists():
+            row["cpu_throttled_local_seconds_total"] = int(local.read_text().split()[1]) / ns_or_us
+        row["cpu_period_seconds"] = period / 1e6
+        weight = "cpu.shares" if self.is_v1 else "cpu.weight"
+        row["cpu_shares" if self.is_v1 else "cpu_weight"] = int((self.cpu / path / weight).read_text())
+        cpus, _ = self.placement(path)
+        row["cpuset_cpus"] = len(cpus_of(cpus))
+        numa = list(self.tree.glob("sys/devices/system/node/node*/cpulist"))
+        if numa:
+            row["cpuset_numa_nodes"] = sum(bool(cpus_of(file.read_text()) & cpus_of(cpus)) for file in numa)
+        row["cpu_effective_limit_cores"] = min([*self.limits_up(path), float(len(cpus_of(cpus)))])
+        return row
+
+    def limits_up(self, path: str) -> Iterator[float]:
+        """Own and ancestors' limits, without the root, which has none."""
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            quota, period = self.quota("/".join(parts[:depth]))
+            if quota is not None:
+                yield quota / period
+
+    def placement(self, path: str) -> tuple[str, str]:
+        """CPUs and memory nodes it may use, as the kernel writes them."""
+        files = (
+            ("cpuset.effective_cpus", "cpuset.effective_mems")
+            if self.is_v1
+            else ("cpuset.cpus.effective", "cpuset.mems.effective")
+        )
+        cpus, mems = ((self.cpuset / path / file).read_text().strip() for file in files)
+        return cpus, mems
+
+
+PRESSURE = ("cpu_pressure_waiting_seconds_total", "cpu_pressure_stalled_seconds_total")
+
+
+def expected_samples(node: Node, pod_list: dict[str, Any]) -> dict[Key, float]:
+    """Every container and pod sample a page on ``node`` must have; windows and info rows are checked apart."""
+    samples: dict[Key, float] = {}
+
+    def add(prefix: str, values: dict[str, float], **labels: str) -> None:
+        for name, value in values.items():
+            samples[f"{prefix}{name}", frozenset(labels.items())] = value
+
+    for one in running(pod_list):
+        labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
+        path = node.find(one.container_id)
+        if path is None:
+            raise AssertionError(f"{labels}: the list says it runs and it has no cgroup")
+        add("cgroup_container_", node.container(path), **labels)
+        state = "none" if node.quota(path)[0] is None else "set"
+        add("cgroup_container_", {"cpu_quota_state": 1}, **labels, state=state)
+        for kind in ("request", "limit"):
+            quantity = one.resources.get(f"{kind}s", {}).get("cpu")
+            if quantity is not None:
+                add("cgroup_container_", {f"spec_cpu_{kind}_cores": cores(quantity)}, **labels)
+    for pod in pod_list["items"]:
+        labels = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
+        uid = pod["metadata"]["uid"]
+        path = node.find(f"pod{uid}") or node.find(f"pod{uid.replace('-', '_')}")
+        if path is None:
+            raise AssertionError(f"{labels}: no cgroup")
+        add("cgroup_pod_", node.counters(path), **labels)
+        state = "none" if node.quota(path)[0] is None else "set"
+        add("cgroup_pod_", {"cpu_quota_state": 1}, **labels, state=state)
+    return samples
