@@ -1,0 +1,109 @@
+"""A bounded history of one cgroup's throttling counters, and what its last window says.
+
+Counters sampled every second show what two scrapes 15 s apart average away: the highest ratio of any single interval.
+All ratios are of active periods (``nr_periods`` counts no idle ones), so a ratio says nothing of how much time was lost.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from math import ceil, nan
+from typing import NamedTuple
+
+from exporter.readings import Window
+
+
+class Interval(NamedTuple):
+    """What happened between two neighbouring readings."""
+
+    seconds: float
+    periods: int
+    throttled_periods: int
+    usage_seconds: float
+    """``nan`` where the usage is not known."""
+
+    @property
+    def ratio(self) -> float:
+        """Throttled share of the active periods; 0.0 when there were none."""
+        return _ratio(self.throttled_periods, self.periods)
+
+
+def _ratio(throttled: int, periods: int) -> float:
+    # The kernel adds to the two counters without a lock against readers, so one may be a tick ahead of the other.
+    return min(1.0, throttled / periods) if periods > 0 else 0.0
+
+
+class History:
+    """A ring of readings ``(time, periods, throttled periods, usage)`` in flat arrays, 32 bytes a reading."""
+
+    __slots__ = ("_capacity", "_max_gap", "_next", "_periods", "_size", "_throttled", "_times", "_usage", "_window")
+
+    def __init__(self, window_seconds: float, interval_seconds: float) -> None:
+        self._window = window_seconds + interval_seconds / 2
+        self._max_gap = max(3 * interval_seconds, interval_seconds + 1.0)
+        self._capacity = ceil(window_seconds / interval_seconds) + 1
+        self._size = self._next = 0
+        zeros = bytes(8 * self._capacity)
+        self._times, self._usage = array("d", zeros), array("d", zeros)
+        self._periods, self._throttled = array("Q", zeros), array("Q", zeros)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def push(self, time: float, periods: int, throttled: int, usage: float | None) -> bool:
+        """Add a reading at monotonic ``time`` (seconds). False when a counter ran backwards: the history starts anew.
+
+        A stalled sampler or a suspended machine leaves a gap. Nothing is known about it, so the history starts anew
+        there too.
+        """
+        steady = True
+        if self._size:
+            last = self._next - 1
+            if time <= self._times[last]:
+                return True
+            steady = periods >= self._periods[last] and throttled >= self._throttled[last]
+            if not steady or time - self._times[last] > self._max_gap:
+                self._size = 0
+        at = self._next
+        self._times[at] = time
+        self._periods[at] = periods
+        self._throttled[at] = throttled
+        self._usage[at] = nan if usage is None else usage
+        self._next = at + 1 if at + 1 < self._capacity else 0
+        if self._size < self._capacity:
+            self._size += 1
+        return steady
+
+    def window(self) -> Window | None:
+        """The window that ends at the newest reading; ``None`` before there are two."""
+        if self._size < 2:  # noqa: PLR2004 - a difference takes two
+            return None
+        first, last = self._oldest(), self._next - 1
+        periods = self._periods[last] - self._periods[first]
+        throttled = self._throttled[last] - self._throttled[first]
+        return Window(
+            seconds=self._times[last] - self._times[first],
+            periods=periods,
+            throttled_periods=throttled,
+            ratio=_ratio(throttled, periods),
+            peak=max(interval.ratio for interval in self.intervals()) if throttled else 0.0,
+        )
+
+    def _oldest(self) -> int:
+        """Index of the oldest reading inside the window; indices below zero count from the ring's end."""
+        first, last = self._next - self._size, self._next - 1
+        while first < last - 1 and self._times[last] - self._times[first] > self._window:
+            first += 1
+        return first
+
+    def intervals(self) -> Iterator[Interval]:
+        """The window's intervals, oldest first."""
+        times, periods, throttled, usage = self._times, self._periods, self._throttled, self._usage
+        for at in range(self._oldest() + 1, self._next):
+            yield Interval(
+                times[at] - times[at - 1],
+                periods[at] - periods[at - 1],
+                throttled[at] - throttled[at - 1],
+                usage[at] - usage[at - 1],
+            )

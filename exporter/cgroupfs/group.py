@@ -1,0 +1,39 @@
+"""The one face of a cgroup's files that both versions show."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
+
+
+class CgroupFiles(Protocol):
+    """Reads one cgroup.
+
+    Each method raises ``VanishedError`` when the cgroup is gone, ``ReadError`` or ``ParseError`` when its files are not
+    what they should be, and gives ``None`` for what this kernel, mount or controller does not have.
+    """
+
+    def stat(self) -> CpuStat | None:
+        """The counters one tick reads; user and system time may be absent from it."""
+
+    def modes(self) -> tuple[float | None, float | None]:
+        """User and system seconds."""
+
+    def local_throttled_seconds(self) -> float | None:
+        """Seconds lost to its own and its ancestors' quotas (kernel 6.6+)."""
+
+    def pressure(self) -> Pressure | None:
+        """PSI totals."""
+
+    def limits(self) -> CpuLimits:
+        """Quota, period, burst and weight."""
+
+    def cpuset(self) -> Cpuset | None:
+        """Where it may run."""
+
+    def threads(self) -> int | None:
+        """Number of threads in the cgroup."""
+
+    def close(self) -> None:
+        """Give the kept descriptors back."""

@@ -1,0 +1,59 @@
+"""From a found cgroup to its files, whatever the hierarchy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from exporter.cgroupfs import names, v1, v2
+from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.tree import Found, Hierarchy, walk
+from exporter.readings import CgroupRef, CpuLimits
+
+Key = tuple[str, str | None]
+
+
+class Opener:
+    """Opens cgroups of one hierarchy; keeps an index of each v1 controller whose paths differ from the cpu tree's."""
+
+    def __init__(self, hierarchy: Hierarchy, budget: Descriptors | None = None) -> None:
+        self.hierarchy = hierarchy
+        self._budget = budget or Descriptors()
+        self._indexes: dict[str, dict[Key, str]] = {}
+
+    def open(self, found: Found) -> CgroupFiles:
+        """The files of one cgroup."""
+        hierarchy, ref = self.hierarchy, found.ref
+        path = f"{hierarchy.cpu}/{ref.path}"
+        leaf = f"{path}/{names.SUBGROUP}" if found.subgroup else path
+        cpuset = self._locate(hierarchy.cpuset, ref)
+        if cpuset is not None and found.subgroup:
+            inner = f"{cpuset}/{names.SUBGROUP}"
+            cpuset = inner if os.path.isdir(inner) else cpuset
+        if hierarchy.cpu_is_v2:
+            return v2.V2Files(path, leaf, cpuset, self._budget)
+        cpuacct = self._locate(hierarchy.cpuacct, ref)
+        return v1.V1Files(path, cpuacct, cpuset, self._budget, cpuset_is_v2=hierarchy.cpuset_is_v2)
+
+    def ancestor_limits(self, path: str) -> CpuLimits:
+        """The limits of a directory above the pods, relative to the cpu tree's root."""
+        read: Callable[[str], CpuLimits] = v2.read_limits if self.hierarchy.cpu_is_v2 else v1.read_limits
+        return read(f"{self.hierarchy.cpu}/{path}")
+
+    def new_scan(self) -> None:
+        """Forget the indexes: cgroups may have come since."""
+        self._indexes.clear()
+
+    def _locate(self, root: str | None, ref: CgroupRef) -> str | None:
+        """The same cgroup in another controller's tree: at the same path, else wherever its ids are."""
+        if root is None:
+            return None
+        path = f"{root}/{ref.path}"
+        if root == self.hierarchy.cpu or os.path.isdir(path):
+            return path
+        if root not in self._indexes:
+            found = walk(root).found.values()
+            self._indexes[root] = {(one.ref.pod_uid, one.ref.container_id): one.ref.path for one in found}
+        other = self._indexes[root].get((ref.pod_uid, ref.container_id))
+        return None if other is None else f"{root}/{other}"

@@ -1,0 +1,155 @@
+"""Text of the kernel's CPU files to numbers. Pure and total: each returns a value or raises ``ParseError``.
+
+Fields arrive in any subset (kernel, configuration, backports): an absent key is ``None``, an unknown key is passed over.
+All results are in seconds and cores. Formats: kernel ``Documentation/admin-guide/cgroup-v2.rst`` and
+``Documentation/scheduler/sched-bwc.rst``.
+"""
+
+from __future__ import annotations
+
+from exporter.errors import ParseError
+from exporter.readings import CpuStat, Pressure
+
+U64_MAX = 2**64 - 1
+
+_NS = 1_000_000_000
+_US = 1_000_000
+_USER_HZ = 100
+"""``USER_HZ`` of every Linux architecture that runs Kubernetes; the unit of ``cpuacct.stat``."""
+
+
+def _flat_keyed(data: bytes, path: str) -> dict[bytes, int]:
+    """``KEY VALUE`` lines. The common case costs one pass: all values are checked in one ``isdigit``."""
+    words = data.split()
+    values = words[1::2]
+    # The kernel ends each line; without the last newline the text was cut and its last number may be half a number.
+    if not data.endswith(b"\n") or len(words) != 2 * data.count(b"\n"):
+        raise ParseError(path, data, "not lines of a key and a value" if data.strip() else "is empty")
+    if b"".join(values).isdigit():
+        numbers = list(map(int, values))
+        if max(numbers) <= U64_MAX:
+            return dict(zip(words[::2], numbers, strict=True))
+    return {key: _u64(value, key, path) for key, value in zip(words[::2], values, strict=True) if key in _KNOWN}
+
+
+_KNOWN = frozenset(
+    b"nr_periods nr_throttled throttled_time throttled_usec nr_bursts burst_time burst_usec wait_sum usage_usec "
+    b"user_usec system_usec user system".split()
+)
+
+
+def _u64(value: bytes, key: bytes, path: str) -> int:
+    if not value.isdigit() or len(value) > 20 or int(value) > U64_MAX:  # noqa: PLR2004 - digits of 2**64-1
+        raise ParseError(path, key + b" " + value, "not an unsigned 64-bit number")
+    return int(value)
+
+
+def _per(value: int | None, unit: int) -> float | None:
+    return None if value is None else value / unit
+
+
+def cpu_stat_v2(data: bytes, path: str) -> CpuStat:
+    """v2 ``cpu.stat``: microseconds; without the cpu controller it has no ``nr_*`` keys."""
+    get = _flat_keyed(data, path).get
+    return CpuStat(
+        get(b"nr_periods"),
+        get(b"nr_throttled"),
+        _per(get(b"throttled_usec"), _US),
+        get(b"nr_bursts"),
+        _per(get(b"burst_usec"), _US),
+        None,
+        _per(get(b"usage_usec"), _US),
+        _per(get(b"user_usec"), _US),
+        _per(get(b"system_usec"), _US),
+    )
+
+
+def cpu_stat_v1(data: bytes, path: str) -> CpuStat:
+    """v1 ``cpu.stat``: nanoseconds; usage is in the cpuacct controller's own files."""
+    get = _flat_keyed(data, path).get
+    return CpuStat(
+        get(b"nr_periods"),
+        get(b"nr_throttled"),
+        _per(get(b"throttled_time"), _NS),
+        get(b"nr_bursts"),
+        _per(get(b"burst_time"), _NS),
+        _per(get(b"wait_sum"), _NS),
+    )
+
+
+def cpu_stat_local(data: bytes, path: str) -> float | None:
+    """``cpu.stat.local`` (kernel 6.6+): seconds the group itself stood still, for its own or an ancestor's quota."""
+    fields = _flat_keyed(data, path)
+    if b"throttled_usec" in fields:
+        return fields[b"throttled_usec"] / _US
+    return _per(fields.get(b"throttled_time"), _NS)
+
+
+def cpuacct_stat(data: bytes, path: str) -> tuple[float | None, float | None]:
+    """v1 ``cpuacct.stat``: user and system seconds, at the grain of a clock tick (10 ms)."""
+    get = _flat_keyed(data, path).get
+    return _per(get(b"user"), _USER_HZ), _per(get(b"system"), _USER_HZ)
+
+
+def number(data: bytes, path: str) -> int:
+    """A file of one unsigned number: ``cpuacct.usage``, ``cpu.shares``, ``cpu.weight``, ``cpu.cfs_period_us``, ..."""
+    word = data.strip()
+    if not data.endswith(b"\n"):
+        raise ParseError(path, data, "cut off before the end of the line" if word else "is empty")
+    return _u64(word, b"", path)
+
+
+def nanoseconds(data: bytes, path: str) -> float:
+    """A file of one number of nanoseconds, in seconds."""
+    return number(data, path) / _NS
+
+
+def microseconds(data: bytes, path: str) -> float:
+    """A file of one number of microseconds, in seconds."""
+    return number(data, path) / _US
+
+
+def period(data: bytes, path: str) -> float:
+    """v1 ``cpu.cfs_period_us`` in seconds; never zero, since limits are divided by it."""
+    seconds = microseconds(data, path)
+    if not seconds:
+        raise ParseError(path, data, "a period of zero")
+    return seconds
+
+
+def cfs_quota_v1(data: bytes, path: str) -> float | None:
+    """v1 ``cpu.cfs_quota_us`` in seconds; ``None`` for -1, no quota."""
+    if data.strip() == b"-1":
+        return None
+    quota = microseconds(data, path)
+    if quota == 0:
+        raise ParseError(path, data, "a quota of zero")
+    return quota
+
+
+def cpu_max(data: bytes, path: str) -> tuple[float | None, float]:
+    """v2 ``cpu.max``: quota (``None`` for ``max``) and period, in seconds."""
+    words = data.split()
+    if len(words) != 2:  # noqa: PLR2004 - quota and period
+        raise ParseError(path, data, "not a quota and a period")
+    period = _u64(words[1], b"period", path) / _US
+    quota = None if words[0] == b"max" else _u64(words[0], b"quota", path) / _US
+    if not period or quota == 0:
+        raise ParseError(path, data, "a quota or period of zero")
+    return quota, period
+
+
+def pressure(data: bytes, path: str) -> Pressure:
+    """``cpu.pressure``: the totals of its ``some`` and ``full`` lines (kernel ``Documentation/accounting/psi.rst``)."""
+    totals: dict[bytes, float] = {}
+    for line in data.splitlines():
+        words = line.split()
+        # A kind of line that a later kernel adds is none of ours, nor an error.
+        if words and words[0] in {b"some", b"full"}:
+            key, equals, total = words[-1].partition(b"=")
+            if key != b"total" or not equals:
+                raise ParseError(path, line, "no total at the end of the line")
+            totals[words[0]] = _u64(total, b"total", path) / _US
+    if b"some" not in totals or not data.endswith(b"\n"):
+        raise ParseError(path, data, "no complete 'some' line")
+    return Pressure(totals[b"some"], totals.get(b"full"))

@@ -1,0 +1,45 @@
+"""The kernel's list format for CPUs and memory nodes, ``0-3,8``. Pure.
+
+Kernel ``Documentation/admin-guide/kernel-parameters.rst``, "cpu lists"; also the kubelet's spelling of a cpuset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.errors import ParseError
+
+MAX_CPUS = 1 << 16
+"""Above any kernel's NR_CPUS (8192): bounds what a hostile ``0-4294967295`` may cost."""
+
+
+def cpu_list(data: bytes | str, path: str) -> frozenset[int]:
+    """The kernel's list format, ``0-3,8``; empty text is the empty set. Also memory nodes."""
+    text = (data.decode("ascii", "replace") if isinstance(data, bytes) else data).strip()
+    numbers: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, dash, last = part.partition("-")
+        if not _is_cpu(first) or (dash and not _is_cpu(last)):
+            raise ParseError(path, text, "not a list of CPUs")
+        low, high = int(first), int(last if dash else first)
+        if low > high:
+            raise ParseError(path, text, "a range that runs backwards")
+        numbers.update(range(low, high + 1))
+    return frozenset(numbers)
+
+
+def _is_cpu(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= 6 and int(word) < MAX_CPUS  # noqa: PLR2004 - cheap bound
+
+
+def format_cpu_list(cpus: Iterable[int]) -> str:
+    """The inverse of :func:`cpu_list`, in the kernel's shortest form."""
+    parts: list[str] = []
+    run: list[int] = []
+    for cpu in [*sorted(cpus), None]:
+        if run and cpu != run[-1] + 1:
+            parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+            run = []
+        if cpu is not None:
+            run.append(cpu)
+    return ",".join(parts)

@@ -1,0 +1,1 @@
+"""Facts of the machine under ``--path.proc`` and ``--path.sys``. No third party, no asyncio."""

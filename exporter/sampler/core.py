@@ -1,0 +1,204 @@
+"""Scan, tick, snapshot: the three things the sampling thread does.
+
+A *scan* walks the tree, learns what came and went, and reads what rarely changes. A *tick* reads the counters of what can
+be throttled, at even spacing, into the histories. A *snapshot* reads what only a page needs and publishes all of it. All
+three run in one thread, one after the other; the rest of the program sees only snapshots.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from exporter.analysis.windows import History
+from exporter.cgroupfs.opener import Opener
+from exporter.cgroupfs.tree import walk
+from exporter.errors import ExporterError, ReadError, VanishedError
+from exporter.node.kernel import cfs_quota_bug, read_release
+from exporter.node.topology import Topology, read_topology
+from exporter.readings import KubeletConfig, PodList
+from exporter.sampler.mapping import Directory, Patience, assign
+from exporter.sampler.rows import newest_by_name, pod_limits, row_of
+from exporter.sampler.tracked import Tracked
+from exporter.snapshot import CgroupRow, NodeRow, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerOptions:
+    """Values of the settings the sampler runs by; seconds."""
+
+    proc: str
+    sys: str
+    interval: float
+    window: float
+    linger: float
+    collectors: frozenset[str]
+    expects_names: bool
+    """False with the pod source ``none``."""
+
+
+class Sampler:
+    """All that is known of the node. Not thread-safe but for :meth:`set_pods` and :meth:`set_kubelet`."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        options: SamplerOptions,
+        *,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        on_error: Callable[[ExporterError], None],
+    ) -> None:
+        self._opener, self._options, self._on_error = opener, options, on_error
+        self._monotonic, self._wall = monotonic, wall
+        self._live: dict[str, Tracked] = {}
+        self._gone: list[Tracked] = []
+        self._directory, self._attempts, self._ticks = Directory(), 0, 0
+        self._kubelet: KubeletConfig | None = None
+        self._topology = Topology()
+        self._release: str | None = None
+        self._ancestors: dict[str, float | None] = {}
+        self._must_assign = True
+
+    def set_pods(self, pods: PodList) -> None:
+        """Take over a new pod list; from any thread."""
+        self._directory = Directory.of(pods)
+        self._must_assign = True
+
+    def set_attempts(self, attempts: int) -> None:
+        """How many refreshes of the pod list have ended, well or not; from any thread."""
+        self._attempts = attempts
+        self._must_assign = True
+
+    def set_kubelet(self, config: KubeletConfig) -> None:
+        """Take over the kubelet's configuration; from any thread."""
+        self._kubelet = config
+
+    def scan(self) -> None:
+        """Learn what came and went, read limits, cpusets, topology."""
+        now = self._monotonic()
+        found = walk(self._opener.hierarchy.cpu)
+        for reason, count in found.problems.items():
+            for _ in range(count):
+                self._on_error(ReadError(self._opener.hierarchy.cpu, "a directory cannot be listed", reason=reason))
+        self._opener.new_scan()
+        self._ancestors.clear()
+        self._topology = read_topology(self._options.sys)
+        for problem in self._topology.problems:
+            self._on_error(problem)
+        self._release = read_release(self._options.proc)
+        for path, one in list(self._live.items()):
+            here = found.found.get(path)
+            # The same path with another inode is another cgroup: its predecessor went away between two scans.
+            if here is None or (here.inode, here.subgroup) != (one.inode, one.subgroup):
+                self._retire(one, now)
+        for path, here in found.found.items():
+            if path not in self._live:
+                files = self._opener.open(here)
+                self._live[path] = Tracked(here, files, now=now, attempts=self._attempts)
+        for one in list(self._live.values()):
+            one.read_settings(self._on_error)
+            one.read_stat(self._on_error)
+            if one.vanished:
+                self._retire(one, now)
+        self._gone = [one for one in self._gone if one.gone_at is None or now - one.gone_at < self._options.linger]
+        self._must_assign = True
+
+    def tick(self) -> bool:
+        """One sample of what can be throttled or has just come. True when a refresh of the pod list would help."""
+        now = self._monotonic()
+        self._ticks += 1
+        for one in list(self._live.values()):
+            if one.has_quota or now - one.first_seen < self._options.linger:
+                one.read_stat(self._on_error)
+                if one.vanished:
+                    self._retire(one, now)
+                elif not one.push(now, self._new_history):
+                    self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
+        return self._assign(now) and self._options.expects_names
+
+    def snapshot(self) -> Snapshot:
+        """The node as it is now."""
+        now = self._monotonic()
+        self._assign(now)
+        for one in list(self._live.values()):
+            if one.state in {"mapped", "unmapped"}:
+                one.read_stat(self._on_error)
+                one.read_page_extras(self._options.collectors, self._on_error)
+                if one.vanished:
+                    self._retire(one, now)
+        everything = [*self._live.values(), *self._gone]
+        limits = pod_limits(self._live.values())
+        rows = [
+            row_of(name, one, limits.get(one.ref.pod_path), self._ancestor_limit, self._topology)
+            for name, one in newest_by_name(everything).items()
+        ]
+        return Snapshot(
+            taken_at=self._wall(),
+            tick=self._ticks,
+            containers=tuple(row for row in rows if row.container is not None),
+            pods=tuple(row for row in rows if row.container is None),
+            node=self._node(),
+            cgroups=self._count(rows),
+        )
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for one in self._live.values():
+            one.files.close()
+        self._live.clear()
+
+    def _new_history(self) -> History:
+        return History(self._options.window, self._options.interval)
+
+    def _assign(self, now: float) -> bool:
+        """Name the cgroups where anything has changed that names depend on; True while any waits for its name."""
+        if self._must_assign:
+            self._must_assign = False
+            patience = Patience(self._attempts, now, self._options.expects_names)
+            assign([*self._live.values(), *self._gone], self._directory, patience)
+            waits = any(one.state == "pending" for one in self._live.values())
+            self._must_assign = waits  # its patience ends by the clock
+            return waits
+        return False
+
+    def _retire(self, one: Tracked, now: float) -> None:
+        one.retire(now)
+        self._live.pop(one.ref.path, None)
+        self._gone.append(one)
+        self._must_assign = True
+
+    def _ancestor_limit(self, pod_path: str) -> float | None:
+        """The smallest limit of the directories above a pod, in cores."""
+        parent = pod_path.rpartition("/")[0]
+        if not parent:
+            return None
+        if parent not in self._ancestors:
+            above = self._ancestor_limit(parent)
+            try:
+                own = self._opener.ancestor_limits(parent).limit_cores
+            except VanishedError:
+                own = None
+            except ExporterError as error:
+                self._on_error(error)
+                own = None
+            self._ancestors[parent] = min((x for x in (own, above) if x is not None), default=None)
+        return self._ancestors[parent]
+
+    def _node(self) -> NodeRow:
+        driver = next((one.ref.driver for one in self._live.values()), None)
+        return NodeRow(
+            hierarchy=self._opener.hierarchy.version,
+            driver=driver,
+            kernel_release=self._release,
+            cfs_quota_bug=cfs_quota_bug(self._release),
+            online_cpus=self._topology.online,
+            kubelet=self._kubelet,
+        )
+
+    def _count(self, rows: list[CgroupRow]) -> dict[str, int]:
+        containers = [one for one in self._live.values() if one.ref.container_id is not None]
+        count = Counter[str](one.state for one in containers)
+        states = ("mapped", "unmapped", "pending", "sandbox")
+        return {state: count[state] for state in states} | {"lingering": sum(not row.live for row in rows)}

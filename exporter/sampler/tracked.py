@@ -1,0 +1,122 @@
+"""One cgroup under observation: its open files and the last that was read from each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from exporter.analysis.windows import History
+from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.tree import Found
+from exporter.errors import ExporterError, ParseError, VanishedError
+from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
+
+State = Literal["mapped", "unmapped", "pending", "sandbox"]
+Value = TypeVar("Value")
+
+
+class Tracked:
+    """A pod's or container's cgroup, from its discovery until its last counters have lingered long enough.
+
+    Every ``read_*`` survives: a vanished cgroup is marked gone, any other failure goes to ``on_error`` and leaves the
+    value absent, so that a stale number is never served as a current one.
+    """
+
+    __slots__ = (
+        "container",
+        "cpuset",
+        "files",
+        "first_attempts",
+        "first_seen",
+        "gone_at",
+        "history",
+        "inode",
+        "limits",
+        "local_throttled_seconds",
+        "pod",
+        "pressure",
+        "ref",
+        "stat",
+        "state",
+        "subgroup",
+        "vanished",
+    )
+
+    def __init__(self, found: Found, files: CgroupFiles, *, now: float, attempts: int) -> None:
+        self.ref, self.inode, self.subgroup, self.files = found.ref, found.inode, found.subgroup, files
+        self.first_seen, self.first_attempts = now, attempts
+        self.gone_at: float | None = None
+        self.vanished = False
+        self.state: State = "pending"
+        self.pod: PodIdentity | None = None
+        self.container: ContainerIdentity | None = None
+        self.history: History | None = None
+        self.stat: CpuStat | None = None
+        self.limits: CpuLimits | None = None
+        self.cpuset: Cpuset | None = None
+        self.pressure: Pressure | None = None
+        self.local_throttled_seconds: float | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the cgroup was there when last looked at."""
+        return self.gone_at is None
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether throttling is possible, so that the fine grain is worth its cost."""
+        return self.limits is not None and self.limits.quota_state == "set"
+
+    def read_stat(self, on_error: Callable[[ExporterError], None]) -> None:
+        """The counters, fresh. A vanished cgroup keeps its last ones."""
+        read = self._try(self.files.stat, on_error)
+        if not self.vanished:
+            self.stat = read
+
+    def read_page_extras(self, collectors: frozenset[str], on_error: Callable[[ExporterError], None]) -> None:
+        """What only a page needs, beside :meth:`read_stat`."""
+        if "throttle" in collectors and self.ref.container_id is not None:
+            read = self._try(self.files.local_throttled_seconds, on_error)
+            self.local_throttled_seconds = self.local_throttled_seconds if self.vanished else read
+        if "pressure" in collectors:
+            pressure = self._try(self.files.pressure, on_error)
+            self.pressure = self.pressure if self.vanished else pressure
+        if "usage_modes" in collectors and self.stat is not None:
+            user, system = self._try(self.files.modes, on_error) or (None, None)
+            if not self.vanished:
+                self.stat = self.stat._replace(user_seconds=user, system_seconds=system)
+
+    def read_settings(self, on_error: Callable[[ExporterError], None]) -> None:
+        """Limits and cpuset."""
+        limits = self._try(self.files.limits, on_error)
+        cpuset = self._try(self.files.cpuset, on_error)
+        if not self.vanished:
+            self.limits, self.cpuset = limits, cpuset
+
+    def push(self, now: float, new_history: Callable[[], History]) -> bool:
+        """Add the counters to the history; False when one ran backwards."""
+        stat = self.stat
+        if not self.has_quota or stat is None or stat.periods is None or stat.throttled_periods is None:
+            self.history = None
+            return True
+        if self.history is None:
+            self.history = new_history()
+        return self.history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds)
+
+    def retire(self, now: float) -> None:
+        """The cgroup is gone: let its files go, keep its last counters."""
+        self.gone_at = now
+        self.history = None
+        self.files.close()
+
+    def _try(self, read: Callable[[], Value], on_error: Callable[[ExporterError], None]) -> Value | None:
+        try:
+            return read()
+        except VanishedError:
+            self.vanished = True
+        except ExporterError as error:
+            on_error(error)
+        except (OverflowError, ValueError) as error:
+            # A parser's own fault must not cost the page; it is counted apart from the kernel's.
+            on_error(ParseError(self.ref.path, str(error), "unexpected text", reason="unexpected"))
+        return None

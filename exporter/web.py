@@ -1,0 +1,126 @@
+"""The HTTP face: the page, the probes, the landing page."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import html
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from prometheus_client import exposition as client
+
+from exporter import __version__
+from exporter.metrics.exposition import Format
+
+GZIP_LEVEL = 1
+"""A page of 3 MB takes 15 ms at level 1 and 60 ms at level 6, for a tenth more bytes."""
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An answer to a probe."""
+
+    ok: bool
+    text: str
+    """One line for the person who asks."""
+
+
+class Pages:
+    """Pages rendered at most once a tick, whoever asks; concurrent requests wait for the one being made."""
+
+    def __init__(self, tick: Callable[[], int], render: Callable[[Format], Awaitable[bytes]]) -> None:
+        self._tick, self._render = tick, render
+        self._lock = asyncio.Lock()
+        self._pages: dict[tuple[Format, bool], bytes] = {}
+        self._rendered_at = -1
+
+    async def get(self, style: Format, *, zipped: bool) -> bytes:
+        """The page of the current tick."""
+        async with self._lock:
+            if self._rendered_at != self._tick():
+                self._pages.clear()
+            page = self._pages.get((style, zipped))
+            if page is None:
+                plain = self._pages.get((style, False))
+                if plain is None:
+                    self._rendered_at = self._tick()
+                    plain = self._pages[style, False] = await self._render(style)
+                page = plain
+                if zipped:
+                    page = await asyncio.to_thread(gzip.compress, plain, GZIP_LEVEL, mtime=0)
+                    self._pages[style, True] = page
+            return page
+
+
+def create_app(
+    *,
+    telemetry_path: str,
+    pages: Pages,
+    healthy: Callable[[], Verdict],
+    ready: Callable[[], Verdict],
+) -> web.Application:
+    """The aiohttp application. Handlers only fetch: all that takes time happens in threads behind ``pages``."""
+    app = web.Application(client_max_size=1024)
+    app.router.add_get(telemetry_path, _metrics(pages))
+    app.router.add_get("/healthz", _probe(healthy))
+    app.router.add_get("/readyz", _probe(ready))
+    if telemetry_path != "/":
+        app.router.add_get("/", _landing(telemetry_path))
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+def _metrics(pages: Pages) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def metrics(request: web.Request) -> web.Response:
+        _, content_type = client.choose_encoder(request.headers.get("Accept", ""))
+        style: Format = "openmetrics" if content_type.startswith("application/openmetrics-text") else "text"
+        zipped = client.gzip_accepted(request.headers.get("Accept-Encoding", ""))
+        body = await pages.get(style, zipped=zipped)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    return metrics
+
+
+def _probe(verdict_of: Callable[[], Verdict]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def probe(_: web.Request) -> web.Response:
+        verdict = verdict_of()
+        return web.Response(text=verdict.text + "\n", status=200 if verdict.ok else 503)
+
+    return probe
+
+
+def _landing(telemetry_path: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    links = "".join(
+        f'<li><a href="{html.escape(path)}">{html.escape(path)}</a>: {text}</li>'
+        for path, text in (
+            (telemetry_path, "the metrics"),
+            ("/healthz", "whether sampling keeps its pace"),
+            ("/readyz", "whether the page is complete"),
+        )
+    )
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>kube-throttle-exporter</title></head>'
+        f"<body><h1>kube-throttle-exporter {__version__}</h1><ul>{links}</ul></body></html>"
+    )
+
+    async def landing(_: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
+
+    return landing
