@@ -1,0 +1,42 @@
+"""One line when something begins to fail, one now and then while it goes on, one when it works again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from exporter.errors import MappingError
+
+_REMINDER_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+class FailureLog:
+    """Of one thing that is tried again and again."""
+
+    def __init__(self, what: str, clock: Callable[[], float]) -> None:
+        self._what = what
+        self._clock = clock
+        self._reason: str | None = None
+        self._failures = 0
+        self._logged_at = 0.0
+
+    def failed(self, error: MappingError) -> None:
+        """Logs what is new: another reason, or the same one for another ten minutes."""
+        self._failures += 1
+        if error.reason != self._reason:
+            _log.warning("%s failed: %s", self._what, error)
+        elif self._clock() - self._logged_at >= _REMINDER_SECONDS:
+            _log.warning("%s still fails, %d times in a row: %s", self._what, self._failures, error)
+        else:
+            return
+        self._reason = error.reason
+        self._logged_at = self._clock()
+
+    def worked(self) -> None:
+        """Logs the end of a row of failures."""
+        if self._failures:
+            _log.info("%s works again after %d failures", self._what, self._failures)
+        self._reason = None
+        self._failures = 0

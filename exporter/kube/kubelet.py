@@ -1,0 +1,164 @@
+"""Pods and settings from the kubelet of this node: ``GET /pods`` and ``GET /configz`` on port 10250 (or 10255)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import ssl
+import urllib.parse
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+import aiohttp
+
+from exporter import __version__
+from exporter.errors import ConfigError, MappingError
+from exporter.kube.body import read_body
+from exporter.kube.configz import parse_configz
+from exporter.kube.credentials import Trust, read_token
+from exporter.kube.podlist import parse_pod_list
+from exporter.readings import KubeletConfig, PodList
+
+_MAX_BYTES = 32 * 1024 * 1024
+_MAX_CONFIGZ_BYTES = 1024 * 1024
+_TIMEOUT_SECONDS = 8.0
+_CONNECT_SECONDS = 3.0
+
+
+class KubeletSource:
+    """One kubelet. Each request is a connection of its own: at one a minute, nothing is gained by keeping it."""
+
+    name = "kubelet"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token_file: str | None = None,
+        ca_file: str | None = None,
+        insecure_skip_verify: bool = False,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+        max_bytes: int = _MAX_BYTES,
+    ) -> None:
+        """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only. Raises :class:`ConfigError`."""
+        self._url = _base_url(url)
+        self._token_file = token_file
+        self._trust = Trust(ca_file, insecure_skip_verify=insecure_skip_verify)
+        self._timeout_seconds = timeout_seconds
+        self._max_bytes = max_bytes
+        self._session: aiohttp.ClientSession | None = None
+
+    async def pods(self) -> PodList:
+        """``GET /pods``; raises :class:`MappingError` with a reason of :data:`exporter.kube.source.REASONS`."""
+        where, body = await self._get("pods", self._max_bytes)
+        return await asyncio.to_thread(parse_pod_list, body, where)
+
+    async def config(self) -> KubeletConfig:
+        """``GET /configz``; raises :class:`MappingError` likewise. Port 10255 has none: ``not_found``."""
+        _, body = await self._get("configz", _MAX_CONFIGZ_BYTES)
+        return parse_configz(body)
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _get(self, path: str, max_bytes: int) -> tuple[str, memoryview]:
+        url = f"{self._url}/{path}"
+        where = f"kubelet {url}"
+        headers: dict[str, str] = {}
+        tls: ssl.SSLContext | bool = True
+        if url.startswith("https:"):
+            tls = await self._trust.context()
+            if self._token_file is not None:
+                headers["Authorization"] = f"Bearer {await read_token(self._token_file)}"
+        async with (
+            _named_failures(where, self._timeout_seconds),
+            self._open().get(url, headers=headers, ssl=tls, allow_redirects=False) as response,
+        ):
+            if response.status != HTTPStatus.OK:
+                raise _refusal(where, path, response.status)
+            return where, await read_body(response, max_bytes, where)
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Not in __init__: a session belongs to the loop that runs.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True, use_dns_cache=False),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",  # loopback is faster than gzip
+                    "User-Agent": f"kube-throttle-exporter/{__version__}",
+                },
+                timeout=aiohttp.ClientTimeout(
+                    total=self._timeout_seconds, connect=min(_CONNECT_SECONDS, self._timeout_seconds)
+                ),
+                auto_decompress=False,
+                trust_env=False,  # a proxy is never between a pod and its own node
+            )
+        return self._session
+
+
+def _base_url(text: str) -> str:
+    """``https://HOST:PORT``; also with a bare IPv6 address, as ``https://$(NODE_IP):10250`` gives on an IPv6 node."""
+    scheme, separator, rest = text.rstrip("/").partition("://")
+    host, _, port = rest.rpartition(":")
+    with contextlib.suppress(ValueError):
+        rest = f"[{ipaddress.IPv6Address(host)}]:{port}"
+    try:
+        url = urllib.parse.urlsplit(f"{scheme}{separator}{rest}")
+        usable = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+        usable = usable and url.username is None and not url.query and not url.fragment
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError("--kubelet.url: must be https://HOST:PORT or http://HOST:PORT")
+    return f"{scheme}{separator}{rest}"
+
+
+def _refusal(where: str, path: str, status: int) -> MappingError:
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            advice = "the kubelet does not accept the token (audience, expiry, or webhook authentication is off)"
+            return MappingError(f"{where}: 401 unauthorized: {advice}", reason="unauthorized")
+        case HTTPStatus.FORBIDDEN:
+            advice = (
+                f"the ClusterRole needs verb get on nodes/{path}; a kubelet before 1.33 knows only nodes/proxy, "
+                "which the chart grants with rbac.legacyNodesProxy=true"
+            )
+            return MappingError(f"{where}: 403 forbidden: {advice}", reason="forbidden")
+        case HTTPStatus.NOT_FOUND:
+            return MappingError(f"{where}: 404 not found: is this a kubelet's port?", reason="not_found")
+        case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            return MappingError(f"{where}: status {status}: redirects are not followed", reason="http_status")
+        case _:
+            return MappingError(f"{where}: status {status}", reason="http_status")
+
+
+@contextlib.asynccontextmanager
+async def _named_failures(where: str, timeout_seconds: float) -> AsyncIterator[None]:
+    """Turns what a connection may raise into a :class:`MappingError` of one line."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise MappingError(f"{where}: no answer within {timeout_seconds:g} s", reason="timeout") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        cause = getattr(error.certificate_error, "verify_message", "") or "not valid"
+        advice = "--kubelet.ca-file names the CA to trust; stock kubelets sign their own certificate"
+        raise MappingError(f"{where}: certificate: {cause} ({advice})", reason="tls") from error
+    except aiohttp.ClientSSLError as error:
+        cause = getattr(error.os_error, "reason", None) or "no handshake"
+        raise MappingError(f"{where}: TLS failed: {cause}", reason="tls") from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise MappingError(f"{where}: the host name does not resolve", reason="unreachable") from error
+    except OSError as error:
+        refused = isinstance(getattr(error, "os_error", error), ConnectionRefusedError)
+        cause = "connection refused" if refused else os.strerror(error.errno) if error.errno else "connection lost"
+        raise MappingError(f"{where}: {cause}", reason="refused" if refused else "unreachable") from error
+    except aiohttp.ClientResponseError as error:
+        raise MappingError(f"{where}: the answer is not HTTP", reason="malformed") from error
+    except aiohttp.ClientError as error:
+        raise MappingError(f"{where}: the connection broke off", reason="unreachable") from error

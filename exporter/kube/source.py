@@ -1,0 +1,48 @@
+"""What a place to learn pods from looks like, and the reasons for which it may fail."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from exporter.readings import KubeletConfig, PodList
+
+REASONS = (
+    "forbidden",
+    "http_status",
+    "malformed",
+    "no_token",
+    "not_found",
+    "refused",
+    "timeout",
+    "tls",
+    "too_large",
+    "unauthorized",
+    "unreachable",
+    "unreadable",
+)
+"""Every reason of a :class:`exporter.errors.MappingError`: the labels under which failures are counted."""
+
+
+class PodSource(Protocol):
+    """Tells which pods run on this node."""
+
+    @property
+    def name(self) -> str:
+        """``kubelet``, ``apiserver``, ``logs``, ``file`` or ``none``."""
+        ...
+
+    async def pods(self) -> PodList:
+        """The whole list as of now; raises :class:`exporter.errors.MappingError`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives up connections; the source is not used again."""
+        ...
+
+
+class ConfigSource(Protocol):
+    """Tells how this node's kubelet manages CPUs."""
+
+    async def config(self) -> KubeletConfig:
+        """The settings as of now; raises :class:`exporter.errors.MappingError`."""
+        ...
