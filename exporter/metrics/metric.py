@@ -18,7 +18,11 @@ RowType = Literal["container", "pod", "node"]
 Labels = tuple[str, ...]
 
 BOTH: tuple[RowType, ...] = ("container", "pod")
-LABELS: dict[RowType, Labels] = {"container": ("namespace", "pod", "container"), "pod": ("namespace", "pod"), "node": ()}
+LABELS: dict[RowType, Labels] = {
+    "container": ("namespace", "pod", "container"),
+    "pod": ("namespace", "pod"),
+    "node": (),
+}
 """Labels of each row type: they belong to the row, not to the metric, so metrics that divide always match."""
 
 

@@ -7,7 +7,9 @@ import re
 from exporter.readings import CfsQuotaBug
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(.*)")
-_VENDOR = re.compile(r"el\d|amzn|ubuntu|azure|aws|gke|gcp|oracle|generic|cloud|default|suse|cos|fc\d|\bdeb|coreos|bpo", re.I)
+_VENDOR = re.compile(
+    r"el\d|amzn|ubuntu|azure|aws|gke|gcp|oracle|generic|cloud|default|suse|cos|fc\d|\bdeb|coreos|bpo", re.IGNORECASE
+)
 
 Version = tuple[int, int, int]
 

@@ -1,15 +1,16 @@
 """Scan, tick, snapshot: the three things the sampling thread does.
 
-A *scan* walks the tree, learns what came and went, and reads what rarely changes. A *tick* reads the counters of what can
-be throttled, at even spacing, into the histories. A *snapshot* reads what only a page needs and publishes all of it. All
-three run in one thread, one after the other; the rest of the program sees only snapshots.
+A *scan* walks the tree, learns what came and went, and reads what rarely changes. A *tick* reads the counters of what
+can be throttled, at even spacing, into the histories. A *snapshot* reads what only a page needs and publishes all of
+it. All three run in one thread, one after the other; the rest of the program sees only snapshots.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
@@ -38,6 +39,16 @@ class SamplerOptions:
     """False with the pod source ``none``."""
 
 
+class Wants(Enum):
+    """Whether a newer pod list would help."""
+
+    NOTHING = auto()
+    AGAIN = auto()
+    """Containers are waiting for their names that the last list did not have."""
+    NEW = auto()
+    """Containers have come since the last list."""
+
+
 class Sampler:
     """All that is known of the node. Not thread-safe but for :meth:`set_pods` and :meth:`set_kubelet`."""
 
@@ -48,13 +59,16 @@ class Sampler:
         *,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        attempts: Callable[[], int],
         on_error: Callable[[ExporterError], None],
     ) -> None:
+        """``attempts`` tells how many refreshes of the pod list have ended, well or not."""
         self._opener, self._options, self._on_error = opener, options, on_error
         self._monotonic, self._wall = monotonic, wall
         self._live: dict[str, Tracked] = {}
         self._gone: list[Tracked] = []
-        self._directory, self._attempts, self._ticks = Directory(), 0, 0
+        self._directory, self._ticks = Directory(), 0
+        self._count_attempts, self._attempts = attempts, 0
         self._kubelet: KubeletConfig | None = None
         self._topology = Topology()
         self._release: str | None = None
@@ -64,11 +78,6 @@ class Sampler:
     def set_pods(self, pods: PodList) -> None:
         """Take over a new pod list; from any thread."""
         self._directory = Directory.of(pods)
-        self._must_assign = True
-
-    def set_attempts(self, attempts: int) -> None:
-        """How many refreshes of the pod list have ended, well or not; from any thread."""
-        self._attempts = attempts
         self._must_assign = True
 
     def set_kubelet(self, config: KubeletConfig) -> None:
@@ -105,8 +114,8 @@ class Sampler:
         self._gone = [one for one in self._gone if one.gone_at is None or now - one.gone_at < self._options.linger]
         self._must_assign = True
 
-    def tick(self) -> bool:
-        """One sample of what can be throttled or has just come. True when a refresh of the pod list would help."""
+    def tick(self) -> Wants:
+        """One sample of what can be throttled or has just come."""
         now = self._monotonic()
         self._ticks += 1
         for one in list(self._live.values()):
@@ -116,7 +125,7 @@ class Sampler:
                     self._retire(one, now)
                 elif not one.push(now, self._new_history):
                     self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
-        return self._assign(now) and self._options.expects_names
+        return self._assign(now)
 
     def snapshot(self) -> Snapshot:
         """The node as it is now."""
@@ -143,6 +152,11 @@ class Sampler:
             cgroups=self._count(rows),
         )
 
+    def stop_waiting(self) -> None:
+        """Show what is unknown as unknown, at once; from any thread."""
+        self._options = replace(self._options, expects_names=False)
+        self._must_assign = True
+
     def close(self) -> None:
         """Give all descriptors back."""
         for one in self._live.values():
@@ -152,16 +166,20 @@ class Sampler:
     def _new_history(self) -> History:
         return History(self._options.window, self._options.interval)
 
-    def _assign(self, now: float) -> bool:
-        """Name the cgroups where anything has changed that names depend on; True while any waits for its name."""
-        if self._must_assign:
-            self._must_assign = False
-            patience = Patience(self._attempts, now, self._options.expects_names)
-            assign([*self._live.values(), *self._gone], self._directory, patience)
-            waits = any(one.state == "pending" for one in self._live.values())
-            self._must_assign = waits  # its patience ends by the clock
-            return waits
-        return False
+    def _assign(self, now: float) -> Wants:
+        """Name the cgroups where anything has changed that names depend on."""
+        attempts = self._count_attempts()
+        if not self._must_assign and attempts == self._attempts:
+            return Wants.NOTHING
+        self._attempts = attempts
+        assign(
+            [*self._live.values(), *self._gone], self._directory, Patience(attempts, now, self._options.expects_names)
+        )
+        waiting = [one for one in self._live.values() if one.state == "pending"]
+        self._must_assign = bool(waiting)  # patience ends by the clock
+        if not waiting or not self._options.expects_names:
+            return Wants.NOTHING
+        return Wants.NEW if any(one.first_attempts == attempts for one in waiting) else Wants.AGAIN
 
     def _retire(self, one: Tracked, now: float) -> None:
         one.retire(now)
