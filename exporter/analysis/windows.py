@@ -1,7 +1,7 @@
 """A bounded history of one cgroup's throttling counters, and what its last window says.
 
 Counters sampled every second show what two scrapes 15 s apart average away: the highest ratio of any single interval.
-All ratios are of active periods (``nr_periods`` counts no idle ones), so a ratio says nothing of how much time was lost.
+All ratios are of active periods (``nr_periods`` counts no idle ones): they say nothing of how much time was lost.
 """
 
 from __future__ import annotations
@@ -9,24 +9,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from math import ceil, nan
-from typing import NamedTuple
 
 from exporter.readings import Window
-
-
-class Interval(NamedTuple):
-    """What happened between two neighbouring readings."""
-
-    seconds: float
-    periods: int
-    throttled_periods: int
-    usage_seconds: float
-    """``nan`` where the usage is not known."""
-
-    @property
-    def ratio(self) -> float:
-        """Throttled share of the active periods; 0.0 when there were none."""
-        return _ratio(self.throttled_periods, self.periods)
+from exporter.snapshot import Interval
 
 
 def _ratio(throttled: int, periods: int) -> float:
@@ -77,7 +62,7 @@ class History:
 
     def window(self) -> Window | None:
         """The window that ends at the newest reading; ``None`` before there are two."""
-        if self._size < 2:  # noqa: PLR2004 - a difference takes two
+        if self._size < 2:
             return None
         first, last = self._oldest(), self._next - 1
         periods = self._periods[last] - self._periods[first]
