@@ -29,7 +29,7 @@ def cpu_list(data: bytes | str, path: str) -> frozenset[int]:
 
 
 def _is_cpu(word: str) -> bool:
-    return word.isascii() and word.isdigit() and len(word) <= 6 and int(word) < MAX_CPUS  # noqa: PLR2004 - cheap bound
+    return word.isascii() and word.isdigit() and len(word) <= 6 and int(word) < MAX_CPUS
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:

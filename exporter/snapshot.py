@@ -21,7 +21,6 @@ from exporter.readings import (
     Window,
 )
 
-
 IsolationState = Literal["exclusive", "shared", "eligible"]
 
 

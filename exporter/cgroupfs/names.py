@@ -2,7 +2,8 @@
 
 Two cgroup drivers of the kubelet and several runtimes spell the same facts differently; prefixes (kind's ``kubelet``,
 docker-in-docker, k3s) may come before all of them. So the outermost component that names a pod decides, wherever it is,
-and what lies deeper than a container belongs to that container. Spellings: kubelet ``pkg/kubelet/cm/cgroup_manager_linux.go``.
+and what lies deeper than a container belongs to that container.
+Spellings: kubelet ``pkg/kubelet/cm/cgroup_manager_linux.go``.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Text of the kernel's CPU files to numbers. Pure and total: each returns a value or raises ``ParseError``.
 
-Fields arrive in any subset (kernel, configuration, backports): an absent key is ``None``, an unknown key is passed over.
-All results are in seconds and cores. Formats: kernel ``Documentation/admin-guide/cgroup-v2.rst`` and
+Fields arrive in any subset (kernel, configuration, backports): an absent key is ``None``, an unknown key is passed
+over. All results are in seconds and cores. Formats: kernel ``Documentation/admin-guide/cgroup-v2.rst`` and
 ``Documentation/scheduler/sched-bwc.rst``.
 """
 
 from __future__ import annotations
 
 from exporter.errors import ParseError
-from exporter.readings import CpuStat, Pressure
+from exporter.readings import CpuLimits, CpuStat, Pressure
 
 U64_MAX = 2**64 - 1
 
@@ -39,7 +39,7 @@ _KNOWN = frozenset(
 
 
 def _u64(value: bytes, key: bytes, path: str) -> int:
-    if not value.isdigit() or len(value) > 20 or int(value) > U64_MAX:  # noqa: PLR2004 - digits of 2**64-1
+    if not value.isdigit() or len(value) > 20 or int(value) > U64_MAX:
         raise ParseError(path, key + b" " + value, "not an unsigned 64-bit number")
     return int(value)
 
@@ -109,34 +109,47 @@ def microseconds(data: bytes, path: str) -> float:
     return number(data, path) / _US
 
 
-def period(data: bytes, path: str) -> float:
-    """v1 ``cpu.cfs_period_us`` in seconds; never zero, since limits are divided by it."""
-    seconds = microseconds(data, path)
-    if not seconds:
-        raise ParseError(path, data, "a period of zero")
-    return seconds
-
-
-def cfs_quota_v1(data: bytes, path: str) -> float | None:
-    """v1 ``cpu.cfs_quota_us`` in seconds; ``None`` for -1, no quota."""
-    if data.strip() == b"-1":
-        return None
-    quota = microseconds(data, path)
-    if quota == 0:
-        raise ParseError(path, data, "a quota of zero")
-    return quota
-
-
-def cpu_max(data: bytes, path: str) -> tuple[float | None, float]:
-    """v2 ``cpu.max``: quota (``None`` for ``max``) and period, in seconds."""
+def cpu_max(data: bytes, path: str) -> tuple[int | None, int]:
+    """v2 ``cpu.max``: quota (``None`` for ``max``) and period, in microseconds."""
     words = data.split()
-    if len(words) != 2:  # noqa: PLR2004 - quota and period
+    if len(words) != 2:
         raise ParseError(path, data, "not a quota and a period")
-    period = _u64(words[1], b"period", path) / _US
-    quota = None if words[0] == b"max" else _u64(words[0], b"quota", path) / _US
-    if not period or quota == 0:
-        raise ParseError(path, data, "a quota or period of zero")
-    return quota, period
+    quota, period = words
+    return (None if quota == b"max" else _above_zero(quota, path)), _above_zero(period, path)
+
+
+def cfs_quota(data: bytes, path: str) -> int | None:
+    """v1 ``cpu.cfs_quota_us`` in microseconds; ``None`` for -1, no quota."""
+    return None if data.strip() == b"-1" else _above_zero(data.strip(), path)
+
+
+def cfs_period(data: bytes, path: str) -> int:
+    """v1 ``cpu.cfs_period_us`` in microseconds."""
+    return _above_zero(data.strip(), path)
+
+
+def _above_zero(word: bytes, path: str) -> int:
+    value = _u64(word, b"", path)
+    if not value:
+        raise ParseError(path, word, "a quota or period of zero")
+    return value
+
+
+def limits(
+    quota: int | None, period: int, *, burst_seconds: float | None, weight: int | None = None, shares: int | None = None
+) -> CpuLimits:
+    """The limits of a cgroup with CFS bandwidth control; quota and period in microseconds.
+
+    Divided as whole numbers: a tenth of a CPU is 0.1, not 0.09999999999999999.
+    """
+    return CpuLimits(
+        quota_state="none" if quota is None else "set",
+        limit_cores=None if quota is None else quota / period,
+        period_seconds=period / _US,
+        burst_seconds=burst_seconds,
+        weight=weight,
+        shares=shares,
+    )
 
 
 def pressure(data: bytes, path: str) -> Pressure:

@@ -150,5 +150,5 @@ def _directories(path: str) -> list[tuple[str, int, bool]]:
                     links = entry.stat(follow_symlinks=False).st_nlink
                 except FileNotFoundError:
                     continue
-                children.append((entry.name, entry.inode(), links == 2))  # noqa: PLR2004 - see above
+                children.append((entry.name, entry.inode(), links == 2))
     return children

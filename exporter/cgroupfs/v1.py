@@ -15,7 +15,17 @@ from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 class V1Files:
     """One cgroup as the cpu controller has it, and the same one in the cpuacct and cpuset trees where it is there."""
 
-    __slots__ = ("_accounting", "_cpu", "_cpuset_is_v2", "_cpuset_path", "_last", "_local", "_stat", "_statistics", "_usage")
+    __slots__ = (
+        "_accounting",
+        "_cpu",
+        "_cpuset_is_v2",
+        "_cpuset_path",
+        "_last",
+        "_local",
+        "_stat",
+        "_statistics",
+        "_usage",
+    )
 
     def __init__(
         self, cpu: str, cpuacct: str | None, cpuset: str | None, budget: Descriptors, *, cpuset_is_v2: bool = False
@@ -89,12 +99,9 @@ def read_limits(path: str) -> CpuLimits:
     if quota_text is None or period_text is None:
         return CpuLimits("unsupported", shares=raw_shares)
     burst = read_once(f"{path}/cpu.cfs_burst_us")
-    period = parse.period(period_text, f"{path}/cpu.cfs_period_us")
-    quota = parse.cfs_quota_v1(quota_text, f"{path}/cpu.cfs_quota_us")
-    return CpuLimits(
-        quota_state="none" if quota is None else "set",
-        limit_cores=None if quota is None else quota / period,
-        period_seconds=period,
+    return parse.limits(
+        parse.cfs_quota(quota_text, f"{path}/cpu.cfs_quota_us"),
+        parse.cfs_period(period_text, f"{path}/cpu.cfs_period_us"),
         burst_seconds=None if burst is None else parse.microseconds(burst, f"{path}/cpu.cfs_burst_us"),
         shares=raw_shares,
     )

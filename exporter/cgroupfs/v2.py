@@ -86,13 +86,8 @@ def read_limits(path: str) -> CpuLimits:
     if maximum is None:
         return CpuLimits("unsupported", weight=raw_weight)
     quota, period = parse.cpu_max(maximum, f"{path}/cpu.max")
-    return CpuLimits(
-        quota_state="none" if quota is None else "set",
-        limit_cores=None if quota is None else quota / period,
-        period_seconds=period,
-        burst_seconds=None if burst is None else parse.microseconds(burst, f"{path}/cpu.max.burst"),
-        weight=raw_weight,
-    )
+    burst_seconds = None if burst is None else parse.microseconds(burst, f"{path}/cpu.max.burst")
+    return parse.limits(quota, period, burst_seconds=burst_seconds, weight=raw_weight)
 
 
 def read_cpuset(path: str) -> Cpuset | None:
