@@ -25,7 +25,7 @@ class RefreshSchedule:
     """Every ``interval`` seconds, sooner when poked, later when nothing answers.
 
     Pokes about the same unknown container over and over double the gap between refreshes up to 10 s: one that can never
-    be mapped costs the kubelet no more than that. A poke about a container seen for the first time closes the gap again.
+    be mapped costs the kubelet no more than that. A poke about a container seen for the first time closes it again.
     """
 
     def __init__(self, interval: float, jitter: Callable[[], float]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 _WINDOW_BYTES = 256 * 1024
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_MORE_OF_A_NUMBER = re.compile(r"[-+.0-9eE]*")
 
 
 class ListReader:
@@ -85,8 +86,9 @@ class _Window:
                 if not self._grow(step):
                     raise
             else:
-                # 12 at the end of the window may be the start of 123.
-                if end < len(self._text) or not self._grow(step):
+                # 12 at the end of the window may be the start of 123, and 12. of 12.3.
+                more = _MORE_OF_A_NUMBER.match(self._text, end)
+                if more is None or more.end() < len(self._text) or not self._grow(step):
                     self._at = end
                     return value
             step *= 2  # so that one huge value is not read again and again

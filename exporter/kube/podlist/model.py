@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetPydanticSchema, ValidationError
 from pydantic_core import core_schema
 
 T = TypeVar("T")
+
+
+def _writable(text: str) -> str:
+    """JSON can spell half a surrogate pair; no page could show it."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_writable)]
 
 OrNone = Annotated[
     T | None,
@@ -42,15 +51,15 @@ class Resources(_Model):
 class Container(_Model):
     """``Container`` and ``EphemeralContainer``."""
 
-    name: str
+    name: Text
     resources: Resources | None = None
-    restart_policy: str | None = Field(None, alias="restartPolicy")
+    restart_policy: Text | None = Field(None, alias="restartPolicy")
 
 
 class Terminated(_Model):
     """``ContainerStateTerminated``."""
 
-    container_id: str | None = Field(None, alias="containerID")
+    container_id: Text | None = Field(None, alias="containerID")
 
 
 class State(_Model):
@@ -63,8 +72,8 @@ class State(_Model):
 class ContainerStatus(_Model):
     """``ContainerStatus``."""
 
-    name: str
-    container_id: str | None = Field(None, alias="containerID")
+    name: Text
+    container_id: Text | None = Field(None, alias="containerID")
     restart_count: int | None = Field(None, alias="restartCount")
     state: State | None = None
     last_state: State | None = Field(None, alias="lastState")
@@ -75,26 +84,26 @@ class ContainerStatus(_Model):
 class OwnerReference(_Model):
     """``OwnerReference``."""
 
-    kind: str
-    name: str
+    kind: Text
+    name: Text
     controller: bool | None = None
 
 
 class Metadata(_Model):
     """``ObjectMeta``."""
 
-    name: str
-    namespace: str
-    uid: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    name: Text
+    namespace: Text
+    uid: Text | None = None
+    labels: dict[Text, Text] | None = None
+    annotations: dict[Text, Text] | None = None
     owner_references: list[OwnerReference] | None = Field(None, alias="ownerReferences")
 
 
 class Spec(_Model):
     """``PodSpec``."""
 
-    node_name: str | None = Field(None, alias="nodeName")
+    node_name: Text | None = Field(None, alias="nodeName")
     containers: list[OrNone[Container]] | None = None
     init_containers: list[OrNone[Container]] | None = Field(None, alias="initContainers")
     ephemeral_containers: list[OrNone[Container]] | None = Field(None, alias="ephemeralContainers")
@@ -104,7 +113,7 @@ class Spec(_Model):
 class Status(_Model):
     """``PodStatus``."""
 
-    qos_class: str | None = Field(None, alias="qosClass")
+    qos_class: Text | None = Field(None, alias="qosClass")
     container_statuses: list[OrNone[ContainerStatus]] | None = Field(None, alias="containerStatuses")
     init_container_statuses: list[OrNone[ContainerStatus]] | None = Field(None, alias="initContainerStatuses")
     ephemeral_container_statuses: list[OrNone[ContainerStatus]] | None = Field(None, alias="ephemeralContainerStatuses")
@@ -113,7 +122,7 @@ class Status(_Model):
 class Pod(_Model):
     """``Pod``."""
 
-    kind: str | None = None
+    kind: Text | None = None
     metadata: Metadata
     spec: Spec
     status: Status | None = None

@@ -1,0 +1,439 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.errors import MappingError
+from exporter.kube.podlist import ALERT_ANNOTATION, PROBLEMS, THRESHOLD_ANNOTATION, parse_pod_list
+from exporter.readings import ContainerIdentity, PodIdentity, PodList
+from tests.support.pods import cpu, pod, pod_list, running
+
+TREES = Path(__file__).parent.parent / "fixtures" / "trees"
+KUBELETS = ("kubelet-1.36-cgroup-v1-cgroupfs", "kubelet-1.36-cgroup-v1-systemd")
+HASH = "9e670b8013a41803affaa258e0b3550f"
+STATIC = {"kubernetes.io/config.hash": HASH, "kubernetes.io/config.source": "file"}
+MIRROR = {**STATIC, "kubernetes.io/config.mirror": HASH}
+
+
+def read(*pods: Any) -> PodList:
+    return parse_pod_list(pod_list(*pods), "test")
+
+
+def only(pods: PodList) -> PodIdentity:
+    [identity] = pods.pods.values()
+    return identity
+
+
+def container(pods: PodList) -> ContainerIdentity:
+    [identity] = only(pods).containers
+    return identity
+
+
+# What a real kubelet said
+
+
+@pytest.mark.parametrize("tree", KUBELETS)
+def test_a_recorded_answer_has_no_problem(tree: str) -> None:
+    body = (TREES / tree / "pods.json").read_bytes()
+    pods = parse_pod_list(body, "kubelet")
+    assert dict(pods.problems) == {}
+    assert set(pods.pods) == {item["metadata"]["uid"] for item in json.loads(body)["items"]}
+
+
+@pytest.mark.parametrize("tree", KUBELETS)
+def test_the_containers_of_a_recorded_answer(tree: str) -> None:
+    pods = parse_pod_list((TREES / tree / "pods.json").read_bytes(), "kubelet")
+    told = {
+        (pod.name.removesuffix("-lab-node"), c.name): (c.container_type, c.running, c.request_cores, c.limit_cores)
+        for pod in pods.pods.values()
+        for c in pod.containers
+    }
+    assert told == {
+        ("burstable-throttled", "init-warmup"): ("init", False, 0.01, 0.05),
+        ("burstable-throttled", "hog"): ("container", True, 0.05, 0.1),
+        ("burstable-throttled", "spiky"): ("container", True, 0.02, 0.2),
+        ("native-sidecar", "mesh-proxy"): ("sidecar", True, 0.01, 0.02),
+        ("native-sidecar", "app"): ("container", True, 0.01, 0.3),
+        ("guaranteed-frac", "half"): ("container", True, 0.5, 0.5),
+        ("guaranteed-int", "pinned"): ("container", True, 1.0, 1.0),
+        ("requests-only", "main"): ("container", True, 0.1, None),
+        ("requests-only", "nolimits"): ("container", True, None, None),
+        ("hostnet", "agent"): ("container", True, 0.02, 0.03),
+        ("pod-level", "busy"): ("container", True, None, None),
+        ("pod-level", "idle"): ("container", True, None, None),
+        ("besteffort-sleep", "sleep"): ("container", True, None, None),
+        ("crashloop", "crasher"): ("container", False, 0.01, 0.05),
+    }
+
+
+@pytest.mark.parametrize("tree", KUBELETS)
+def test_the_pods_of_a_recorded_answer(tree: str) -> None:
+    pods = parse_pod_list((TREES / tree / "pods.json").read_bytes(), "kubelet")
+    told = {p.workload: (p.namespace, p.qos_class, p.request_cores, p.limit_cores) for p in pods.pods.values()}
+    assert told == {
+        "burstable-throttled": ("default", "Burstable", None, None),
+        "native-sidecar": ("payments", "Burstable", None, None),
+        "guaranteed-frac": ("default", "Guaranteed", None, None),
+        "guaranteed-int": ("default", "Guaranteed", None, None),
+        "requests-only": ("payments", "Burstable", None, None),
+        "hostnet": ("kube-system", "Burstable", None, None),
+        "pod-level": ("default", "Burstable", 0.03, 0.06),
+        "besteffort-sleep": ("default", "BestEffort", None, None),
+        "crashloop": ("default", "Burstable", None, None),
+    }
+    assert {p.workload_kind for p in pods.pods.values()} == {"StaticPod"}
+
+
+@pytest.mark.parametrize("tree", KUBELETS)
+def test_the_qos_class_follows_from_a_recorded_spec_alone(tree: str) -> None:
+    answer = json.loads((TREES / tree / "pods.json").read_bytes())
+    told = {item["metadata"]["uid"]: item["status"].pop("qosClass") for item in answer["items"]}
+    pods = parse_pod_list(json.dumps(answer).encode(), "kubelet")
+    assert {uid: pod.qos_class for uid, pod in pods.pods.items()} == told
+
+
+# Containers
+
+
+def test_a_container_id_comes_without_its_scheme() -> None:
+    found = container(read(pod(statuses=[running(container_id="cri-o://abc")])))
+    assert (found.container_id, found.runtime, found.running) == ("abc", "cri-o", True)
+
+
+def test_a_container_without_a_status_has_no_id_yet() -> None:
+    found = container(read(pod()))
+    assert (found.container_id, found.runtime, found.running) == ("", "", False)
+
+
+def test_a_restarted_container_still_names_its_earlier_instance() -> None:
+    last = {"terminated": {"containerID": "containerd://old", "exitCode": 1}}
+    found = container(read(pod(statuses=[running(container_id="containerd://new", restartCount=3, lastState=last)])))
+    assert (found.container_id, found.previous_container_ids, found.restart_count) == ("new", ("old",), 3)
+
+
+def test_a_container_that_waits_for_its_restart_is_not_its_own_earlier_instance() -> None:
+    last = {"terminated": {"containerID": "containerd://same"}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    status = running(container_id="containerd://same", state=waiting, lastState=last)
+    found = container(read(pod(statuses=[status])))
+    assert (found.container_id, found.previous_container_ids, found.running) == ("same", (), False)
+
+
+def test_init_sidecar_and_ephemeral_containers_are_told_apart() -> None:
+    found = only(
+        read(
+            pod(
+                containers=[{"name": "app"}],
+                statuses=[running("app", "containerd://1")],
+                spec={
+                    "initContainers": [{"name": "warm"}, {"name": "proxy", "restartPolicy": "Always"}],
+                    "ephemeralContainers": [{"name": "debug", "targetContainerName": "app"}],
+                },
+                status={
+                    "initContainerStatuses": [running("warm", "containerd://2"), running("proxy", "containerd://3")],
+                    "ephemeralContainerStatuses": [running("debug", "containerd://4")],
+                },
+            )
+        )
+    )
+    assert {c.name: (c.container_type, c.container_id) for c in found.containers} == {
+        "warm": ("init", "2"),
+        "proxy": ("sidecar", "3"),
+        "app": ("container", "1"),
+        "debug": ("ephemeral", "4"),
+    }
+
+
+def test_what_the_kubelet_applied_is_told_beside_what_was_asked_for() -> None:
+    status = running(**cpu("200m", "400m"), allocatedResources={"cpu": "300m"})
+    found = container(read(pod(containers=[{"name": "app", **cpu("300m", "600m")}], statuses=[status])))
+    assert (found.request_cores, found.limit_cores) == (0.3, 0.6)
+    assert (found.allocated_request_cores, found.allocated_limit_cores) == (0.2, 0.4)
+
+
+def test_an_older_kubelet_tells_allocated_resources_only() -> None:
+    found = container(read(pod(statuses=[running(allocatedResources={"cpu": "300m"})])))
+    assert (found.allocated_request_cores, found.allocated_limit_cores) == (0.3, None)
+
+
+def test_a_status_without_a_spec_still_names_a_container() -> None:
+    found = only(read(pod(containers=[{"name": "app"}], statuses=[running("ghost", "containerd://1")])))
+    assert {c.name: c.container_id for c in found.containers} == {"app": "", "ghost": "1"}
+
+
+def test_two_containers_claiming_one_id_both_stay_and_are_counted() -> None:
+    pods = read(pod("uid-1", "a", statuses=[running()]), pod("uid-2", "b", statuses=[running()]))
+    assert {p.containers[0].container_id for p in pods.pods.values()} == {"a" * 64}
+    assert len(pods.pods) == 2
+    assert dict(pods.problems) == {"duplicate_container_id": 1}
+
+
+def test_two_containers_of_one_name_are_one_and_a_problem() -> None:
+    pods = read(pod(containers=[{"name": "app", **cpu("1")}, {"name": "app", **cpu("2")}]))
+    assert container(pods).request_cores == 1.0
+    assert dict(pods.problems) == {"duplicate_container_name": 1}
+
+
+# Pods
+
+
+def test_a_static_pod_goes_by_the_hash_its_cgroup_carries() -> None:
+    found = only(read(pod(HASH, "etcd-node-a", metadata={"annotations": STATIC})))
+    assert (found.uid, found.workload_kind, found.workload) == (HASH, "StaticPod", "etcd")
+
+
+def test_a_mirror_pod_goes_by_the_hash_and_not_by_its_own_uid() -> None:
+    node = [{"kind": "Node", "name": "node-a", "controller": True}]
+    metadata = {"annotations": MIRROR, "ownerReferences": node}
+    found = only(read(pod("7c9a5200-0000-4000-8000-000000000009", "etcd-node-a", metadata=metadata)))
+    assert (found.uid, found.workload_kind, found.workload) == (HASH, "StaticPod", "etcd")
+
+
+@pytest.mark.parametrize("static_first", [True, False])
+def test_a_static_pod_beside_its_mirror_is_one_pod_and_no_problem(static_first: bool) -> None:
+    static = pod(HASH, "etcd-node-a", statuses=[running()], metadata={"annotations": STATIC})
+    mirror = pod("7c9a5200-0000-4000-8000-000000000009", "etcd-node-a", metadata={"annotations": MIRROR})
+    pods = read(static, mirror) if static_first else read(mirror, static)
+    assert container(pods).running
+    assert dict(pods.problems) == {}
+
+
+@pytest.mark.parametrize("annotation", ["kubernetes.io/config.mirror", "kubernetes.io/config.hash"])
+@pytest.mark.parametrize("thief_first", [True, False])
+def test_no_annotation_takes_the_identity_of_another_pod(annotation: str, thief_first: bool) -> None:
+    victim = pod("uid-1", "victim")
+    thief = pod(
+        "uid-2", "thief", metadata={"annotations": {annotation: "uid-1", "kubernetes.io/config.source": "http"}}
+    )
+    pods = read(thief, victim) if thief_first else read(victim, thief)
+    assert pods.pods["uid-1"].name == "victim"
+    assert dict(pods.problems) == {"duplicate_pod_uid": 1}
+
+
+def test_a_hash_on_an_ordinary_pod_means_nothing() -> None:
+    annotations = {"kubernetes.io/config.hash": HASH, "kubernetes.io/config.source": "api"}
+    assert only(read(pod("uid-1", metadata={"annotations": annotations}))).uid == "uid-1"
+
+
+def test_a_pod_belongs_to_the_workload_its_owner_and_labels_tell() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d9f8c6b5", "uid": "x", "controller": True}
+    metadata = {"ownerReferences": [owner], "labels": {"pod-template-hash": "7d9f8c6b5"}}
+    found = only(read(pod(metadata=metadata)))
+    assert (found.workload_kind, found.workload) == ("Deployment", "web")
+
+
+def test_a_pod_without_status_is_kept_and_counted() -> None:
+    bare = pod(containers=[{"name": "app", **cpu("1", "1")}])
+    del bare["status"]
+    pods = read(bare, pod("uid-2", "other"))
+    assert pods.pods.keys() == {bare["metadata"]["uid"], "uid-2"}
+    assert pods.pods[bare["metadata"]["uid"]].qos_class == "Burstable"
+    assert dict(pods.problems) == {"pod_without_status": 1}
+
+
+def test_a_pending_pod_is_no_problem() -> None:
+    assert dict(read(pod(status={"phase": "Pending", "containerStatuses": None})).problems) == {}
+
+
+NAMES = ['quo"te', "new\nline", "back\\slash", "n\u00e4me \u20ac \U0001f600", "{a=1}", " ", "x" * 5000]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_kept_as_they_are(name: str) -> None:
+    found = only(read(pod("uid-1", name, namespace=name, containers=[{"name": name}], statuses=[running(name)])))
+    assert (found.namespace, found.name, found.containers[0].name) == (name, name, name)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "ratio", "problems"),
+    [
+        ({}, None, {}),
+        ({THRESHOLD_ANNOTATION: "0.6"}, 0.6, {}),
+        ({THRESHOLD_ANNOTATION: "1"}, 1.0, {}),
+        ({THRESHOLD_ANNOTATION: ".05"}, 0.05, {}),
+        ({ALERT_ANNOTATION: "off"}, math.inf, {}),
+        ({ALERT_ANNOTATION: "on"}, None, {}),
+        ({ALERT_ANNOTATION: "off", THRESHOLD_ANNOTATION: "0.6"}, math.inf, {}),
+        ({ALERT_ANNOTATION: "false"}, None, {"bad_annotation": 1}),
+        ({ALERT_ANNOTATION: "no", THRESHOLD_ANNOTATION: "0.6"}, 0.6, {"bad_annotation": 1}),
+        *(
+            ({THRESHOLD_ANNOTATION: bad}, None, {"bad_annotation": 1})
+            for bad in ("0", "1.1", "-0.1", "60%", "", " 0.6", "nan", "inf", "0_1", "0,6", "1e-1", "\u0661")
+        ),
+    ],
+)
+def test_alert_annotations(annotations: dict[str, str], ratio: float | None, problems: dict[str, int]) -> None:
+    pods = read(pod(metadata={"annotations": annotations}))
+    assert only(pods).alert_threshold_ratio == ratio
+    assert dict(pods.problems) == problems
+
+
+MEMORY = {"memory": "1Gi"}
+
+
+@pytest.mark.parametrize(
+    ("containers", "spec", "qos"),
+    [
+        ([{}], {}, "BestEffort"),
+        ([{"limits": {"cpu": "1", **MEMORY}}], {}, "Guaranteed"),
+        ([{"limits": {"cpu": "1", **MEMORY}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}], {}, "Guaranteed"),
+        ([{"limits": {"cpu": "1", **MEMORY}, "requests": {"cpu": "500m"}}], {}, "Burstable"),
+        ([{"limits": {"cpu": "1"}}], {}, "Burstable"),
+        ([{"requests": {"cpu": "1"}}], {}, "Burstable"),
+        ([{"requests": {"cpu": "0"}}], {}, "BestEffort"),
+        ([{"limits": {"cpu": "1", **MEMORY}}, {}], {}, "Burstable"),
+        ([{}], {"resources": {"limits": {"cpu": "1", **MEMORY}}}, "Guaranteed"),
+        ([{"limits": {"cpu": "1", **MEMORY}}], {"resources": {"requests": {"cpu": "2"}}}, "Burstable"),
+        ([{"limits": {"cpu": "1", **MEMORY}}], {"initContainers": [{"name": "init"}]}, "Burstable"),
+    ],
+)
+def test_the_qos_class_of_a_pod_whose_status_has_none(
+    containers: list[dict[str, Any]], spec: dict[str, Any], qos: str
+) -> None:
+    named = [{"name": f"c{n}", "resources": resources} for n, resources in enumerate(containers)]
+    assert only(read(pod(containers=named, spec=spec))).qos_class == qos
+
+
+def test_the_status_knows_the_qos_class_best() -> None:
+    assert only(read(pod(status={"qosClass": "Guaranteed"}))).qos_class == "Guaranteed"
+    assert only(read(pod(status={"qosClass": "Platinum"}))).qos_class == "BestEffort"
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (None, "malformed_pod"),
+        (7, "malformed_pod"),
+        ([], "malformed_pod"),
+        ({}, "malformed_pod"),
+        (pod(metadata={"name": None}), "malformed_pod"),
+        (pod(metadata={"name": "\ud800"}), "malformed_pod"),  # half a surrogate pair: no UTF-8 for it
+        (pod(metadata={"annotations": {"a": 1}}), "malformed_pod"),
+        (pod(spec={"containers": "app"}), "malformed_pod"),
+        (pod(status={"containerStatuses": 3}), "malformed_pod"),
+        (pod(metadata={"uid": None}), "pod_without_uid"),
+        (pod(metadata={"uid": ""}), "pod_without_uid"),
+        ({**pod(), "kind": "Service"}, "not_a_pod"),
+    ],
+)
+def test_one_bad_pod_is_left_out_and_counted_and_the_rest_kept(item: Any, reason: str) -> None:
+    pods = read(pod("uid-1", "before"), item, pod("uid-2", "after"))
+    assert {p.name for p in pods.pods.values()} == {"before", "after"}
+    assert dict(pods.problems) == {reason: 1}
+
+
+def test_one_bad_container_does_not_cost_the_pod() -> None:
+    containers: list[Any] = [{"name": "app"}, {"name": 3}, None]
+    pods = read(pod(containers=containers, statuses=[running(), {"name": "x", "restartCount": "?"}]))
+    assert container(pods).container_id == "a" * 64
+    assert dict(pods.problems) == {"malformed_container": 2, "malformed_status": 1}
+
+
+@pytest.mark.parametrize(
+    "amount", ["", "1x", "-1", "1e999999999", "9" * 10_000, [], {}, True, math.nan, math.inf, 10**400]
+)
+def test_one_bad_quantity_does_not_cost_the_container(amount: Any) -> None:
+    pods = read(pod(containers=[{"name": "app", "resources": {"requests": {"cpu": amount}, "limits": {"cpu": "2"}}}]))
+    assert (container(pods).request_cores, container(pods).limit_cores) == (None, 2.0)
+    assert dict(pods.problems) == {"bad_quantity": 1}
+
+
+def test_a_number_is_a_quantity_too() -> None:
+    found = container(read(pod(containers=[{"name": "app", **cpu(1, 0.1)}])))
+    assert (found.request_cores, found.limit_cores) == (1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "HTML"),
+        (pod_list(pod())[:-40], "incomplete JSON"),
+        (pod_list(pod()) + b"}", "broken"),
+        (b"Unauthorized", "broken"),
+        (b"\xff\xfe\x00binary", "broken"),
+        (b"[" * 100_000, "broken"),
+        (b'{"items": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", "nested"),
+        (b"[]", "broken"),
+        (b"{}", "another kind"),
+        (b'{"kind": "PodList"}', "another kind"),
+        (b'{"kind": "NodeList", "items": []}', "another kind"),
+        (b'{"kind": ["PodList"], "items": []}', "another kind"),
+        (b'{"kind": "Status", "status": "Failure", "message": "secret"}', "another kind"),
+        (b'{"kind": "PodList", "items": [1' + b"0" * 5000 + b"]}", "broken"),  # more digits than Python reads
+    ],
+)
+def test_what_is_no_pod_list_is_one_clear_error_without_the_body(body: bytes, cause: str) -> None:
+    with pytest.raises(MappingError, match=rf"^kubelet https://n:1/pods: no PodList: .*{cause}") as caught:
+        parse_pod_list(body, "kubelet https://n:1/pods")
+    assert caught.value.reason == "malformed"
+    assert "\n" not in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("secret", "Sign", "binary", "Unauthorized"))
+
+
+@pytest.mark.parametrize("items", [None, []])
+def test_an_empty_node_is_a_list_too(items: Any) -> None:
+    body = json.dumps({"kind": "PodList", "items": items}).encode()
+    assert parse_pod_list(body, "test") == PodList(pods={}, problems={})
+
+
+def test_what_kubectl_prints_is_a_pod_list() -> None:
+    listing = {"apiVersion": "v1", "items": [{"kind": "Pod", **pod()}, {"kind": "Service"}], "kind": "List"}
+    pods = parse_pod_list(json.dumps(listing).encode(), "file x")
+    assert len(pods.pods) == 1
+
+
+# Whatever comes
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [here, *(path for key, child in children for path in paths(child, (*here, key)))]
+
+
+FULL = pod(
+    containers=[{"name": "app", **cpu("1", "2")}],
+    statuses=[running(lastState={"terminated": {"containerID": "containerd://old"}}, **cpu("1", "2"))],
+    metadata={"annotations": STATIC, "ownerReferences": [{"kind": "Job", "name": "x-29921584"}], "labels": {"a": "b"}},
+    spec={"initContainers": [{"name": "init", "restartPolicy": "Always"}], **cpu("3")},
+)
+
+
+@given(data=st.data(), replacement=json_values)
+def test_any_value_anywhere_costs_at_most_its_pod(data: st.DataObject, replacement: Any) -> None:
+    spoiled = json.loads(json.dumps(FULL))
+    path = data.draw(st.sampled_from([path for path in paths(FULL) if path]))
+    parent = spoiled
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = replacement
+
+    pods = read(spoiled, pod("uid-2", "other"))
+
+    assert any(found.name == "other" for found in pods.pods.values())
+    assert set(pods.problems) <= set(PROBLEMS)
+    assert all(count > 0 for count in pods.problems.values())
+
+
+@given(body=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_pods_or_our_error(body: bytes) -> None:
+    try:
+        pods = parse_pod_list(body, "test")
+    except MappingError:
+        return
+    assert isinstance(pods, PodList)

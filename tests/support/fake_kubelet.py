@@ -1,0 +1,142 @@
+"""A kubelet's HTTP API that does as it is told: right, late, wrong, endless, or not at all.
+
+authority = Authority()
+async with FakeKubelet(tls=authority.server("127.0.0.1")) as kubelet:
+    kubelet.answer("/pods", Reply(body=pods))
+    kubelet.tokens = {"one"}
+    ... kubelet.url, kubelet.requests
+"""
+
+import asyncio
+import gzip
+import json
+import ssl
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trustme
+from aiohttp import web
+
+
+class Authority:
+    """A certificate authority, and the servers that it vouches for."""
+
+    def __init__(self) -> None:
+        self._ca = trustme.CA()
+
+    def write(self, path: Path) -> str:
+        """The CA's certificate as the file that a client is told to trust."""
+        self._ca.cert_pem.write_to_path(str(path))
+        return str(path)
+
+    def server(self, *hosts: str, expired: bool = False) -> ssl.SSLContext:
+        not_after = datetime(2020, 1, 2, tzinfo=UTC) if expired else None
+        not_before = datetime(2020, 1, 1, tzinfo=UTC) if expired else None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._ca.issue_cert(*(hosts or ("127.0.0.1",)), not_before=not_before, not_after=not_after).configure_cert(
+            context
+        )
+        return context
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request gets."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    hang: bool = False
+    """No byte of an answer until the kubelet is closed."""
+    cut_after: int | None = None
+    """The connection ends after so many bytes of the body."""
+    raw: bytes | None = None
+    """These bytes on the socket, instead of HTTP."""
+
+    @classmethod
+    def json(cls, value: Any) -> "Reply":
+        return cls(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
+
+    @classmethod
+    def gzipped(cls, body: bytes) -> "Reply":
+        return cls(gzip.compress(body, compresslevel=1), headers={"Content-Encoding": "gzip"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked."""
+
+    path: str
+    headers: Mapping[str, str]
+
+
+class FakeKubelet:
+    """Listens on a free port of 127.0.0.1 while entered."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._replies: dict[str, deque[Reply]] = {}
+        self._closing = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self.tokens: set[str] | None = None
+        """Only these bearer tokens are let in; anybody without a set."""
+        self.forbidden: set[str] = set()
+        """Paths that no token is enough for."""
+        self.requests: list[Request] = []
+        self.url = ""
+
+    def answer(self, path: str, *replies: Reply) -> None:
+        """Each request gets the next reply; the last one stays."""
+        self._replies[path] = deque(replies)
+
+    async def __aenter__(self) -> Self:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, shutdown_timeout=0, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(Request(request.path, dict(request.headers)))
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if self.tokens is not None and (scheme != "Bearer" or token not in self.tokens):
+            return web.Response(status=401, text="Unauthorized")
+        if request.path in self.forbidden:
+            return web.Response(status=403, text=f"Forbidden (user=system:serviceaccount:x:y, verb=get, token={token})")
+        replies = self._replies.get(request.path)
+        if not replies:
+            return web.Response(status=404, text="404 page not found")
+        return await self._send(request, replies.popleft() if len(replies) > 1 else replies[0])
+
+    async def _send(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+        if reply.hang:
+            await self._closing.wait()
+        await asyncio.sleep(reply.delay)
+        if reply.raw is not None and request.transport is not None:
+            request.transport.write(reply.raw)
+            request.transport.close()
+            return web.Response()
+        response = web.StreamResponse(status=reply.status, headers=reply.headers)
+        response.content_length = len(reply.body)
+        await response.prepare(request)
+        await response.write(reply.body[: reply.cut_after])
+        if reply.cut_after is not None and request.transport is not None:
+            request.transport.close()
+        return response
