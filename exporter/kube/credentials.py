@@ -51,7 +51,7 @@ class Trust:
         if self._context is None or pem != self._pem:
             try:
                 self._context = _context(pem, insecure=False)
-            except ssl.SSLError as error:
+            except (ssl.SSLError, ValueError) as error:
                 raise MappingError(f"CA file {self._ca_file}: holds no usable certificate", reason="tls") from error
             self._pem = pem
         return self._context
