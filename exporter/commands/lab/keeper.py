@@ -121,12 +121,8 @@ def fib_slow(_job: dict[str, Any], meter: Meter, until: float) -> None:
         time.sleep(SLOW_SLEEP_SECONDS)
 
 
-KINDS: dict[str, Callable[[dict[str, Any], Meter, float], None]] = {
-    "idle": idle,
-    "busy": busy,
-    "bursty": bursty,
-    "fixed": fixed,
-    "fib_slow": fib_slow,
+_KINDS: dict[str, Callable[[dict[str, Any], Meter, float], None]] = {
+    one.__name__: one for one in (idle, busy, bursty, fixed, fib_slow)
 }
 
 
@@ -172,7 +168,7 @@ def _work(job: dict[str, Any], index: int, ready: int, keeper: int) -> None:
     _sleep_until(job.get("at") or 0.0)
     meter = Meter()
     seconds = job.get("seconds")
-    KINDS[job["kind"]](job, meter, float("inf") if seconds is None else meter.started + seconds)
+    _KINDS[job["kind"]](job, meter, float("inf") if seconds is None else meter.started + seconds)
     _say({"key": job["start"], "pid": os.getpid(), "report": meter.report()})
 
 

@@ -65,6 +65,7 @@ class Workforce:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            bufsize=0,  # a dead keeper is met where it is written to, not again when its pipe is closed
         )
 
     def __enter__(self) -> Self:
@@ -126,7 +127,6 @@ class Workforce:
         assert self._keeper.stdin is not None  # noqa: S101 - asked for above
         try:
             self._keeper.stdin.write(json.dumps(command).encode() + b"\n")
-            self._keeper.stdin.flush()
         except OSError as error:
             raise LabError.from_os_error("speaking to the keeper of the workers", error) from error
 

@@ -1,0 +1,156 @@
+"""The lab writes what a real kubelet and runtime would write, under the names they would use."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.cgroupfs.names import decode
+from exporter.commands.lab import placing, podlist, scenario
+from exporter.commands.lab.spec import Container, CpuSettings, Pod, shares, weight
+from exporter.kube.configz import parse_configz
+from exporter.kube.podlist import parse_pod_list
+from exporter.readings import Driver, QosClass
+
+STARTED = datetime(2026, 11, 21, 21, 3, 55, tzinfo=UTC)
+TWO_CPUS = frozenset({0, 1})
+
+
+def pod(*containers: Container, limit_cores: float | None = None, static: bool = False) -> Pod:
+    made = Pod(namespace="shop", name="web-0", containers=containers, limit_cores=limit_cores, static=static)
+    return made.identified("a test")
+
+
+@pytest.mark.parametrize(
+    ("containers", "qos_class"),
+    [
+        ([Container(name="a")], "BestEffort"),
+        ([Container(name="a", request_cores=0.1)], "Burstable"),
+        ([Container(name="a", request_cores=0.1, limit_cores=0.2)], "Burstable"),
+        ([Container(name="a", request_cores=1, limit_cores=1)], "Guaranteed"),
+        ([Container(name="a", limit_cores=1)], "Guaranteed"),
+        ([Container(name="a", limit_cores=1), Container(name="b")], "Burstable"),
+    ],
+)
+def test_the_qos_class_follows_from_requests_and_limits(containers: list[Container], qos_class: QosClass) -> None:
+    assert pod(*containers).qos_class == qos_class
+
+
+def test_a_pod_has_a_quota_when_each_running_container_has_a_limit() -> None:
+    limited = Container(name="a", limit_cores=0.2)
+
+    assert pod(limited, Container(name="b", limit_cores=0.1)).settings().quota_cores == pytest.approx(0.3)
+    assert pod(limited, Container(name="b")).settings().quota_cores is None
+    assert pod(limited, Container(name="b", finished=True)).settings().quota_cores == pytest.approx(0.2)
+
+
+def test_a_pod_level_limit_becomes_the_quota_of_containers_without_one() -> None:
+    limited = pod(Container(name="a"), Container(name="b", limit_cores=0.1), limit_cores=0.5)
+    unlimited, own = limited.containers
+
+    assert limited.settings().quota_cores == 0.5
+    assert limited.container_settings(unlimited, None).quota_cores == 0.5
+    assert limited.container_settings(own, None).quota_cores == 0.1
+
+
+def test_exclusive_cpus_come_without_a_quota_and_others_share_the_rest() -> None:
+    exclusive = frozenset({1})
+    pinned = pod(Container(name="a", limit_cores=1, exclusive_cpus=exclusive), Container(name="b", limit_cores=1))
+    owner, other = pinned.containers
+
+    assert pinned.settings().quota_cores is None
+    assert pinned.container_settings(owner, frozenset({0})) == CpuSettings(shares=1024, cpus=exclusive)
+    assert pinned.container_settings(other, frozenset({0})).cpus == frozenset({0})
+
+
+@pytest.mark.parametrize(("cores", "quota_us"), [(0.4, 40_000), (0.005, 1_000), (0.0333, 3_330), (2, 200_000)])
+def test_the_quota_is_rounded_as_the_kubelet_does(cores: float, quota_us: int) -> None:
+    assert CpuSettings(quota_cores=cores).quota_us == quota_us
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpu_shares", "cpu_weight"),
+    [(0.01, 10, 4), (0.1, 102, 17), (0.5, 512, 59), (1, 1024, 100), (4, 4096, 303), (16, 16384, 942), (0, 2, 1)],
+)
+def test_shares_and_weights_are_those_of_kubelet_and_runtime(cores: float, cpu_shares: int, cpu_weight: int) -> None:
+    assert shares(cores) == cpu_shares
+    assert weight(cpu_shares) == cpu_weight
+
+
+@pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
+@pytest.mark.parametrize("static", [False, True])
+@given(qos_class=st.sampled_from(["Guaranteed", "Burstable", "BestEffort"]), name=st.text(max_size=20))
+def test_the_exporter_reads_from_a_path_what_the_lab_put_into_it(
+    driver: Driver, static: bool, qos_class: QosClass, name: str
+) -> None:
+    made = Pod(namespace="a", name=name, containers=(Container(name="c"),), static=static).identified("x")
+    container_id = made.containers[0].container_id
+
+    ref = decode(f"kte-demo-1-2-3-4/{placing.container_group(driver, qos_class, made.uid, container_id)}")
+
+    assert ref is not None
+    assert (ref.pod_uid, ref.container_id, ref.qos_class, ref.driver) == (made.uid, container_id, qos_class, driver)
+    assert ref.pod_path == f"kte-demo-1-2-3-4/{placing.pod_group(driver, qos_class, made.uid)}"
+
+
+def test_two_nodes_with_the_same_pods_share_no_id() -> None:
+    def ids(owner: str) -> set[str]:
+        pods = scenario.demo(TWO_CPUS, owner).pods
+        return {one.uid for one in pods} | {c.container_id for one in pods for c in one.containers}
+
+    assert not ids("one") & ids("other")
+
+
+def test_the_demo_has_every_kind_of_container_in_three_namespaces() -> None:
+    pods = scenario.demo(TWO_CPUS, "x").pods
+
+    assert len(pods) == 8
+    assert {one.namespace for one in pods} == {"shop", "data", "kube-system"}
+    assert {one.qos_class for one in pods} == {"Guaranteed", "Burstable", "BestEffort"}
+    assert {c.container_type for one in pods for c in one.containers} == {"container", "init", "sidecar"}
+
+
+def test_a_machine_with_one_cpu_gives_none_away() -> None:
+    one_cpu = scenario.demo(frozenset({0}), "x")
+
+    assert one_cpu.shared_cpus is None
+    assert not any(container.exclusive_cpus for pod in one_cpu.pods for container in pod.containers)
+
+
+def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
+    pods = scenario.demo(TWO_CPUS, "x").pods
+    document = json.dumps(podlist.pod_list(pods, node_name="n1", started=STARTED)).encode()
+
+    parsed = parse_pod_list(document, "the lab")
+
+    assert not parsed.problems
+    assert set(parsed.pods) == {one.uid for one in pods}
+    for one in pods:
+        identity = parsed.pods[one.uid]
+        assert (identity.namespace, identity.qos_class) == (one.namespace, one.qos_class)
+        assert identity.limit_cores == one.limit_cores
+        assert {(c.container_id, c.name, c.container_type, c.running) for c in identity.containers} == {
+            (c.container_id, c.name, c.container_type, not c.finished) for c in one.containers
+        }
+        assert {(c.name, c.request_cores, c.limit_cores) for c in identity.containers} == {
+            (c.name, c.limit_cores if c.request_cores is None else c.request_cores, c.limit_cores)
+            for c in one.containers
+        }
+    workloads = {identity.name: (identity.workload_kind, identity.workload) for identity in parsed.pods.values()}
+    assert workloads["checkout-7d9f8b6c5d-x2k9p"] == ("Deployment", "checkout")
+    assert workloads["trainer-0"] == ("StatefulSet", "trainer")
+    assert workloads["node-agent-n1"][0] == "StaticPod"
+
+
+def test_the_exporter_understands_the_configuration_of_the_demo() -> None:
+    document = podlist.configz(driver="systemd", static_cpus=True, reserved_cpus="0")
+
+    config = parse_configz(json.dumps(document).encode())
+
+    assert (config.cpu_manager_policy, config.reserved_system_cpus) == ("static", "0")
+    assert (config.cgroup_driver, config.cpu_cfs_quota) == ("systemd", True)
+    assert config.cpu_cfs_quota_period_seconds == 0.1
