@@ -1,0 +1,47 @@
+"""The commands: one row each. A command's module is imported only when it is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from exporter.settings import Settings
+
+
+class CommandModule(Protocol):
+    """What a module in this package offers."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the command's own options and arguments; those of ``Settings`` are taken before."""
+
+    def run(self, settings: Settings, args: Namespace) -> int:
+        """Do it and return the exit code; raises ``ExporterError`` for what the user can mend."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row."""
+
+    name: str
+    help: str
+    log_level: Literal["info", "warn"] = "warn"
+    """Logged from here on unless the user says otherwise: a terminal belongs to the command's own output."""
+    hidden: bool = False
+
+    def load(self) -> CommandModule:
+        """Import the module of the same name in this package."""
+        return cast("CommandModule", import_module(f"{__name__}.{self.name}"))
+
+
+DEFAULT: Final = "serve"
+COMMANDS: Final = (
+    Command("serve", "serve the metrics of this node's containers (the default)", log_level="info"),
+    Command("once", "write one page of metrics to standard output or a file"),
+    Command("stress", "cause throttling on purpose and compare it with what is expected"),
+    Command("demo", "run a whole node in one process and serve its metrics", log_level="info"),
+    Command("docs", "write the reference pages of docs/", hidden=True),
+)

@@ -1,0 +1,85 @@
+"""The root logger's handler, and how to set it up."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, TextIO
+
+from typing_extensions import override
+
+from exporter.logs.lines import EventFormatter, clipped, json_line, logfmt_line, message_of
+from exporter.logs.repeats import Key, Repeats
+
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+
+def fields(**values: object) -> dict[str, Mapping[str, object]]:
+    """The facts of one event, for ``extra=``."""
+    return {"fields": values}
+
+
+def configure(level: str, form: str, stream: TextIO, now: Callable[[], float] = time.monotonic) -> EventHandler:
+    """Send this process's log to ``stream``, replacing what an earlier call set up.
+
+    ``level`` (``debug``, ``info``, ``warn`` or ``error``) holds for this package. Other packages are heard from
+    ``warn`` on at most: some print the API server's answers and tokens when they debug. ``form`` is ``logfmt`` or
+    ``json``; ``now`` is monotonic, in seconds.
+    """
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, EventHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+    events = EventHandler(stream, now)
+    events.setFormatter(EventFormatter(json_line if form == "json" else logfmt_line))
+    root.addHandler(events)
+    root.setLevel(max(_LEVELS[level], logging.WARNING))
+    logging.getLogger("exporter").setLevel(_LEVELS[level])
+    logging.captureWarnings(capture=True)
+    return events
+
+
+class EventHandler(logging.StreamHandler[TextIO]):
+    """Writes events that are not repetitions; a log that cannot be written never stops the program."""
+
+    def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
+        super().__init__(stream)
+        self._now = now
+        self._repeats = Repeats()
+        self.lost = 0
+        """Lines that could not be written."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        now = self._now()
+        suppressed = self._repeats.admit(_key(record), clipped(message_of(record)), now)
+        if suppressed is not None:
+            record.suppressed = suppressed
+            super().emit(record)
+        self._summarise(now)
+
+    @override
+    def close(self) -> None:
+        self.acquire()
+        try:
+            self._summarise(math.inf)
+        finally:
+            self.release()
+        super().close()
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.lost += 1
+
+    def _summarise(self, now: float) -> None:
+        for (logger, level, _, _), message, suppressed in self._repeats.forget(now):
+            record = logging.LogRecord(logger, level, "", 0, "%s", (message,), None)
+            record.suppressed = suppressed
+            super().emit(record)
+
+
+def _key(record: logging.LogRecord) -> Key:
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name, record.levelno, clipped(str(record.msg)), type(error).__name__

@@ -1,0 +1,326 @@
+"""Log lines: one per event, parseable, without a foreign byte, repetitions summarised."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typing_extensions import override
+
+from exporter.errors import ExporterError, ReadError
+from exporter.logs import EventHandler, configure, fields
+from exporter.logs.lines import LONGEST_VALUE, EventFormatter, json_line, logfmt_line
+from exporter.logs.repeats import Key, Repeats
+
+PAIR = re.compile(r'([A-Za-z0-9_]+)=("(?:[^"\\]|\\.)*"|[^\s"]+)(?: |$)')
+
+
+def parsed(line: str) -> dict[str, str]:
+    """A logfmt line's pairs, read without help of what wrote it."""
+    position, found = 0, {}
+    while position < len(line):
+        match = PAIR.match(line, position)
+        assert match, line[position:]
+        found[match[1]] = str(json.loads(match[2])) if match[2].startswith('"') else match[2]
+        position = match.end()
+    return found
+
+
+def record(message: str, *args: object, **attributes: object) -> logging.LogRecord:
+    made = logging.LogRecord("exporter.kube.kubelet", logging.WARNING, "", 0, message, args, None)
+    made.created = 1795298389.9996
+    vars(made).update(attributes)
+    return made
+
+
+def line(made: logging.LogRecord, form: Callable[[Any], str] = logfmt_line) -> str:
+    return EventFormatter(form).format(made)
+
+
+def failed(error: BaseException) -> logging.LogRecord:
+    return record("it failed", exc_info=(type(error), error, error.__traceback__))
+
+
+def raised(raise_it: Callable[[], object]) -> Exception:
+    try:
+        raise_it()
+    except Exception as error:  # noqa: BLE001 - any is wanted
+        return error
+    raise AssertionError
+
+
+class Log:
+    """A logger with our handler alone, on a clock of the test's own."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.now = 0.0
+        self.handler = EventHandler(self.stream, lambda: self.now)
+        self.handler.setFormatter(EventFormatter(logfmt_line))
+        self.logger = logging.getLogger("exporter.tests")
+        self.logger.propagate = False
+        self.logger.setLevel(logging.DEBUG)
+        self.logger.handlers[:] = [self.handler]
+
+    def take(self) -> list[dict[str, str]]:
+        lines = self.stream.getvalue().splitlines()
+        self.stream.seek(0)
+        self.stream.truncate()
+        return [parsed(line) for line in lines]
+
+
+# ---- The line ----
+
+
+def test_an_event_is_one_logfmt_line() -> None:
+    made = record("kubelet %s", "refused", **fields(status=403, path="/pods", after=0.5, retry=True, body=None))
+
+    assert line(made) == (
+        'ts=2026-11-21T21:59:49.999Z level=warn msg="kubelet refused" logger=kube.kubelet '
+        "status=403 path=/pods after=0.5 retry=true body=null"
+    )
+
+
+def test_an_event_is_one_json_object() -> None:
+    made = record("kubelet %s", "refused", **fields(status=403, path="/pods", after=0.5, retry=True, body=None))
+
+    assert json.loads(line(made, json_line)) == {
+        "ts": "2026-11-21T21:59:49.999Z",
+        "level": "warn",
+        "msg": "kubelet refused",
+        "logger": "kube.kubelet",
+        "status": 403,
+        "path": "/pods",
+        "after": 0.5,
+        "retry": True,
+        "body": None,
+    }
+
+
+def test_a_field_cannot_take_the_place_of_another() -> None:
+    found = parsed(line(record("real", **fields(msg="forged", level="info"), suppressed=0)))
+
+    assert (found["msg"], found["level"], found["msg_"], found["level_"]) == ("real", "warn", "forged", "info")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 2**70])
+def test_numbers_that_json_cannot_hold_are_text(value: float) -> None:
+    assert json.loads(line(record("x", **fields(n=value)), json_line))["n"] == str(value)
+
+
+def test_a_wrong_log_call_still_says_what_it_was_about() -> None:
+    class Unshowable:
+        @override
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert parsed(line(record("%d of %d", 1)))["msg"] == "%d of %d (arguments do not fit)"
+    assert parsed(line(record("x", **fields(value=Unshowable()))))["value"] == "(Unshowable that cannot be shown)"
+    assert parsed(line(record("x", fields="no mapping")))["msg"] == "x"
+
+
+@given(st.text(), st.dictionaries(st.text(min_size=1), st.text() | st.integers() | st.floats() | st.none()))
+def test_whatever_the_text_a_line_is_one_line_of_printable_ascii_that_parses(message: str, own: dict[str, Any]) -> None:
+    made = record("%s", message, fields=own)
+
+    for form in (logfmt_line, json_line):
+        assert re.fullmatch(r"[ -~]+", line(made, form))
+    assert parsed(line(made))["msg"] == message
+    assert json.loads(line(made, json_line))["msg"] == message
+
+
+@given(st.text(min_size=LONGEST_VALUE + 1, max_size=LONGEST_VALUE * 2))
+def test_long_values_are_cut_before_they_are_escaped(text: str) -> None:
+    found = json.loads(line(record("%s", text, **fields(body=text)), json_line))
+
+    assert found["msg"] == found["body"] == text[:LONGEST_VALUE] + "..."
+
+
+# ---- Exceptions ----
+
+
+def test_an_exception_is_told_with_type_message_and_place_innermost_first() -> None:
+    def read() -> None:
+        raise ReadError("cpu.stat", "no such\nfile", reason="enoent")
+
+    found = parsed(line(failed(raised(read))))
+
+    assert found["err"] == "ReadError: cpu.stat: no such"
+    assert re.fullmatch(r"tests/test_logs.py:\d+ read < tests/test_logs.py:\d+ raised", found["at"])
+    assert "cause" not in found
+
+
+def test_causes_are_told() -> None:
+    def parse() -> None:
+        try:
+            int("x")
+        except ValueError as error:
+            raise ReadError("cpu.stat", "no number", reason="malformed") from error
+
+    assert parsed(line(failed(raised(parse))))["cause"].startswith("ValueError: invalid literal")
+
+
+def test_a_group_is_told_by_what_is_in_it() -> None:
+    group = ExceptionGroup("tasks", [ValueError("first"), ExceptionGroup("inner", [KeyError("second")])])
+
+    assert parsed(line(failed(group)))["err"] == "ExceptionGroup: ValueError: first; KeyError: 'second'"
+
+
+def test_what_other_packages_quote_of_their_input_below_the_first_line_is_not_told() -> None:
+    body = "1 validation error for PodList\nitems\n  Field required [input_value={'token': 'hunter2'}]"
+
+    assert "hunter2" not in line(failed(ValueError(body)))
+
+
+def test_a_deep_recursion_is_told_by_its_innermost_frames() -> None:
+    def deeper(depth: int) -> None:
+        if not depth:
+            raise ExporterError("deep", reason="depth")
+        deeper(depth - 1)
+
+    at = parsed(line(failed(raised(lambda: deeper(200)))))["at"]
+
+    assert len(at.split(" < ")) <= 8
+    assert len(at) <= LONGEST_VALUE + 3
+
+
+# ---- Repetitions ----
+
+
+def test_the_same_event_is_written_once_in_thirty_seconds_and_then_counted() -> None:
+    log = Log()
+    for second in range(61):
+        log.now = float(second)
+        log.logger.warning("kubelet %s", second)
+
+    found = log.take()
+
+    assert [(event["msg"], event.get("suppressed")) for event in found] == [
+        ("kubelet 0", None),
+        ("kubelet 30", "29"),
+        ("kubelet 60", "29"),
+    ]
+
+
+def test_events_that_differ_in_message_level_or_exception_are_not_the_same() -> None:
+    log = Log()
+    for _ in range(3):
+        log.logger.warning("a")
+        log.logger.warning("b")
+        log.logger.error("a")
+        for error in (ValueError("x"), KeyError("x")):
+            log.logger.error("a", exc_info=error)
+
+    assert len(log.take()) == 5
+
+
+def test_what_was_left_out_is_told_even_if_it_never_happens_again() -> None:
+    log = Log()
+    for _ in range(5):
+        log.logger.warning("kubelet %s", "refused")
+    log.take()
+    log.now = 30.0
+    log.logger.info("something else")
+
+    assert [(event["msg"], event["level"], event.get("suppressed")) for event in log.take()] == [
+        ("something else", "info", None),
+        ("kubelet refused", "warn", "4"),
+    ]
+
+
+def test_what_was_left_out_is_told_at_the_end() -> None:
+    log = Log()
+    for _ in range(3):
+        log.logger.warning("kubelet %d%%", 7)
+    log.handler.close()
+
+    assert [(event["msg"], event.get("suppressed")) for event in log.take()] == [
+        ("kubelet 7%", None),
+        ("kubelet 7%", "2"),
+    ]
+
+
+steps = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12)), max_size=200)
+
+
+@given(steps)
+def test_every_event_is_written_or_counted_and_memory_is_bounded(events: list[tuple[int, int]]) -> None:
+    repeats, now = Repeats(every=30.0, most=5), 0.0
+    told = 0
+    for step, number in events:
+        now += step
+        key: Key = ("logger", logging.INFO, f"event {number}", "NoneType")
+        before = repeats.admit(key, "message", now)
+        told += 0 if before is None else 1 + before
+        told += sum(summary.suppressed for summary in repeats.forget(now))
+        assert len(repeats) <= 5
+    told += sum(summary.suppressed for summary in repeats.forget(float("inf")))
+
+    assert told == len(events)
+    assert len(repeats) == 0
+
+
+# ---- The process's log ----
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    root, own = logging.getLogger(), logging.getLogger("exporter")
+    level, own_level, handlers = root.level, own.level, root.handlers[:]
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    own.setLevel(own_level)
+    logging.captureWarnings(capture=False)
+
+
+def test_other_packages_are_not_heard_below_warn(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    handler = configure("debug", "logfmt", stream)
+    logging.getLogger("exporter.kube").debug("ours")
+    logging.getLogger("kubernetes.client.rest").debug("response body: token")
+    logging.getLogger("kubernetes.client.rest").info("response body: token")
+    logging.getLogger("asyncio").warning("slow")
+
+    assert handler in root.handlers
+    assert [parsed(text)["msg"] for text in stream.getvalue().splitlines()] == ["ours", "slow"]
+
+
+def test_setting_up_again_replaces(root: logging.Logger) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    configure("info", "logfmt", first)
+    configure("error", "json", second)
+    logging.getLogger("exporter").warning("unheard")
+    logging.getLogger("exporter").error("heard")
+
+    assert first.getvalue() == ""
+    assert json.loads(second.getvalue())["msg"] == "heard"
+    assert len([handler for handler in root.handlers if isinstance(handler, EventHandler)]) == 1
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.filterwarnings("always")
+def test_warnings_are_events() -> None:
+    stream = io.StringIO()
+    configure("info", "logfmt", stream)
+    warnings.showwarning("old\nthing", DeprecationWarning, "file.py", 1)
+
+    [text] = stream.getvalue().splitlines()
+    assert parsed(text)["level"] == "warn"
+    assert "old\nthing" in parsed(text)["msg"]
+
+
+def test_a_log_that_cannot_be_written_is_counted_and_survived() -> None:
+    log = Log()
+    log.stream.close()
+    log.logger.warning("into the void")
+
+    assert log.handler.lost == 1

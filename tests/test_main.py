@@ -1,0 +1,348 @@
+"""The program from the command line to the exit code."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typing_extensions import override
+
+from exporter import __version__
+from exporter.__main__ import main
+from exporter.commands import COMMANDS, DEFAULT, Command, CommandModule
+from exporter.commands.docs import PAGES
+from exporter.errors import ConfigError, MappingError
+from exporter.settings import OPTIONS, Settings
+from tests.conftest import Generated
+from tests.support.process import command, environment
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Fake(Command):
+    """A command that notes what it is run with."""
+
+    act: Callable[[], int] = lambda: 0
+    runs: list[tuple[Settings, Namespace]] = field(default_factory=list)
+
+    @override
+    def load(self) -> CommandModule:
+        return self
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("target", nargs="?")
+        parser.add_argument("--output", choices=("text", "json"))
+        parser.add_argument("--for", type=int, dest="seconds")
+
+    def run(self, settings: Settings, args: Namespace) -> int:
+        self.runs.append((settings, args))
+        return self.act()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+class Program:
+    """``main`` with two commands of the test's own."""
+
+    def __init__(self, act: Callable[[], int] = lambda: 0) -> None:
+        self.serve = Fake(DEFAULT, "serve the node", log_level="info", act=act)
+        self.explain = Fake("explain", "say why", act=act)
+
+    def run(self, *argv: str, environ: dict[str, str] | None = None) -> Outcome:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(argv, environ=environ or {}, commands=(self.serve, self.explain))
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("exporter")
+    level, own_level, handlers = root.level, own.level, root.handlers[:]
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    own.setLevel(own_level)
+    logging.captureWarnings(capture=False)
+
+
+def fail(error: BaseException) -> Callable[[], int]:
+    def act() -> int:
+        raise error
+
+    return act
+
+
+def process(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*argv), env=environment() | environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+    )
+
+
+# ---- Choosing a command ----
+
+
+def test_without_a_command_it_serves() -> None:
+    program = Program()
+
+    assert program.run("--sample.interval=2s") == Outcome(0, "", "")
+    assert [settings.sample_interval for settings, _ in program.serve.runs] == [2.0]
+    assert program.explain.runs == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "--sample.interval 2s --collector.distribution explain ns/pod --output json",
+        "explain ns/pod --output json --sample.interval=2s --collector.distribution",
+        "explain --sample.interval=2s --output=json --collector.distribution ns/pod",
+        "--collector.distribution=true explain --no-collector.info=true ns/pod --sample.interval 2s --output json",
+    ],
+)
+def test_options_stand_before_or_after_the_command(argv: str) -> None:
+    program = Program()
+
+    assert program.run(*argv.split()).code == 0
+    [(settings, args)] = program.explain.runs
+    assert (settings.sample_interval, settings.collector_distribution) == (2.0, True)
+    assert (args.target, args.output) == ("ns/pod", "json")
+
+
+def test_the_exit_code_is_the_command_s() -> None:
+    assert Program(lambda: 1).run("explain").code == 1
+
+
+def test_a_command_that_answers_on_a_terminal_logs_from_warn_on() -> None:
+    def log() -> int:
+        logging.getLogger("exporter.test").info("told")
+        return 0
+
+    assert Program(log).run("serve").err.count("told") == 1
+    assert Program(log).run("explain").err == ""
+    assert Program(log).run("explain", "--log.level=info", "--log.format=json").err.count('"msg":"told"') == 1
+
+
+# ---- What the user did wrong ----
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--sample.interval=0s"], "--sample.interval: must be between 100ms and 60s, not '0s'"),
+        (["explain", "--sample.interval=0s"], "--sample.interval: must be between 100ms and 60s, not '0s'"),
+        (["--sample.interval"], "--sample.interval: expected one argument"),
+        (["--sample.intervall=1s"], "--sample.intervall: unknown option, did you mean --sample.interval?"),
+        (["--sample.inter", "1s"], "--sample.inter: unknown option, did you mean --sample.interval?"),
+        (["--no-collector.usag"], "--no-collector.usag: unknown option, did you mean --no-collector.usage?"),
+        (["--no-sample.interval"], "--no-sample.interval: unknown option, did you mean --sample.interval?"),
+        (["--collector.burst=maybe"], "--collector.burst: must be true or false, not 'maybe'"),
+        (["-x"], "-x: unknown option"),
+        (["explian"], "unknown command 'explian', did you mean explain?"),
+        (["explain", "a", "b"], "unexpected argument 'b'"),
+        (["explain", "--outptu=json"], "--outptu: unknown option, did you mean --output?"),
+        (["explain", "--output=yaml"], "--output: invalid choice: 'yaml' (choose from "),
+        (["explain", "--for=long"], "--for: invalid int value: 'long'"),
+        (["--kubelet.ca-file=/nonexistent/ca.crt"], "--kubelet.ca-file: must be a readable file (No such file or"),
+        (["--token=secret\n"], "--token: unknown option"),
+        (["a\nb"], "unknown command 'a\\nb'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(argv: list[str], message: str) -> None:
+    program = Program()
+    outcome = program.run(*argv)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"throttle-exporter: error: {message}")
+    assert outcome.err.count("\n") == 1
+    assert "secret" not in outcome.err
+    assert program.serve.runs == program.explain.runs == []
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConfigError("--web.listen-address: 127.0.0.1:80 is in use"), "--web.listen-address: 127.0.0.1:80 is in use"),
+        (MappingError("line one\nline two", reason="http_403"), "line one\\nline two"),
+        (ExceptionGroup("tasks", [ConfigError("--path.cgroup: no tree")]), "--path.cgroup: no tree"),
+        (FileNotFoundError(2, "No such file or directory", "/x\n"), "'/x\\n': No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_a_command_cannot_do_is_one_line_and_exit_code_2(error: Exception, message: str) -> None:
+    assert Program(fail(error)).run() == Outcome(2, "", f"throttle-exporter: error: {message}\n")
+
+
+words = st.one_of(
+    st.sampled_from(["serve", "explain", "--", "-", "--help", "-h", "--output", "json", "--for", "1", ""]),
+    st.sampled_from([f"--{row.flag}" for row in OPTIONS]),
+    st.tuples(st.sampled_from([f"--{row.flag}=" for row in OPTIONS]), st.text(max_size=10)).map("".join),
+    st.text(max_size=10),
+    st.text(max_size=10).map("--".__add__),
+)
+
+
+@given(st.lists(words, max_size=6))
+def test_any_command_line_runs_or_is_one_line(argv: list[str]) -> None:
+    program = Program()
+    outcome = program.run(*argv)
+
+    if outcome.code:
+        assert outcome.code == 2
+        assert outcome.err.startswith("throttle-exporter: error: ")
+        assert outcome.err.removesuffix("\n").isprintable()
+        assert outcome.out == ""
+    else:
+        assert outcome.err == ""
+        assert outcome.out or len(program.serve.runs + program.explain.runs) == 1
+
+
+# ---- Other ends ----
+
+
+def test_a_defect_is_one_log_line_and_its_own_exit_code() -> None:
+    outcome = Program(fail(KeyError("x"))).run()
+
+    assert outcome.code == 70
+    assert outcome.err.count("\n") == 1
+    assert "level=critical" in outcome.err
+    assert 'err="KeyError: \'x\'" at="tests/test_main.py:' in outcome.err
+
+
+def test_ctrl_c_is_quiet() -> None:
+    assert Program(fail(KeyboardInterrupt())).run() == Outcome(130, "", "")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        command("--help"), env=environment(), cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=50
+    )
+    os.close(writer)
+
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command("--help"), env=environment(), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False, timeout=50
+        )
+
+    assert (result.returncode, result.stderr) == (2, b"throttle-exporter: error: No space left on device\n")
+
+
+# ---- Help and version ----
+
+
+def test_help_names_every_option_and_command_within_80_columns() -> None:
+    program = Program()
+    page = program.run("--help").out
+
+    assert max(map(len, page.splitlines())) <= 80
+    assert [row.flag for row in OPTIONS if f"-{row.flag} " not in page and f"-{row.flag}\n" not in page] == []
+    assert all(
+        f"\n{title}:\n" in page for title in ("commands", "path", "web", "sample", "kubelet", "collector", "log")
+    )
+    assert "  explain  say why\n" in page
+    assert program.serve.runs == []
+
+
+def test_help_of_a_command_shows_its_own_options() -> None:
+    for argv in (["explain", "--help"], ["-h", "explain"]):
+        page = Program().run(*argv).out
+
+        assert page.startswith("usage: throttle-exporter explain ")
+        assert "--output" in page
+        assert "--path.cgroup" not in page
+
+
+def test_hidden_commands_are_not_in_help() -> None:
+    page = process("--help").stdout
+
+    assert [command.name for command in COMMANDS if (f"\n  {command.name} " in page) == command.hidden] == []
+
+
+def test_help_and_version_work_whatever_the_environment() -> None:
+    assert Program().run("--help", environ={"THROTTLE_EXPORTER_NONSENSE": "1"}).code == 0
+    assert process("serve", "--version", THROTTLE_EXPORTER_NONSENSE="1").stdout == f"throttle-exporter {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argument", "unwanted"),
+    [
+        ("--version", {"pydantic", "argparse", "logging", "asyncio", "yaml", "aiohttp"}),
+        ("--help", {"asyncio", "yaml", "aiohttp", "kubernetes", "prometheus_client", "rich", "exporter.app"}),
+    ],
+)
+def test_asking_costs_no_imports_that_serving_needs(argument: str, unwanted: set[str]) -> None:
+    code = "import sys; from exporter.__main__ import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    result = subprocess.run(
+        [sys.executable, "-c", code, argument], env=environment(), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert unwanted.isdisjoint(result.stderr.split())
+
+
+# ---- The commands themselves, and what they generate ----
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+def test_every_command_is_there_and_has_help(row: Command) -> None:
+    result = process(row.name, "--help")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: throttle-exporter {row.name} ")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("name", [name for name, _ in PAGES])
+def test_generated_documentation_is_fresh(name: str, generated: Generated) -> None:
+    generated(ROOT / "docs" / name, dict(PAGES)[name]())
+
+
+def test_docs_writes_what_its_check_accepts_and_names_what_is_stale(tmp_path: Path) -> None:
+    def docs(*argv: str) -> Outcome:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(["docs", f"--output={tmp_path}/docs", *argv], environ={})
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    assert docs("--check") == Outcome(1, f"{tmp_path}/docs/options.md is stale: run 'make docs'\n", "")
+    assert docs() == Outcome(0, "", "")
+    assert docs("--check") == Outcome(0, "", "")
+    with (tmp_path / "docs" / "metrics.md").open("a") as page:
+        page.write("by hand\n")
+    assert docs("--check") == Outcome(1, f"{tmp_path}/docs/metrics.md is stale: run 'make docs'\n", "")
+
+
+def test_tables_of_generated_documentation_are_whole() -> None:
+    for _, page in PAGES:
+        lines = page().splitlines()
+        tables = [line for line in lines if line.startswith("|")]
+        columns = [line.count("|") for line in tables]
+        for before, after in pairwise(lines):
+            if before.startswith("|") and after.startswith("|"):
+                assert before.count("|") == after.count("|"), after
+        assert min(columns) >= 4
+    options = dict(PAGES)["options.md"]()
+    assert [row.flag for row in OPTIONS if f"`{row.variable}`<br>`{row.flag}`" not in options] == []
