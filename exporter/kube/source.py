@@ -22,6 +22,22 @@ REASONS = (
 )
 """Every reason of a :class:`exporter.errors.MappingError`: the labels under which failures are counted."""
 
+PROBLEMS = (
+    "bad_annotation",
+    "bad_quantity",
+    "duplicate_container_id",
+    "duplicate_container_name",
+    "duplicate_pod_uid",
+    "malformed_container",
+    "malformed_name",
+    "malformed_pod",
+    "malformed_status",
+    "not_a_pod",
+    "pod_without_status",
+    "pod_without_uid",
+)
+"""Every reason by which :attr:`exporter.readings.PodList.problems` counts."""
+
 
 class PodSource(Protocol):
     """Tells which pods run on this node."""

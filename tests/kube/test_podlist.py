@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
-from exporter.kube.podlist import ALERT_ANNOTATION, PROBLEMS, THRESHOLD_ANNOTATION, parse_pod_list
+from exporter.kube.podlist import ALERT_ANNOTATION, THRESHOLD_ANNOTATION, parse_pod_list
+from exporter.kube.source import PROBLEMS
 from exporter.readings import ContainerIdentity, PodIdentity, PodList
 from tests.support.pods import cpu, pod, pod_list, running
 

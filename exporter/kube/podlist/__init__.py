@@ -1,6 +1,6 @@
 """Bytes of a v1 PodList -> :class:`exporter.readings.PodList`. Pure; the only place of ``kube`` that knows pydantic."""
 
 from exporter.kube.podlist.identity import ALERT_ANNOTATION, THRESHOLD_ANNOTATION
-from exporter.kube.podlist.parse import PROBLEMS, parse_pod_list
+from exporter.kube.podlist.parse import parse_pod_list
 
-__all__ = ["ALERT_ANNOTATION", "PROBLEMS", "THRESHOLD_ANNOTATION", "parse_pod_list"]
+__all__ = ["ALERT_ANNOTATION", "THRESHOLD_ANNOTATION", "parse_pod_list"]

@@ -10,21 +10,6 @@ from exporter.kube.podlist.items import ListReader
 from exporter.kube.podlist.model import read_pod
 from exporter.readings import PodList
 
-PROBLEMS = (
-    "bad_annotation",
-    "bad_quantity",
-    "duplicate_container_id",
-    "duplicate_container_name",
-    "duplicate_pod_uid",
-    "malformed_container",
-    "malformed_pod",
-    "malformed_status",
-    "not_a_pod",
-    "pod_without_status",
-    "pod_without_uid",
-)
-"""Every reason by which :attr:`exporter.readings.PodList.problems` counts."""
-
 
 def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
     """The pods of ``body`` by the uid that their cgroups carry; ``source`` names its origin in a message.

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.errors import MappingError
+from exporter.kube.logdir import LogDirSource, parse_log_names
+from exporter.kube.podlist import parse_pod_list
+from exporter.readings import ContainerIdentity, PodIdentity, PodList
+
+TREES = Path(__file__).parent.parent / "fixtures" / "trees"
+LISTINGS = Path(__file__).parent.parent / "fixtures" / "logs"
+UID = "0b7c9a52-0000-4000-8000-000000000001"
+ONE, TWO = "1" * 64, "2" * 64
+
+
+def recorded(driver: str) -> tuple[list[str], list[tuple[str, str]]]:
+    listing = json.loads((LISTINGS / f"kubelet-1.36-cgroup-v1-{driver}.json").read_text())
+    return listing["pods"], [(name, target) for name, target in listing["containers"].items()]
+
+
+@pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
+def test_recorded_names_tell_the_same_pods_as_the_kubelet(driver: str) -> None:
+    told = parse_pod_list((TREES / f"kubelet-1.36-cgroup-v1-{driver}" / "pods.json").read_bytes(), "kubelet")
+    named = parse_log_names(*recorded(driver))
+    assert dict(named.problems) == {}
+    assert {(p.uid, p.namespace, p.name) for p in named.pods.values()} == {
+        (p.uid, p.namespace, p.name) for p in told.pods.values()
+    }
+    assert {(p.uid, c.name, c.container_id, c.restart_count) for p in named.pods.values() for c in p.containers} == {
+        (p.uid, c.name, c.container_id, c.restart_count) for p in told.pods.values() for c in p.containers
+    }
+
+
+def lay(folder: Path, pods: list[str], links: dict[str, str]) -> LogDirSource:
+    for name in pods:
+        (folder / "pods" / name).mkdir(parents=True)
+    (folder / "containers").mkdir()
+    for name, target in links.items():
+        (folder / "containers" / name).symlink_to(target)
+    return LogDirSource(str(folder))
+
+
+async def test_links_that_lead_nowhere_are_enough(tmp_path: Path) -> None:
+    pod = f"payments_web-1_{UID}"
+    source = lay(tmp_path, [pod], {f"web-1_payments_app-x-{ONE}.log": f"/var/log/pods/{pod}/app-x/0.log"})
+    assert (await source.pods()).pods[UID] == PodIdentity(
+        uid=UID,
+        namespace="payments",
+        name="web-1",
+        qos_class="",
+        workload_kind="",
+        workload="",
+        containers=(ContainerIdentity(ONE, "app-x", "container", "", True, None, None),),
+    )
+    await source.aclose()
+
+
+async def test_of_two_instances_the_later_one_runs(tmp_path: Path) -> None:
+    pod = f"default_web-1_{UID}"
+    links = {
+        f"web-1_default_app-{ONE}.log": f"/var/log/pods/{pod}/app/10.log",
+        f"web-1_default_app-{TWO}.log": f"/var/log/pods/{pod}/app/9.log",
+    }
+    [found] = (await lay(tmp_path, [pod], links).pods()).pods[UID].containers
+    assert (found.container_id, found.previous_container_ids, found.restart_count) == (ONE, (TWO,), 10)
+
+
+async def test_two_pods_of_one_name_are_told_apart_by_what_the_links_say(tmp_path: Path) -> None:
+    old, new = "default_db-0_old", "default_db-0_new"
+    links = {
+        f"db-0_default_app-{ONE}.log": f"/var/log/pods/{old}/app/0.log",
+        f"db-0_default_app-{TWO}.log": f"/var/log/pods/{new}/app/0.log",
+    }
+    pods = (await lay(tmp_path, [old, new], links).pods()).pods
+    assert {uid: pod.containers[0].container_id for uid, pod in pods.items()} == {"old": ONE, "new": TWO}
+
+
+async def test_foreign_entries_are_counted_and_passed_over(tmp_path: Path) -> None:
+    pod = f"default_web-1_{UID}"
+    source = lay(tmp_path, [pod, "lost+found", "a_b", "a_b_c_d"], {"latest": "/etc", f"a_b-{ONE}.log": "/x"})
+    (tmp_path / "containers" / f"web-1_default_app-{ONE}.log").write_text("a file, no link")
+    pods = await source.pods()
+    assert pods.pods.keys() == {UID}
+    assert dict(pods.problems) == {"malformed_name": 6}
+
+
+async def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(MappingError) as caught:
+        await LogDirSource(str(tmp_path)).pods()
+    assert caught.value.reason == "not_found"
+    assert str(tmp_path / "pods") in str(caught.value)
+
+
+async def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "pods").write_text("")
+    with pytest.raises(MappingError) as caught:
+        await LogDirSource(str(tmp_path)).pods()
+    assert caught.value.reason == "unreadable"
+
+
+names = st.text(alphabet="ab_-/.0\n" + "f" * 3, max_size=90) | st.just(f"p_n_c-{ONE}.log") | st.just("/n_p_u/c/0.log")
+
+
+@given(folders=st.lists(names), links=st.lists(st.tuples(names, names)))
+def test_any_names_are_pods_or_counted(folders: list[str], links: list[tuple[str, str]]) -> None:
+    pods = parse_log_names(folders, links)
+    assert isinstance(pods, PodList)
+    assert len(pods.pods) + pods.problems.get("malformed_name", 0) <= len(folders) + len(links)
