@@ -13,6 +13,7 @@ from typing_extensions import override
 from exporter.settings.values import (
     ListenAddress,
     format_duration,
+    parse_ca_file,
     parse_directory,
     parse_duration,
     parse_file,
@@ -92,6 +93,7 @@ Duration = Annotated[float, _text(parse_duration), Kind("duration", "TIME")]
 Switch = Annotated[bool, _text(parse_switch), Kind("switch", "")]
 Directory = Annotated[str, _text(parse_directory), Kind("path", "DIR")]
 File = Annotated[str | None, _text(parse_file), Kind("path", "FILE")]
+CaFile = Annotated[str | None, _text(parse_ca_file), Kind("path", "FILE")]
 Url = Annotated[str, _text(parse_url), Kind("URL", "URL")]
 Address = Annotated[ListenAddress, _text(parse_listen_address), Kind("address", "HOST:PORT")]
 UrlPath = Annotated[str, _text(parse_telemetry_path), Kind("URL path", "PATH")]

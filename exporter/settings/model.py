@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from exporter.settings.kinds import (
     Address,
     Between,
+    CaFile,
     Directory,
     Duration,
     File,
@@ -100,7 +101,7 @@ class Settings(BaseModel):
         File, Option("kubelet.token-file", "Bearer token for the kubelet, re-read when it changes; empty for none")
     ] = f"{_SERVICE_ACCOUNT}/token"
     kubelet_ca_file: Annotated[
-        File, Option("kubelet.ca-file", "CA of the kubelet's certificate, PEM; empty for those of the system")
+        CaFile, Option("kubelet.ca-file", "CA of the kubelet's certificate, PEM; empty for those of the system")
     ] = f"{_SERVICE_ACCOUNT}/ca.crt"
     kubelet_insecure_skip_verify: Annotated[
         Switch,

@@ -172,6 +172,19 @@ def parse_file(text: str) -> str | None:
     return text
 
 
+def parse_ca_file(text: str) -> str | None:
+    """The path of a file that holds CA certificates now; ``None`` for an empty text."""
+    import ssl  # noqa: PLC0415 - 10 ms that only who names a CA waits for
+
+    path = parse_file(text)
+    if path is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError as error:  # SSLError is one
+            raise ValueError("must be a file of CA certificates in PEM") from error
+    return path
+
+
 def _bracketed(host: str) -> str:
     if host.startswith("[") or host.count(":") <= 1:
         return host
