@@ -17,6 +17,7 @@ def cpu_list(data: bytes | str, path: str) -> frozenset[int]:
     """The kernel's list format, ``0-3,8``; empty text is the empty set. Also memory nodes."""
     text = (data.decode("ascii", "replace") if isinstance(data, bytes) else data).strip()
     numbers: set[int] = set()
+    named = 0
     for part in text.split(",") if text else ():
         first, dash, last = part.partition("-")
         if not _is_cpu(first) or (dash and not _is_cpu(last)):
@@ -24,6 +25,9 @@ def cpu_list(data: bytes | str, path: str) -> frozenset[int]:
         low, high = int(first), int(last if dash else first)
         if low > high:
             raise ParseError(path, text, "a range that runs backwards")
+        named += high - low + 1
+        if named > MAX_CPUS:
+            raise ParseError(path, text, f"names more than {MAX_CPUS} CPUs")
         numbers.update(range(low, high + 1))
     return frozenset(numbers)
 
@@ -36,7 +40,7 @@ def format_cpu_list(cpus: Iterable[int]) -> str:
     """The inverse of :func:`cpu_list`, in the kernel's shortest form."""
     parts: list[str] = []
     run: list[int] = []
-    for cpu in [*sorted(cpus), None]:
+    for cpu in [*sorted(set(cpus)), None]:
         if run and cpu != run[-1] + 1:
             parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
             run = []

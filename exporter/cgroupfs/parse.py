@@ -26,10 +26,25 @@ def _flat_keyed(data: bytes, path: str) -> dict[bytes, int]:
     if not data.endswith(b"\n") or len(words) != 2 * data.count(b"\n"):
         raise ParseError(path, data, "not lines of a key and a value" if data.strip() else "is empty")
     if b"".join(values).isdigit():
-        numbers = list(map(int, values))
+        try:
+            numbers = list(map(int, values))
+        except ValueError:  # thousands of digits
+            return _known_fields(data, path)
         if max(numbers) <= U64_MAX:
             return dict(zip(words[::2], numbers, strict=True))
-    return {key: _u64(value, key, path) for key, value in zip(words[::2], values, strict=True) if key in _KNOWN}
+    return _known_fields(data, path)
+
+
+def _known_fields(data: bytes, path: str) -> dict[bytes, int]:
+    """The slow way through a text in which not every value is a number: line by line, what is unknown unread."""
+    fields: dict[bytes, int] = {}
+    for line in data.rstrip(b"\n").split(b"\n"):
+        words = line.split()
+        if len(words) != 2:
+            raise ParseError(path, line, "not a key and a value")
+        if words[0] in _KNOWN:
+            fields[words[0]] = _u64(words[1], words[0], path)
+    return fields
 
 
 _KNOWN = frozenset(
@@ -92,11 +107,16 @@ def cpuacct_stat(data: bytes, path: str) -> tuple[float | None, float | None]:
 
 
 def number(data: bytes, path: str) -> int:
-    """A file of one unsigned number: ``cpuacct.usage``, ``cpu.shares``, ``cpu.weight``, ``cpu.cfs_period_us``, ..."""
-    word = data.strip()
+    """A file of one unsigned number: ``cpuacct.usage``, ``cpu.shares``, ``cpu.weight``, ``cpu.max.burst``, ..."""
+    return _u64(_line(data, path), b"", path)
+
+
+def _line(data: bytes, path: str) -> bytes:
+    """The text of a file of one line; without its newline it was cut, perhaps in the middle of a number."""
+    line = data.strip()
     if not data.endswith(b"\n"):
-        raise ParseError(path, data, "cut off before the end of the line" if word else "is empty")
-    return _u64(word, b"", path)
+        raise ParseError(path, data, "cut off before the end of the line" if line else "is empty")
+    return line
 
 
 def nanoseconds(data: bytes, path: str) -> float:
@@ -111,7 +131,7 @@ def microseconds(data: bytes, path: str) -> float:
 
 def cpu_max(data: bytes, path: str) -> tuple[int | None, int]:
     """v2 ``cpu.max``: quota (``None`` for ``max``) and period, in microseconds."""
-    words = data.split()
+    words = _line(data, path).split()
     if len(words) != 2:
         raise ParseError(path, data, "not a quota and a period")
     quota, period = words
@@ -120,12 +140,13 @@ def cpu_max(data: bytes, path: str) -> tuple[int | None, int]:
 
 def cfs_quota(data: bytes, path: str) -> int | None:
     """v1 ``cpu.cfs_quota_us`` in microseconds; ``None`` for -1, no quota."""
-    return None if data.strip() == b"-1" else _above_zero(data.strip(), path)
+    line = _line(data, path)
+    return None if line == b"-1" else _above_zero(line, path)
 
 
 def cfs_period(data: bytes, path: str) -> int:
     """v1 ``cpu.cfs_period_us`` in microseconds."""
-    return _above_zero(data.strip(), path)
+    return _above_zero(_line(data, path), path)
 
 
 def _above_zero(word: bytes, path: str) -> int:
@@ -157,12 +178,12 @@ def pressure(data: bytes, path: str) -> Pressure:
     totals: dict[bytes, float] = {}
     for line in data.splitlines():
         words = line.split()
-        # A kind of line that a later kernel adds is none of ours, nor an error.
+        # A kind of line or a field that a later kernel adds is none of ours, nor an error.
         if words and words[0] in {b"some", b"full"}:
-            key, equals, total = words[-1].partition(b"=")
-            if key != b"total" or not equals:
-                raise ParseError(path, line, "no total at the end of the line")
-            totals[words[0]] = _u64(total, b"total", path) / _US
+            total = next((word for word in words if word.startswith(b"total=")), None)
+            if total is None:
+                raise ParseError(path, line, "no total on the line")
+            totals[words[0]] = _u64(total.removeprefix(b"total="), b"total", path) / _US
     if b"some" not in totals or not data.endswith(b"\n"):
         raise ParseError(path, data, "no complete 'some' line")
     return Pressure(totals[b"some"], totals.get(b"full"))
