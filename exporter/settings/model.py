@@ -24,6 +24,7 @@ from exporter.settings.kinds import (
     Name,
     OneOf,
     Option,
+    PlainPath,
     PodSources,
     Switch,
     Url,
@@ -51,6 +52,10 @@ class Settings(BaseModel):
     path_logs: Annotated[
         Directory, Option("path.logs", "The node's log directory; only names in it are read, by the pod source logs")
     ] = "/var/log"
+    path_cpu_manager_state: Annotated[
+        PlainPath,
+        Option("path.cpu-manager-state", "The kubelet's CPU manager checkpoint; read where it is there and readable."),
+    ] = "/var/lib/kubelet/cpu_manager_state"
 
     web_listen_address: Annotated[
         Address,
