@@ -40,6 +40,14 @@ def raise_file_limit() -> int:
     return max(0, min(soft, 1 << 20) - _RESERVE)
 
 
+def _raise_unless_absent(path: str, error: OSError) -> None:
+    """Returns when ``error`` means that the cgroup is there and has no such file."""
+    if error.errno not in _GONE:
+        raise ReadError.from_os_error(path, error) from error
+    if not os.path.isdir(os.path.dirname(path)):
+        raise VanishedError(path) from error
+
+
 class KernelFile:
     """One file of one cgroup directory."""
 
@@ -56,29 +64,45 @@ class KernelFile:
         Raises ``VanishedError`` when the whole cgroup is gone and ``ReadError`` for any other failure.
         """
         try:
-            fd = self._fd
-            if fd < 0:
-                fd = self._open()
-            data = os.pread(fd, MAX_BYTES + 1, 0)
-            if self._fd < 0:
-                os.close(fd)
+            data = self._read_kept()
+            if data is None:
+                data = self._read_anew()
         except OSError as error:
             self.close()
-            if error.errno not in _GONE:
-                raise ReadError.from_os_error(self.path, error) from error
-            if not os.path.isdir(os.path.dirname(self.path)):
-                raise VanishedError(self.path) from error
+            _raise_unless_absent(self.path, error)
             return None
         if len(data) > MAX_BYTES:
             raise ReadError(self.path, f"longer than {MAX_BYTES} bytes", reason="too_large")
         return data
 
-    def _open(self) -> int:
+    def _read_kept(self) -> bytes | None:
+        """``None`` without a kept descriptor, and when what it was opened on is no longer at the path.
+
+        That need not be the end: the path may hold a cgroup made since, or ``cgroup.pressure`` may be on again.
+        """
+        if self._fd < 0:
+            return None
+        try:
+            return os.pread(self._fd, MAX_BYTES + 1, 0)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            self.close()
+            return None
+
+    def _read_anew(self) -> bytes:
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(fd, MAX_BYTES + 1, 0)
+        except OSError:
+            os.close(fd)
+            raise
         if self._budget.kept < self._budget.limit:
             self._budget.kept += 1
             self._fd = fd
-        return fd
+        else:
+            os.close(fd)
+        return data
 
     def move(self, path: str) -> None:
         """Read another file from now on."""
@@ -99,3 +123,16 @@ _UNKEPT = Descriptors(0)
 def read_once(path: str) -> bytes | None:
     """One read of a file that is read too rarely to keep open; the rules of :meth:`KernelFile.read` hold."""
     return KernelFile(path, _UNKEPT).read()
+
+
+def count_lines(path: str) -> int | None:
+    """Lines of a file of any length, ``tasks`` and its like; the rules of :meth:`KernelFile.read` hold.
+
+    The kernel gives such a file in pieces of a page, whatever was asked for.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(MAX_BYTES), b""))
+    except OSError as error:
+        _raise_unless_absent(path, error)
+        return None

@@ -6,7 +6,7 @@ Kernel ``Documentation/scheduler/sched-bwc.rst``, ``Documentation/admin-guide/cg
 from __future__ import annotations
 
 from exporter.cgroupfs import parse
-from exporter.cgroupfs.files import Descriptors, KernelFile, read_once
+from exporter.cgroupfs.files import Descriptors, KernelFile, count_lines, read_once
 from exporter.cgroupfs.v2 import read_cpuset as read_cpuset_v2
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -80,8 +80,7 @@ class V1Files:
 
     def threads(self) -> int | None:
         """``tasks``."""
-        data = read_once(f"{self._cpu}/tasks")
-        return None if data is None else data.count(b"\n")
+        return count_lines(f"{self._cpu}/tasks")
 
     def close(self) -> None:
         """Give the kept descriptors back."""

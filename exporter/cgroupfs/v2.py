@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.cgroupfs import parse
-from exporter.cgroupfs.files import Descriptors, KernelFile, read_once
+from exporter.cgroupfs.files import Descriptors, KernelFile, count_lines, read_once
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 
@@ -68,8 +68,7 @@ class V2Files:
 
     def threads(self) -> int | None:
         """``cgroup.threads`` of the leaf."""
-        data = read_once(f"{self._leaf}/cgroup.threads")
-        return None if data is None else data.count(b"\n")
+        return count_lines(f"{self._leaf}/cgroup.threads")
 
     def close(self) -> None:
         """Give the kept descriptors back."""

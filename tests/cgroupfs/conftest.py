@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.treebuilder import Tree
@@ -13,3 +15,12 @@ def tree(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Each odd layout, written once; for reading only."""
     built: Tree = request.param(tmp_path_factory.mktemp(request.param.__name__))
     return built
+
+
+@pytest.fixture
+def public_path(tmp_path: Path) -> Path:
+    """A folder that every user may enter; pytest's own are the owner's alone."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o777 == 0o700:
+            folder.chmod(0o711)
+    return tmp_path

@@ -1,0 +1,201 @@
+"""One kernel file read again and again, and all that can become of it in between."""
+
+import os
+import resource
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from exporter.cgroupfs.files import MAX_BYTES, Descriptors, KernelFile, count_lines, read_once
+from exporter.errors import ReadError, VanishedError
+from tests.cgroupfs.privileges import unprivileged
+
+KEPT, NOT_KEPT = 8, 0
+"""Descriptors that may be kept open."""
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path) -> Path:
+    folder = tmp_path / "cgroup"
+    folder.mkdir()
+    return folder
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def reads(path: Path) -> list[Callable[[], bytes | None]]:
+    """Every way to read ``path``; each must say the same."""
+    return [
+        KernelFile(str(path), Descriptors(KEPT)).read,
+        KernelFile(str(path), Descriptors(NOT_KEPT)).read,
+        lambda: read_once(str(path)),
+    ]
+
+
+def test_each_read_shows_the_file_as_it_is_now(cgroup: Path) -> None:
+    path = cgroup / "cpu.stat"
+    for budget in (Descriptors(KEPT), Descriptors(NOT_KEPT)):
+        file = KernelFile(str(path), budget)
+        for number in (1, 200, 30):
+            path.write_bytes(b"nr_periods %d\n" % number)
+            assert file.read() == b"nr_periods %d\n" % number
+        file.close()
+
+
+def test_a_file_is_opened_once_and_read_through_that_descriptor(cgroup: Path) -> None:
+    path = cgroup / "cpu.stat"
+    path.write_bytes(b"nr_periods 1\n")
+    budget, before = Descriptors(KEPT), open_files()
+    file = KernelFile(str(path), budget)
+    assert (budget.kept, open_files() - before) == (0, 0)
+    for _ in range(3):
+        file.read()
+        assert (budget.kept, open_files() - before) == (1, 1)
+    file.close()
+    assert (budget.kept, open_files() - before) == (0, 0)
+    file.close()
+    assert budget.kept == 0
+    assert file.read() == b"nr_periods 1\n"
+    file.close()
+
+
+def test_beyond_the_limit_files_are_read_without_being_kept(cgroup: Path) -> None:
+    budget, before = Descriptors(2), open_files()
+    files = []
+    for number in range(5):
+        (cgroup / f"file{number}").write_bytes(b"%d\n" % number)
+        files.append(KernelFile(str(cgroup / f"file{number}"), budget))
+    for _ in range(3):
+        assert [file.read() for file in files] == [b"%d\n" % number for number in range(5)]
+        assert (budget.kept, open_files() - before) == (2, 2)
+    files[0].close()
+    assert files[4].read() == b"4\n"
+    assert budget.kept == 2, "a descriptor that was given back is used again"
+    for file in files:
+        file.close()
+    assert (budget.kept, open_files() - before) == (0, 0)
+
+
+def test_a_file_that_the_cgroup_does_not_have_is_absent(cgroup: Path) -> None:
+    for read in reads(cgroup / "cpu.stat.local"):
+        assert read() is None
+        assert read() is None
+
+
+def test_a_file_that_appears_is_read(cgroup: Path) -> None:
+    file = KernelFile(str(cgroup / "cpu.pressure"), Descriptors(KEPT))
+    assert file.read() is None
+    (cgroup / "cpu.pressure").write_bytes(b"some total=1\n")
+    assert file.read() == b"some total=1\n"
+    file.close()
+
+
+@pytest.mark.parametrize("path", ["gone/cpu.stat", "gone/deeper/cpu.stat"])
+def test_a_cgroup_that_is_gone_has_vanished(cgroup: Path, path: str) -> None:
+    for read in reads(cgroup / path):
+        with pytest.raises(VanishedError):
+            read()
+
+
+def test_a_cgroup_whose_place_is_taken_by_a_file_has_vanished(cgroup: Path) -> None:
+    (cgroup / "gone").write_bytes(b"")
+    for read in reads(cgroup / "gone" / "cpu.stat"):
+        with pytest.raises(VanishedError):
+            read()
+
+
+def test_a_file_longer_than_any_of_the_kernel_s_is_refused(cgroup: Path) -> None:
+    path = cgroup / "cpu.stat"
+    path.write_bytes(b"x" * MAX_BYTES)
+    for read in reads(path):
+        assert read() == b"x" * MAX_BYTES
+    path.write_bytes(b"x" * (10 << 20))
+    for read in reads(path):
+        with pytest.raises(ReadError) as caught:
+            read()
+        assert (caught.value.reason, caught.value.path) == ("too_large", str(path))
+
+
+def test_what_cannot_be_read_is_an_error_with_its_errno(cgroup: Path) -> None:
+    (cgroup / "cpu.stat").mkdir()
+    (cgroup / "loop").symlink_to("loop")
+    for name, reason in (("cpu.stat", "eisdir"), ("loop", "eloop")):
+        for read in reads(cgroup / name):
+            with pytest.raises(ReadError) as caught:
+                read()
+            assert (caught.value.stage, caught.value.reason) == ("read", reason)
+            assert str(cgroup / name) in str(caught.value)
+
+
+def test_an_unreadable_file_is_an_error_and_no_absent_one(public_path: Path) -> None:
+    (public_path / "cpu.stat").write_bytes(b"nr_periods 1\n")
+    (public_path / "cpu.stat").chmod(0)
+    with unprivileged():
+        for read in reads(public_path / "cpu.stat"):
+            with pytest.raises(ReadError) as caught:
+                read()
+            assert caught.value.reason == "eacces"
+
+
+def test_a_file_in_a_directory_that_may_not_be_entered_is_an_error_and_no_vanished_one(public_path: Path) -> None:
+    (public_path / "pod").mkdir()
+    (public_path / "pod" / "cpu.stat").write_bytes(b"nr_periods 1\n")
+    (public_path / "pod").chmod(0)
+    with unprivileged():
+        for read in reads(public_path / "pod" / "cpu.stat"):
+            with pytest.raises(ReadError) as caught:
+                read()
+            assert caught.value.reason == "eacces"
+    (public_path / "pod").chmod(0o755)
+
+
+@pytest.mark.parametrize("limit", [KEPT, NOT_KEPT])
+def test_no_failure_leaves_a_descriptor_behind(cgroup: Path, limit: int) -> None:
+    (cgroup / "directory").mkdir()
+    budget, before = Descriptors(limit), open_files()
+    for name in ("absent", "gone/cpu.stat", "directory"):
+        path = str(cgroup / name)
+        for read in (KernelFile(path, budget).read, partial(read_once, path), partial(count_lines, path)):
+            with suppress(ReadError, VanishedError):
+                assert read() is None
+    assert (budget.kept, open_files() - before) == (0, 0)
+
+
+def test_moved_to_another_file_it_reads_that_one(cgroup: Path) -> None:
+    for name in ("one", "two"):
+        (cgroup / name).write_bytes(name.encode())
+    budget = Descriptors(KEPT)
+    file = KernelFile(str(cgroup / "one"), budget)
+    assert file.read() == b"one"
+    file.move(str(cgroup / "two"))
+    assert (file.path, file.read(), budget.kept) == (str(cgroup / "two"), b"two", 1)
+    file.close()
+
+
+def test_without_a_limit_given_descriptors_are_kept_up_to_the_process_s_own() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        assert 0 < Descriptors().limit < hard
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_lines_are_counted_in_a_file_of_any_length(cgroup: Path) -> None:
+    assert count_lines(str(cgroup / "tasks")) is None
+    for lines in (0, 1, 20_000):
+        (cgroup / "tasks").write_bytes(b"".join(b"%d\n" % number for number in range(lines)))
+        assert count_lines(str(cgroup / "tasks")) == lines
+    with pytest.raises(VanishedError):
+        count_lines(str(cgroup / "gone" / "tasks"))
+    (cgroup / "directory").mkdir()
+    before = open_files()
+    with pytest.raises(ReadError) as caught:
+        count_lines(str(cgroup / "directory"))
+    assert caught.value.reason == "eisdir"
+    assert open_files() == before
