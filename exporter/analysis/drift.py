@@ -1,0 +1,61 @@
+"""Whether a container's cgroup has the CPU limit that its pod's spec asks for. Pure.
+
+Sources: kubelet ``pkg/kubelet/cm/helpers_linux.go`` (``MilliCPUToQuota``), opencontainers/cgroups
+``systemd/common.go``, KEP-1287 (in-place resize), KEP-2837 (pod-level resources), and the feature gate
+``DisableCPUQuotaWithExclusiveCPUs`` (1.33).
+"""
+
+from __future__ import annotations
+
+from exporter.analysis.thresholds import DRIFT_RATIO
+from exporter.readings import ContainerIdentity, CpuLimits, KubeletConfig, PodIdentity
+from exporter.snapshot import IsolationState
+
+MIN_QUOTA_SECONDS = 0.001
+"""The kernel's least quota: the kubelet rounds smaller limits up to it."""
+SYSTEMD_STEP_CORES = 0.01
+"""systemd knows whole 10 ms per CPU second, and runtimes round up to them."""
+ROUNDING_CORES = 1e-5
+"""1 µs of the default period: a quota is a whole number of them."""
+
+
+def limit_drift(
+    limits: CpuLimits | None,
+    container: ContainerIdentity | None,
+    pod: PodIdentity | None,
+    *,
+    isolation: IsolationState | None,
+    kubelet: KubeletConfig | None,
+) -> bool | None:
+    """True when the limit in the cgroup is not what the spec asks for; ``None`` when either is not known.
+
+    While a resize is under way both the old and the new limit are right. A container that lost its quota is only told
+    from one that should have none where the kubelet says that it enforces limits, and the cpuset is known.
+    """
+    if limits is None or container is None or pod is None or limits.quota_state == "unsupported":
+        return None
+    wanted = [cores for cores in (container.allocated_limit_cores, container.limit_cores) if cores]
+    if limits.limit_cores is not None:
+        return _differs(limits.limit_cores, wanted or _inherited(pod), limits.period_seconds)
+    if not wanted or isolation == "exclusive":
+        return False
+    if kubelet is None or kubelet.cpu_cfs_quota is None:
+        return None
+    if not kubelet.cpu_cfs_quota:
+        return False
+    return None if isolation is None and pod.qos_class == "Guaranteed" else True
+
+
+def _inherited(pod: PodIdentity) -> list[float]:
+    """A container without a limit of its own may be given its pod's, which then is no drift; nor is none."""
+    return [pod.limit_cores] if pod.limit_cores else []
+
+
+def _differs(actual: float, wanted: list[float], period: float | None) -> bool:
+    least = MIN_QUOTA_SECONDS / period if period else 0.0
+    return not any(_agrees(actual, max(cores, least)) for cores in wanted)
+
+
+def _agrees(actual: float, wanted: float) -> bool:
+    below = wanted * DRIFT_RATIO + ROUNDING_CORES
+    return -below <= actual - wanted <= max(below, SYSTEMD_STEP_CORES + ROUNDING_CORES)

@@ -1,0 +1,171 @@
+"""Which containers own their CPUs, from the cpusets of all of them. Pure.
+
+The kubelet's CPU manager gives CPUs to a container by narrowing every other container's cpuset; nothing in the tree
+says so outright. So a container is taken to own its CPUs when the kubelet would give it CPUs of its own (Guaranteed, a
+whole number requested) and its cpuset keeps apart from every other container's. The kubelet's checkpoint is no better
+witness: with ``topology-manager-scope=pod`` it lists shared containers too (KEP-5526).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from exporter.readings import CgroupRef, ContainerIdentity, ContainerType, CpuLimits, PodIdentity
+from exporter.snapshot import CgroupName, IsolationState, Overlap
+
+Cpus = frozenset[int]
+Pair = tuple[CgroupName, CgroupName]
+"""Who should own the CPUs, and who may run on some of them."""
+
+MAX_OVERLAPS = 32
+"""Followed per owner: when all cpusets are reset at once, every container overlaps every owner."""
+SHARES_PER_CPU = 1024
+"""kubelet ``pkg/kubelet/cm/helpers_linux.go``."""
+
+
+class CpusetUser(NamedTuple):
+    """One live container (never a sandbox, a pod or a QoS group) and where it may run."""
+
+    name: CgroupName
+    pod_path: str
+    cpus: Cpus
+    whole_cpus: int | None
+    """How many CPUs the CPU manager would give it, see :func:`whole_cpus`; ``None`` when it would give none."""
+    container_type: ContainerType | None
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """The verdict on a node."""
+
+    states: Mapping[CgroupName, IsolationState]
+    """How the kubelet placed it. One that was given CPUs stays ``exclusive`` here while others intrude."""
+    exclusive: Mapping[CgroupName, bool]
+    """Whether that holds: false as soon as an overlap is believed."""
+    owners: Mapping[int, CgroupName]
+    """CPU -> the container that alone may run there."""
+    shared: Cpus | None
+    """Online CPUs without an owner; ``None`` where the online CPUs are not known."""
+    overlaps: tuple[Overlap, ...]
+    """Those that are believed: older than ``patience``."""
+    memory: Mapping[Pair, float]
+    """When each overlap was first seen; what the next call takes."""
+
+
+def whole_cpus(
+    ref: CgroupRef, limits: CpuLimits | None, container: ContainerIdentity | None, pod: PodIdentity | None
+) -> int | None:
+    """How many CPUs of its own the static CPU manager would give a container; ``None`` for none.
+
+    Without a spec, v1's ``cpu.shares`` tells the request: 1024 a CPU. v2's weight does not (two conversions exist).
+    Source: kubelet ``pkg/kubelet/cm/cpumanager/policy_static.go``, ``guaranteedCPUs``.
+    """
+    if (ref.qos_class if pod is None else pod.qos_class) != "Guaranteed":
+        return None
+    if container is None:
+        shares = None if limits is None else limits.shares
+        return shares // SHARES_PER_CPU if shares and shares % SHARES_PER_CPU == 0 else None
+    limit = _first(container.allocated_limit_cores, container.limit_cores)
+    request = _first(container.allocated_request_cores, container.request_cores, limit)
+    # With pod-level resources a pod is Guaranteed whatever its containers ask for.
+    if not request or request != limit or request != int(request):
+        return None
+    return int(request)
+
+
+def _first(*amounts: float | None) -> float | None:
+    return next((amount for amount in amounts if amount is not None), None)
+
+
+def isolate(
+    users: Sequence[CpusetUser], online: Cpus | None, memory: Mapping[Pair, float], now: float, patience: float
+) -> Isolation:
+    """The verdict at monotonic ``now``. ``patience``: the kubelet's reconcile period, after which overlaps count.
+
+    ``users`` in a steady order. Where ``online`` is not known, the CPUs that anybody may use stand in for it.
+    """
+    by_set: dict[Cpus, list[CpusetUser]] = {}
+    for user in users:
+        by_set.setdefault(user.cpus, []).append(user)
+    everywhere = frozenset[int]().union(*by_set) if online is None else online
+    holders = _holders(by_set)
+    pool = _pool(by_set)
+    states: dict[CgroupName, IsolationState] = {}
+    placed: list[CpusetUser] = []
+    for cpus, members in by_set.items():
+        in_pool = cpus == pool or cpus >= everywhere
+        for user in members:
+            if user.whole_cpus is None or not cpus:
+                states[user.name] = "shared"
+            # More CPUs than it asked for are the shared pool with nobody else in it yet.
+            elif in_pool or len(cpus) > user.whole_cpus:
+                states[user.name] = "eligible"
+            else:
+                states[user.name] = "exclusive"
+                placed.append(user)
+    remembered: dict[Pair, float] = {}
+    believed: list[Overlap] = []
+    for owner in placed:
+        for other in islice(_intruders(owner, by_set, holders), MAX_OVERLAPS):
+            pair = owner.name, other.name
+            remembered[pair] = since = memory.get(pair, now)
+            if now - since > patience:
+                believed.append(Overlap(*pair, owner.cpus & other.cpus, now - since))
+    broken = {overlap.owner for overlap in believed}
+    exclusive = dict.fromkeys(states, False) | {user.name: user.name not in broken for user in placed}
+    owners = _owners(placed, believed, everywhere)
+    return Isolation(
+        states, exclusive, owners, None if online is None else online - owners.keys(), tuple(believed), remembered
+    )
+
+
+def _holders(by_set: Iterable[Cpus]) -> dict[int, list[Cpus]]:
+    holders: dict[int, list[Cpus]] = {}
+    for cpus in by_set:
+        for cpu in cpus:
+            holders.setdefault(cpu, []).append(cpus)
+    return holders
+
+
+def _pool(by_set: Mapping[Cpus, Sequence[CpusetUser]]) -> Cpus | None:
+    """The cpuset that most containers without a claim to CPUs have; ``None`` where no two of them agree.
+
+    A container with a claim may be in a pool that has shrunk to the very number of CPUs it asked for.
+    """
+    best: Cpus | None = None
+    best_rank = (1, False, 0)
+    for cpus, members in by_set.items():
+        plain = sum(user.whole_cpus is None for user in members)
+        rank = (plain, plain == len(members), len(cpus))
+        if plain > 1 and rank > best_rank:
+            best, best_rank = cpus, rank
+    return best
+
+
+def _intruders(
+    owner: CpusetUser, by_set: Mapping[Cpus, Sequence[CpusetUser]], holders: Mapping[int, Sequence[Cpus]]
+) -> Iterator[CpusetUser]:
+    for cpus in dict.fromkeys(held for cpu in owner.cpus for held in holders[cpu]):
+        for other in by_set[cpus]:
+            if other.name != owner.name and not _may_reuse(owner, other):
+                yield other
+
+
+def _may_reuse(one: CpusetUser, other: CpusetUser) -> bool:
+    """Init containers hand their CPUs on to the containers of their pod; a sidecar keeps its own."""
+    return one.pod_path == other.pod_path and not {one.container_type, other.container_type}.isdisjoint({"init", None})
+
+
+def _owners(placed: Iterable[CpusetUser], believed: Iterable[Overlap], everywhere: Cpus) -> dict[int, CgroupName]:
+    lost: dict[CgroupName, Cpus] = {}
+    for overlap in believed:
+        lost[overlap.owner] = lost.get(overlap.owner, frozenset()) | overlap.cpus
+    owners: dict[int, CgroupName] = {}
+    # Init containers first, so that the container which takes over their CPUs is the one shown.
+    for user in sorted(placed, key=lambda user: user.container_type != "init"):
+        for cpu in (user.cpus & everywhere) - lost.get(user.name, frozenset()):
+            owners[cpu] = user.name
+    return owners

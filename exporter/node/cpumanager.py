@@ -1,0 +1,85 @@
+"""The CPU manager's checkpoint, ``/var/lib/kubelet/cpu_manager_state``.
+
+Source: kubelet ``pkg/kubelet/cm/cpumanager/state/checkpoint.go``. Versions, told apart by what is there:
+
+1. ``{"policyName", "defaultCpuSet", "entries": {CONTAINER_ID: "0-3"}, "checksum"}``
+2. ``entries: {POD_UID: {CONTAINER_NAME: "0-3"}}``
+3. and ``podEntries: {POD_UID: {"cpuSet": "0-7"}}`` (1.36)
+4. and ``data``: the same once more as a JSON string, which then is what counts (1.37)
+
+The checksum is over Go's dump of a structure and means nothing to others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from exporter.cpulist import cpu_list
+from exporter.errors import ParseError
+from exporter.snapshot import CpuManagerState
+
+MAX_BYTES = 16 << 20
+"""Above any node's: the kubelet runs a few hundred containers, each 100 bytes here."""
+
+Key = tuple[str, str]
+
+
+def read_cpu_manager_state(path: str) -> CpuManagerState | None:
+    """The checkpoint at ``path``; ``None`` where it is absent or not for our eyes (it belongs to root, mode 0600).
+
+    Raises ``ParseError`` when it can be read and is no checkpoint.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES)
+    except OSError:
+        return None
+    return parse_cpu_manager_state(data, path)
+
+
+def parse_cpu_manager_state(data: bytes, path: str) -> CpuManagerState:
+    """The checkpoint in ``data``. Raises ``ParseError``; what it does not know it leaves alone."""
+    state = _object(data, path)
+    inner = state.get("data")
+    if isinstance(inner, str) and inner:
+        state = _object(inner, path)
+    policy = state.get("policyName")
+    if not isinstance(policy, str) or not policy:
+        raise ParseError(path, str(policy), "no policyName")
+    return CpuManagerState(
+        policy=policy,
+        default_cpus=_cpus(state.get("defaultCpuSet", ""), path),
+        entries=dict(_entries(state.get("entries"), path)),
+    )
+
+
+def _object(text: bytes | str, path: str) -> Mapping[str, object]:
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ParseError(path, text, "not JSON") from error
+    if not isinstance(found, dict):
+        raise ParseError(path, text, "not a JSON object")
+    return found
+
+
+def _entries(entries: object, path: str) -> Iterator[tuple[Key, frozenset[int]]]:
+    if entries is None:
+        return
+    if not isinstance(entries, dict):
+        raise ParseError(path, str(entries), "entries are no object")
+    for name, value in entries.items():
+        # No container can be called cpuSet: names have no capitals.
+        if not isinstance(value, dict) or "cpuSet" in value:
+            yield ("", name), _cpus(value, path)
+        else:
+            for container, cpus in value.items():
+                yield (name, container), _cpus(cpus, path)
+
+
+def _cpus(value: object, path: str) -> frozenset[int]:
+    text = value.get("cpuSet") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise ParseError(path, str(value), "not a list of CPUs")
+    return cpu_list(text, path)

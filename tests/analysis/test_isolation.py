@@ -1,0 +1,302 @@
+"""Who owns which CPU, by cpusets alone."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, isolate, whole_cpus
+from exporter.cgroupfs.names import decode
+from exporter.cgroupfs.v1 import read_cpuset, read_limits
+from exporter.cpulist import cpu_list
+from exporter.kube.podlist import parse_pod_list
+from exporter.node.cpumanager import read_cpu_manager_state
+from exporter.node.topology import read_topology
+from exporter.readings import CgroupRef, ContainerIdentity, ContainerType, CpuLimits, PodIdentity
+from exporter.snapshot import CgroupName
+from tests.support.recordings import RECORDINGS, Recording, running
+
+PATIENCE = 10.0
+
+
+def name(text: str) -> CgroupName:
+    return CgroupName("default", text, "app")
+
+
+def user(
+    text: str,
+    cpus: str,
+    whole: int | None = None,
+    *,
+    pod: str = "",
+    container_type: ContainerType | None = "container",
+) -> CpusetUser:
+    return CpusetUser(name(text), pod or f"kubepods/pod{text}", cpu_list(cpus, ""), whole, container_type)
+
+
+def judge(
+    *users: CpusetUser, online: str | None = "0-7", memory: Mapping[Pair, float] | None = None, now: float = 0.0
+) -> Isolation:
+    return isolate(users, None if online is None else cpu_list(online, ""), memory or {}, now, PATIENCE)
+
+
+def after(*users: CpusetUser, seconds: float, online: str = "0-7") -> Isolation:
+    """The verdict when ``users`` have been like this for ``seconds``."""
+    first = judge(*users, online=online)
+    return judge(*users, online=online, memory=first.memory, now=seconds)
+
+
+POOL = (user("a", "0-1,4-7"), user("b", "0-1,4-7"))
+PINNED = user("pinned", "2-3", 2)
+
+
+def test_a_container_apart_from_all_others_owns_its_cpus() -> None:
+    found = judge(PINNED, *POOL)
+    assert found.states == {name("pinned"): "exclusive", name("a"): "shared", name("b"): "shared"}
+    assert found.exclusive == {name("pinned"): True, name("a"): False, name("b"): False}
+    assert found.owners == {2: name("pinned"), 3: name("pinned")}
+    assert found.shared == cpu_list("0-1,4-7", "")
+    assert found.overlaps == ()
+    assert found.memory == {}
+
+
+def test_the_only_container_of_a_node_is_not_exclusive_for_being_alone() -> None:
+    found = judge(user("alone", "0-7", 8))
+    assert found.states == {name("alone"): "eligible"}
+    assert found.exclusive == {name("alone"): False}
+    assert found.owners == {}
+
+
+def test_a_container_alone_in_the_shared_pool_owns_nothing() -> None:
+    found = judge(PINNED, user("eligible", "0-1,4-7", 2))
+    assert found.states == {name("pinned"): "exclusive", name("eligible"): "eligible"}
+
+
+def test_apart_is_not_enough_without_a_claim_to_whole_cpus() -> None:
+    found = judge(user("burstable", "2-3"), *POOL)
+    assert found.states[name("burstable")] == "shared"
+    assert not found.exclusive[name("burstable")]
+
+
+def test_an_eligible_container_in_a_pool_as_small_as_its_request_stays_eligible() -> None:
+    found = judge(user("late", "0-1", 2), user("a", "0-1"), user("b", "0-1"), user("c", "2-3", 2), online="0-3")
+    assert found.states[name("late")] == "eligible"
+    assert found.states[name("c")] == "exclusive"
+    assert found.memory == {}
+
+
+def test_a_young_overlap_takes_nothing_away() -> None:
+    intruder = user("a", "0-7")
+    found = after(PINNED, intruder, seconds=PATIENCE)
+    assert found.exclusive[PINNED.name]
+    assert found.overlaps == ()
+    assert found.memory == {(PINNED.name, intruder.name): 0.0}
+
+
+def test_an_overlap_older_than_the_reconcile_period_does() -> None:
+    intruder = user("a", "0-2,4-7")
+    found = after(PINNED, intruder, *POOL[1:], seconds=PATIENCE + 1)
+    assert not found.exclusive[PINNED.name]
+    assert found.states[PINNED.name] == "exclusive"
+    [overlap] = found.overlaps
+    assert overlap == (PINNED.name, intruder.name, frozenset({2}), PATIENCE + 1)
+    # The CPU nobody else may use is still its own.
+    assert found.owners == {3: PINNED.name}
+    assert found.shared == cpu_list("0-2,4-7", "")
+
+
+def test_an_overlap_that_ended_is_forgotten() -> None:
+    first = judge(PINNED, user("a", "0-7"))
+    then = judge(PINNED, *POOL, memory=first.memory, now=5.0)
+    assert then.memory == {}
+    again = judge(PINNED, user("a", "0-7"), memory=then.memory, now=PATIENCE + 1)
+    assert again.overlaps == ()
+
+
+def test_two_owners_of_one_cpu_are_each_other_s_overlap() -> None:
+    found = after(user("one", "2-3", 2), user("two", "3-4", 2), seconds=PATIENCE + 1)
+    assert {(overlap.owner, overlap.other) for overlap in found.overlaps} == {
+        (name("one"), name("two")),
+        (name("two"), name("one")),
+    }
+    assert found.owners == {2: name("one"), 4: name("two")}
+
+
+@pytest.mark.parametrize("container_type", ["init", None])
+def test_an_init_container_s_cpus_are_handed_on_within_its_pod(container_type: ContainerType | None) -> None:
+    init = user("init", "2-3", 2, pod="kubepods/podx", container_type=container_type)
+    app = user("app", "2-3", 2, pod="kubepods/podx")
+    found = after(app, init, *POOL, seconds=PATIENCE + 1)
+    assert found.overlaps == ()
+    assert found.exclusive[app.name]
+    assert found.exclusive[init.name]
+    assert found.owners.keys() == {2, 3}
+    assert container_type is None or set(found.owners.values()) == {app.name}
+
+
+@pytest.mark.parametrize(
+    ("sidecar_type", "pods"),
+    [("sidecar", ("podx", "podx")), ("container", ("podx", "podx")), ("init", ("podx", "pody"))],
+)
+def test_a_sidecar_a_sibling_and_another_pod_keep_their_own(other_type: ContainerType, pods: tuple[str, str]) -> None:
+    other = user("other", "2-3", 2, pod=pods[0], container_type=other_type)
+    app = user("app", "2-3", 2, pod=pods[1])
+    assert len(after(app, other, *POOL, seconds=PATIENCE + 1).overlaps) == 2
+
+
+def test_without_the_online_cpus_the_cpus_in_use_stand_in() -> None:
+    assert judge(PINNED, *POOL, online=None).exclusive[PINNED.name]
+    assert judge(PINNED, *POOL, online=None).shared is None
+    assert judge(PINNED, online=None).states == {PINNED.name: "eligible"}
+
+
+def test_a_container_without_cpus_shares_and_owns_nothing() -> None:
+    found = judge(user("empty", "", 2), *POOL)
+    assert found.states[name("empty")] == "shared"
+
+
+def test_overlaps_are_bounded_when_every_cpuset_was_reset() -> None:
+    crowd = [user(f"c{number}", "0-7") for number in range(200)]
+    found = after(PINNED, *crowd, seconds=PATIENCE + 1)
+    assert len(found.overlaps) == len(found.memory) == MAX_OVERLAPS
+    assert not found.exclusive[PINNED.name]
+
+
+cpusets = st.frozensets(st.integers(0, 7), max_size=8)
+crowds = st.lists(
+    st.builds(
+        CpusetUser,
+        st.builds(CgroupName, st.just("ns"), st.sampled_from("pqrs"), st.text("abc", min_size=1, max_size=4)),
+        st.sampled_from(["kubepods/podx", "kubepods/pody"]),
+        cpusets,
+        st.none() | st.integers(1, 8),
+        st.sampled_from(["container", "init", "sidecar", "ephemeral", None]),
+    ),
+    max_size=12,
+    unique_by=lambda user: user.name,
+)
+
+
+@given(crowds, cpusets | st.none(), st.floats(0, 20))
+def test_whatever_the_cpusets_owned_and_shared_cpus_make_up_the_node(
+    users: list[CpusetUser], online: frozenset[int] | None, age: float
+) -> None:
+    first = isolate(users, online, {}, 0.0, PATIENCE)
+    found = isolate(users, online, first.memory, age, PATIENCE)
+    by_name = {user.name: user for user in users}
+    assert found.states.keys() == found.exclusive.keys() == by_name.keys()
+    if online is not None:
+        assert found.shared is not None
+        assert found.shared.isdisjoint(found.owners)
+        assert found.shared | found.owners.keys() == online
+    for cpu, owner in found.owners.items():
+        assert cpu in by_name[owner].cpus
+        assert found.states[owner] == "exclusive"
+    for one in users:
+        if found.exclusive[one.name] and age > PATIENCE:
+            assert one.whole_cpus is not None
+            assert all(
+                one.cpus.isdisjoint(other.cpus) or other.pod_path == one.pod_path for other in users if other is not one
+            )
+
+
+GUARANTEED = CgroupRef("kubepods/podu/c", "kubepods/podu", "u", "c", "Guaranteed", "", "cgroupfs")
+BURSTABLE = GUARANTEED._replace(qos_class="Burstable")
+
+
+def spec(request: float | None, limit: float | None, allocated: float | None = None) -> ContainerIdentity:
+    return ContainerIdentity(
+        "c", "app", "container", "", True, request, limit, allocated, allocated if allocated is not None else None
+    )
+
+
+def pod(qos_class: str) -> PodIdentity:
+    return PodIdentity("u", "default", "p", qos_class, "Pod", "p")
+
+
+@pytest.mark.parametrize(
+    ("container", "qos_class", "expected"),
+    [
+        (spec(2, 2), "Guaranteed", 2),
+        (spec(None, 2), "Guaranteed", 2),
+        (spec(2, 2), "Burstable", None),
+        (spec(1.5, 1.5), "Guaranteed", None),
+        (spec(0.5, 0.5), "Guaranteed", None),
+        (spec(None, None), "Guaranteed", None),  # pod-level resources
+        (spec(2, 4), "Guaranteed", None),  # the same
+        (spec(4, 4, allocated=2), "Guaranteed", 2),  # a resize under way
+    ],
+)
+def test_whole_cpus_from_the_spec(container: ContainerIdentity, qos_class: str, expected: int | None) -> None:
+    limits = CpuLimits("none", shares=4096)
+    assert whole_cpus(GUARANTEED, limits, container, pod(qos_class)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ref", "limits", "expected"),
+    [
+        (GUARANTEED, CpuLimits("set", shares=2048), 2),
+        (GUARANTEED, CpuLimits("set", shares=1536), None),
+        (GUARANTEED, CpuLimits("set", shares=2), None),
+        (GUARANTEED, CpuLimits("set", weight=100), None),
+        (GUARANTEED, None, None),
+        (BURSTABLE, CpuLimits("set", shares=2048), None),
+    ],
+)
+def test_whole_cpus_of_an_unmapped_container(ref: CgroupRef, limits: CpuLimits | None, expected: int | None) -> None:
+    assert whole_cpus(ref, limits, None, None) == expected
+
+
+WITH_CHECKPOINT = [one for one in RECORDINGS if (one.folder / "cpu_manager_state.json").exists()]
+
+
+@pytest.mark.parametrize("recording", WITH_CHECKPOINT, ids=lambda one: one.name)
+@pytest.mark.parametrize("mapped", [True, False])
+def test_the_verdict_on_a_recorded_node_is_the_kubelet_s(recording: Recording, mapped: bool) -> None:
+    users = recorded_users(recording, mapped=mapped)
+    online = read_topology(str(recording.t0 / "sys")).online
+    found = isolate(users, online, {}, 0.0, PATIENCE)
+    checkpoint = read_cpu_manager_state(str(recording.folder / "cpu_manager_state.json"))
+    assert checkpoint is not None
+    assert checkpoint.policy == "static"
+    exclusive = {one.container: one for one, state in found.states.items() if state == "exclusive"}
+    assert {(user.name.pod, user.name.container): user.cpus for user in users if user.name.container in exclusive} == {
+        (uid, container): cpus for (uid, container), cpus in checkpoint.entries.items()
+    }
+    assert exclusive.keys() == {"pinned"}
+    assert {one for one, owns in found.exclusive.items() if owns} == set(exclusive.values())
+    assert {state for one, state in found.states.items() if one.container != "pinned"} == {"shared"}
+    assert found.shared == checkpoint.default_cpus
+    assert {cpu: one.container for cpu, one in found.owners.items()} == {1: "pinned"}
+    assert found.memory == {}
+
+
+def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
+    """The running containers of a recording, the pod's uid in place of its name."""
+    pods = parse_pod_list(recording.pods.read_bytes(), "pods.json").pods
+    root = recording.t0 / "sys/fs/cgroup"
+    users = []
+    for one in running(json.loads(recording.pods.read_text())):
+        [path] = [
+            str(path.relative_to(root / "cpuset")) for path in (root / "cpuset").rglob(f"*{one.container_id}*")
+            if path.is_dir()
+        ]  # fmt: skip
+        cpuset, ref = read_cpuset(str(root / "cpuset" / path)), decode(path)
+        assert cpuset is not None
+        assert ref is not None
+        identity = next(
+            (c for p in pods.values() if p.uid == one.pod_uid for c in p.containers if c.name == one.name), None
+        )
+        assert identity is not None
+        whole = whole_cpus(
+            ref,
+            read_limits(str(root / "cpu" / path)),
+            identity if mapped else None,
+            pods[one.pod_uid] if mapped else None,
+        )
+        cgroup = CgroupName(one.namespace, one.pod_uid, one.name)
+        users.append(CpusetUser(cgroup, ref.pod_path, cpuset.cpus, whole, identity.container_type if mapped else None))
+    assert len(users) > 8
+    return users
