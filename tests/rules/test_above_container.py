@@ -1,0 +1,217 @@
+"""What is not a container's own quota: ancestors, drift, the kernel."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.rules.conftest import Fires
+from tests.rules.scenario import (
+    ALIVE,
+    EXPORTER_POD,
+    OFF,
+    RUNBOOKS,
+    Container,
+    Pod,
+    Raw,
+    Source,
+    Target,
+    check,
+    firing,
+    query,
+    text,
+)
+
+POD_LABELS = {
+    "cluster": "east",
+    "node": "node-1",
+    "namespace": "shop",
+    "pod": "web-5d8f-abcde",
+    "workload_kind": "Deployment",
+    "workload": "web",
+}
+ANCESTOR = {"alertname": "PodCPUThrottledByAncestor", "severity": "warning", **POD_LABELS}
+CONTAINER_LABELS = {
+    "cluster": "east",
+    "node": "node-1",
+    "namespace": "shop",
+    "pod": "web-5d8f-abcde",
+    "container": "app",
+}
+DRIFT = {"alertname": "CPULimitDrift", "severity": "warning", **CONTAINER_LABELS}
+KERNEL = {"alertname": "KernelCFSQuotaBug", "severity": "warning", "cluster": "east", "release": "4.19.10"}
+
+# ---- ancestors ----
+
+FREE = Container(usage=0.5)
+POD_OUT_OF_QUOTA = Pod(periods=10, throttled=8, lost=0.4)
+
+
+def test_a_pod_out_of_quota_fires_where_its_containers_have_none(fires: Fires) -> None:
+    fires([FREE, POD_OUT_OF_QUOTA], ANCESTOR)
+
+
+def test_a_pod_out_of_quota_fires_where_its_containers_lose_less_to_theirs(fires: Fires) -> None:
+    fires([FREE.but(periods=10, throttled=1, lost=0.03), POD_OUT_OF_QUOTA], ANCESTOR)
+
+
+@pytest.mark.parametrize(
+    "just_under",
+    [
+        pytest.param({"lost": 0.09}, id="90 ms of every second"),
+        pytest.param({"throttled": 2.4}, id="24 % of periods"),
+        pytest.param({"periods": 0.95, "throttled": 0.9}, id="awake in less than one period a second"),
+        pytest.param({"threshold": OFF}, id="muted"),
+    ],
+)
+def test_a_pod_s_quota_is_silent_just_under_each_condition(just_under: dict[str, float], fires: Fires) -> None:
+    fires([FREE, POD_OUT_OF_QUOTA.but(**just_under)])
+
+
+def test_a_pod_whose_containers_lose_more_to_their_own_quotas_is_their_alert(fires: Fires) -> None:
+    own = FREE.but(periods=10, throttled=2, lost=0.45)
+    fires([own, POD_OUT_OF_QUOTA])
+
+
+# Kernel 6.6 and newer: cpu.stat.local also counts what an ancestor's quota took.
+
+
+def test_time_lost_to_any_ancestor_fires_for_a_container_without_a_quota(fires: Fires) -> None:
+    fires([FREE.but(local_lost=0.11)], ANCESTOR)
+    fires([FREE.but(local_lost=0.09)])
+
+
+def test_a_container_s_own_throttling_is_taken_off(fires: Fires) -> None:
+    own = FREE.but(periods=10, throttled=1, lost=0.05)
+    fires([own.but(local_lost=0.17)], ANCESTOR)
+    fires([own.but(local_lost=0.14)])
+    fires([FREE.but(local_lost=0.2), Pod(threshold=OFF)])
+
+
+def test_one_pod_is_one_alert_whatever_witnesses_there_are(tmp_path: Path) -> None:
+    sidecar = FREE.but(container="proxy", local_lost=0.2)
+    twice: list[Source] = [FREE.but(local_lost=0.3), sidecar, sidecar.but(target=Target(job="other")), POD_OUT_OF_QUOTA]
+    check(
+        tmp_path,
+        [*twice, ALIVE],
+        queries=[
+            query('ALERTS{alertstate="firing"}', 60, firing(ANCESTOR)),
+            query(
+                "round(sum(container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{namespace='shop'}), 0.001)",
+                60,
+                [{"labels": "{}", "value": 0.5}],
+            ),
+        ],
+    )
+
+
+def test_what_an_ancestor_s_alert_says(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [FREE, POD_OUT_OF_QUOTA, EXPORTER_POD, ALIVE],
+        alerts=[
+            text(
+                ANCESTOR,
+                summary="shop/web-5d8f-abcde is throttled by a quota above its containers",
+                description=(
+                    "Pod shop/web-5d8f-abcde (Deployment web, node node-1) lost 0.40 CPU seconds of every second to a"
+                    " quota that is not its containers' own: the pod's, or one above it. The containers' own counters"
+                    " do not show that. Add up the limits of the containers and compare with the pod's (pod-level"
+                    " resources, overhead); which quota it is says `throttle-exporter explain shop/web-5d8f-abcde` in"
+                    " the exporter's pod on that node."
+                ),
+                command="kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde",
+                runbook_url=f"{RUNBOOKS}/PodCPUThrottledByAncestor.md",
+                dashboard_url="/d/kte-workload?var-cluster=east&var-namespace=shop&var-workload=web&var-pod=web-5d8f-abcde",
+            )
+        ],
+    )
+
+
+# ---- drift ----
+
+DRIFTED = Container(usage=0.1, drift=1, limit=2, spec_limit=0.5)
+
+
+def test_drift_fires_and_ends(fires: Fires) -> None:
+    fires([DRIFTED], DRIFT)
+    fires([DRIFTED.but(drift=0)])
+    fires([DRIFTED.but(drift=None)])
+    fires([DRIFTED, Pod(threshold=OFF)])
+    fires([DRIFTED, DRIFTED.but(target=Target(job="other"))], DRIFT)
+
+
+def test_a_resize_that_takes_a_moment_is_no_drift(fires: Fires) -> None:
+    fires([DRIFTED.but(drift="0x45 1x13 0x60")], minute=58)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({}, "has a limit of 2 CPUs, its spec asks for 0.5."),
+        ({"limit": None}, "has no CPU limit, its spec asks for 0.5."),
+        ({"spec_limit": None}, "has a limit of 2 CPUs, its spec asks for none."),
+    ],
+)
+def test_what_a_drift_s_alert_says(limits: dict[str, None], said: str, tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [DRIFTED.but(**limits), EXPORTER_POD, ALIVE],
+        alerts=[
+            text(
+                DRIFT,
+                summary="shop/web-5d8f-abcde/app runs under a CPU limit that its spec does not ask for",
+                description=(
+                    f"The cgroup of container app of pod shop/web-5d8f-abcde (node node-1) {said} A `systemctl"
+                    " daemon-reload`, a resize that got stuck or a hand on the node does that. `throttle-exporter"
+                    " explain shop/web-5d8f-abcde/app` in the exporter's pod on that node shows both; deleting the"
+                    " pod sets the limit anew."
+                ),
+                command=(
+                    "kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde/app"
+                ),
+                runbook_url=f"{RUNBOOKS}/CPULimitDrift.md",
+                dashboard_url="/d/kte-workload?var-cluster=east&var-namespace=shop&var-pod=web-5d8f-abcde&var-container=app",
+            )
+        ],
+    )
+
+
+# ---- the kernel ----
+
+
+def kernel(bug: str, release: str = "4.19.10", **where: str) -> Raw:
+    return Raw("cgroup_node_kernel_info", 1, {"release": release, "cfs_quota_bug": bug}, Target(**where))
+
+
+def test_the_kernel_s_bug_is_one_alert_per_release(fires: Fires) -> None:
+    fires([kernel("affected"), kernel("affected", node="node-2"), kernel("fixed", "6.1.0", node="node-3")], KERNEL)
+
+
+@pytest.mark.parametrize("state", ["fixed", "unknown"])
+def test_a_kernel_that_is_not_known_to_be_affected_alerts_nobody(state: str, fires: Fires) -> None:
+    fires([kernel(state)])
+
+
+def test_what_the_kernel_s_alert_says(tmp_path: Path) -> None:
+    nodes = [kernel("affected"), kernel("affected", node="node-2"), kernel("affected", node="node-2", job="other")]
+    check(
+        tmp_path,
+        [*nodes, ALIVE],
+        alerts=[
+            text(
+                KERNEL,
+                summary="2 node(s) run kernel 4.19.10, which throttles far below the limit",
+                description=(
+                    "Kernel 4.19.10 has 512ac999d275 (4.18) without de53fd7aedb1 (5.4): quota that a CPU was given and"
+                    " did not use at once is lost, so containers are throttled far below their limit, the more so the"
+                    " more CPUs a node has. 2 node(s) report it. Upgrade the kernel; until then drop CPU limits there."
+                    " `throttle-exporter stress --profile fibtest` in the exporter's pod on such a node proves it."
+                ),
+                command=(
+                    "kubectl get nodes -o custom-columns=NODE:.metadata.name,KERNEL:.status.nodeInfo.kernelVersion"
+                ),
+                runbook_url=f"{RUNBOOKS}/KernelCFSQuotaBug.md",
+                dashboard_url="/d/kte-cluster?var-cluster=east",
+            )
+        ],
+    )

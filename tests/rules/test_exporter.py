@@ -1,0 +1,227 @@
+"""Alerts about the exporter itself."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.rules.conftest import Fires
+from tests.rules.scenario import ALIVE, EXPORTER_POD, RUNBOOKS, Raw, Target, check, firing, query, text
+
+INSTANCE = {"cluster": "east", "node": "node-1", "instance": "10.0.0.1:9843"}
+DOWN = {"alertname": "ThrottleExporterDown", "severity": "warning", "job": "kube-throttle-exporter", **INSTANCE}
+GONE = {"alertname": "ThrottleExporterDown", "severity": "warning"}
+STALE = {"alertname": "ThrottleExporterStale", "severity": "warning", **INSTANCE}
+UNMAPPED = {"alertname": "ThrottleExporterPodsUnmapped", "severity": "warning", **INSTANCE}
+ERRORS = {
+    "alertname": "ThrottleExporterErrors",
+    "severity": "warning",
+    "stage": "read",
+    "reason": "permission",
+    **INSTANCE,
+}
+LOGS = "kubectl -n monitoring logs throttle-x7k2p --tail=100"
+DASHBOARD = "/d/kte-exporter?var-cluster=east&var-node=node-1"
+
+# ---- down ----
+
+
+def test_a_target_that_does_not_answer_is_down(fires: Fires) -> None:
+    fires([Raw("up", 0, target=Target(instance="10.0.0.2:9843"))], {**DOWN, "instance": "10.0.0.2:9843"})
+
+
+def test_one_node_that_restarts_is_not_down(fires: Fires) -> None:
+    fires([Raw("up", "1x49 0x8 1x60", target=Target(instance="10.0.0.2:9843"))], minute=57)
+
+
+def test_another_job_is_another_s(fires: Fires) -> None:
+    fires([Raw("up", 0, target=Target(job="node-exporter"))])
+
+
+@pytest.mark.parametrize(
+    "job", ["kube-throttle-exporter", "monitoring/throttle-exporter", "lab-kube-throttle-exporter"]
+)
+def test_the_job_may_be_named_after_a_release_or_a_pod_monitor(job: str, fires: Fires) -> None:
+    target = Target(job=job, instance="10.0.0.2:9843")
+    fires([Raw("up", 0, target=target)], {**DOWN, "instance": "10.0.0.2:9843", "job": job})
+
+
+def test_a_prometheus_that_has_lost_all_targets_says_so(tmp_path: Path) -> None:
+    elsewhere = Raw("up", 1, target=Target(job="node-exporter"))
+    check(
+        tmp_path,
+        [elsewhere],
+        queries=[query('ALERTS{alertstate="firing"}', 60, firing(GONE))],
+        alerts=[
+            text(
+                GONE,
+                summary="Prometheus has no throttle exporter to scrape",
+                description=(
+                    "No target of the exporter's job exists, so nobody sees throttling there. Look at the DaemonSet's"
+                    " pods and their last log lines; Prometheus's targets page says what failed."
+                ),
+                command="kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter",
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterDown.md",
+                dashboard_url="/d/kte-exporter?var-cluster=&var-node=",
+            )
+        ],
+    )
+
+
+def test_what_down_says(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [Raw("up", 0)],
+        alerts=[
+            text(
+                DOWN,
+                summary="The throttle exporter on node node-1 cannot be scraped",
+                description=(
+                    "10.0.0.1:9843 (job kube-throttle-exporter, node node-1) has not answered a scrape, so nobody sees"
+                    " throttling there. Look at the DaemonSet's pods and their last log lines; Prometheus's targets"
+                    " page says what failed."
+                ),
+                command=(
+                    "kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter --field-selector"
+                    " spec.nodeName=node-1"
+                ),
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterDown.md",
+                dashboard_url=DASHBOARD,
+            )
+        ],
+    )
+
+
+# ---- stale ----
+# promtool's clock starts at 0, and so do these timestamps.
+
+TAKEN = "throttle_exporter_snapshot_timestamp_seconds"
+
+
+def test_a_page_that_stands_still_is_stale(fires: Fires) -> None:
+    fires([Raw(TAKEN, "0+60x40 2400x80")], STALE)
+
+
+@pytest.mark.parametrize(
+    ("values", "minute"),
+    [
+        pytest.param("0+60x120", 60, id="fresh"),
+        pytest.param("0+60x54 3240x5 3600+60x60", 59, id="stood still for five minutes"),
+        # 600 s behind, as a node with a wrong clock is.
+        pytest.param(" ".join(str(minute * 60 - 600) for minute in range(121)), 60, id="clock is wrong"),
+    ],
+)
+def test_stale_is_silent_just_under_each_of_its_conditions(values: str, minute: int, fires: Fires) -> None:
+    fires([Raw(TAKEN, values)], minute=minute)
+
+
+def test_a_page_that_stands_still_for_less_than_its_age_limit_is_not_stale(fires: Fires) -> None:
+    # A clock that is ahead: nothing is 60 s old, though nothing moves.
+    fires([Raw(TAKEN, f"{60 * 60 - 50}x120")])
+
+
+def test_what_stale_says(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [Raw(TAKEN, "0+60x40 2400x80"), EXPORTER_POD, ALIVE],
+        alerts=[
+            text(
+                STALE,
+                summary="The throttle exporter on node node-1 serves values that are 20m 0s old",
+                description=(
+                    "10.0.0.1:9843 (node node-1) answers, but has read no cgroup for 20m 0s: everything on its page is"
+                    " from then. Its `/healthz` fails by now; if the kubelet does not restart it, delete the pod, and"
+                    " keep its log."
+                ),
+                command=LOGS,
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterStale.md",
+                dashboard_url=DASHBOARD,
+            )
+        ],
+    )
+
+
+# ---- unmapped ----
+
+
+def cgroups(state: str, values: str | float) -> Raw:
+    return Raw("throttle_exporter_cgroups", values, {"state": state})
+
+
+def test_containers_without_a_name_fire(fires: Fires) -> None:
+    fires([cgroups("unmapped", 2), cgroups("mapped", 30)], UNMAPPED)
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        pytest.param([cgroups("unmapped", 0), cgroups("mapped", 30), cgroups("pending", 2)], id="all have one"),
+        pytest.param([cgroups("unmapped", "0x48 2x13 0x60")], id="for less than 15 minutes"),
+    ],
+)
+def test_unmapped_is_silent_just_under_each_of_its_conditions(silent: list[Raw], fires: Fires) -> None:
+    fires(silent, minute=61)
+
+
+def test_what_unmapped_says(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [cgroups("unmapped", 2), ALIVE],
+        alerts=[
+            text(
+                UNMAPPED,
+                summary="2 container(s) on node node-1 have no name",
+                description=(
+                    "10.0.0.1:9843 (node node-1) sees 2 container cgroup(s) of pods that its pod source does not list;"
+                    " they are on the page by pod uid and container id. Usually the kubelet refuses the exporter (RBAC"
+                    " `get` on `nodes/pods`), or its certificate is not trusted; the log says which, and"
+                    " `throttle_exporter_pods_source_up` which source fails."
+                ),
+                command="kubectl -n NAMESPACE logs POD-ON-THAT-NODE --tail=100",
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterPodsUnmapped.md",
+                dashboard_url=DASHBOARD,
+            )
+        ],
+    )
+
+
+# ---- errors ----
+
+
+def errors(every_minutes: float) -> Raw:
+    values = " ".join(str(int(minute / every_minutes)) for minute in range(121))
+    return Raw("throttle_exporter_errors_total", values, {"stage": "read", "reason": "permission"})
+
+
+def test_failures_that_go_on_fire(fires: Fires) -> None:
+    fires([errors(every_minutes=3)], ERRORS)
+
+
+@pytest.mark.parametrize("every_minutes", [6.0, 1e9], ids=["now and then", "never"])
+def test_errors_are_silent_just_under_their_condition(every_minutes: float, fires: Fires) -> None:
+    fires([errors(every_minutes)])
+
+
+def test_a_short_burst_of_failures_is_forgiven(fires: Fires) -> None:
+    burst = Raw("throttle_exporter_errors_total", "0x46 0+20x5 100x70", {"stage": "read", "reason": "permission"})
+    fires([burst], minute=61)
+
+
+def test_what_errors_say(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [errors(every_minutes=1), EXPORTER_POD, ALIVE],
+        alerts=[
+            text(
+                ERRORS,
+                summary="The throttle exporter on node node-1 keeps failing at read: permission",
+                description=(
+                    "10.0.0.1:9843 (node node-1) survived 15 failures of stage read for the reason permission within"
+                    " 15 minutes. The rest of its page is served; what failed is missing from it. The log names the"
+                    " file or the address."
+                ),
+                command=LOGS,
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterErrors.md",
+                dashboard_url=DASHBOARD,
+            )
+        ],
+    )
