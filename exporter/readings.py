@@ -87,8 +87,7 @@ class Cpuset:
     empty where the kernel has none (v1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The last :attr:`seconds` of one cgroup under a quota."""
 
     seconds: float

@@ -154,6 +154,21 @@ class NodeRow:
     """CPU -> what it did over the last window."""
 
 
+class CpuRow(NamedTuple):
+    """One online CPU and the container it belongs to alone; names are empty in the shared pool."""
+
+    cpu: int
+    numa_node: int | None
+    owner: CgroupName | None
+
+
+class PoolRow(NamedTuple):
+    """A set of the node's CPUs: ``online``, ``exclusive``, ``shared`` or ``reserved``."""
+
+    state: str
+    cpus: int
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The node at one moment."""
@@ -162,6 +177,8 @@ class Snapshot:
     """Wall clock, seconds since the epoch."""
     tick: int
     """Grows with every sample; pages of the same tick are the same."""
+    settings_version: int
+    """Grows when anything but a counter or a window changed: rows, names, limits, cpusets, verdicts."""
     containers: tuple[CgroupRow, ...]
     pods: tuple[CgroupRow, ...]
     node: NodeRow

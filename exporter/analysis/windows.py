@@ -68,11 +68,20 @@ class History:
         periods = self._periods[last] - self._periods[first]
         throttled = self._throttled[last] - self._throttled[first]
         return Window(
-            seconds=self._times[last] - self._times[first],
-            periods=periods,
-            throttled_periods=throttled,
-            ratio=_ratio(throttled, periods),
-            peak=max(interval.ratio for interval in self.intervals()) if throttled else 0.0,
+            self._times[last] - self._times[first],
+            periods,
+            throttled,
+            _ratio(throttled, periods),
+            self._peak(first) if throttled else 0.0,
+        )
+
+    def _peak(self, first: int) -> float:
+        """Highest ratio of the intervals from ``first`` on."""
+        periods, throttled = self._periods, self._throttled
+        return max(
+            _ratio(throttled[at] - throttled[at - 1], periods[at] - periods[at - 1])
+            for at in range(first + 1, self._next)
+            if throttled[at] != throttled[at - 1]
         )
 
     def _oldest(self) -> int:

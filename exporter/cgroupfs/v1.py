@@ -6,7 +6,8 @@ Kernel ``Documentation/scheduler/sched-bwc.rst``, ``Documentation/admin-guide/cg
 from __future__ import annotations
 
 from exporter.cgroupfs import parse
-from exporter.cgroupfs.files import Descriptors, KernelFile, count_lines, read_once
+from exporter.cgroupfs.files import Descriptors, count_lines, read_once
+from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cgroupfs.v2 import read_cpuset as read_cpuset_v2
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -15,44 +16,25 @@ from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 class V1Files:
     """One cgroup as the cpu controller has it, and the same one in the cpuacct and cpuset trees where it is there."""
 
-    __slots__ = (
-        "_accounting",
-        "_cpu",
-        "_cpuset_is_v2",
-        "_cpuset_path",
-        "_last",
-        "_local",
-        "_stat",
-        "_statistics",
-        "_usage",
-    )
+    __slots__ = ("_accounting", "_cpu", "_cpuset_is_v2", "_cpuset_path", "_joined", "_local", "_stat", "_usage")
 
     def __init__(
         self, cpu: str, cpuacct: str | None, cpuset: str | None, budget: Descriptors, *, cpuset_is_v2: bool = False
     ) -> None:
         self._cpu, self._accounting, self._cpuset_path, self._cpuset_is_v2 = cpu, cpuacct, cpuset, cpuset_is_v2
-        self._stat = KernelFile(f"{cpu}/cpu.stat", budget)
-        self._local = KernelFile(f"{cpu}/cpu.stat.local", budget)
-        self._usage = None if cpuacct is None else KernelFile(f"{cpuacct}/cpuacct.usage", budget)
-        self._last: tuple[bytes | None, bytes | None] = (None, None)
-        self._statistics: CpuStat | None = None
+        self._stat = ParsedFile(f"{cpu}/cpu.stat", parse.cpu_stat_v1, budget)
+        self._local = ParsedFile(f"{cpu}/cpu.stat.local", parse.cpu_stat_local, budget)
+        self._usage = None if cpuacct is None else ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, budget)
+        self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
 
     def stat(self) -> CpuStat | None:
         """``cpu.stat`` and ``cpuacct.usage``."""
-        read = (self._stat.read(), None if self._usage is None else self._usage.read())
-        # Most containers of a node are idle at any moment: the same bytes need no second parse.
-        if read != self._last:
-            self._statistics = self._parse(*read)
-            self._last = read
-        return self._statistics
-
-    def _parse(self, stat: bytes | None, usage: bytes | None) -> CpuStat | None:
-        if stat is None and usage is None:
-            return None
-        read = CpuStat() if stat is None else parse.cpu_stat_v1(stat, self._stat.path)
-        if usage is None or self._usage is None:
-            return read
-        return CpuStat(*read[:6], parse.nanoseconds(usage, self._usage.path))
+        stat = self._stat.value()
+        usage = None if self._usage is None else self._usage.value()
+        if stat is not self._joined[0] or usage is not self._joined[1]:
+            joined = stat if usage is None else CpuStat(*(stat or CpuStat())[:6], usage)
+            self._joined = (stat, usage, joined)
+        return self._joined[2]
 
     def modes(self) -> tuple[float | None, float | None]:
         """``cpuacct.stat``."""
@@ -61,8 +43,7 @@ class V1Files:
 
     def local_throttled_seconds(self) -> float | None:
         """``cpu.stat.local``."""
-        data = self._local.read()
-        return None if data is None else parse.cpu_stat_local(data, self._local.path)
+        return self._local.value()
 
     def pressure(self) -> Pressure | None:
         """v1 has no PSI of a cgroup."""
@@ -84,9 +65,9 @@ class V1Files:
 
     def close(self) -> None:
         """Give the kept descriptors back."""
-        for file in (self._stat, self._local, self._usage):
-            if file is not None:
-                file.close()
+        for parsed in (self._stat, self._local, self._usage):
+            if parsed is not None:
+                parsed.file.close()
 
 
 def read_limits(path: str) -> CpuLimits:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from exporter.cgroupfs import parse
-from exporter.cgroupfs.files import Descriptors, KernelFile, count_lines, read_once
+from exporter.cgroupfs.files import Descriptors, count_lines, read_once
+from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 
@@ -14,39 +15,30 @@ class V2Files:
     ``leaf`` is where its processes are: ``path`` itself, or the subgroup that crun makes below it.
     """
 
-    __slots__ = ("_cpuset_path", "_last", "_leaf", "_local", "_path", "_pressure", "_stat", "_statistics")
+    __slots__ = ("_cpuset_path", "_leaf", "_local", "_path", "_pressure", "_stat")
 
     def __init__(self, path: str, leaf: str, cpuset_path: str | None, budget: Descriptors) -> None:
         self._path, self._leaf, self._cpuset_path = path, leaf, cpuset_path
-        self._stat = KernelFile(f"{path}/cpu.stat", budget)
-        self._local = KernelFile(f"{leaf}/cpu.stat.local", budget)
-        self._pressure = KernelFile(f"{path}/cpu.pressure", budget)
-        self._last: bytes | None = None
-        self._statistics: CpuStat | None = None
+        self._stat = ParsedFile(f"{path}/cpu.stat", parse.cpu_stat_v2, budget)
+        self._local = ParsedFile(f"{leaf}/cpu.stat.local", parse.cpu_stat_local, budget)
+        self._pressure = ParsedFile(f"{path}/cpu.pressure", parse.pressure, budget)
 
     def stat(self) -> CpuStat | None:
         """``cpu.stat``."""
-        data = self._stat.read()
-        # Most containers of a node are idle at any moment: the same bytes need no second parse.
-        if data != self._last:
-            self._statistics = None if data is None else parse.cpu_stat_v2(data, self._stat.path)
-            self._last = data
-        return self._statistics
+        return self._stat.value()
 
     def modes(self) -> tuple[float | None, float | None]:
-        """``user_usec`` and ``system_usec`` of the last :meth:`stat`."""
-        last = self._statistics
-        return (None, None) if last is None else (last.user_seconds, last.system_seconds)
+        """``user_usec`` and ``system_usec`` of ``cpu.stat``."""
+        stat = self._stat.value()
+        return (None, None) if stat is None else (stat.user_seconds, stat.system_seconds)
 
     def local_throttled_seconds(self) -> float | None:
         """``cpu.stat.local``."""
-        data = self._local.read()
-        return None if data is None else parse.cpu_stat_local(data, self._local.path)
+        return self._local.value()
 
     def pressure(self) -> Pressure | None:
         """``cpu.pressure``."""
-        data = self._pressure.read()
-        return None if data is None else parse.pressure(data, self._pressure.path)
+        return self._pressure.value()
 
     def limits(self) -> CpuLimits:
         """``cpu.max``, ``cpu.max.burst``, ``cpu.weight``; where crun's subgroup has the tighter quota, the subgroup's.
@@ -58,8 +50,8 @@ class V2Files:
             inner = read_limits(self._leaf)
             if inner.limit_cores is not None and (limits.limit_cores or float("inf")) > inner.limit_cores:
                 limits, where = inner, self._leaf
-        if self._stat.path != f"{where}/cpu.stat":
-            self._stat.move(f"{where}/cpu.stat")
+        if self._stat.file.path != f"{where}/cpu.stat":
+            self._stat.file.move(f"{where}/cpu.stat")
         return limits
 
     def cpuset(self) -> Cpuset | None:
@@ -72,8 +64,8 @@ class V2Files:
 
     def close(self) -> None:
         """Give the kept descriptors back."""
-        for file in (self._stat, self._local, self._pressure):
-            file.close()
+        for parsed in (self._stat, self._local, self._pressure):
+            parsed.file.close()
 
 
 def read_limits(path: str) -> CpuLimits:

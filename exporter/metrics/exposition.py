@@ -7,16 +7,17 @@ row is escaped once and each sample is one string; a property test compares both
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
 
 from exporter.metrics.catalog import FAMILIES
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
+from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
 from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
-Key = tuple[str, ...]
+CGROUP_ROWS = frozenset({"container", "pod"})
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -45,65 +46,49 @@ def format_value(value: float) -> str:
 
 
 class Renderer:
-    """Renders pages; keeps the label blocks of what was on the last page."""
+    """Renders pages; keeps what did not change since the last page: label blocks, and families of settled values."""
 
     def __init__(self, collectors: Iterable[str]) -> None:
         enabled = frozenset(collectors)
         self._families = [f for f in FAMILIES if f.metric.collector is None or f.metric.collector in enabled]
-        self._blocks: dict[Key, str] = {}
-        self._labelled: dict[str, dict[Key, tuple[Labels, str]]] = {f.name: {} for f in self._families}
+        self._blocks: dict[Labels, str] = {}
+        self._settled: dict[str, str] = {}
+        self._version = -1
 
     def render(self, snapshot: Snapshot, style: Format) -> str:
         """The page of ``snapshot``, without the exporter's own metrics and without OpenMetrics' end mark."""
-        rows = {"container": snapshot.containers, "pod": snapshot.pods}
-        self._forget([_key(row) for kind in rows.values() for row in kind])
-        blocked = {kind: [(self._block(row), row) for row in some] for kind, some in rows.items()}
-        lines: list[str] = []
+        if snapshot.settings_version != self._version:
+            self._version = snapshot.settings_version
+            self._settled.clear()
+            self._forget(snapshot)
+        rows: dict[RowType, list[tuple[str, Any]]] = {
+            "container": [(self._block(row, "container"), row) for row in snapshot.containers],
+            "pod": [(self._block(row, "pod"), row) for row in snapshot.pods],
+            "node": [("", snapshot.node)],
+            "pool": [(label_pairs(LABELS["pool"], (row.state,)), row) for row in pool_rows(snapshot.node)],
+            "cpu": [(label_pairs(LABELS["cpu"], cpu_labels(row)), row) for row in cpu_rows(snapshot.node)],
+        }
+        parts: list[str] = []
         for family in self._families:
-            start = len(lines)
-            if family.row_type == "node":
-                _node_family(lines, family, snapshot.node)
-            elif family.metric.label_values is None:
-                _plain_family(lines, family, blocked[family.row_type])
-            else:
-                self._labelled_family(lines, family, rows[family.row_type])
-            if len(lines) > start:
-                lines.insert(start, head(family.name, family.metric.kind, family.metric.help, style))
-        return "".join(lines)
+            body = self._settled.get(family.name)
+            if body is None:
+                body = "".join(_samples(family, rows[family.row_type]))
+                if family.settled:
+                    self._settled[family.name] = body
+            if body:
+                parts += (head(family.name, family.metric.kind, family.metric.help, style), body)
+        return "".join(parts)
 
-    def _forget(self, present: list[Key]) -> None:
-        if len(self._blocks) > len(present):
-            for key in self._blocks.keys() - frozenset(present):
-                del self._blocks[key]
-                for cache in self._labelled.values():
-                    cache.pop(key, None)
+    def _forget(self, snapshot: Snapshot) -> None:
+        if len(self._blocks) > len(snapshot.containers) + len(snapshot.pods):
+            self._blocks.clear()
 
-    def _block(self, row: CgroupRow) -> str:
-        key = _key(row)
+    def _block(self, row: CgroupRow, row_type: RowType) -> str:
+        key = (row.namespace, row.pod) if row.container is None else (row.namespace, row.pod, row.container)
         block = self._blocks.get(key)
         if block is None:
-            block = self._blocks[key] = label_pairs(LABELS[_row_type(row)], key)
+            block = self._blocks[key] = label_pairs(LABELS[row_type], key)
         return block
-
-    def _labelled_family(self, lines: list[str], family: Family, rows: Sequence[CgroupRow]) -> None:
-        metric, cache = family.metric, self._labelled[family.name]
-        values_of = metric.label_values or (lambda _: ())
-        for row in rows:
-            value = metric.value(row) if row.live else None
-            if value is not None:
-                key, values = _key(row), values_of(row)
-                known = cache.get(key)
-                if known is None or known[0] != values:
-                    known = cache[key] = (values, label_pairs(family.labels, (*key, *values)))
-                lines.append(f"{family.name}{{{known[1]}}} {format_value(value)}\n")
-
-
-def _row_type(row: CgroupRow) -> RowType:
-    return "pod" if row.container is None else "container"
-
-
-def _key(row: CgroupRow) -> Key:
-    return (row.namespace, row.pod) if row.container is None else (row.namespace, row.pod, row.container)
 
 
 def head(name: str, kind: str, text: str, style: Format) -> str:
@@ -117,24 +102,33 @@ def head(name: str, kind: str, text: str, style: Format) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
-def _plain_family(lines: list[str], family: Family, rows: list[tuple[str, CgroupRow]]) -> None:
-    value_of: Callable[[CgroupRow], float | None] = family.metric.value
-    name = family.name
-    # Counters of a removed container linger so that its last seconds are scraped; what held for it holds no more.
-    lingering_too = family.metric.kind == "counter"
+def _samples(family: Family, rows: Sequence[tuple[str, Any]]) -> list[str]:
+    """One line for each row that has a value."""
+    name, metric = family.name, family.metric
+    value_of = metric.value
+    if family.row_type in CGROUP_ROWS:
+        if metric.kind != "counter":
+            # Counters of a removed container linger, to be scraped once more; what held for it holds no longer.
+            rows = [pair for pair in rows if pair[1].live]
+        if metric.label_values is None:
+            # format_value, inlined: this line runs twenty thousand times a page.
+            return [
+                f"{name}{{{block}}} {repr(float(v)) if -_PLAIN_FLOAT < v < _PLAIN_FLOAT else _go_float(v)}\n"
+                for block, row in rows
+                if (v := value_of(row)) is not None
+            ]
+    lines = []
     for block, row in rows:
-        if row.live or lingering_too:
-            value = value_of(row)
-            if value is not None:
-                # format_value, inlined: this line runs twenty thousand times a page.
-                number = repr(float(value)) if -_PLAIN_FLOAT < value < _PLAIN_FLOAT else _go_float(value)
-                lines.append(f"{name}{{{block}}} {number}\n")
+        value = value_of(row)
+        if value is not None:
+            labels = block
+            if metric.label_values is not None:
+                labels = label_pairs(family.labels, (*_row_labels(row), *metric.label_values(row)))
+            lines.append(f"{name}{{{labels}}} {format_value(value)}\n" if labels else f"{name} {format_value(value)}\n")
+    return lines
 
 
-def _node_family(lines: list[str], family: Family, node: NodeRow) -> None:
-    metric = family.metric
-    value = metric.value(node)
-    if value is not None:
-        labels = () if metric.label_values is None else metric.label_values(node)
-        block = f"{{{label_pairs(family.labels, labels)}}}" if labels else ""
-        lines.append(f"{family.name}{block} {format_value(value)}\n")
+def _row_labels(row: CgroupRow | NodeRow) -> Labels:
+    if isinstance(row, NodeRow):
+        return ()
+    return (row.namespace, row.pod) if row.container is None else (row.namespace, row.pod, row.container)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from exporter.snapshot import CgroupRow, NodeRow
+from exporter.snapshot import CgroupRow, CpuRow, NodeRow, PoolRow
 
 Kind = Literal["counter", "gauge", "info"]
 Stability = Literal["experimental", "stable", "deprecated"]
@@ -14,7 +14,7 @@ Collector = Literal[
     "throttle", "burst", "usage", "usage_modes", "limits", "pressure", "cpuset", "spec", "info", "distribution"
 ]
 Row = TypeVar("Row")
-RowType = Literal["container", "pod", "node"]
+RowType = Literal["container", "pod", "node", "cpu", "pool"]
 Labels = tuple[str, ...]
 
 BOTH: tuple[RowType, ...] = ("container", "pod")
@@ -22,6 +22,8 @@ LABELS: dict[RowType, Labels] = {
     "container": ("namespace", "pod", "container"),
     "pod": ("namespace", "pod"),
     "node": (),
+    "cpu": ("cpu", "numa_node", "namespace", "pod", "container"),
+    "pool": ("state",),
 }
 """Labels of each row type: they belong to the row, not to the metric, so metrics that divide always match."""
 
@@ -59,10 +61,14 @@ class Family:
     row_type: RowType
     labels: Labels
     metric: Metric[Any]
+    settled: bool
+    """Its values come from limits, cpusets, specs and names alone, which change rarely."""
 
 
 CgroupMetric = Metric[CgroupRow]
 NodeMetric = Metric[NodeRow]
+CpuMetric = Metric[CpuRow]
+PoolMetric = Metric[PoolRow]
 
 
 def always(_: object) -> float:

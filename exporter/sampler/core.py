@@ -8,7 +8,7 @@ it. All three run in one thread, one after the other; the rest of the program se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -16,11 +16,11 @@ from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import walk
 from exporter.errors import ExporterError, ReadError, VanishedError
-from exporter.node.kernel import cfs_quota_bug, read_release
-from exporter.node.topology import Topology, read_topology
 from exporter.readings import KubeletConfig, PodList
+from exporter.sampler.judge import Judge
+from exporter.sampler.machine import Machine
 from exporter.sampler.mapping import Directory, Patience, assign
-from exporter.sampler.rows import newest_by_name, pod_limits, row_of
+from exporter.sampler.rows import newest_by_name, row_of
 from exporter.sampler.tracked import Tracked
 from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 
@@ -31,6 +31,8 @@ class SamplerOptions:
 
     proc: str
     sys: str
+    checkpoint: str
+    """Path of the CPU manager's checkpoint."""
     interval: float
     window: float
     linger: float
@@ -67,13 +69,18 @@ class Sampler:
         self._monotonic, self._wall = monotonic, wall
         self._live: dict[str, Tracked] = {}
         self._gone: list[Tracked] = []
-        self._directory, self._ticks = Directory(), 0
+        self._directory, self._ticks, self._version = Directory(), 0, 0
         self._count_attempts, self._attempts = attempts, 0
-        self._kubelet: KubeletConfig | None = None
-        self._topology = Topology()
-        self._release: str | None = None
+        self._must_assign = self._must_judge = True
         self._ancestors: dict[str, float | None] = {}
-        self._must_assign = True
+        self._judge = Judge()
+        self._machine = Machine(
+            proc=options.proc,
+            sys=options.sys,
+            checkpoint_path=options.checkpoint,
+            window=options.window,
+            on_error=on_error,
+        )
 
     def set_pods(self, pods: PodList) -> None:
         """Take over a new pod list; from any thread."""
@@ -82,21 +89,36 @@ class Sampler:
 
     def set_kubelet(self, config: KubeletConfig) -> None:
         """Take over the kubelet's configuration; from any thread."""
-        self._kubelet = config
+        self._machine.kubelet = config
+        self._must_judge = True
 
     def scan(self) -> None:
-        """Learn what came and went, read limits, cpusets, topology."""
+        """Learn what came and went; read limits, cpusets and the machine."""
         now = self._monotonic()
-        found = walk(self._opener.hierarchy.cpu)
+        self._compare(now)
+        self._ancestors.clear()
+        self._machine.read(now)
+        for one in list(self._live.values()):
+            if one.read_settings(self._on_error):
+                self._version += 1
+            one.read_stat(self._on_error)
+            one.read_page_extras(self._options.collectors, self._on_error)
+            one.read_threads(self._on_error)
+            if one.vanished:
+                self._retire(one, now)
+            else:
+                one.trend.push(one.totals(now))
+        self._gone = [one for one in self._gone if one.gone_at is None or now - one.gone_at < self._options.linger]
+        self._must_assign = self._must_judge = True
+
+    def _compare(self, now: float) -> None:
+        """Walk the tree and take over what it holds now."""
+        opener = self._opener
+        found = walk(opener.hierarchy.cpu)
         for reason, count in found.problems.items():
             for _ in range(count):
-                self._on_error(ReadError(self._opener.hierarchy.cpu, "a directory cannot be listed", reason=reason))
-        self._opener.new_scan()
-        self._ancestors.clear()
-        self._topology = read_topology(self._options.sys)
-        for problem in self._topology.problems:
-            self._on_error(problem)
-        self._release = read_release(self._options.proc)
+                self._on_error(ReadError(opener.hierarchy.cpu, "a directory cannot be listed", reason=reason))
+        opener.new_scan()
         for path, one in list(self._live.items()):
             here = found.found.get(path)
             # The same path with another inode is another cgroup: its predecessor went away between two scans.
@@ -104,15 +126,9 @@ class Sampler:
                 self._retire(one, now)
         for path, here in found.found.items():
             if path not in self._live:
-                files = self._opener.open(here)
-                self._live[path] = Tracked(here, files, now=now, attempts=self._attempts)
-        for one in list(self._live.values()):
-            one.read_settings(self._on_error)
-            one.read_stat(self._on_error)
-            if one.vanished:
-                self._retire(one, now)
-        self._gone = [one for one in self._gone if one.gone_at is None or now - one.gone_at < self._options.linger]
-        self._must_assign = True
+                files = opener.open(here)
+                window = self._options.window
+                self._live[path] = Tracked(here, files, now=now, attempts=self._attempts, window=window)
 
     def tick(self) -> Wants:
         """One sample of what can be throttled or has just come."""
@@ -127,8 +143,8 @@ class Sampler:
                     self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
         return self._assign(now)
 
-    def snapshot(self) -> Snapshot:
-        """The node as it is now."""
+    def snapshot(self, *, detailed: bool = False) -> Snapshot:
+        """The node as it is now; ``detailed`` with all that findings need."""
         now = self._monotonic()
         self._assign(now)
         for one in list(self._live.values()):
@@ -137,15 +153,13 @@ class Sampler:
                 one.read_page_extras(self._options.collectors, self._on_error)
                 if one.vanished:
                     self._retire(one, now)
-        everything = [*self._live.values(), *self._gone]
-        limits = pod_limits(self._live.values())
-        rows = [
-            row_of(name, one, limits.get(one.ref.pod_path), self._ancestor_limit, self._topology)
-            for name, one in newest_by_name(everything).items()
-        ]
+        self._assign(now)
+        shown = newest_by_name([*self._live.values(), *self._gone])
+        rows = [row_of(name, one, now, detailed=detailed) for name, one in shown.items()]
         return Snapshot(
             taken_at=self._wall(),
             tick=self._ticks,
+            settings_version=self._version,
             containers=tuple(row for row in rows if row.container is not None),
             pods=tuple(row for row in rows if row.container is None),
             node=self._node(),
@@ -167,19 +181,29 @@ class Sampler:
         return History(self._options.window, self._options.interval)
 
     def _assign(self, now: float) -> Wants:
-        """Name the cgroups where anything has changed that names depend on."""
+        """Name and judge the cgroups where anything has changed that names or verdicts depend on."""
         attempts = self._count_attempts()
-        if not self._must_assign and attempts == self._attempts:
-            return Wants.NOTHING
-        self._attempts = attempts
-        assign(
-            [*self._live.values(), *self._gone], self._directory, Patience(attempts, now, self._options.expects_names)
-        )
-        waiting = [one for one in self._live.values() if one.state == "pending"]
-        self._must_assign = bool(waiting)  # patience ends by the clock
-        if not waiting or not self._options.expects_names:
-            return Wants.NOTHING
-        return Wants.NEW if any(one.first_attempts == attempts for one in waiting) else Wants.AGAIN
+        wants = Wants.NOTHING
+        if self._must_assign or attempts != self._attempts:
+            self._attempts = attempts
+            patience = Patience(attempts, now, self._options.expects_names)
+            assign([*self._live.values(), *self._gone], self._directory, patience)
+            waiting = [one for one in self._live.values() if one.state == "pending"]
+            self._must_assign = bool(waiting)  # patience ends by the clock
+            self._must_judge = True
+            self._version += 1
+            if waiting and self._options.expects_names:
+                wants = Wants.NEW if any(one.first_attempts == attempts for one in waiting) else Wants.AGAIN
+        if self._must_judge:
+            self._must_judge = False
+            self._version += self._judge.judge(
+                self._live.values(),
+                now=now,
+                topology=self._machine.topology,
+                kubelet=self._machine.kubelet,
+                ancestor_limit=self._ancestor_limit,
+            )
+        return wants
 
     def _retire(self, one: Tracked, now: float) -> None:
         one.retire(now)
@@ -206,16 +230,13 @@ class Sampler:
 
     def _node(self) -> NodeRow:
         driver = next((one.ref.driver for one in self._live.values()), None)
-        return NodeRow(
-            hierarchy=self._opener.hierarchy.version,
-            driver=driver,
-            kernel_release=self._release,
-            cfs_quota_bug=cfs_quota_bug(self._release),
-            online_cpus=self._topology.online,
-            kubelet=self._kubelet,
-        )
+        row = self._machine.row(self._opener.hierarchy.version, driver)
+        isolation = self._judge.isolation
+        if isolation is None:
+            return row
+        return replace(row, shared_cpus=isolation.shared, owners=isolation.owners, overlaps=isolation.overlaps)
 
-    def _count(self, rows: list[CgroupRow]) -> dict[str, int]:
+    def _count(self, rows: Sequence[CgroupRow]) -> dict[str, int]:
         containers = [one for one in self._live.values() if one.ref.container_id is not None]
         count = Counter[str](one.state for one in containers)
         states = ("mapped", "unmapped", "pending", "sandbox")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
-from exporter.node.topology import Topology
-from exporter.readings import CpuStat
-from exporter.sampler.tracked import Tracked
+from exporter.sampler.tracked import NO_COUNTERS, Tracked
 from exporter.snapshot import CgroupRow
 
 Name = tuple[str, str, str | None]
 SHORT_ID = 12
-NO_COUNTERS = CpuStat()
 
 
 def name_of(one: Tracked) -> Name | None:
@@ -42,18 +39,10 @@ def newest_by_name(tracked: Iterable[Tracked]) -> dict[Name, Tracked]:
     return chosen
 
 
-def row_of(
-    name: Name, one: Tracked, pod_limit: float | None, ancestor_limit: Callable[[str], float | None], topology: Topology
-) -> CgroupRow:
-    """The row of ``one``. ``pod_limit`` and ``ancestor_limit`` give the limits above it, in cores."""
-    cpuset = one.cpuset
-    limits = one.limits
-    bounds = [
-        None if limits is None else limits.limit_cores,
-        pod_limit,
-        ancestor_limit(one.ref.pod_path),
-        float(len(cpuset.cpus)) if cpuset is not None and cpuset.cpus else None,
-    ]
+def row_of(name: Name, one: Tracked, now: float, *, detailed: bool) -> CgroupRow:
+    """The row of ``one`` under ``name``; with its sample intervals when ``detailed``."""
+    history = one.history
+    verdict = one.verdict
     return CgroupRow(
         name[0],
         name[1],
@@ -63,20 +52,17 @@ def row_of(
         one.stat or NO_COUNTERS,
         one.local_throttled_seconds,
         one.pressure,
-        None if one.history is None else one.history.window(),
-        limits,
-        min((bound for bound in bounds if bound is not None), default=None),
-        cpuset,
-        None if cpuset is None else topology.numa_nodes_of(cpuset.cpus),
+        None if history is None else history.window(),
+        one.limits,
+        verdict.effective_limit_cores,
+        one.cpuset,
+        verdict.numa_nodes,
         one.container,
         one.pod,
+        verdict.isolation,
+        verdict.exclusive,
+        verdict.limit_drift,
+        one.threads,
+        one.trend.deltas(one.totals(now)) if detailed and one.live else None,
+        tuple(history.intervals()) if detailed and history is not None else (),
     )
-
-
-def pod_limits(tracked: Iterable[Tracked]) -> Mapping[str, float]:
-    """The limit in cores of each pod directory that has one."""
-    return {
-        one.ref.path: one.limits.limit_cores
-        for one in tracked
-        if one.ref.container_id is None and one.limits is not None and one.limits.limit_cores is not None
-    }

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
+from exporter.analysis.trend import Totals, Trend
 from exporter.analysis.windows import History
 from exporter.cgroupfs.group import CgroupFiles
 from exporter.cgroupfs.tree import Found
 from exporter.errors import ExporterError, ParseError, VanishedError
 from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
+from exporter.snapshot import IsolationState
 
 State = Literal["mapped", "unmapped", "pending", "sandbox"]
+
+
+class Verdict(NamedTuple):
+    """What follows from a cgroup's limits, cpuset and name; see :class:`exporter.snapshot.CgroupRow`."""
+
+    effective_limit_cores: float | None = None
+    numa_nodes: int | None = None
+    isolation: IsolationState | None = None
+    exclusive: bool | None = None
+    limit_drift: bool | None = None
+
+
 Value = TypeVar("Value")
+NO_COUNTERS = CpuStat()
 
 
 class Tracked:
@@ -39,10 +54,13 @@ class Tracked:
         "stat",
         "state",
         "subgroup",
+        "threads",
+        "trend",
         "vanished",
+        "verdict",
     )
 
-    def __init__(self, found: Found, files: CgroupFiles, *, now: float, attempts: int) -> None:
+    def __init__(self, found: Found, files: CgroupFiles, *, now: float, attempts: int, window: float) -> None:
         self.ref, self.inode, self.subgroup, self.files = found.ref, found.inode, found.subgroup, files
         self.first_seen, self.first_attempts = now, attempts
         self.gone_at: float | None = None
@@ -56,6 +74,9 @@ class Tracked:
         self.cpuset: Cpuset | None = None
         self.pressure: Pressure | None = None
         self.local_throttled_seconds: float | None = None
+        self.threads: int | None = None
+        self.trend = Trend(window)
+        self.verdict = Verdict()
 
     @property
     def live(self) -> bool:
@@ -86,12 +107,33 @@ class Tracked:
             if not self.vanished:
                 self.stat = self.stat._replace(user_seconds=user, system_seconds=system)
 
-    def read_settings(self, on_error: Callable[[ExporterError], None]) -> None:
-        """Limits and cpuset."""
+    def read_settings(self, on_error: Callable[[ExporterError], None]) -> bool:
+        """Limits and cpuset; True when one of them changed."""
         limits = self._try(self.files.limits, on_error)
         cpuset = self._try(self.files.cpuset, on_error)
-        if not self.vanished:
-            self.limits, self.cpuset = limits, cpuset
+        if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
+            return False
+        self.limits, self.cpuset = limits, cpuset
+        return True
+
+    def read_threads(self, on_error: Callable[[ExporterError], None]) -> None:
+        """Number of threads, where throttling makes it matter."""
+        window = None if self.history is None else self.history.window()
+        throttled = window is not None and window.throttled_periods > 0
+        self.threads = self._try(self.files.threads, on_error) if throttled else None
+
+    def totals(self, now: float) -> Totals:
+        """What the trend is made of, as last read."""
+        stat, pressure = self.stat or NO_COUNTERS, self.pressure
+        return Totals(
+            now,
+            stat.usage_seconds,
+            stat.throttled_seconds,
+            self.local_throttled_seconds,
+            None if pressure is None else pressure.waiting_seconds,
+            None if pressure is None else pressure.stalled_seconds,
+            stat.runqueue_wait_seconds,
+        )
 
     def push(self, now: float, new_history: Callable[[], History]) -> bool:
         """Add the counters to the history; False when one ran backwards."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.metrics.metric import Metric, NodeMetric, always
+from exporter.metrics.metric import CpuMetric, Metric, NodeMetric, PoolMetric, always
 from exporter.snapshot import NodeRow
 
 
@@ -55,17 +55,6 @@ NODE_METRICS: tuple[NodeMetric, ...] = (
         value=lambda node: 1.0 if node.kubelet else None,
     ),
     Metric(
-        name="cpus",
-        kind="gauge",
-        of=("node",),
-        collector=None,
-        help="Number of CPUs by state.",
-        source="/sys/devices/system/cpu/online",
-        label_names=("state",),
-        label_values=lambda _: ("online",),
-        value=lambda node: None if node.online_cpus is None else len(node.online_cpus),
-    ),
-    Metric(
         name="cpu_cfs_period_seconds",
         kind="gauge",
         of=("node",),
@@ -73,5 +62,31 @@ NODE_METRICS: tuple[NodeMetric, ...] = (
         help="CFS period the kubelet sets for limits (cpuCFSQuotaPeriod).",
         source="kubelet /configz",
         value=lambda node: node.kubelet.cpu_cfs_quota_period_seconds if node.kubelet else None,
+    ),
+)
+
+POOL_METRICS: tuple[PoolMetric, ...] = (
+    Metric(
+        name="cpus",
+        kind="gauge",
+        of=("pool",),
+        collector=None,
+        help="Number of CPUs: online, owned by one container alone, shared by all others, reserved by the kubelet.",
+        source="/sys/devices/system/cpu/online, cpuset.cpus.effective, kubelet /configz reservedSystemCPUs",
+        value=lambda pool: pool.cpus,
+        why_here="PromQL cannot expand CPU lists.",
+    ),
+)
+
+CPU_METRICS: tuple[CpuMetric, ...] = (
+    Metric(
+        name="cpu_assignment",
+        kind="gauge",
+        of=("cpu",),
+        collector="cpuset",
+        help="1 for each online CPU, with the container it belongs to alone; without names in the shared pool.",
+        source="cpuset.cpus.effective (v2), cpuset.effective_cpus (v1), sysfs node*/cpulist",
+        value=always,
+        why_here="PromQL cannot expand CPU lists.",
     ),
 )

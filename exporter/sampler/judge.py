@@ -1,0 +1,101 @@
+"""What follows from limits, cpusets and names: effective limits, isolation, drift. Worked out when one changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from exporter.analysis.drift import limit_drift
+from exporter.analysis.isolation import CpusetUser, Isolation, Pair, isolate
+from exporter.node.topology import Topology
+from exporter.readings import KubeletConfig
+from exporter.sampler.rows import Name, newest_by_name
+from exporter.sampler.tracked import Tracked, Verdict
+from exporter.snapshot import CgroupName
+
+RECONCILE_SECONDS = 10.0
+"""The kubelet's default ``cpuManagerReconcilePeriod``: for so long cpusets may overlap while pods come and go."""
+_SHARES_PER_CPU = 1024
+
+
+class Judge:
+    """Keeps how long each overlap of cpusets has lasted; all else is worked out anew each time."""
+
+    def __init__(self) -> None:
+        self._memory: Mapping[Pair, float] = {}
+        self.isolation: Isolation | None = None
+
+    def judge(
+        self,
+        live: Iterable[Tracked],
+        *,
+        now: float,
+        topology: Topology,
+        kubelet: KubeletConfig | None,
+        ancestor_limit: Callable[[str], float | None],
+    ) -> bool:
+        """Set the verdict of every cgroup; True when any changed."""
+        shown = newest_by_name(live)
+        users = [user for name, one in shown.items() if (user := _cpuset_user(name, one)) is not None]
+        patience = (kubelet and kubelet.cpu_manager_reconcile_seconds) or RECONCILE_SECONDS
+        isolation = isolate(users, topology.online, self._memory, now, patience)
+        self._memory, self.isolation = isolation.memory, isolation
+        pod_limits = {
+            one.ref.path: one.limits.limit_cores
+            for one in shown.values()
+            if one.ref.container_id is None and one.limits
+        }
+        changed = False
+        for name, one in shown.items():
+            bounds = (pod_limits.get(one.ref.pod_path), ancestor_limit(one.ref.pod_path))
+            verdict = _verdict(name, one, bounds, isolation, topology, kubelet)
+            if verdict != one.verdict:
+                one.verdict, changed = verdict, True
+        return changed
+
+
+def _verdict(
+    name: Name,
+    one: Tracked,
+    bounds: tuple[float | None, float | None],
+    isolation: Isolation,
+    topology: Topology,
+    kubelet: KubeletConfig | None,
+) -> Verdict:
+    cpuset, limits = one.cpuset, one.limits
+    cpus = None if cpuset is None or not cpuset.cpus else float(len(cpuset.cpus))
+    limit = min((x for x in (limits and limits.limit_cores, *bounds, cpus) if x is not None), default=None)
+    if one.ref.container_id is None:
+        return Verdict(limit)
+    key = CgroupName(name[0], name[1], name[2] or "")
+    state = isolation.states.get(key)
+    return Verdict(
+        effective_limit_cores=limit,
+        numa_nodes=None if cpuset is None else topology.numa_nodes_of(cpuset.cpus),
+        isolation=state,
+        exclusive=isolation.exclusive.get(key),
+        limit_drift=limit_drift(limits, one.container, one.pod, isolation=state, kubelet=kubelet),
+    )
+
+
+def _cpuset_user(name: Name, one: Tracked) -> CpusetUser | None:
+    if one.ref.container_id is None or one.cpuset is None or name[2] is None:
+        return None
+    return CpusetUser(
+        name=CgroupName(name[0], name[1], name[2]),
+        pod_path=one.ref.pod_path,
+        cpus=one.cpuset.cpus,
+        whole_cpus=_whole_cpus(one),
+        container_type=None if one.container is None else one.container.container_type,
+    )
+
+
+def _whole_cpus(one: Tracked) -> int | None:
+    """CPUs the static CPU manager would pin it to; from the spec, else from what the path and v1's shares tell."""
+    qos_class = one.pod.qos_class if one.pod is not None else one.ref.qos_class
+    if qos_class != "Guaranteed":
+        return None
+    if one.container is not None:
+        request = one.container.request_cores
+        return int(request) if request is not None and request >= 1 and request == int(request) else None
+    shares = None if one.limits is None else one.limits.shares
+    return shares // _SHARES_PER_CPU if shares and shares % _SHARES_PER_CPU == 0 else None
