@@ -103,15 +103,33 @@ def _words(path: str) -> set[str]:
         return set()
 
 
-def walk(root: str) -> Walk:
-    """Every pod's and container's cgroup under ``root`` (one controller's mount, or v2's)."""
+def walk(root: str, below: str = "") -> Walk:
+    """Every pod's and container's cgroup under ``root`` (one controller's mount, or v2's).
+
+    With ``below``, only the one at that path and those under it.
+    """
     problems: Counter[str] = Counter()
-    found = {one.ref.path: one for one in _walk(root, problems)}
+    found = {one.ref.path: one for one in _walk(root, problems, below)}
+    if below:
+        found |= {one.ref.path: one for one in _itself(root, below)}
     return Walk(found, dict(problems))
 
 
-def _walk(root: str, problems: Counter[str]) -> Iterator[Found]:
-    pending = [("", 0)]
+def _itself(root: str, path: str) -> Iterator[Found]:
+    ref = names.decode(path)
+    if ref is not None:
+        try:
+            inode = os.stat(f"{root}/{path}").st_ino
+        except OSError:
+            return
+        yield Found(ref, inode, ref.runtime == "cri-o" and os.path.isdir(f"{root}/{path}/{names.SUBGROUP}"))
+
+
+def _walk(root: str, problems: Counter[str], below: str = "") -> Iterator[Found]:
+    ref = names.decode(below) if below else None
+    if ref is not None and ref.container_id is not None:
+        return
+    pending = [(below, 0)]
     seen = 0
     while pending:
         directory, depth = pending.pop()

@@ -14,15 +14,19 @@ from enum import Enum, auto
 
 from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import walk
 from exporter.errors import ExporterError, ReadError, VanishedError
 from exporter.readings import KubeletConfig, PodList
 from exporter.sampler.judge import Judge
 from exporter.sampler.machine import Machine
 from exporter.sampler.mapping import Directory, Patience, assign
+from exporter.sampler.population import Population
 from exporter.sampler.rows import newest_by_name, row_of
 from exporter.sampler.tracked import Tracked
 from exporter.snapshot import CgroupRow, NodeRow, Snapshot
+
+
+SETTLING_SECONDS = 5.0
+"""How long a new cgroup's limits are read at each tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,7 @@ class Sampler:
         """``attempts`` tells how many refreshes of the pod list have ended, well or not."""
         self._opener, self._options, self._on_error = opener, options, on_error
         self._monotonic, self._wall = monotonic, wall
-        self._live: dict[str, Tracked] = {}
-        self._gone: list[Tracked] = []
+        self._population = Population(opener, window=options.window, linger=options.linger, on_error=on_error)
         self._directory, self._ticks, self._version = Directory(), 0, 0
         self._count_attempts, self._attempts = attempts, 0
         self._must_assign = self._must_judge = True
@@ -95,10 +98,10 @@ class Sampler:
     def scan(self) -> None:
         """Learn what came and went; read limits, cpusets and the machine."""
         now = self._monotonic()
-        self._compare(now)
+        self._population.scan(now, self._attempts)
         self._ancestors.clear()
         self._machine.read(now)
-        for one in list(self._live.values()):
+        for one in list(self._population.live.values()):
             if one.read_settings(self._on_error):
                 self._version += 1
             one.read_stat(self._on_error)
@@ -108,34 +111,21 @@ class Sampler:
                 self._retire(one, now)
             else:
                 one.trend.push(one.totals(now))
-        self._gone = [one for one in self._gone if one.gone_at is None or now - one.gone_at < self._options.linger]
         self._must_assign = self._must_judge = True
-
-    def _compare(self, now: float) -> None:
-        """Walk the tree and take over what it holds now."""
-        opener = self._opener
-        found = walk(opener.hierarchy.cpu)
-        for reason, count in found.problems.items():
-            for _ in range(count):
-                self._on_error(ReadError(opener.hierarchy.cpu, "a directory cannot be listed", reason=reason))
-        opener.new_scan()
-        for path, one in list(self._live.items()):
-            here = found.found.get(path)
-            # The same path with another inode is another cgroup: its predecessor went away between two scans.
-            if here is None or (here.inode, here.subgroup) != (one.inode, one.subgroup):
-                self._retire(one, now)
-        for path, here in found.found.items():
-            if path not in self._live:
-                files = opener.open(here)
-                window = self._options.window
-                self._live[path] = Tracked(here, files, now=now, attempts=self._attempts, window=window)
 
     def tick(self) -> Wants:
         """One sample of what can be throttled or has just come."""
         now = self._monotonic()
         self._ticks += 1
-        for one in list(self._live.values()):
-            if one.has_quota or now - one.first_seen < self._options.linger:
+        if self._population.drain(now, self._attempts):
+            self._must_assign = True
+        for one in list(self._population.live.values()):
+            age = now - one.first_seen
+            # A runtime makes the cgroup first and sets its limits a moment later.
+            if age < SETTLING_SECONDS and one.read_settings(self._on_error):
+                self._must_judge = True
+                self._version += 1
+            if one.has_quota or age < self._options.linger:
                 one.read_stat(self._on_error)
                 if one.vanished:
                     self._retire(one, now)
@@ -147,14 +137,14 @@ class Sampler:
         """The node as it is now; ``detailed`` with all that findings need."""
         now = self._monotonic()
         self._assign(now)
-        for one in list(self._live.values()):
+        for one in list(self._population.live.values()):
             if one.state in {"mapped", "unmapped"}:
                 one.read_stat(self._on_error)
                 one.read_page_extras(self._options.collectors, self._on_error)
                 if one.vanished:
                     self._retire(one, now)
         self._assign(now)
-        shown = newest_by_name([*self._live.values(), *self._gone])
+        shown = newest_by_name(self._population.everyone)
         rows = [row_of(name, one, now, detailed=detailed) for name, one in shown.items()]
         return Snapshot(
             taken_at=self._wall(),
@@ -173,9 +163,7 @@ class Sampler:
 
     def close(self) -> None:
         """Give all descriptors back."""
-        for one in self._live.values():
-            one.files.close()
-        self._live.clear()
+        self._population.close()
 
     def _new_history(self) -> History:
         return History(self._options.window, self._options.interval)
@@ -187,8 +175,8 @@ class Sampler:
         if self._must_assign or attempts != self._attempts:
             self._attempts = attempts
             patience = Patience(attempts, now, self._options.expects_names)
-            assign([*self._live.values(), *self._gone], self._directory, patience)
-            waiting = [one for one in self._live.values() if one.state == "pending"]
+            assign(self._population.everyone, self._directory, patience)
+            waiting = [one for one in self._population.live.values() if one.state == "pending"]
             self._must_assign = bool(waiting)  # patience ends by the clock
             self._must_judge = True
             self._version += 1
@@ -197,7 +185,7 @@ class Sampler:
         if self._must_judge:
             self._must_judge = False
             self._version += self._judge.judge(
-                self._live.values(),
+                self._population.live.values(),
                 now=now,
                 topology=self._machine.topology,
                 kubelet=self._machine.kubelet,
@@ -206,9 +194,7 @@ class Sampler:
         return wants
 
     def _retire(self, one: Tracked, now: float) -> None:
-        one.retire(now)
-        self._live.pop(one.ref.path, None)
-        self._gone.append(one)
+        self._population.retire(one, now)
         self._must_assign = True
 
     def _ancestor_limit(self, pod_path: str) -> float | None:
@@ -229,7 +215,7 @@ class Sampler:
         return self._ancestors[parent]
 
     def _node(self) -> NodeRow:
-        driver = next((one.ref.driver for one in self._live.values()), None)
+        driver = next((one.ref.driver for one in self._population.live.values()), None)
         row = self._machine.row(self._opener.hierarchy.version, driver)
         isolation = self._judge.isolation
         if isolation is None:
@@ -237,7 +223,7 @@ class Sampler:
         return replace(row, shared_cpus=isolation.shared, owners=isolation.owners, overlaps=isolation.overlaps)
 
     def _count(self, rows: Sequence[CgroupRow]) -> dict[str, int]:
-        containers = [one for one in self._live.values() if one.ref.container_id is not None]
+        containers = [one for one in self._population.live.values() if one.ref.container_id is not None]
         count = Counter[str](one.state for one in containers)
         states = ("mapped", "unmapped", "pending", "sandbox")
         return {state: count[state] for state in states} | {"lingering": sum(not row.live for row in rows)}

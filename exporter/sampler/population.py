@@ -1,0 +1,122 @@
+"""Which cgroups there are: found by walking the tree, kept current between walks by what the kernel tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from exporter.cgroupfs.inotify import Event, Inotify
+from exporter.cgroupfs.opener import Opener
+from exporter.cgroupfs.tree import Found, walk
+from exporter.errors import ExporterError, ReadError
+from exporter.sampler.tracked import Tracked
+
+
+class Population:
+    """The live cgroups by path, and those gone whose last counters linger."""
+
+    def __init__(
+        self, opener: Opener, *, window: float, linger: float, on_error: Callable[[ExporterError], None]
+    ) -> None:
+        self.live: dict[str, Tracked] = {}
+        self.gone: list[Tracked] = []
+        self._opener, self._window, self._linger, self._on_error = opener, window, linger, on_error
+        self._root = opener.hierarchy.cpu
+        self._inotify: Inotify | None = None
+        try:
+            self._inotify = Inotify()
+        except ReadError as error:
+            on_error(error)  # walks alone find everything too, later
+
+    @property
+    def everyone(self) -> list[Tracked]:
+        """The live and the lingering."""
+        return [*self.live.values(), *self.gone]
+
+    def scan(self, now: float, attempts: int) -> None:
+        """Walk the whole tree: the truth, with which all that was told is reconciled."""
+        walked = walk(self._root)
+        for reason, count in walked.problems.items():
+            for _ in range(count):
+                self._on_error(ReadError(self._root, "a directory cannot be listed", reason=reason))
+        self._opener.new_scan()
+        for path, one in list(self.live.items()):
+            here = walked.found.get(path)
+            # The same path with another inode is another cgroup: its predecessor went away between two scans.
+            if here is None or here.inode != one.inode:
+                self.retire(one, now)
+        self._admit(walked.found, now, attempts)
+        self.gone = [one for one in self.gone if one.gone_at is not None and now - one.gone_at < self._linger]
+
+    def drain(self, now: float, attempts: int) -> bool:
+        """Take over what the kernel told since the last call. True when cgroups came or went."""
+        if self._inotify is None:
+            return False
+        before = set(self.live)
+        for event in self._inotify.drain():
+            self._follow(self._inotify, event, now, attempts)
+        return before != self.live.keys()
+
+    def retire(self, one: Tracked, now: float) -> None:
+        """A cgroup is gone: its last counters linger."""
+        one.retire(now)
+        self.live.pop(one.ref.path, None)
+        self.gone.append(one)
+        if self._inotify is not None:
+            self._inotify.unwatch(f"{self._root}/{one.ref.path}")
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for one in self.live.values():
+            one.files.close()
+        self.live.clear()
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def _follow(self, inotify: Inotify, event: Event, now: float, attempts: int) -> None:
+        if event.kind == "overflow":
+            self._on_error(ReadError(self._root, "more cgroups came and went than the kernel keeps", reason="overflow"))
+            self.scan(now, attempts)
+            return
+        path = f"{event.directory}/{event.name}".removeprefix(f"{self._root}/")
+        if event.kind == "deleted":
+            one = self.live.get(path)
+            if one is not None:
+                self.retire(one, now)
+            inotify.unwatch(f"{self._root}/{path}")
+        else:
+            # What was made in it before it could be watched is found by looking, after the watch is on.
+            self._watch(path)
+            self._admit(walk(self._root, path).found, now, attempts)
+
+    def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
+        for path, here in found.items():
+            one = self.live.get(path)
+            if one is None:
+                files = self._opener.open(here)
+                self.live[path] = Tracked(here, files, now=now, attempts=attempts, window=self._window)
+            elif here.subgroup != one.subgroup:
+                one.files.close()
+                one.files, one.subgroup = self._opener.open(here), here.subgroup
+            self._watch_above(here)
+
+    def _watch_above(self, here: Found) -> None:
+        """Watch a pod's directory and all above it: where pods and containers appear."""
+        if here.ref.container_id is None:
+            path = here.ref.path
+            while self._watch(path) and path:
+                path = path.rpartition("/")[0]
+
+    def _watch(self, path: str) -> bool:
+        """True when ``path`` had not been watched yet and is now."""
+        inotify = self._inotify
+        if inotify is None:
+            return False
+        directory = f"{self._root}/{path}" if path else self._root
+        before = len(inotify)
+        try:
+            inotify.watch(directory)
+        except ReadError as error:
+            self._on_error(error)
+            inotify.close()  # half a picture would look like a whole one; the walks go on
+            self._inotify = None
+        return len(inotify) > before
