@@ -41,13 +41,14 @@ class Exporter:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         try:
-            hierarchy = detect(settings.path_cgroup)
+            self.hierarchy = detect(settings.path_cgroup)
         except ReadError as error:
             raise ConfigError(f"--path.cgroup: {error}") from error
         sources = pod_sources(settings)
         options = SamplerOptions(
             proc=settings.path_proc,
             sys=settings.path_sys,
+            checkpoint=settings.path_cpu_manager_state,
             interval=settings.sample_interval,
             window=settings.sample_window,
             linger=settings.sample_linger,
@@ -56,7 +57,7 @@ class Exporter:
         )
         kubelet = next((source for source in sources if isinstance(source, KubeletSource)), None)
         self.sampler = Sampler(
-            Opener(hierarchy),
+            Opener(self.hierarchy),
             options,
             monotonic=time.monotonic,
             wall=time.time,
@@ -84,7 +85,6 @@ class Exporter:
             wants_names=lambda new: self.directory.poke(new=new),
         )
         self._renderer = Renderer(settings.collectors)
-        logger.info("cgroup tree found", extra=fields(version=hierarchy.version, path=settings.path_cgroup))
 
     async def page(self, style: Format) -> bytes:
         """One page, whole; the rendering is in a thread of its own so that neither ticks nor probes wait for it."""
@@ -176,7 +176,8 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     )
     try:
         url = await listen(runner, settings)
-        logger.info("listening", extra=fields(address=url, version=__version__))
+        tree = exporter.hierarchy
+        logger.info("listening", extra=fields(address=url, version=__version__, cgroup=tree.version, path=tree.cpu))
         if on_ready is not None:
             on_ready(url)
         async with asyncio.TaskGroup() as group:

@@ -133,7 +133,9 @@ def _own_metrics() -> Iterator[Sequence[str]]:
     own = OwnMetrics(interval=1.0, window=60.0, directory=lambda: DirectoryStatus((source,)))
     own.count("stage", "reason")
     node = NodeRow("v2", None, None, "unknown", None, None)
-    own.publish(Snapshot(taken_at=0.0, tick=0, containers=(), pods=(), node=node, cgroups={"mapped": 0}))
+    own.publish(
+        Snapshot(taken_at=0.0, tick=0, settings_version=0, containers=(), pods=(), node=node, cgroups={"mapped": 0})
+    )
     for family in own.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label: None for sample in family.samples for label in sample.labels if label != "le"}

@@ -24,7 +24,6 @@ from exporter.sampler.rows import newest_by_name, row_of
 from exporter.sampler.tracked import Tracked
 from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 
-
 SETTLING_SECONDS = 5.0
 """How long a new cgroup's limits are read at each tick."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from exporter.analysis.drift import limit_drift
-from exporter.analysis.isolation import CpusetUser, Isolation, Pair, isolate
+from exporter.analysis.isolation import CpusetUser, Isolation, Pair, isolate, whole_cpus
 from exporter.node.topology import Topology
 from exporter.readings import KubeletConfig
 from exporter.sampler.rows import Name, newest_by_name
@@ -14,7 +14,6 @@ from exporter.snapshot import CgroupName
 
 RECONCILE_SECONDS = 10.0
 """The kubelet's default ``cpuManagerReconcilePeriod``: for so long cpusets may overlap while pods come and go."""
-_SHARES_PER_CPU = 1024
 
 
 class Judge:
@@ -63,7 +62,8 @@ def _verdict(
 ) -> Verdict:
     cpuset, limits = one.cpuset, one.limits
     cpus = None if cpuset is None or not cpuset.cpus else float(len(cpuset.cpus))
-    limit = min((x for x in (limits and limits.limit_cores, *bounds, cpus) if x is not None), default=None)
+    own = None if limits is None else limits.limit_cores
+    limit = min((x for x in (own, *bounds, cpus) if x is not None), default=None)
     if one.ref.container_id is None:
         return Verdict(limit)
     key = CgroupName(name[0], name[1], name[2] or "")
@@ -84,18 +84,6 @@ def _cpuset_user(name: Name, one: Tracked) -> CpusetUser | None:
         name=CgroupName(name[0], name[1], name[2]),
         pod_path=one.ref.pod_path,
         cpus=one.cpuset.cpus,
-        whole_cpus=_whole_cpus(one),
+        whole_cpus=whole_cpus(one.ref, one.limits, one.container, one.pod),
         container_type=None if one.container is None else one.container.container_type,
     )
-
-
-def _whole_cpus(one: Tracked) -> int | None:
-    """CPUs the static CPU manager would pin it to; from the spec, else from what the path and v1's shares tell."""
-    qos_class = one.pod.qos_class if one.pod is not None else one.ref.qos_class
-    if qos_class != "Guaranteed":
-        return None
-    if one.container is not None:
-        request = one.container.request_cores
-        return int(request) if request is not None and request >= 1 and request == int(request) else None
-    shares = None if one.limits is None else one.limits.shares
-    return shares // _SHARES_PER_CPU if shares and shares % _SHARES_PER_CPU == 0 else None

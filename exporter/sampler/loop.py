@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol, TypeVar
 
 from exporter.sampler.core import Sampler, Wants
@@ -66,9 +67,9 @@ class SamplingLoop:
         """One scan and one tick, out of turn: what a single page needs."""
         await self._hop(self._work)
 
-    async def snapshot(self) -> Snapshot:
-        """The node as it is now."""
-        return await self._hop(self._sampler.snapshot)
+    async def snapshot(self, *, detailed: bool = False) -> Snapshot:
+        """The node as it is now; ``detailed`` with all that findings need."""
+        return await self._hop(partial(self._sampler.snapshot, detailed=detailed))
 
     def close(self) -> None:
         """Wait for the thread, then give all descriptors back."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from exporter.errors import ExporterError
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release
-from exporter.node.procstat import CpuTicks, cpu_times, read_cpu_ticks
+from exporter.node.procstat import Jiffies, cpu_times, read_proc_stat
 from exporter.node.topology import Topology, read_topology
 from exporter.readings import Driver, HierarchyVersion, KubeletConfig
 from exporter.snapshot import CpuManagerState, CpuTimes, NodeRow
@@ -30,7 +30,7 @@ class Machine:
     ) -> None:
         self._proc, self._sys, self._checkpoint_path = proc, sys, checkpoint_path
         self._window, self._on_error = window, on_error
-        self._ticks: deque[tuple[float, Mapping[int, CpuTicks]]] = deque(maxlen=MOST_READINGS)
+        self._ticks: deque[tuple[float, Mapping[int, Jiffies]]] = deque(maxlen=MOST_READINGS)
         self.topology = Topology()
         self.checkpoint: CpuManagerState | None = None
         self.kubelet: KubeletConfig | None = None
@@ -48,7 +48,7 @@ class Machine:
             self.checkpoint = None
             self._on_error(error)
         try:
-            ticks = read_cpu_ticks(self._proc)
+            ticks = read_proc_stat(self._proc)
         except ExporterError as error:
             self._on_error(error)
             ticks = None
