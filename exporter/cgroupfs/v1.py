@@ -22,9 +22,11 @@ class V1Files:
         self, cpu: str, cpuacct: str | None, cpuset: str | None, budget: Descriptors, *, cpuset_is_v2: bool = False
     ) -> None:
         self._cpu, self._accounting, self._cpuset_path, self._cpuset_is_v2 = cpu, cpuacct, cpuset, cpuset_is_v2
-        self._stat = ParsedFile(f"{cpu}/cpu.stat", parse.cpu_stat_v1, budget)
+        self._stat = ParsedFile(f"{cpu}/cpu.stat", parse.cpu_stat_v1, budget, lasting=True)
         self._local = ParsedFile(f"{cpu}/cpu.stat.local", parse.cpu_stat_local, budget)
-        self._usage = None if cpuacct is None else ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, budget)
+        self._usage: ParsedFile[float] | None = None
+        if cpuacct is not None:
+            self._usage = ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, budget, lasting=True)
         self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
 
     def stat(self) -> CpuStat | None:

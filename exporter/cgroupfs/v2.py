@@ -19,7 +19,7 @@ class V2Files:
 
     def __init__(self, path: str, leaf: str, cpuset_path: str | None, budget: Descriptors) -> None:
         self._path, self._leaf, self._cpuset_path = path, leaf, cpuset_path
-        self._stat = ParsedFile(f"{path}/cpu.stat", parse.cpu_stat_v2, budget)
+        self._stat = ParsedFile(f"{path}/cpu.stat", parse.cpu_stat_v2, budget, lasting=True)
         self._local = ParsedFile(f"{leaf}/cpu.stat.local", parse.cpu_stat_local, budget)
         self._pressure = ParsedFile(f"{path}/cpu.pressure", parse.pressure, budget)
 
