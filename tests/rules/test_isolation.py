@@ -1,6 +1,7 @@
 """CPUs of one's own, and CPUs shared with too many."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ PLACE = {"cluster": "east", "node": "node-1", "namespace": "shop", "pod": "web-5
 WORKLOAD = {"workload_kind": "Deployment", "workload": "web"}
 NOT_PINNED = {"alertname": "GuaranteedPodNotPinned", "severity": "warning", **PLACE}
 THROTTLED = {"alertname": "ExclusiveCPUThrottled", "severity": "warning", **PLACE, **WORKLOAD}
+SHARED = {"alertname": "ExclusiveCPUShared", "severity": "warning", **PLACE}
 CONTENTION = {"alertname": "CPUContention", "severity": "warning", **PLACE, **WORKLOAD}
 EXPLAIN = "kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde/app"
 WORKLOAD_DASHBOARD = (
@@ -87,7 +89,7 @@ def test_what_not_pinned_says(tmp_path: Path) -> None:
 
 # ---- pinned and throttled ----
 
-OWNER = Container(qos="Guaranteed", periods=10, throttled=0.5, lost=0.02, usage=1.9, limit=2, exclusive=1)
+OWNER = Container(qos="Guaranteed", periods=10, throttled=0.5, lost=0.02, usage=1.9, limit=2, isolation="exclusive")
 
 
 def test_a_quota_on_exclusive_cpus_fires(fires: Fires) -> None:
@@ -99,12 +101,12 @@ def test_a_quota_on_exclusive_cpus_fires(fires: Fires) -> None:
     "just_under",
     [
         pytest.param({"lost": 0.009}, id="9 ms of every second"),
-        pytest.param({"exclusive": 0}, id="CPUs not its own"),
-        pytest.param({"exclusive": None}, id="collector off"),
+        pytest.param({"isolation": "eligible"}, id="CPUs not its own"),
+        pytest.param({"isolation": None}, id="collector off"),
     ],
 )
 def test_exclusive_throttled_is_silent_just_under_each_of_its_conditions(
-    just_under: dict[str, float | None], fires: Fires
+    just_under: dict[str, Any], fires: Fires
 ) -> None:
     fires([OWNER.but(**just_under)])
 
@@ -131,6 +133,57 @@ def test_what_exclusive_throttled_says(tmp_path: Path) -> None:
                 command=EXPLAIN,
                 runbook_url=f"{RUNBOOKS}/ExclusiveCPUThrottled.md",
                 dashboard_url=WORKLOAD_DASHBOARD,
+            )
+        ],
+    )
+
+
+# ---- pinned and not alone ----
+
+INVADED = Container(qos="Guaranteed", usage=1.2, isolation="exclusive", exclusive=0, cpus=2)
+
+
+def test_a_neighbour_on_exclusive_cpus_fires(fires: Fires) -> None:
+    fires([INVADED], SHARED)
+    fires([INVADED, INVADED.but(target=Target(job="other"))], SHARED)
+
+
+@pytest.mark.parametrize(
+    "just_under",
+    [
+        pytest.param({"exclusive": 1}, id="alone there"),
+        pytest.param({"exclusive": None}, id="collector off"),
+        pytest.param({"isolation": "eligible"}, id="never placed"),
+        pytest.param({"isolation": "shared"}, id="never promised"),
+    ],
+)
+def test_exclusive_shared_is_silent_just_under_each_of_its_conditions(just_under: dict[str, Any], fires: Fires) -> None:
+    fires([INVADED.but(**just_under)])
+
+
+def test_neither_a_muted_pod_nor_a_moment_is_an_invasion(fires: Fires) -> None:
+    fires([INVADED, Pod(threshold=OFF)])
+    fires([INVADED.but(exclusive="1x50 0x8 1x60")], minute=59)
+
+
+def test_what_exclusive_shared_says(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        [INVADED, EXPORTER_POD, ALIVE],
+        alerts=[
+            text(
+                SHARED,
+                summary="shop/web-5d8f-abcde/app shares CPUs that should be its own",
+                description=(
+                    "Container app of pod shop/web-5d8f-abcde was given 2 CPUs of its own on node node-1, and the"
+                    " cpuset of another container holds some of them too. A `systemctl daemon-reload`, a restarted"
+                    " runtime or a kubelet that no longer reconciles does that. `throttle-exporter explain"
+                    " shop/web-5d8f-abcde/app` in the exporter's pod on that node names the intruder; restarting the"
+                    " kubelet makes it set the cpusets anew."
+                ),
+                command=EXPLAIN,
+                runbook_url=f"{RUNBOOKS}/ExclusiveCPUShared.md",
+                dashboard_url=NODE_DASHBOARD,
             )
         ],
     )
