@@ -1,0 +1,58 @@
+"""What hurts first: the one order in which containers are shown, everywhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from exporter.report.schema import Container, Finding, Severity
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning", "info")
+"""Worst first."""
+
+Pain = tuple[bool, float, float, float, bool, str, str, str]
+
+
+def pain(container: Container) -> Pain:
+    """Sort key, the worst container first.
+
+    A critical finding; time lost per second to quotas, its own or its pod's; throttled ratio, of the same two; share of
+    time spent waiting for a CPU; a live container before one that is gone; then by name, so that the order is total.
+    """
+    throttling, pod = container["throttling"], container["pod_cgroup"]
+    ratio = max(throttling["ratio"] or 0.0, (pod and pod["ratio"]) or 0.0)
+    pressure = container["pressure"]
+    waiting = pressure["waiting_share"]
+    if waiting is None:
+        waiting = pressure["runqueue_seconds_per_second"]
+    return (
+        container["severity"] != "critical",
+        -(lost_seconds_per_second(container) or 0.0),
+        -ratio,
+        -(waiting or 0.0),
+        not container["live"],
+        container["namespace"],
+        container["pod"],
+        container["container"],
+    )
+
+
+def lost_seconds_per_second(container: Container) -> float | None:
+    """Time lost to any quota, its own or an ancestor's, in CPU seconds per second; ``None`` where nothing says so.
+
+    ``cpu.stat.local`` counts both. Without it (before kernel 6.6) the pod's own cgroup is the only witness of the
+    ancestor's part: its figure is for all its containers together.
+    """
+    throttling, pod = container["throttling"], container["pod_cgroup"]
+    own, local = throttling["lost_seconds_per_second"], throttling["local_lost_seconds_per_second"]
+    above = pod["lost_seconds_per_second"] if pod is not None and local is None else None
+    return max((lost for lost in (own, local, above) if lost is not None), default=None)
+
+
+def rank(severity: str) -> int:
+    """0 for the worst severity."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+
+
+def worst(findings: list[Finding]) -> Severity | None:
+    """The worst severity among ``findings``."""
+    return min((finding["severity"] for finding in findings), key=rank, default=None)
