@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
 from exporter.cgroupfs.parsed import ParsedFile
@@ -49,7 +51,8 @@ class V2Files:
         if self._leaf != self._path:
             inner = read_limits(self._leaf)
             if inner.limit_cores is not None and (limits.limit_cores or float("inf")) > inner.limit_cores:
-                limits, where = inner, self._leaf
+                # Its weight competes with the scope's other children, of which there are none.
+                limits, where = replace(inner, weight=limits.weight), self._leaf
         if self._stat.file.path != f"{where}/cpu.stat":
             self._stat.file.move(f"{where}/cpu.stat")
         return limits
