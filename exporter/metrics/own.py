@@ -55,6 +55,7 @@ class OwnMetrics:
             registry=registry,
         )
         self._errors: Counts[tuple[str, str]] = Counts()
+        self._directory = directory
         build = Gauge(
             "throttle_exporter_build_info", "Version of the exporter.", ("version", "python_version"), registry=registry
         )
@@ -66,12 +67,21 @@ class OwnMetrics:
             Gauge(name, text, registry=registry).set(value)
         registry.register(_SnapshotCollector(lambda: self._snapshot))
         registry.register(_SourcesCollector(directory))
-        registry.register(_ErrorsCollector(self._errors, directory))
+        registry.register(_ErrorsCollector(self.errors))
         ProcessCollector(registry=registry)
 
     def count(self, stage: str, reason: str, number: int = 1) -> None:
         """More survived failures. Both words come from small fixed sets, see :mod:`exporter.errors`."""
         self._errors[stage, reason] += number
+
+    def errors(self) -> Counts[tuple[str, str]]:
+        """Failures survived so far, by stage and reason."""
+        errors = Counts(self._errors)
+        status = self._directory()
+        for failures in (*(source.failures for source in status.sources), status.config_failures):
+            for reason, number in failures.items():
+                errors["pods", reason] += number
+        return errors
 
     def sampled(self, seconds: float) -> None:
         """One tick took so long."""
@@ -157,19 +167,14 @@ class _SourcesCollector(Collector):
 
 
 class _ErrorsCollector(Collector):
-    def __init__(self, counted: Counts[tuple[str, str]], directory: Callable[[], DirectoryStatus]) -> None:
-        self._counted, self._directory = counted, directory
+    def __init__(self, errors: Callable[[], Counts[tuple[str, str]]]) -> None:
+        self._errors = errors
 
     @override
     def collect(self) -> Iterator[CounterMetricFamily]:
-        errors = Counts(self._counted)
-        status = self._directory()
-        for failures in (*(source.failures for source in status.sources), status.config_failures):
-            for reason, number in failures.items():
-                errors["pods", reason] += number
         family = CounterMetricFamily(
             "throttle_exporter_errors", "Failures survived, by the stage and the reason.", labels=("stage", "reason")
         )
-        for (stage, reason), number in sorted(errors.items()):
+        for (stage, reason), number in sorted(self._errors().items()):
             family.add_metric((stage, reason), number)
         yield family

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite, nan
 from typing import Final
 
 DIGITS: Final = 6
@@ -14,5 +15,6 @@ def rounded(value: float) -> float:
 
 
 def per_second(seconds: float | None, over: float) -> float | None:
-    """A rate; ``None`` where the counter or the time is missing."""
-    return None if seconds is None or over <= 0 else round(seconds / over, DIGITS)
+    """A rate; ``None`` where the counter or the time is missing, or is no number."""
+    rate = seconds / over if seconds is not None and over > 0 else nan
+    return round(rate, DIGITS) if isfinite(rate) else None

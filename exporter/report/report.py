@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import isfinite
 
 from exporter.analysis.findings.finding import Finding
 from exporter.report import schema
@@ -89,6 +90,6 @@ def finding_document(finding: Finding) -> schema.Finding:
         summary=finding.summary,
         advice=finding.advice,
         reason=finding.reason,
-        evidence=dict(finding.evidence),
+        evidence={key: value for key, value in finding.evidence.items() if isinstance(value, str) or isfinite(value)},
         docs=f"docs/findings/{finding.name}.md",
     )
