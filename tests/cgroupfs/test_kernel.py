@@ -109,7 +109,7 @@ def test_a_cgroup_that_dies_under_the_reader_is_never_one_without_counters(live:
     budget = Descriptors(limit)
     with churning(live):
         died = 0
-        while died < 100:
+        while died < 15:
             files = files_of(live, budget)
             with suppress(VanishedError):
                 while files.stat() is None:
@@ -127,7 +127,7 @@ def test_a_walk_over_cgroups_that_come_and_go_meets_no_problem(live: Path) -> No
     pod = live / "pod6a1b2c3d-0d11-4e22-8f33-123456789abc"
     problems, numbers = Counter[str](), Counter[int]()
     with churning(pod):
-        while min(numbers[0], numbers[1]) < 50:
+        while min(numbers[0], numbers[1]) < 10:
             found = walk(str(live))
             problems.update(found.problems)
             numbers[len(found.found)] += 1

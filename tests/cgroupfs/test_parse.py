@@ -326,20 +326,20 @@ def test_pressure_without_its_totals_is_refused(text: bytes) -> None:
 V2_FIELDS = {
     b"nr_periods": (0, 1),
     b"nr_throttled": (1, 1),
-    b"throttled_usec": (2, 1e6),
+    b"throttled_usec": (2, 1_000_000),
     b"nr_bursts": (3, 1),
-    b"burst_usec": (4, 1e6),
-    b"usage_usec": (6, 1e6),
-    b"user_usec": (7, 1e6),
-    b"system_usec": (8, 1e6),
+    b"burst_usec": (4, 1_000_000),
+    b"usage_usec": (6, 1_000_000),
+    b"user_usec": (7, 1_000_000),
+    b"system_usec": (8, 1_000_000),
 }
 V1_FIELDS = {
     b"nr_periods": (0, 1),
     b"nr_throttled": (1, 1),
-    b"throttled_time": (2, 1e9),
+    b"throttled_time": (2, 1_000_000_000),
     b"nr_bursts": (3, 1),
-    b"burst_time": (4, 1e9),
-    b"wait_sum": (5, 1e9),
+    b"burst_time": (4, 1_000_000_000),
+    b"wait_sum": (5, 1_000_000_000),
 }
 u64 = st.integers(0, U64_MAX)
 words = st.text("abcdefghijklmnopqrstuvwxyz_.-0123456789", min_size=1).map(str.encode)
@@ -350,7 +350,7 @@ words = st.text("abcdefghijklmnopqrstuvwxyz_.-0123456789", min_size=1).map(str.e
 )
 @given(data=st.data())
 def test_any_subset_of_known_keys_in_any_order_among_any_others_is_read(
-    parser: Callable[[bytes, str], CpuStat], fields: dict[bytes, tuple[int, float]], data: st.DataObject
+    parser: Callable[[bytes, str], CpuStat], fields: dict[bytes, tuple[int, int]], data: st.DataObject
 ) -> None:
     known = data.draw(st.dictionaries(st.sampled_from(sorted(fields)), u64, min_size=1))
     unknown = data.draw(st.dictionaries(words.filter(lambda word: word not in fields), words | st.just(b"-1")))
@@ -372,7 +372,7 @@ def test_a_limit_is_the_double_nearest_to_its_cores(millicores: int, period: int
     limits = parse.limits(millicores * period // 1000, period, burst_seconds=None)
     assert limits.quota_state == "set"
     assert limits.limit_cores == millicores / 1000
-    assert limits.period_seconds == period / 1e6
+    assert limits.period_seconds == period / 1_000_000
 
 
 def test_no_quota_is_no_limit() -> None:

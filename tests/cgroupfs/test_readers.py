@@ -55,13 +55,13 @@ class Facts:
         return CpuLimits(
             "none" if self.quota_us is None else "set",
             None if self.quota_us is None else self.quota_us / self.period_us,
-            self.period_us / 1e6,
+            self.period_us / 1_000_000,
             seconds(self.burst_limit_us),
         )
 
 
 def seconds(microseconds: int | None) -> float | None:
-    return None if microseconds is None else microseconds / 1e6
+    return None if microseconds is None else microseconds / 1_000_000
 
 
 def write(folder: Path, name: str, text: str) -> None:
