@@ -137,7 +137,7 @@ def test_an_init_container_s_cpus_are_handed_on_within_its_pod(container_type: C
 
 
 @pytest.mark.parametrize(
-    ("sidecar_type", "pods"),
+    ("other_type", "pods"),
     [("sidecar", ("podx", "podx")), ("container", ("podx", "podx")), ("init", ("podx", "pody"))],
 )
 def test_a_sidecar_a_sibling_and_another_pod_keep_their_own(other_type: ContainerType, pods: tuple[str, str]) -> None:
