@@ -21,13 +21,34 @@ async def read_token(path: str) -> str:
     Raises :class:`MappingError`, reason ``no_token``; the message holds nothing of the file.
     """
     try:
-        async with aiofiles.open(path, "rb") as file:
-            token = (await file.read(_MAX_TOKEN_BYTES)).decode("latin-1").strip()
+        token = (await _read(path, _MAX_TOKEN_BYTES)).decode("latin-1").strip()
     except OSError as error:
         raise MappingError(f"token file {path}: {error.strerror}", reason="no_token") from error
     if not _TOKEN.fullmatch(token):
         raise MappingError(f"token file {path}: holds no bearer token", reason="no_token")
     return token
+
+
+async def read_ca(path: str) -> bytes:
+    """The PEM file at ``path``; raises :class:`MappingError`, reason ``tls``."""
+    try:
+        return await _read(path, _MAX_CA_BYTES)
+    except OSError as error:
+        raise MappingError(f"CA file {path}: {error.strerror}", reason="tls") from error
+
+
+async def _read(path: str, limit: int) -> bytes:
+    async def read() -> bytes:
+        async with aiofiles.open(path, "rb") as file:
+            return await file.read(limit)
+
+    reading = asyncio.create_task(read())
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        # A thread that is opening the file cannot be called back, and only the reader would close what it opens.
+        await asyncio.wait([reading])
+        raise
 
 
 class Trust:
@@ -46,7 +67,7 @@ class Trust:
                 # Reading the system's own CAs blocks for some ten milliseconds.
                 self._context = await asyncio.to_thread(_context, None, insecure=self._insecure)
             return self._context
-        pem = await _read_ca(self._ca_file)
+        pem = await read_ca(self._ca_file)
         # Compared by content: a mounted ConfigMap changes through symlinks, its times mean little.
         if self._context is None or pem != self._pem:
             try:
@@ -55,14 +76,6 @@ class Trust:
                 raise MappingError(f"CA file {self._ca_file}: holds no usable certificate", reason="tls") from error
             self._pem = pem
         return self._context
-
-
-async def _read_ca(path: str) -> bytes:
-    try:
-        async with aiofiles.open(path, "rb") as file:
-            return await file.read(_MAX_CA_BYTES)
-    except OSError as error:
-        raise MappingError(f"CA file {path}: {error.strerror}", reason="tls") from error
 
 
 def _context(pem: bytes | None, *, insecure: bool) -> ssl.SSLContext:

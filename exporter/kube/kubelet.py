@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
 import ssl
 import urllib.parse
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import aiohttp
 
 from exporter import __version__
-from exporter.errors import ConfigError, MappingError
+from exporter.errors import ConfigError
 from exporter.kube.body import read_body
 from exporter.kube.configz import parse_configz
 from exporter.kube.credentials import Trust, read_token
+from exporter.kube.failures import named_failures, refusal
 from exporter.kube.podlist import parse_pod_list
 from exporter.readings import KubeletConfig, PodList
 
@@ -25,6 +24,12 @@ _MAX_BYTES = 32 * 1024 * 1024
 _MAX_CONFIGZ_BYTES = 1024 * 1024
 _TIMEOUT_SECONDS = 8.0
 _CONNECT_SECONDS = 3.0
+
+_FORBIDDEN = (
+    "the ClusterRole needs verb get on nodes/{path}; a kubelet before 1.33 knows only nodes/proxy, "
+    "which the chart grants with rbac.legacyNodesProxy=true"
+)
+_CA_ADVICE = "--kubelet.ca-file names the CA to trust; stock kubelets sign their own certificate"
 
 
 class KubeletSource:
@@ -75,11 +80,11 @@ class KubeletSource:
             if self._token_file is not None:
                 headers["Authorization"] = f"Bearer {await read_token(self._token_file)}"
         async with (
-            _named_failures(where, self._timeout_seconds),
+            named_failures(where, self._timeout_seconds, _CA_ADVICE),
             self._open().get(url, headers=headers, ssl=tls, allow_redirects=False) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise _refusal(where, path, response.status)
+                raise refusal(where, response.status, _FORBIDDEN.format(path=path))
             return where, await read_body(response, max_bytes, where)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -117,48 +122,3 @@ def _base_url(text: str) -> str:
     if not usable:
         raise ConfigError("--kubelet.url: must be https://HOST:PORT or http://HOST:PORT")
     return f"{scheme}{separator}{rest}"
-
-
-def _refusal(where: str, path: str, status: int) -> MappingError:
-    match status:
-        case HTTPStatus.UNAUTHORIZED:
-            advice = "the kubelet does not accept the token (audience, expiry, or webhook authentication is off)"
-            return MappingError(f"{where}: 401 unauthorized: {advice}", reason="unauthorized")
-        case HTTPStatus.FORBIDDEN:
-            advice = (
-                f"the ClusterRole needs verb get on nodes/{path}; a kubelet before 1.33 knows only nodes/proxy, "
-                "which the chart grants with rbac.legacyNodesProxy=true"
-            )
-            return MappingError(f"{where}: 403 forbidden: {advice}", reason="forbidden")
-        case HTTPStatus.NOT_FOUND:
-            return MappingError(f"{where}: 404 not found: is this a kubelet's port?", reason="not_found")
-        case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return MappingError(f"{where}: status {status}: redirects are not followed", reason="http_status")
-        case _:
-            return MappingError(f"{where}: status {status}", reason="http_status")
-
-
-@contextlib.asynccontextmanager
-async def _named_failures(where: str, timeout_seconds: float) -> AsyncIterator[None]:
-    """Turns what a connection may raise into a :class:`MappingError` of one line."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise MappingError(f"{where}: no answer within {timeout_seconds:g} s", reason="timeout") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        cause = getattr(error.certificate_error, "verify_message", "") or "not valid"
-        advice = "--kubelet.ca-file names the CA to trust; stock kubelets sign their own certificate"
-        raise MappingError(f"{where}: certificate: {cause} ({advice})", reason="tls") from error
-    except aiohttp.ClientSSLError as error:
-        cause = getattr(error.os_error, "reason", None) or "no handshake"
-        raise MappingError(f"{where}: TLS failed: {cause}", reason="tls") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise MappingError(f"{where}: the host name does not resolve", reason="unreachable") from error
-    except OSError as error:
-        refused = isinstance(getattr(error, "os_error", error), ConnectionRefusedError)
-        cause = "connection refused" if refused else os.strerror(error.errno) if error.errno else "connection lost"
-        raise MappingError(f"{where}: {cause}", reason="refused" if refused else "unreachable") from error
-    except aiohttp.ClientResponseError as error:
-        raise MappingError(f"{where}: the answer is not HTTP", reason="malformed") from error
-    except aiohttp.ClientError as error:
-        raise MappingError(f"{where}: the connection broke off", reason="unreachable") from error

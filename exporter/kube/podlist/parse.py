@@ -1,13 +1,15 @@
-"""The whole list: item by item, one uid one pod, problems counted."""
+"""The whole list, or half a list that is none."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from exporter.errors import MappingError
-from exporter.kube.podlist.identity import Claim, identify
+from exporter.kube.podlist.identity import Claim
 from exporter.kube.podlist.items import ListReader
-from exporter.kube.podlist.model import read_pod
+from exporter.kube.podlist.merge import merge, read_item
 from exporter.readings import PodList
 
 
@@ -19,35 +21,31 @@ def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
     ``malformed``, when it is no PodList at all.
     """
     problems: Counter[str] = Counter()
-    claims: dict[str, Claim] = {}
+    found: list[Claim] = []
+
+    def take(item: Any) -> None:
+        if (claim := read_item(item, problems)) is not None:
+            found.append(claim)
+
+    read_list(body, source, take)
+    return merge(found, problems)
+
+
+def read_list(body: bytes | memoryview, source: str, take: Callable[[Any], None]) -> Mapping[str, Any]:
+    """Hands the decoded items to ``take`` one by one; the list's other members (``metadata``).
+
+    Raises :class:`MappingError`, reason ``malformed``, possibly only at the end.
+    """
     reader = ListReader(body)
     try:
         for item in reader:
-            pod = read_pod(item)
-            if pod is None:
-                problems["malformed_pod"] += 1
-            elif pod.kind not in {None, "Pod"}:
-                problems["not_a_pod"] += 1
-            elif (claim := identify(pod, problems)) is not None:
-                _settle(claims, claim, problems)
+            take(item)
     except (ValueError, RecursionError) as error:
         raise MappingError(f"{source}: no PodList: {_why(body, error)}", reason="malformed") from error
     # kubectl writes "List" where the API says "PodList".
     if reader.fields.get("kind") not in ("PodList", "List") or not reader.has_items:
         raise MappingError(f"{source}: no PodList: JSON of another kind", reason="malformed")
-    pods = {uid: claim.pod for uid, claim in claims.items()}
-    ids = Counter(container.container_id for pod in pods.values() for container in pod.containers)
-    problems["duplicate_container_id"] += sum(count - 1 for container_id, count in ids.items() if container_id)
-    return PodList(pods=pods, problems={reason: count for reason, count in problems.items() if count})
-
-
-def _settle(claims: dict[str, Claim], claim: Claim, problems: Counter[str]) -> None:
-    uid = claim.pod.uid
-    held = claims.setdefault(uid, claim)
-    if (held.pod.namespace, held.pod.name) != (claim.pod.namespace, claim.pod.name):
-        problems["duplicate_pod_uid"] += 1  # a static pod beside its own mirror is none
-    if claim.right < held.right:
-        claims[uid] = claim
+    return reader.fields
 
 
 def _why(body: bytes | memoryview, error: Exception) -> str:

@@ -1,0 +1,173 @@
+"""The part of the Kubernetes API that lists and watches the pods of one node, and everything that goes wrong with it.
+
+Versions, pages, bookmarks and 410 Gone are as in the API's own description ("Kubernetes API Concepts").
+"""
+
+import asyncio
+import copy
+import json
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+NODE = "node-a"
+
+
+class FakeApiServer:
+    """Listens on a free port of 127.0.0.1 while entered."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
+        self._changed = asyncio.Condition()
+        self._log: list[tuple[int, str, dict[str, Any]]] = []
+        self._oldest = 0
+        self._pages: dict[str, list[dict[str, Any]]] = {}
+        self._closing = False
+        self._cuts = 0
+        self._last_cut = "end"
+        self.version = 100
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.faults: deque[int | str] = deque()
+        """For the next requests: a status, ``hang``, ``gone`` (as an event) or ``garbage``."""
+        self.delay = 0.0
+        self.page_size = 500
+        self.token = "first-token"
+        self.lists = 0
+        self.watches = 0
+        self.watching = 0
+
+    # What happens in the cluster
+
+    async def put(self, pod: dict[str, Any]) -> None:
+        uid = pod["metadata"]["uid"]
+        await self._event("MODIFIED" if uid in self.pods else "ADDED", pod)
+        self.pods[uid] = pod
+
+    async def delete(self, uid: str) -> None:
+        await self._event("DELETED", self.pods.pop(uid))
+
+    async def bookmark(self) -> None:
+        await self._event("BOOKMARK", {"kind": "Pod", "metadata": {}})
+
+    async def _event(self, kind: str, pod: dict[str, Any]) -> None:
+        self.version += 1
+        pod["metadata"]["resourceVersion"] = str(self.version)
+        async with self._changed:
+            self._log.append((self.version, kind, copy.deepcopy(pod)))
+            self._changed.notify_all()
+
+    # What happens to connections
+
+    async def cut(self, how: str) -> None:
+        """Every watch ends now: ``end`` in good order, ``drop`` at once, ``half`` in the middle of a line."""
+        async with self._changed:
+            self._cuts += 1
+            self._last_cut = how
+            self._changed.notify_all()
+
+    def compact(self) -> None:
+        """Versions up to now are forgotten: who goes on from an older one gets 410."""
+        self._oldest = self.version
+        self._pages.clear()
+
+    async def __aenter__(self) -> Self:
+        application = web.Application()
+        application.router.add_get("/api/v1/pods", self._handle)
+        self._runner = web.AppRunner(application, shutdown_timeout=0, access_log=None, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing = True
+        await self.cut("end")
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return web.Response(status=401)
+        if request.query.get("fieldSelector") != f"spec.nodeName={NODE}":
+            return web.Response(status=403, text="only its own node's pods")
+        fault = self.faults.popleft() if self.faults else 200
+        if fault == "hang":
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._closing)
+        if isinstance(fault, int) and fault != 200:
+            return web.Response(status=fault, text="internal details")
+        await asyncio.sleep(self.delay)
+        if request.query.get("watch") in {"true", "True"}:
+            return await self._watch(request, str(fault))
+        if fault == "garbage":
+            return web.Response(text="<html>maintenance</html>")
+        return self._list(request)
+
+    def _list(self, request: web.Request) -> web.Response:
+        self.lists += 1
+        token = request.query.get("continue", "")
+        if token and token not in self._pages:
+            return web.Response(status=410)
+        version, _, start = token.partition(":") if token else (str(self.version), "", "0")
+        items = self._pages.setdefault(f"{version}:{start}", copy.deepcopy(list(self.pods.values())))
+        end = int(start) + min(self.page_size, int(request.query.get("limit", "500")))
+        metadata = {"resourceVersion": version}
+        if end < len(items):
+            metadata["continue"] = f"{version}:{end}"
+            self._pages[metadata["continue"]] = items
+        return web.json_response(
+            {"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items[int(start) : end]}
+        )
+
+    async def _watch(self, request: web.Request, fault: str) -> web.StreamResponse:
+        self.watches += 1
+        at = int(request.query["resourceVersion"])
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        if at < self._oldest or fault == "gone":
+            await response.write(_line("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "old"}))
+            return response
+        if fault == "garbage":
+            await response.write(b"<html>maintenance</html>\n")
+            return response
+        cuts = self._cuts
+        self.watching += 1
+        try:
+            while cuts == self._cuts:
+                fresh = [entry for entry in self._log if entry[0] > at]
+                at = await self._send(response, fresh, at)
+                async with self._changed:
+                    while cuts == self._cuts and self.version <= at:
+                        await self._changed.wait()
+            return await self._end(request, response, at)
+        finally:
+            self.watching -= 1
+
+    async def _send(self, response: web.StreamResponse, entries: Sequence[tuple[int, str, Any]], at: int) -> int:
+        for version, kind, pod in entries:
+            await response.write(_line(kind, pod))
+            at = version
+        return at
+
+    async def _end(self, request: web.Request, response: web.StreamResponse, at: int) -> web.StreamResponse:
+        if self._last_cut == "half":
+            pending = [entry for entry in self._log if entry[0] > at][:1]
+            line = _line(pending[0][1], pending[0][2]) if pending else b'{"type":"ADDED","object":{"metada'
+            await response.write(line[: len(line) // 2])
+        if self._last_cut in {"half", "drop"} and request.transport is not None:
+            request.transport.close()
+        return response
+
+
+def _line(kind: str, item: dict[str, Any]) -> bytes:
+    return json.dumps({"type": kind, "object": item}).encode() + b"\n"

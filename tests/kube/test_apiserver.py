@@ -1,0 +1,351 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from exporter.errors import ConfigError, MappingError
+from exporter.kube.apiserver import ApiServerSource, in_cluster_url
+from exporter.kube.podlist import parse_pod_list
+from exporter.kube.reflector import Pace
+from exporter.readings import PodList
+from tests.kube.fake_apiserver import NODE, FakeApiServer
+from tests.support.fake_kubelet import Authority
+from tests.support.pods import pod, pod_list, running
+
+FAST = Pace(answer_seconds=2.0, first_retry=0.001, last_retry=0.004)
+PATIENCE = 10.0
+FAULTS: list[int | str] = [500, 410, "gone", "garbage"]
+HASH = "9e670b8013a41803affaa258e0b3550f"
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest_asyncio.fixture
+async def api(authority: Authority) -> AsyncIterator[FakeApiServer]:
+    async with FakeApiServer(authority.server("127.0.0.1")) as api:
+        yield api
+
+
+class Client:
+    def __init__(self, folder: Path, authority: Authority) -> None:
+        self.token_file = folder / "token"
+        self.token_file.write_text("first-token")
+        self.ca_file = folder / "ca.crt"
+        authority.write(self.ca_file)
+        self.opened: list[ApiServerSource] = []
+
+    def source(self, url: str, pace: Pace = FAST, node_name: str = NODE) -> ApiServerSource:
+        source = ApiServerSource(
+            url, node_name=node_name, token_file=str(self.token_file), ca_file=str(self.ca_file), pace=pace
+        )
+        self.opened.append(source)
+        return source
+
+
+@pytest_asyncio.fixture
+async def client(tmp_path: Path, authority: Authority) -> AsyncIterator[Client]:
+    client = Client(tmp_path, authority)
+    yield client
+    for source in client.opened:
+        await source.aclose()
+
+
+def there(api: FakeApiServer) -> PodList:
+    """What whoever asks this server for everything right now would know."""
+    return parse_pod_list(pod_list(*api.pods.values()), "model")
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - what is waited for is on the other side of a socket
+            await asyncio.sleep(0.001)
+
+
+async def follows(source: ApiServerSource, api: FakeApiServer, *, forgiving: bool = False) -> None:
+    """The copy becomes what the server has; unless ``forgiving``, no failure is seen on the way."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                if await source.pods() == there(api):
+                    return
+            except MappingError:
+                if not forgiving:
+                    raise
+            await asyncio.sleep(0.001)
+
+
+async def failure(source: ApiServerSource, reason: str) -> str:
+    with pytest.raises(MappingError) as caught:
+        await source.pods()
+    message = str(caught.value)
+    assert caught.value.reason == reason, message
+    assert "\n" not in message
+    assert "first-token" not in message
+    assert "internal details" not in message
+    return message
+
+
+async def test_the_first_list_is_complete_however_many_pages_it_has(api: FakeApiServer, client: Client) -> None:
+    api.page_size = 7
+    for number in range(30):
+        await api.put(pod(f"uid-{number}", f"web-{number}", statuses=[running(container_id=f"containerd://{number}")]))
+    source = client.source(api.url)
+    assert await source.pods() == there(api)
+    assert api.lists == 5
+
+
+async def test_what_comes_changes_and_goes_is_followed_without_another_list(api: FakeApiServer, client: Client) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    source = client.source(api.url)
+    await follows(source, api)
+    await api.put(pod("uid-2", "web-2"))
+    await api.put(pod("uid-1", "web-1", statuses=[running()]))
+    await follows(source, api)
+    await api.delete("uid-1")
+    await follows(source, api)
+    assert (api.lists, api.watches) == (1, 1)
+
+
+async def test_a_mirror_pod_goes_by_the_hash_of_its_static_pod(api: FakeApiServer, client: Client) -> None:
+    annotations = {"kubernetes.io/config.mirror": HASH, "kubernetes.io/config.hash": HASH}
+    await api.put(pod("7c9a5200-0000-4000-8000-000000000009", "etcd-node-a", metadata={"annotations": annotations}))
+    source = client.source(api.url)
+    assert (await source.pods()).pods.keys() == {HASH}
+    await api.delete("7c9a5200-0000-4000-8000-000000000009")
+    await follows(source, api)
+    assert (await source.pods()).pods == {}
+
+
+@pytest.mark.parametrize("how", ["end", "drop", "half"])
+async def test_a_watch_that_ends_goes_on_where_it_was(api: FakeApiServer, client: Client, how: str) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    source = client.source(api.url)
+    await follows(source, api)
+    for number in range(5):
+        await eventually(lambda: api.watching == 1)
+        await api.cut(how)
+        await api.put(pod(f"uid-{number}", "web", namespace=f"n{number}"))
+        await follows(source, api)
+    assert api.lists == 1
+    assert api.watches >= 5
+
+
+async def test_a_bookmark_moves_the_place_to_go_on_from(api: FakeApiServer, client: Client) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    source = client.source(api.url)
+    await follows(source, api)
+    await eventually(lambda: api.watching == 1)
+    await api.bookmark()
+    await api.put(pod("uid-2", "web-2"))
+    await follows(source, api)
+    await api.bookmark()
+    await asyncio.sleep(0.02)  # the bookmark changes nothing that could be waited for
+    api.compact()  # everything before the bookmark
+    await api.cut("end")
+    await api.put(pod("uid-3", "web-3"))
+    await follows(source, api)
+    assert api.lists == 1
+
+
+async def test_a_place_that_is_forgotten_means_a_new_list(api: FakeApiServer, client: Client) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    source = client.source(api.url)
+    await follows(source, api)
+    await eventually(lambda: api.watching == 1)
+    await api.cut("drop")
+    await api.delete("uid-1")
+    await api.put(pod("uid-2", "web-2"))
+    api.compact()
+    await follows(source, api)
+    assert api.lists == 2
+
+
+@pytest.mark.parametrize("fault", [410, "gone"])
+async def test_gone_as_a_status_or_as_an_event(api: FakeApiServer, client: Client, fault: int | str) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    api.faults.extend([200, fault])  # a list, then a watch
+    source = client.source(api.url)
+    await follows(source, api)
+    await eventually(lambda: api.lists == 2)
+    await follows(source, api)
+
+
+async def test_a_list_whose_next_page_is_forgotten_is_begun_anew(api: FakeApiServer, client: Client) -> None:
+    api.page_size = 2
+    for number in range(5):
+        await api.put(pod(f"uid-{number}", f"web-{number}"))
+    api.faults.extend([200, 410])
+    source = client.source(api.url)
+    await follows(source, api)
+    assert api.lists == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(500, "http_status"), (429, "http_status"), (403, "forbidden"), ("garbage", "malformed")]
+)
+async def test_a_failing_server_is_named_and_asked_again(
+    api: FakeApiServer, client: Client, fault: int | str, reason: str
+) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    api.faults.extend([fault] * 3)
+    source = client.source(api.url, Pace(answer_seconds=2.0, first_retry=0.03, last_retry=0.03))
+    await failure(source, reason)
+    await follows(source, api, forgiving=True)
+
+
+async def test_a_watch_that_fails_after_a_good_list_is_a_failure(api: FakeApiServer, client: Client) -> None:
+    api.faults.extend([200, *[403] * 1000])
+    assert "list and watch on pods" in await failure(client.source(api.url), "forbidden")
+
+
+async def test_garbage_in_a_watch_costs_no_pod(api: FakeApiServer, client: Client) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    source = client.source(api.url)
+    await follows(source, api)
+    await eventually(lambda: api.watching == 1)
+    api.faults.append("garbage")
+    await api.cut("end")
+    await api.put(pod("uid-2", "web-2"))
+    await follows(source, api, forgiving=True)
+    assert api.lists == 1
+
+
+async def test_an_answer_that_never_comes(api: FakeApiServer, client: Client) -> None:
+    api.faults.append("hang")
+    assert "no answer within 0.05 s" in await failure(client.source(api.url, Pace(answer_seconds=0.05)), "timeout")
+
+
+async def test_a_slow_answer_is_waited_for(api: FakeApiServer, client: Client) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    api.delay = 0.05
+    assert await client.source(api.url).pods() == there(api)
+
+
+async def test_a_silent_watch_is_given_up_and_another_begun(api: FakeApiServer, client: Client) -> None:
+    source = client.source(api.url, Pace(answer_seconds=2.0, silent_seconds=0.02, first_retry=0.001, last_retry=0.004))
+    await source.pods()
+    await eventually(lambda: api.watches >= 3)
+    assert api.lists == 1
+
+
+async def test_nobody_listens(client: Client) -> None:
+    await failure(client.source("https://127.0.0.1:1"), "refused")
+
+
+async def test_a_server_of_another_authority(client: Client) -> None:
+    async with FakeApiServer(Authority().server("127.0.0.1")) as api:
+        await failure(client.source(api.url), "tls")
+
+
+async def test_a_token_and_a_ca_that_rotate_are_followed(api: FakeApiServer, client: Client) -> None:
+    right = client.ca_file.read_bytes()
+    client.ca_file.write_text("no certificate")
+    source = client.source(api.url)
+    assert "no usable certificate" in await failure(source, "tls")
+    client.ca_file.write_bytes(right)
+    api.token = "second-token"
+    await eventually_failing(source, "unauthorized")
+    client.token_file.write_text("second-token")
+    await follows(source, api, forgiving=True)
+
+
+async def eventually_failing(source: ApiServerSource, reason: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await source.pods()
+            except MappingError as error:
+                if error.reason == reason:
+                    return
+            await asyncio.sleep(0.001)
+
+
+async def test_nobody_asking_ends_the_watch_and_asking_begins_it_again(api: FakeApiServer, client: Client) -> None:
+    await api.put(pod("uid-1", "web-1"))
+    source = client.source(api.url, Pace(answer_seconds=2.0, idle_seconds=0.02))
+    assert await source.pods() == there(api)
+    await eventually(lambda: api.watching == 1)
+    await eventually(lambda: api.watching == 0)
+    await api.put(pod("uid-2", "web-2"))
+    assert await source.pods() == there(api)
+    assert api.lists == 2
+
+
+async def test_closing_ends_the_watch(api: FakeApiServer, client: Client) -> None:
+    source = client.source(api.url)
+    await source.pods()
+    await eventually(lambda: api.watching == 1)
+    await source.aclose()
+    await eventually(lambda: api.watching == 0)
+    await source.aclose()
+
+
+async def test_no_pod_is_lost_or_doubled_by_a_thousand_random_events(api: FakeApiServer, client: Client) -> None:
+    chance = random.Random(7)
+    api.page_size = 9
+    source = client.source(api.url)
+    await source.pods()
+
+    async def something() -> None:
+        uids = sorted(api.pods)
+        what = chance.choices(
+            ["put", "change", "delete", "bookmark", "end", "drop", "half", "compact", "fault"],
+            [40, 20, 25, 3, 2, 2, 2, 2, 2],
+        )[0]
+        match what:
+            case "put":
+                await api.put(random_pod(chance))
+            case "change" if uids:
+                await api.put(random_pod(chance, chance.choice(uids)))
+            case "delete" if uids:
+                await api.delete(chance.choice(uids))
+            case "bookmark":
+                await api.bookmark()
+            case "end" | "drop" | "half":
+                await api.cut(what)
+            case "compact":
+                api.compact()
+            case "fault":
+                api.faults.append(chance.choice(FAULTS))
+            case _:
+                pass
+
+    for event in range(1000):
+        await something()
+        if event % 10 == 0:
+            await asyncio.sleep(0)
+        if event % 50 == 49:
+            await follows(source, api, forgiving=True)
+    assert len(api.pods) > 20
+    assert api.lists > 2
+
+
+def random_pod(chance: random.Random, uid: str = "") -> dict[str, Any]:
+    number = chance.randrange(10**6)
+    status = running(container_id=f"containerd://{number:064x}", restartCount=number % 3)
+    return pod(uid or f"uid-{number}", f"web-{number}", statuses=[status])
+
+
+def test_the_server_is_found_as_a_pod_finds_it() -> None:
+    assert (
+        in_cluster_url({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
+        == "https://10.0.0.1:443"
+    )
+    assert (
+        in_cluster_url({"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"})
+        == "https://[fd00::1]:443"
+    )
+    for environ in (
+        {},
+        {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},
+        {"KUBERNETES_SERVICE_HOST": "", "KUBERNETES_SERVICE_PORT": "1"},
+    ):
+        with pytest.raises(ConfigError, match="not in a cluster"):
+            in_cluster_url(environ)
