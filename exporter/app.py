@@ -91,9 +91,9 @@ class Exporter:
         start = time.monotonic()
         snapshot = await self.loop.snapshot()
         self.own.publish(snapshot)
-        text = await asyncio.to_thread(self._renderer.render, snapshot, style)
+        body = await asyncio.to_thread(self._renderer.render, snapshot, style)
         self.own.rendered(time.monotonic() - start)
-        return text.encode() + self.own.render(style)
+        return body + self.own.render(style)
 
     def healthy(self) -> web.Verdict:
         """Whether samples keep their pace."""

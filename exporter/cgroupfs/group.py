@@ -15,7 +15,10 @@ class CgroupFiles(Protocol):
     """
 
     def stat(self) -> CpuStat | None:
-        """The counters one tick reads; user and system time may be absent from it."""
+        """The counters; user and system time may be absent."""
+
+    def tick_stat(self) -> CpuStat | None:
+        """The same for a tick: the usage may be as old as the last change of the period counters."""
 
     def modes(self) -> tuple[float | None, float | None]:
         """User and system seconds."""

@@ -31,7 +31,14 @@ class V1Files:
 
     def stat(self) -> CpuStat | None:
         """``cpu.stat`` and ``cpuacct.usage``."""
+        return self._join(self._stat.value())
+
+    def tick_stat(self) -> CpuStat | None:
+        """``cpu.stat``, and ``cpuacct.usage`` when that has changed: half the reads of an idle node."""
         stat = self._stat.value()
+        return self._joined[2] if stat is not None and stat is self._joined[0] else self._join(stat)
+
+    def _join(self, stat: CpuStat | None) -> CpuStat | None:
         usage = None if self._usage is None else self._usage.value()
         if stat is not self._joined[0] or usage is not self._joined[1]:
             joined = stat if usage is None else CpuStat(*(stat or CpuStat())[:6], usage)

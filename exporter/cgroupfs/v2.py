@@ -29,6 +29,10 @@ class V2Files:
         """``cpu.stat``."""
         return self._stat.value()
 
+    def tick_stat(self) -> CpuStat | None:
+        """``cpu.stat``: it has the usage too."""
+        return self._stat.value()
+
     def modes(self) -> tuple[float | None, float | None]:
         """``user_usec`` and ``system_usec`` of ``cpu.stat``."""
         stat = self._stat.value()

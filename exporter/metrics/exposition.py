@@ -52,11 +52,14 @@ class Renderer:
         enabled = frozenset(collectors)
         self._families = [f for f in FAMILIES if f.metric.collector is None or f.metric.collector in enabled]
         self._blocks: dict[Labels, str] = {}
-        self._settled: dict[str, str] = {}
+        self._settled: dict[str, bytes] = {}
         self._version = -1
 
-    def render(self, snapshot: Snapshot, style: Format) -> str:
-        """The page of ``snapshot``, without the exporter's own metrics and without OpenMetrics' end mark."""
+    def render(self, snapshot: Snapshot, style: Format) -> bytes:
+        """The page of ``snapshot``, without the exporter's own metrics and without OpenMetrics' end mark.
+
+        Encoded family by family, so that a page of 10 MB is never in memory as text too.
+        """
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
             self._settled.clear()
@@ -68,16 +71,16 @@ class Renderer:
             "pool": [(label_pairs(LABELS["pool"], (row.state,)), row) for row in pool_rows(snapshot.node)],
             "cpu": [(label_pairs(LABELS["cpu"], cpu_labels(row)), row) for row in cpu_rows(snapshot.node)],
         }
-        parts: list[str] = []
+        parts: list[bytes] = []
         for family in self._families:
             body = self._settled.get(family.name)
             if body is None:
-                body = "".join(_samples(family, rows[family.row_type]))
+                body = "".join(_samples(family, rows[family.row_type])).encode()
                 if family.settled:
                     self._settled[family.name] = body
             if body:
-                parts += (head(family.name, family.metric.kind, family.metric.help, style), body)
-        return "".join(parts)
+                parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), body)
+        return b"".join(parts)
 
     def _forget(self, snapshot: Snapshot) -> None:
         if len(self._blocks) > len(snapshot.containers) + len(snapshot.pods):

@@ -125,7 +125,7 @@ class Sampler:
                 self._must_judge = True
                 self._version += 1
             if one.has_quota or age < self._options.linger:
-                one.read_stat(self._on_error)
+                one.read_stat(self._on_error, for_tick=True)
                 if one.vanished:
                     self._retire(one, now)
                 elif not one.push(now, self._new_history):

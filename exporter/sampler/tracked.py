@@ -88,9 +88,11 @@ class Tracked:
         """Whether throttling is possible, so that the fine grain is worth its cost."""
         return self.limits is not None and self.limits.quota_state == "set"
 
-    def read_stat(self, on_error: Callable[[ExporterError], None]) -> None:
+    def read_stat(self, on_error: Callable[[ExporterError], None], *, for_tick: bool = False) -> None:
         """The counters, fresh. A vanished cgroup keeps its last ones."""
-        read = self._try(self.files.stat, on_error)
+        # Without a quota the period counters stand still, whatever the usage does.
+        cheap = for_tick and self.has_quota
+        read = self._try(self.files.tick_stat if cheap else self.files.stat, on_error)
         if not self.vanished:
             self.stat = read
 
