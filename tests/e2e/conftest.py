@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.kubelet_thread import kubelet
 from tests.support.pages import Key, Page
 from tests.support.process import OPENMETRICS, Exporter, started, tree_options
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples
 
-FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
+FAST = ("--sample.interval=100ms", "--scan.interval=100ms")
 """As often as the exporter may: tests wait for ticks, never for time."""
 
 SETTLE_SECONDS = 10.0
@@ -36,9 +39,10 @@ class Observed:
 def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Observed:
     """A recording served at its first instant, then, under the same process, at its second."""
     recording: Recording = request.param
-    tree = copied(recording, tmp_path_factory.mktemp(recording.name) / "tree")
-    options = [*tree_options(tree), *FAST, f"--pods.sources=file:{recording.pods}", "--collector.usage_modes"]
-    with started(options) as exporter:
+    folder = tmp_path_factory.mktemp(recording.name)
+    tree = copied(recording, folder / "tree")
+    options = [*tree_options(tree), *FAST, "--collector.usage_modes"]
+    with pods_of(recording, folder) as source, started([*options, *source]) as exporter:
         expected_first = expected_samples(Node(tree), recording.pod_list)
         # The second sample of a cgroup makes its first window.
         exporter.page_after_ticks(2)
@@ -58,6 +62,17 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     )
 
 
+@contextmanager
+def pods_of(recording: Recording, folder: Path) -> Iterator[list[str]]:
+    """The recorded kubelet's answers from a kubelet, or the written list from a file."""
+    if not recording.is_v1:
+        yield [f"--pods.sources=file:{recording.pods}"]
+        return
+    configz = (recording.folder / "configz.json").read_bytes()
+    with kubelet(folder, recording.pods.read_bytes(), configz) as running:
+        yield running.options
+
+
 def _page_with(exporter: Exporter, expected: dict[Key, float]) -> Page:
     """The first page that holds ``expected``, or the last one asked for: the test then shows what differs."""
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -65,13 +80,3 @@ def _page_with(exporter: Exporter, expected: dict[Key, float]) -> Page:
     while not expected.items() <= page.samples.items() and time.monotonic() < deadline:
         page = exporter.page_after_ticks(1)
     return page
-
-
-@pytest.fixture(scope="module")
-def public_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that a process without privileges may enter, unlike pytest's own."""
-    folder = tmp_path_factory.mktemp("public")
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_mode & 0o777 == 0o700:
-            parent.chmod(0o711)
-    return folder

@@ -18,11 +18,12 @@ from tests.support.recordings import RECORDINGS, Node, running
 
 WINDOWS = ("cpu_throttled_ratio", "cpu_throttled_ratio_peak")
 MODES = ("cpu_user_seconds_total", "cpu_system_seconds_total")
+JUDGEMENTS = ("cpuset_exclusive", "cpu_isolation", "cpu_limit_drift")
 
 
 def of_cgroups(page: Page) -> dict[Key, float]:
-    """Container and pod samples that the files alone determine."""
-    apart = (*WINDOWS, *MODES, "info", "cpuset_info")
+    """Container and pod samples that the files alone determine; each of the others has a test of its own."""
+    apart = (*WINDOWS, *MODES, *JUDGEMENTS, "info", "cpuset_info")
     return {
         key: value
         for key, value in page.samples.items()
@@ -199,3 +200,25 @@ def test_what_the_kubelet_is_configured_to_do(observed: Observed) -> None:
     assert labels["topology_scope"] == config["topologyManagerScope"]
     assert labels["cfs_quota"] == str(config["cpuCFSQuota"]).lower()
     assert observed.first.get("cgroup_node_cpu_cfs_period_seconds") == 0.1
+
+
+@with_a_kubelet
+def test_isolation_is_what_the_kubelets_checkpoint_says(observed: Observed) -> None:
+    recording = observed.recording
+    state = json.loads((recording.folder / "cpu_manager_state.json").read_text())
+    assert state["policyName"] == "static"
+    for page in (observed.first, observed.second):
+        for one in running(recording.pod_list):
+            own = one.name in state["entries"].get(one.pod_uid, {})
+            labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
+            assert page.get("cgroup_container_cpuset_exclusive", **labels) == own
+            assert page.get("cgroup_container_cpu_isolation", **labels, state="exclusive" if own else "shared") == 1
+
+
+@with_a_kubelet
+def test_what_a_kubelet_set_itself_has_not_drifted(observed: Observed) -> None:
+    """Exclusive CPUs without a quota, pod-level limits, limits rounded up: none of it is drift."""
+    for page in (observed.first, observed.second):
+        drift = page.rows("cgroup_container_cpu_limit_drift")
+        assert len(drift) == len(list(running(observed.recording.pod_list)))
+        assert not any(drift.values())

@@ -26,6 +26,8 @@ START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 """What the exporter promises for SIGTERM."""
 _POLL_SECONDS = 0.02
+_SHOWN = 3000
+"""How much of a page a failure shows, in characters."""
 
 _LISTENING = re.compile(r"msg=\"?listening\"?\s.*?address=\"?(?:https?://)?(?P<host>[^\s\"/]+):(?P<port>\d+)")
 
@@ -87,7 +89,8 @@ class Exporter:
             if holds(page):
                 return page
             time.sleep(_POLL_SECONDS)
-        raise AssertionError(f"no such page within {timeout:g} s; the last one:\n{page and page.text}\n{self.log}")
+        last = page.text[-_SHOWN:] if page else ""
+        raise AssertionError(f"no such page within {timeout:g} s; the end of the last one:\n{last}\n{self.log}")
 
     def page_after_ticks(self, ticks: int = 2) -> Page:
         """A page of samples that all began after this call, ``ticks`` of them."""
@@ -135,9 +138,27 @@ class Exporter:
             raise AssertionError(f"no 'listening' line with an address; exit code {self.process.poll()}\n{self.log}")
 
 
+_DROP = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def command(*arguments: str) -> list[str]:
     """The command line of the exporter in this environment."""
     return [sys.executable, "-m", "exporter", *arguments]
+
+
+def bound_by_permissions(arguments: list[str]) -> list[str]:
+    """The same command line, for a root whom file permissions bind as they bind any other user.
+
+    Another uid would be simpler, but need not be able to reach the interpreter.
+    """
+    return arguments if os.geteuid() else [sys.executable, "-c", _DROP, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -152,20 +173,16 @@ def tree_options(tree: Path) -> list[str]:
 
 
 @contextmanager
-def started(options: Sequence[str], *, uid: int | None = None, ready: bool = True) -> Iterator[Exporter]:
-    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end; as user ``uid`` if given."""
+def started(options: Sequence[str], *, privileged: bool = True, ready: bool = True) -> Iterator[Exporter]:
+    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end."""
     arguments = command("serve", "--web.listen-address=127.0.0.1:0", *options)
-    groups: list[int] | None = None if uid is None else []
     with subprocess.Popen(
-        arguments,
+        arguments if privileged else bound_by_permissions(arguments),
         cwd=ROOT,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        user=uid,
-        group=uid,
-        extra_groups=groups,
     ) as process:
         exporter = Exporter(process)
         if process.stderr is None:
@@ -184,7 +201,7 @@ def started(options: Sequence[str], *, uid: int | None = None, ready: bool = Tru
                 reader.join(STOP_SECONDS)
 
 
-def run(*arguments: str, uid: int | None = None, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself."""
     return subprocess.run(
         command(*arguments),
@@ -195,7 +212,4 @@ def run(*arguments: str, uid: int | None = None, timeout: float = 30.0) -> subpr
         text=True,
         check=False,
         timeout=timeout,
-        user=uid,
-        group=uid,
-        extra_groups=None if uid is None else [],
     )

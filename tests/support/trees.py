@@ -55,6 +55,16 @@ def containerd_systemd(root: Path) -> Tree:
     return build.tree()
 
 
+def many_pods(root: Path, count: int) -> Tree:
+    """v2, systemd driver: ``count`` pods of one container each."""
+    build = v2(root)
+    for number in range(count):
+        uid, cid = pod_uid(f"pod {number}"), container_id(f"pod {number}")
+        build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+        build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    return build.tree()
+
+
 def containerd_cgroupfs(root: Path) -> Tree:
     """v2, cgroupfs driver: a path that does not say which runtime made it."""
     build = v2(root)
