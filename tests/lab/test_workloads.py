@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from exporter.commands.lab.hierarchy import LabError
 from exporter.commands.lab.spec import Workload
 from exporter.commands.lab.workloads import Job, Workforce
+from tests.support.lab_waiting import alive, eventually
 
 LIFETIME = 30.0
 
@@ -23,23 +24,6 @@ LIFETIME = 30.0
 def workforce() -> Iterator[Workforce]:
     with Workforce() as made:
         yield made
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_fixed_work_uses_the_cpu_time_it_was_given(workforce: Workforce) -> None:

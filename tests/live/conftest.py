@@ -1,0 +1,32 @@
+"""A real, writable cgroup hierarchy, or the reason why there is none.
+
+These tests measure the kernel itself: they need root and a hierarchy in which groups can be made. With CI=true its
+absence is a failure, not a skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.commands.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
+from exporter.commands.lab.owner import own_prefix
+from exporter.commands.lab.tree import CgroupTree, sweep
+from tests.conftest import unavailable
+
+
+@pytest.fixture(scope="session")
+def hierarchy() -> Hierarchy:
+    try:
+        found = writable_hierarchy()
+    except LabError as error:
+        unavailable(f"needs a hierarchy in which cgroups can be made: {error}")
+    sweep(found)
+    return found
+
+
+@pytest.fixture
+def tree(hierarchy: Hierarchy) -> Iterator[CgroupTree]:
+    with CgroupTree(hierarchy, own_prefix("test")) as made:
+        yield made

@@ -1,0 +1,133 @@
+"""The demo runs a whole node on real cgroups, and whatever ends it, nothing stays behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from exporter.commands.lab.hierarchy import Hierarchy
+from tests.support.lab import traces
+from tests.support.lab_demo import END_SECONDS, SHORT_RUN_SECONDS, Demo, demo
+from tests.support.lab_waiting import alive, eventually
+from tests.support.pages import Page, duplicates, triples
+
+USAGE = "cgroup_container_cpu_usage_seconds_total"
+RATIO = "cgroup_container_cpu_throttled_ratio"
+
+
+def page_of(running: Demo) -> Page:
+    connection = http.client.HTTPConnection(running.address, timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        assert response.status == http.HTTPStatus.OK
+        return Page(response.read().decode(), response.headers["content-type"])
+    finally:
+        connection.close()
+
+
+def test_the_demo_shows_its_node_and_ctrl_c_leaves_nothing(hierarchy: Hierarchy) -> None:
+    with demo() as running:
+        running.wait_told()
+        page, children = page_of(running), running.children()
+        during = traces(running.pid)
+        code = running.interrupt()
+
+    assert code == 0, running.text
+    assert f"real cgroups ({hierarchy.version})" in running.text
+    assert not duplicates(page.text)
+    named = {row for row in triples(page.rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
+    assert len(named) == 11
+    assert ("shop", "checkout-7d9f8b6c5d-x2k9p", "app") in named
+    assert page.total("throttle_exporter_cgroups", state="sandbox") >= 8
+    app = {"namespace": "shop", "pod": "checkout-7d9f8b6c5d-x2k9p", "container": "app"}
+    report = {"namespace": "data", "pod": "report-28766160-l4x8c"}
+    # How much depends on what else this machine does.
+    assert (page.get(RATIO, **app) or 0) > 0
+    assert (page.get("cgroup_pod_cpu_throttled_ratio", **report) or 0) > 0
+    # What it printed of the page is on the page.
+    assert len(running.samples) >= 4
+    assert all(sample.rpartition(" ")[0] in page.text for sample in running.samples)
+
+    assert during
+    assert len(children) >= 20
+    assert traces(running.pid) == []
+    assert not any(map(alive, children))
+
+
+def test_what_a_killed_demo_leaves_the_next_start_removes(hierarchy: Hierarchy) -> None:
+    with demo() as killed:
+        killed.wait_told()
+        children = killed.children()
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.process.wait()
+        workers_are_gone = eventually(lambda: not any(map(alive, children)))
+        left = traces(killed.pid)
+        with demo("--for=500ms") as following:
+            code = following.process.wait(SHORT_RUN_SECONDS)
+
+    assert workers_are_gone
+    assert left
+    assert code == 0, following.text
+    assert traces(killed.pid) == []
+    assert traces(following.pid) == []
+
+
+def test_sigterm_during_the_start_leaves_nothing(hierarchy: Hierarchy) -> None:
+    with demo() as running:
+        assert eventually(lambda: bool(traces(running.pid)), 20)
+        os.kill(running.pid, signal.SIGTERM)
+        # A second one, in the middle of the removal.
+        os.kill(running.pid, signal.SIGTERM)
+        code = running.process.wait(END_SECONDS)
+
+    assert code in {0, 130}, running.text
+    assert traces(running.pid) == []
+
+
+def test_a_demo_does_not_touch_another_ones_tree(hierarchy: Hierarchy) -> None:
+    with demo() as first:
+        first.wait_told()
+        before = traces(first.pid)
+        with demo("--for=500ms") as second:
+            second.process.wait(SHORT_RUN_SECONDS)
+
+        assert second.process.returncode == 0, second.text
+        assert traces(first.pid) == before
+        assert page_of(first).rows(USAGE)
+        assert first.interrupt() == 0
+
+
+def test_with_systemds_names_it_is_the_same_node(hierarchy: Hierarchy) -> None:
+    with demo("--cgroup-driver=systemd") as running:
+        running.wait_told()
+        page = page_of(running)
+        assert running.interrupt() == 0
+
+    named = {row for row in triples(page.rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
+    assert len(named) == 11
+    assert traces(running.pid) == []
+
+
+@pytest.mark.parametrize("option", ["--synthetic", "--path.cgroup=nowhere"])
+def test_where_no_group_can_be_made_a_synthetic_tree_moves(option: str, tmp_path: Path) -> None:
+    with demo(option.replace("nowhere", str(tmp_path))) as running:
+        running.wait_told()
+        first = page_of(running)
+        app = {"namespace": "shop", "pod": "checkout-7d9f8b6c5d-x2k9p", "container": "app"}
+        before = first.get("cgroup_container_cpu_throttled_periods_total", **app) or 0
+
+        def moved() -> bool:
+            return (page_of(running).get("cgroup_container_cpu_throttled_periods_total", **app) or 0) > before
+
+        assert eventually(moved)
+        code = running.interrupt()
+
+    assert code == 0, running.text
+    assert "a synthetic tree" in running.text
+    assert first.get(RATIO, **app) == 1.0
+    assert traces(running.pid) == []

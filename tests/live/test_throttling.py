@@ -1,0 +1,121 @@
+"""What a quota does to a load, through the real process: bounds that hold on an idle machine and on a busy one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter.commands.lab import prediction
+from exporter.commands.lab.hierarchy import Hierarchy
+from exporter.commands.lab.prediction import Figures, Place
+from exporter.commands.lab.profiles import Comparison
+from exporter.commands.lab.spec import Container, Pod, Workload
+from exporter.commands.stress import table
+from tests.support.lab import CONTAINER, labels, live_node, pod
+from tests.support.pages import Page
+
+LIMITED = pod("worked-example", Container(name="app", limit_cores=0.4))
+TWO_IN_TWO = pod("two-in-two", Container(name="app", limit_cores=2.0))
+TEN_IN_ONE = pod("ten-in-one", Container(name="app", limit_cores=1.0))
+
+NAMES = (
+    "cpu_periods_total",
+    "cpu_throttled_periods_total",
+    "cpu_throttled_seconds_total",
+    "cpu_usage_seconds_total",
+)
+LOAD_SECONDS = 1.5
+SLICE_SECONDS = 0.005
+"""``sched_cfs_bandwidth_slice_us``: a CPU takes its part of the quota in such pieces, so a period's use may miss it."""
+
+
+def counters(page: Page, one: Pod) -> dict[str, float]:
+    found = {name: page.get(CONTAINER + name, **labels(one)) for name in NAMES}
+    assert None not in found.values()
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def test_the_worked_example(hierarchy: Hierarchy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One thread needs 200 ms of CPU under 40 ms of every 100 ms."""
+    theory = prediction.burst(work_seconds=0.2, workers=1, place=Place(cpus=1, limit_cores=0.4))
+    with live_node(hierarchy, tmp_path, LIMITED) as node:
+        [one] = node.pods
+        [report] = node.workforce.wait([node.start(one, Workload(kind="fixed", unit_seconds=0.2))], 20)
+        periods, throttled, seconds, usage = (node.container(one)[name] for name in NAMES)
+        # The kernel's timer runs on for a while, and counts.
+        kernel, page = node.settled(lambda: node.container(one), node.exporter.page_after_ticks)
+
+    assert counters(page, one) == {name: kernel[name] for name in NAMES}
+    measured = Figures(
+        periods=int(periods),
+        throttled_periods=int(throttled),
+        throttled_seconds=seconds,
+        usage_seconds=usage,
+        latency_seconds=report.latency_max_seconds,
+    )
+    with capsys.disabled():
+        sys.stdout.write(table(Comparison("200 ms of CPU in one thread under 0.4 CPU", theory, measured)) + "\n")
+    assert 0.2 <= report.cpu_seconds <= usage + 0.001
+    # 200 ms do not fit into less than five periods of 40 ms, however they lie.
+    assert 5 <= periods <= kernel["cpu_periods_total"]
+    assert usage <= periods * 0.04 + SLICE_SECONDS
+    assert 1 <= throttled <= periods
+    # It stood still only while it was not running, and each stop is shorter than a period.
+    assert 0 < seconds <= report.wall_seconds - report.cpu_seconds + 0.02
+    assert seconds <= throttled * 0.1
+    assert report.latency_max_seconds >= 0.3
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two busy processes need two CPUs")
+def test_two_busy_processes_under_a_quota_of_two_cpus_are_hardly_throttled(
+    hierarchy: Hierarchy, tmp_path: Path
+) -> None:
+    with live_node(hierarchy, tmp_path, TWO_IN_TWO) as node:
+        [one] = node.pods
+        node.workforce.wait([node.start(one, Workload(kind="busy", workers=2, seconds=LOAD_SECONDS))], 20)
+
+        page = node.exporter.page_after_ticks()
+        periods, throttled, seconds, _ = counters(page, one).values()
+        assert periods >= 10
+        assert throttled <= periods * 0.2
+        assert seconds <= periods * 0.2 * 0.1
+        assert (page.get(CONTAINER + "cpu_throttled_ratio", **labels(one)) or 0) <= 0.2
+
+
+def test_ten_busy_processes_under_one_cpu_are_throttled_in_most_periods(hierarchy: Hierarchy, tmp_path: Path) -> None:
+    cpus = len(hierarchy.cpus())
+    with live_node(hierarchy, tmp_path, TEN_IN_ONE) as node:
+        [one] = node.pods
+        node.workforce.wait([node.start(one, Workload(kind="busy", workers=10, seconds=LOAD_SECONDS))], 20)
+
+        page = node.exporter.page_after_ticks()
+        periods, throttled, seconds, usage = counters(page, one).values()
+        assert periods >= 10
+        assert throttled >= periods * 0.5
+        # Throttled time is summed over CPUs.
+        assert 0 < seconds <= throttled * 0.1 * cpus
+        assert usage <= periods * 0.1 + SLICE_SECONDS * cpus
+        ratio = page.get(CONTAINER + "cpu_throttled_ratio", **labels(one))
+        peak = page.get(CONTAINER + "cpu_throttled_ratio_peak", **labels(one))
+        assert ratio is not None
+        assert peak is not None
+        assert 0.5 <= ratio <= peak <= 1
+
+
+def test_one_cpu_is_enough_for_a_quota_of_one_cpu(hierarchy: Hierarchy, tmp_path: Path) -> None:
+    """The limit that is as large as the cpuset never runs out: ten processes on one CPU wait, but for each other."""
+    with live_node(hierarchy, tmp_path, TEN_IN_ONE) as node:
+        [one] = node.pods
+        group = node.tree.container_group(one, one.containers[0])
+        cpu = min(hierarchy.cpus())
+        node.tree.set(group, one.container_settings(one.containers[0], frozenset({cpu})))
+        node.workforce.wait([node.start(one, Workload(kind="busy", workers=10, seconds=LOAD_SECONDS / 2))], 20)
+
+        page = node.exporter.page_after_ticks()
+        periods, throttled, _, _ = counters(page, one).values()
+        assert periods >= 5
+        assert throttled <= periods * 0.4
+        assert page.get(CONTAINER + "cpuset_cpus", **labels(one)) == 1

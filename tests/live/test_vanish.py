@@ -1,0 +1,71 @@
+"""Real cgroups are removed under a scraping process: no error, no lost page."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from pathlib import Path
+
+from exporter.commands.lab.hierarchy import Hierarchy
+from exporter.commands.lab.spec import Container, Workload
+from tests.support.lab import CONTAINER, errors, in_background, labels, live_node, pod
+from tests.support.pages import duplicates
+
+PAGES = 40
+LIVES_SECONDS = (0.0, 0.001, 0.05, 0.3)
+"""Gone before any walk, during one, between two ticks, and after some."""
+
+STABLE = pod("stable", Container(name="app", limit_cores=0.1))
+FLEETING = [pod(f"fleeting-{number}", Container(name="job", limit_cores=0.1)) for number in range(300)]
+"""Each its own: no runtime gives an id twice."""
+
+
+def test_groups_that_are_removed_in_a_loop_cost_no_page(hierarchy: Hierarchy, tmp_path: Path) -> None:
+    options = ["--sample.linger=0s"]
+    with live_node(hierarchy, tmp_path, STABLE, listed=FLEETING, options=options) as node:
+        stable, *fleeting = node.pods
+        node.start(stable, Workload(kind="busy"))
+        removed = 0
+
+        def come_and_go(stop: threading.Event) -> None:
+            nonlocal removed
+            for one, seconds in zip(fleeting, itertools.cycle(LIVES_SECONDS), strict=False):
+                if stop.is_set():
+                    return
+                node.tree.add_pod(one)
+                stop.wait(seconds)
+                node.tree.remove_pod(one)
+                removed += 1
+
+        seen: set[str] = set()
+        with in_background(come_and_go):
+            for _ in range(PAGES):
+                page = node.exporter.page_after_ticks(0)
+                assert not duplicates(page.text)
+                assert page.get(CONTAINER + "cpu_periods_total", **labels(stable)) is not None
+                assert page.get(CONTAINER + "cpu_limit_cores", **labels(stable)) is not None
+                assert not errors(page), node.exporter.log
+                seen |= page.values(CONTAINER + "cpu_limit_cores", "pod")
+
+        assert removed >= 10
+        assert 1 <= len(seen & {one.name for one in fleeting}) < removed
+        assert node.exporter.process.poll() is None
+
+
+def test_a_throttled_container_that_is_killed_and_removed_leaves_the_others_alone(
+    hierarchy: Hierarchy, tmp_path: Path
+) -> None:
+    with live_node(hierarchy, tmp_path, STABLE, FLEETING[0], options=["--sample.linger=30s"]) as node:
+        stable, fleeting = node.pods
+        for one in node.pods:
+            node.start(one, Workload(kind="busy", workers=2))
+        name = "cpu_throttled_periods_total"
+        node.exporter.page_when(lambda page: page.get(CONTAINER + name, **labels(fleeting)))
+        node.tree.remove_pod(fleeting)
+
+        # Its gauges go at once, its last counters linger.
+        page = node.exporter.page_when(lambda page: page.get(CONTAINER + "cpu_limit_cores", **labels(fleeting)) is None)
+        assert page.get(CONTAINER + name, **labels(fleeting))
+        before = page.get(CONTAINER + name, **labels(stable)) or 0
+        node.exporter.page_when(lambda page: (page.get(CONTAINER + name, **labels(stable)) or 0) > before)
+        assert not errors(node.exporter.page()), node.exporter.log

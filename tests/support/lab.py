@@ -1,0 +1,176 @@
+"""Real cgroups under the real process: what live tests start, and the kernel's files read with none of its code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from exporter.commands.lab import podlist
+from exporter.commands.lab.hierarchy import Hierarchy
+from exporter.commands.lab.owner import own_prefix
+from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.commands.lab.tree import CgroupTree, KubepodsTree
+from exporter.commands.lab.workloads import Job, Workforce
+from exporter.readings import Driver
+from tests.support.pages import Page
+from tests.support.process import Exporter, started
+
+NODE_NAME = "live-node"
+LIFETIME = 60.0
+FAST = ("--sample.interval=100ms", "--scan.interval=200ms", "--sample.window=10s")
+CONTAINER = "cgroup_container_"
+POD = "cgroup_pod_"
+
+_MOST_SHARES = 262144
+
+Kernel = TypeVar("Kernel")
+Shown = TypeVar("Shown")
+
+
+@dataclass(frozen=True)
+class LiveNode:
+    """Pods in real cgroups, and the process that watches them by its own flags alone."""
+
+    tree: KubepodsTree
+    workforce: Workforce
+    exporter: Exporter
+    pods: tuple[Pod, ...]
+
+    def start(self, pod: Pod, workload: Workload, container: int = 0) -> Job:
+        members = self.tree.members(self.tree.container_group(pod, pod.containers[container]))
+        return self.workforce.start(workload, members, lifetime=LIFETIME)
+
+    def container(self, pod: Pod, container: int = 0) -> dict[str, float]:
+        """What the kernel says of a container, by the names the page must give it."""
+        return kernel_counters(self.tree, self.tree.container_group(pod, pod.containers[container]))
+
+    def pod(self, pod: Pod) -> dict[str, float]:
+        """What the kernel says of the pod's own group."""
+        return kernel_counters(self.tree, self.tree.pod_group(pod))
+
+    def settled(self, read: Callable[[], Kernel], show: Callable[[], Shown]) -> tuple[Kernel, Shown]:
+        """What groups at rest say, and what was shown while they said exactly that."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            before = read()
+            shown = show()
+            if read() == before:
+                return before, shown
+        raise AssertionError("the counters do not come to rest")
+
+
+@contextmanager
+def live_node(
+    hierarchy: Hierarchy,
+    folder: Path,
+    *pods: Pod,
+    listed: Sequence[Pod] = (),
+    options: Sequence[str] = (),
+    driver: Driver = "cgroupfs",
+) -> Iterator[LiveNode]:
+    """The pods as real groups, nothing running in them yet, and the exporter ready; ``listed`` ones have no groups.
+
+    The tree gets the largest share of its CPUs: what is asserted is what a quota does, not what a neighbour does.
+    """
+    with ExitStack() as stack:
+        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("test"), driver))
+        tree.set("", CpuSettings(shares=_MOST_SHARES))
+        identified = tuple(pod.identified(tree.prefix) for pod in (*pods, *listed))
+        for pod in identified[: len(pods)]:
+            tree.add_pod(pod)
+        workforce = stack.enter_context(Workforce())
+        pod_list = folder / "pods.json"
+        pod_list.write_text(pod_list_text(identified))
+        flags = [*FAST, f"--path.cgroup={hierarchy.root}", f"--pods.sources=file:{pod_list}", *options]
+        exporter = stack.enter_context(started(flags))
+        yield LiveNode(tree, workforce, exporter, identified)
+
+
+def pod_list_text(pods: Sequence[Pod]) -> str:
+    """A PodList for ``file:PATH``."""
+    return json.dumps(podlist.pod_list(pods, node_name=NODE_NAME, started=datetime.now(UTC)))
+
+
+def pod(name: str, *containers: Container, limit_cores: float | None = None) -> Pod:
+    """A pod without an owner in the namespace ``live``."""
+    return Pod(namespace="live", name=name, containers=containers, limit_cores=limit_cores)
+
+
+def labels(pod: Pod, container: int | None = 0) -> dict[str, str]:
+    """The labels of a container's row, or of the pod's."""
+    row = {"namespace": pod.namespace, "pod": pod.name}
+    return row if container is None else {**row, "container": pod.containers[container].name}
+
+
+def errors(page: Page) -> dict[str, float]:
+    """The failures the exporter counted, by ``stage/reason``."""
+    counted = page.rows("throttle_exporter_errors_total").items()
+    return {"/".join(dict(row)[label] for label in ("stage", "reason")): n for row, n in counted if n}
+
+
+def kernel_counters(tree: CgroupTree, group: str) -> dict[str, float]:
+    """One group's counters now, from its files, by name of metric without prefix; in seconds."""
+    stat = _flat_keyed(tree.file("cpu", group, "cpu.stat"))
+    if tree.hierarchy.version == "v2":
+        throttled, burst = stat["throttled_usec"] / 1e6, stat.get("burst_usec", 0) / 1e6
+        usage = stat["usage_usec"] / 1e6
+    else:
+        throttled, burst = stat["throttled_time"] / 1e9, stat.get("burst_time", 0) / 1e9
+        usage = int(tree.file("cpuacct", group, "cpuacct.usage").read_text()) / 1e9
+    counters: dict[str, float] = {
+        "cpu_periods_total": stat["nr_periods"],
+        "cpu_throttled_periods_total": stat["nr_throttled"],
+        "cpu_throttled_seconds_total": throttled,
+        "cpu_usage_seconds_total": usage,
+    }
+    if "nr_bursts" in stat:
+        counters |= {"cpu_burst_periods_total": stat["nr_bursts"], "cpu_burst_seconds_total": burst}
+    return counters
+
+
+def _flat_keyed(file: Path) -> dict[str, int]:
+    return {key: int(value) for key, value in (line.split() for line in file.read_text().splitlines())}
+
+
+def traces(pid: int | str = "[0-9]+") -> list[str]:
+    """Groups, folders and processes that the lab left behind; ``pid`` is the owner's, or anybody's."""
+    name = re.compile(rf"kte-[a-z]+-{pid}-.*")
+    found = []
+    for top in (Path("/sys/fs/cgroup"), Path("/tmp")):
+        for folder, children, _ in os.walk(top):
+            found += [f"{folder}/{child}" for child in children if name.fullmatch(child)]
+            # Leftovers lie below a controller's mount or right in /tmp.
+            if top == Path("/tmp") or len(Path(folder).parts) - len(top.parts) >= 1:
+                children.clear()
+    return found
+
+
+@contextmanager
+def in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs ``work`` in a thread, which must end when the event is set; what it raises is raised at the end."""
+    stop, failures = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            work(stop)
+        except BaseException as error:  # noqa: BLE001 - handed on below
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    for failure in failures:
+        raise failure
