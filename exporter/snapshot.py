@@ -55,6 +55,17 @@ class Interval(NamedTuple):
         return min(1.0, self.throttled_periods / self.periods) if self.periods > 0 else 0.0
 
 
+class Distribution(NamedTuple):
+    """How often the throttled ratio of a sample interval with active periods was how high, since the first sample."""
+
+    counts: tuple[int, ...]
+    """Cumulative, one for each of :data:`RATIO_BUCKETS`."""
+    sum: float
+
+
+RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+
+
 class CgroupRow(NamedTuple):
     """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``."""
 
@@ -84,6 +95,8 @@ class CgroupRow(NamedTuple):
     threads: int | None = None
     """Threads in the cgroup at the last scan; only read where it was throttled."""
     deltas: Deltas | None = None
+    distribution: Distribution | None = None
+    """Only with the collector ``distribution``."""
     intervals: tuple[Interval, ...] = ()
     """The window's sample intervals, oldest first; only in a detailed snapshot."""
 

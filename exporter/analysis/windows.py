@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import ceil, nan
 
 from exporter.readings import Window
-from exporter.snapshot import Interval
+from exporter.snapshot import RATIO_BUCKETS, Distribution, Interval
 
 
 def _ratio(throttled: int, periods: int) -> float:
@@ -60,6 +60,18 @@ class History:
             self._size += 1
         return steady
 
+    def last_interval(self) -> Interval | None:
+        """What happened between the two newest readings; ``None`` before there are two."""
+        if self._size < 2:
+            return None
+        last, before = self._next - 1, self._next - 2
+        return Interval(
+            self._times[last] - self._times[before],
+            self._periods[last] - self._periods[before],
+            self._throttled[last] - self._throttled[before],
+            self._usage[last] - self._usage[before],
+        )
+
     def window(self) -> Window | None:
         """The window that ends at the newest reading; ``None`` before there are two."""
         if self._size < 2:
@@ -101,3 +113,24 @@ class History:
                 throttled[at] - throttled[at - 1],
                 usage[at] - usage[at - 1],
             )
+
+
+class Observed:
+    """A histogram of interval ratios that only grows."""
+
+    __slots__ = ("_counts", "_sum")
+
+    def __init__(self) -> None:
+        self._counts = [0] * len(RATIO_BUCKETS)
+        self._sum = 0.0
+
+    def observe(self, interval: Interval | None) -> None:
+        """Count ``interval``, if it had active periods."""
+        if interval is not None and interval.periods > 0:
+            self._sum += interval.ratio
+            for at, bound in enumerate(RATIO_BUCKETS):
+                self._counts[at] += interval.ratio <= bound
+
+    def so_far(self) -> Distribution:
+        """As it is published."""
+        return Distribution(tuple(self._counts), self._sum)

@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 from exporter.metrics.catalog import FAMILIES
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
 from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
-from exporter.snapshot import CgroupRow, NodeRow, Snapshot
+from exporter.snapshot import RATIO_BUCKETS, CgroupRow, Distribution, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
 CGROUP_ROWS = frozenset({"container", "pod"})
@@ -110,9 +110,11 @@ def _samples(family: Family, rows: Sequence[tuple[str, Any]]) -> list[str]:
     name, metric = family.name, family.metric
     value_of = metric.value
     if family.row_type in CGROUP_ROWS:
-        if metric.kind != "counter":
+        if metric.kind not in {"counter", "histogram"}:
             # Counters of a removed container linger, to be scraped once more; what held for it holds no longer.
             rows = [pair for pair in rows if pair[1].live]
+        if metric.distribution is not None:
+            return [line for _, row in rows for line in _histogram(name, row, metric.distribution(row))]
         if metric.label_values is None:
             # format_value, inlined: this line runs twenty thousand times a page.
             return [
@@ -135,3 +137,19 @@ def _row_labels(row: CgroupRow | NodeRow) -> Labels:
     if isinstance(row, NodeRow):
         return ()
     return (row.namespace, row.pod) if row.container is None else (row.namespace, row.pod, row.container)
+
+
+def _histogram(name: str, row: CgroupRow, distribution: Distribution | None) -> list[str]:
+    if distribution is None:
+        return []
+    names, values = LABELS["container"], _row_labels(row)
+    total = distribution.counts[-1]
+    bounds = [*(format_value(bound) for bound in RATIO_BUCKETS), "+Inf"]
+    lines = [
+        f"{name}_bucket{{{label_pairs((*names, 'le'), (*values, bound))}}} {format_value(count)}\n"
+        for bound, count in zip(bounds, (*distribution.counts, total), strict=True)
+    ]
+    block = label_pairs(names, values)
+    lines.append(f"{name}_count{{{block}}} {format_value(total)}\n")
+    lines.append(f"{name}_sum{{{block}}} {format_value(distribution.sum)}\n")
+    return lines

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from exporter.snapshot import CgroupRow, CpuRow, NodeRow, PoolRow
+from exporter.snapshot import CgroupRow, CpuRow, Distribution, NodeRow, PoolRow
 
-Kind = Literal["counter", "gauge", "info"]
+Kind = Literal["counter", "gauge", "info", "histogram"]
 Stability = Literal["experimental", "stable", "deprecated"]
 Collector = Literal[
     "throttle", "burst", "usage", "usage_modes", "limits", "pressure", "cpuset", "spec", "info", "distribution"
@@ -42,11 +42,13 @@ class Metric(Generic[Row]):
     collector: Collector | None
     """The group that ``--collector.NAME`` switches; ``None`` for what is always served."""
     value: Callable[[Row], float | int | None]
-    """The sample's value; ``None`` gives no sample."""
+    """The sample's value, of a histogram its count; ``None`` gives no sample."""
     of: tuple[RowType, ...] = ("container",)
     label_names: Labels = ()
     """Labels beyond the row type's own."""
     label_values: Callable[[Row], Labels] | None = None
+    distribution: Callable[[Row], Distribution | None] | None = None
+    """Histograms only."""
     since: str = "0.1.0"
     stability: Stability = "experimental"
     why_here: str = ""

@@ -118,6 +118,7 @@ class Sampler:
         self._ticks += 1
         if self._population.drain(now, self._attempts):
             self._must_assign = True
+        observe = "distribution" in self._options.collectors
         for one in list(self._population.live.values()):
             age = now - one.first_seen
             # A runtime makes the cgroup first and sets its limits a moment later.
@@ -128,7 +129,7 @@ class Sampler:
                 one.read_stat(self._on_error, for_tick=True)
                 if one.vanished:
                     self._retire(one, now)
-                elif not one.push(now, self._new_history):
+                elif not one.push(now, self._new_history, observe=observe and one.ref.container_id is not None):
                     self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
         return self._assign(now)
 

@@ -64,5 +64,6 @@ def row_of(name: Name, one: Tracked, now: float, *, detailed: bool) -> CgroupRow
         verdict.limit_drift,
         one.threads,
         one.trend.deltas(one.totals(now)) if detailed and one.live else None,
+        None if one.observed is None else one.observed.so_far(),
         tuple(history.intervals()) if detailed and history is not None else (),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeVar
 
 from exporter.analysis.trend import Totals, Trend
-from exporter.analysis.windows import History
+from exporter.analysis.windows import History, Observed
 from exporter.cgroupfs.group import CgroupFiles
 from exporter.cgroupfs.tree import Found
 from exporter.errors import ExporterError, ParseError, VanishedError
@@ -48,6 +48,7 @@ class Tracked:
         "inode",
         "limits",
         "local_throttled_seconds",
+        "observed",
         "pod",
         "pressure",
         "ref",
@@ -75,6 +76,7 @@ class Tracked:
         self.pressure: Pressure | None = None
         self.local_throttled_seconds: float | None = None
         self.threads: int | None = None
+        self.observed: Observed | None = None
         self.trend = Trend(window)
         self.verdict = Verdict()
 
@@ -137,15 +139,20 @@ class Tracked:
             stat.runqueue_wait_seconds,
         )
 
-    def push(self, now: float, new_history: Callable[[], History]) -> bool:
-        """Add the counters to the history; False when one ran backwards."""
+    def push(self, now: float, new_history: Callable[[], History], *, observe: bool) -> bool:
+        """Add the counters to the history, and to the histogram of ratios; False when one ran backwards."""
         stat = self.stat
         if not self.has_quota or stat is None or stat.periods is None or stat.throttled_periods is None:
             self.history = None
             return True
         if self.history is None:
             self.history = new_history()
-        return self.history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds)
+        steady = self.history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds)
+        if observe:
+            if self.observed is None:
+                self.observed = Observed()
+            self.observed.observe(self.history.last_interval())
+        return steady
 
     def retire(self, now: float) -> None:
         """The cgroup is gone: let its files go, keep its last counters."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
@@ -104,6 +105,7 @@ def client_page(samples: int) -> list[float]:
     families = 27
 
     class Fixed(Collector):
+        @override
         def collect(self) -> Iterator[GaugeMetricFamily]:
             for number in range(families):
                 family = GaugeMetricFamily(f"family_{number}", "Help.", labels=("namespace", "pod", "container"))
@@ -151,7 +153,8 @@ def whole_process(node: BenchNode, seconds: float) -> WholeProcess:
             _scrape(url)
         percent = 100 * (_cpu_seconds(pid) - before) / (time.monotonic() - begun)
         rss, peak = _memory(pid)
-        latencies = []
+        latencies: list[float] = []
+        body = b""
         for _ in range(30):
             time.sleep(1.013)  # a page is rendered once a tick: each of these is a new one
             start = time.monotonic()

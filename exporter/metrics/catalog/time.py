@@ -53,6 +53,16 @@ TIME_METRICS: tuple[CgroupMetric, ...] = (
         why_here="Bursts between two scrapes are averaged away in the counters.",
     ),
     Metric(
+        name="cpu_throttled_ratio_distribution",
+        kind="histogram",
+        collector="distribution",
+        help="Throttled share of the active CFS periods of each sample interval that had any.",
+        source="cpu.stat nr_throttled / nr_periods",
+        value=lambda row: row.distribution.counts[-1] if row.distribution else None,
+        distribution=lambda row: row.distribution,
+        why_here="Bursts between two scrapes are averaged away in the counters.",
+    ),
+    Metric(
         name="cpu_throttled_local_seconds_total",
         kind="counter",
         collector="throttle",
