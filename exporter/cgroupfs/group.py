@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
+
+Locate = Callable[[], str | None]
+"""The cgroup's directory in another controller's tree; ``None`` while it is not there."""
+ReadCpuset = Callable[[str], Cpuset | None]
+"""Reads the cpuset of a directory."""
+
+
+def nowhere() -> None:
+    """For a cgroup that will never be in that tree."""
 
 
 class CgroupFiles(Protocol):

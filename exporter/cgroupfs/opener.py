@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from exporter.cgroupfs import names, v1, v2
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.group import CgroupFiles, Locate
 from exporter.cgroupfs.tree import Found, Hierarchy, walk
 from exporter.readings import CgroupRef, CpuLimits
 
@@ -27,14 +28,22 @@ class Opener:
         hierarchy, ref = self.hierarchy, found.ref
         path = f"{hierarchy.cpu}/{ref.path}"
         leaf = f"{path}/{names.SUBGROUP}" if found.subgroup else path
-        cpuset = self._locate(hierarchy.cpuset, ref)
-        if cpuset is not None and found.subgroup:
-            inner = f"{cpuset}/{names.SUBGROUP}"
-            cpuset = inner if os.path.isdir(inner) else cpuset
+        locate_cpuset: Locate = partial(self._locate_leaf if found.subgroup else self._locate, hierarchy.cpuset, ref)
+        read_cpuset = v2.read_cpuset if hierarchy.cpuset_is_v2 else v1.read_cpuset
         if hierarchy.cpu_is_v2:
-            return v2.V2Files(path, leaf, cpuset, self._budget)
-        cpuacct = self._locate(hierarchy.cpuacct, ref)
-        return v1.V1Files(path, cpuacct, cpuset, self._budget, cpuset_is_v2=hierarchy.cpuset_is_v2)
+            return v2.V2Files(
+                path, leaf, locate_cpuset(), self._budget, locate_cpuset=locate_cpuset, read_cpuset=read_cpuset
+            )
+        locate_cpuacct: Locate = partial(self._locate, hierarchy.cpuacct, ref)
+        return v1.V1Files(
+            path,
+            locate_cpuacct(),
+            locate_cpuset(),
+            self._budget,
+            locate_cpuacct=locate_cpuacct,
+            locate_cpuset=locate_cpuset,
+            read_cpuset=read_cpuset,
+        )
 
     def ancestor_limits(self, path: str) -> CpuLimits:
         """The limits of a directory above the pods, relative to the cpu tree's root."""
@@ -57,3 +66,8 @@ class Opener:
             self._indexes[root] = {(one.ref.pod_uid, one.ref.container_id): one.ref.path for one in found}
         other = self._indexes[root].get((ref.pod_uid, ref.container_id))
         return None if other is None else f"{root}/{other}"
+
+    def _locate_leaf(self, root: str | None, ref: CgroupRef) -> str | None:
+        path = self._locate(root, ref)
+        inner = f"{path}/{names.SUBGROUP}"
+        return inner if path is not None and os.path.isdir(inner) else path

@@ -7,27 +7,58 @@ from __future__ import annotations
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
+from exporter.cgroupfs.group import Locate, ReadCpuset, nowhere
 from exporter.cgroupfs.parsed import ParsedFile
-from exporter.cgroupfs.v2 import read_cpuset as read_cpuset_v2
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 
 
 class V1Files:
-    """One cgroup as the cpu controller has it, and the same one in the cpuacct and cpuset trees where it is there."""
+    """One cgroup as the cpu controller has it, and the same one in the cpuacct and cpuset trees where it is there.
 
-    __slots__ = ("_accounting", "_cpu", "_cpuset_is_v2", "_cpuset_path", "_joined", "_local", "_stat", "_usage")
+    A runtime makes one directory after the other: where one is not there yet, each reading of the limits, or of the
+    cpuset, asks ``locate_cpuacct`` or ``locate_cpuset`` for it.
+    """
+
+    __slots__ = (
+        "_accounting",
+        "_budget",
+        "_cpu",
+        "_cpuset_path",
+        "_joined",
+        "_local",
+        "_locate_cpuacct",
+        "_locate_cpuset",
+        "_read_cpuset",
+        "_stat",
+        "_usage",
+    )
 
     def __init__(
-        self, cpu: str, cpuacct: str | None, cpuset: str | None, budget: Descriptors, *, cpuset_is_v2: bool = False
+        self,
+        cpu: str,
+        cpuacct: str | None,
+        cpuset: str | None,
+        budget: Descriptors,
+        *,
+        locate_cpuacct: Locate = nowhere,
+        locate_cpuset: Locate = nowhere,
+        read_cpuset: ReadCpuset | None = None,
     ) -> None:
-        self._cpu, self._accounting, self._cpuset_path, self._cpuset_is_v2 = cpu, cpuacct, cpuset, cpuset_is_v2
+        """``read_cpuset`` reads a cpuset that is not in a v1 tree."""
+        self._cpu, self._cpuset_path, self._budget = cpu, cpuset, budget
+        self._locate_cpuacct, self._locate_cpuset, self._read_cpuset = locate_cpuacct, locate_cpuset, read_cpuset
         self._stat = ParsedFile(f"{cpu}/cpu.stat", parse.cpu_stat_v1, budget, lasting=True)
         self._local = ParsedFile(f"{cpu}/cpu.stat.local", parse.cpu_stat_local, budget)
-        self._usage: ParsedFile[float] | None = None
-        if cpuacct is not None:
-            self._usage = ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, budget, lasting=True)
         self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
+        self._accounting: str | None = None
+        self._usage: ParsedFile[float] | None = None
+        self._account_at(cpuacct)
+
+    def _account_at(self, cpuacct: str | None) -> None:
+        if cpuacct is not None:
+            self._accounting = cpuacct
+            self._usage = ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, self._budget, lasting=True)
 
     def stat(self) -> CpuStat | None:
         """``cpu.stat`` and ``cpuacct.usage``."""
@@ -60,13 +91,15 @@ class V1Files:
 
     def limits(self) -> CpuLimits:
         """``cpu.cfs_quota_us``, ``cpu.cfs_period_us``, ``cpu.cfs_burst_us``, ``cpu.shares``."""
+        if self._accounting is None:
+            self._account_at(self._locate_cpuacct())
         return read_limits(self._cpu)
 
     def cpuset(self) -> Cpuset | None:
         """``cpuset.effective_cpus`` and its companion."""
         if self._cpuset_path is None:
-            return None
-        return read_cpuset_v2(self._cpuset_path) if self._cpuset_is_v2 else read_cpuset(self._cpuset_path)
+            self._cpuset_path = self._locate_cpuset()
+        return None if self._cpuset_path is None else (self._read_cpuset or read_cpuset)(self._cpuset_path)
 
     def threads(self) -> int | None:
         """``tasks``."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
+from exporter.cgroupfs.group import Locate, ReadCpuset, nowhere
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -14,13 +15,34 @@ from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 class V2Files:
     """One directory of the unified hierarchy.
 
-    ``leaf`` is where its processes are: ``path`` itself, or the subgroup that crun makes below it.
+    ``leaf`` is where its processes are: ``path`` itself, or the subgroup that crun makes below it. In a hybrid the
+    cpuset may be in a v1 tree, and come later: while it is not there, each reading of it asks ``locate_cpuset``.
     """
 
-    __slots__ = ("_cpuset_path", "_leaf", "_local", "_path", "_pressure", "_stat")
+    __slots__ = (
+        "_cpuset_path",
+        "_leaf",
+        "_local",
+        "_locate_cpuset",
+        "_path",
+        "_pressure",
+        "_read_cpuset",
+        "_stat",
+    )
 
-    def __init__(self, path: str, leaf: str, cpuset_path: str | None, budget: Descriptors) -> None:
+    def __init__(
+        self,
+        path: str,
+        leaf: str,
+        cpuset_path: str | None,
+        budget: Descriptors,
+        *,
+        locate_cpuset: Locate = nowhere,
+        read_cpuset: ReadCpuset | None = None,
+    ) -> None:
+        """``read_cpuset`` reads a cpuset that is not in a v2 tree."""
         self._path, self._leaf, self._cpuset_path = path, leaf, cpuset_path
+        self._locate_cpuset, self._read_cpuset = locate_cpuset, read_cpuset
         self._stat = ParsedFile(f"{path}/cpu.stat", parse.cpu_stat_v2, budget, lasting=True)
         self._local = ParsedFile(f"{leaf}/cpu.stat.local", parse.cpu_stat_local, budget)
         self._pressure = ParsedFile(f"{path}/cpu.pressure", parse.pressure, budget)
@@ -63,7 +85,9 @@ class V2Files:
 
     def cpuset(self) -> Cpuset | None:
         """``cpuset.cpus.effective`` and its companions."""
-        return None if self._cpuset_path is None else read_cpuset(self._cpuset_path)
+        if self._cpuset_path is None:
+            self._cpuset_path = self._locate_cpuset()
+        return None if self._cpuset_path is None else (self._read_cpuset or read_cpuset)(self._cpuset_path)
 
     def threads(self) -> int | None:
         """``cgroup.threads`` of the leaf."""

@@ -436,3 +436,40 @@ def test_crun_s_weight_is_the_scope_s_which_competes_with_other_containers(tmp_p
     write(child, "cpu.weight", "100\n")
     files = v2_files(tmp_path, leaf=child)
     assert (files.limits().limit_cores, files.limits().weight) == (0.6, 79)
+
+
+@twins
+def test_what_did_not_change_is_the_same_object(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path, Facts(), Descriptors(8))
+    first = files.stat()
+    assert files.stat() is first
+    assert files.tick_stat() is first
+    twin(tmp_path, Facts(periods=240), Descriptors(0))
+    assert files.tick_stat() == files.stat() != first
+    files.close()
+
+
+@twins
+def test_a_tick_sees_the_usage_of_a_cgroup_whose_periods_moved(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path, Facts(), Descriptors(8))
+    files.stat()
+    for number in range(3):
+        twin(tmp_path, Facts(periods=240 + number, usage_us=10_187_083 + number), Descriptors(0))
+        stat = files.tick_stat()
+        assert stat is not None
+        assert stat.usage_seconds == (10_187_083 + number) / 1_000_000
+    files.close()
+
+
+@twins
+def test_a_tick_meets_a_dying_cgroup_like_any_other_reading(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path, Facts(), Descriptors(0))
+    assert files.tick_stat() is not None
+    [path] = tmp_path.rglob("cpu.stat")
+    path.write_bytes(b"nr_periods ten\n")
+    for _ in range(2):
+        with pytest.raises(ParseError):
+            files.tick_stat()
+    path.unlink()
+    with pytest.raises(VanishedError):
+        files.tick_stat()
