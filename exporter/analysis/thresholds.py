@@ -5,5 +5,76 @@ Rates are per second of wall time; a share is of 1. None of them is an alert's t
 
 from __future__ import annotations
 
+MIN_SECONDS = 1.0
+"""Below, a rate is made of a few ticks of 10 ms and of who was read first."""
+
+# Drift
+
 DRIFT_RATIO = 0.01
 """Share of the spec's limit by which the cgroup's may differ: integer quotas, and drivers that round."""
+
+# Quota
+
+THROTTLED_RATIO = 0.25
+"""Share of active periods: the kubernetes-mixin's alert and its users' dashboards have it at 25 %."""
+STOPPED_SHARE = 0.05
+"""Share of wall time in throttled periods: one period of 100 ms in two seconds. Below, a ratio of 3 periods in 10 is an
+idle container that woke up three times."""
+MIN_THROTTLED_PERIODS = 3
+"""A container's own start throttles it once or twice."""
+CRITICAL_SHARE = 0.5
+"""Of active periods and of wall time: it stands still more often than it runs."""
+BELOW_LIMIT = 0.7
+"""Use divided by limit, within one sample interval. A group that really needs its whole limit reaches 0.9 to 1.0 of it
+while throttled; up to 5 ms a period of quota may be stranded in slices."""
+BELOW_LIMIT_PERIODS = 0.5
+"""Share of the throttled periods that must lie in such intervals: then bursts are the rule."""
+SHORT_PERIOD_SECONDS = 0.02
+"""Four slices (``sched_cfs_bandwidth_slice_us``, 5 ms): below, one CPU's slice is most of a small limit's quota."""
+ANCESTOR_LOST = 0.05
+"""Seconds per second lost to an ancestor's quota; as STOPPED_SHARE."""
+ANCESTOR_USE = 0.1
+"""Share of its pod's use below which a container is not counted among those that a pod's quota stops: where only the
+pod's file tells, nothing says which of its containers wanted to run."""
+
+# Contention
+
+WAITING_RATE = 0.05
+"""Seconds per second in which something waited for a CPU and no quota was the cause. A half busy node shows less."""
+WAITING_SHARE = 0.2
+"""Waiting divided by running and waiting, with running counted as wall time: every request takes a quarter longer."""
+NEIGHBOUR_USE = 0.1
+"""Share of the container's CPUs that one neighbour, or all that is not a container, must use to be named."""
+MAX_NEIGHBOURS = 5
+"""Named in one finding."""
+SATURATED = 0.95
+"""Busy share of the container's CPUs; only where the kernel counts no waiting (v1 without schedstats, ``psi=0``)."""
+SATURATED_NEIGHBOURS = 0.5
+"""Share of that busy time which neighbours must have used."""
+MIN_USE = 0.01
+"""Cores below which a container is taken to sleep, and so to miss nothing."""
+
+# CPUs of its own
+
+SAME_WINDOW = 0.98
+"""Share of a CPU's window that its owner's must cover before the two are compared: a young container's CPUs may have
+been busy for somebody else before it came."""
+DISTURBED = 0.05
+"""Busy cores that its owner's use does not account for, per owned CPU. Ticks of 10 ms leave 1 to 2 % in a window of a
+minute."""
+INTERRUPT_SHARE = 0.5
+"""Share of the disturbance from which on interrupts are named as its cause."""
+OVER_ASKED = 1.0
+"""Cores from which on a Guaranteed container with a fraction is taken to have wanted CPUs of its own."""
+
+# No quota
+
+UNBOUNDED_SHARE = 0.6
+"""Share of its CPUs' time that an unlimited container must use: with two equal contenders each has 0.5."""
+
+# The node
+
+STEAL_SHARE = 0.05
+"""Share of the node's CPU time that the hypervisor gave to others; cloud vendors call 5 to 10 % the point of moving."""
+CRITICAL_STEAL_SHARE = 0.2
+"""A fifth of the CPUs that were paid for."""

@@ -1,0 +1,75 @@
+"""What the CPU manager's checkpoint says against what the cgroups say."""
+
+from __future__ import annotations
+
+from exporter.analysis.findings import words
+from exporter.analysis.findings.finding import Cause
+from exporter.analysis.findings.view import View
+from exporter.cpulist import format_cpu_list
+from exporter.snapshot import CgroupRow
+
+_PATH = "/var/lib/kubelet/cpu_manager_state"
+
+
+def policy_of(view: View) -> str | None:
+    """The CPU manager's policy, as the kubelet says, else as its checkpoint does."""
+    node = view.node
+    if node.kubelet is not None and node.kubelet.cpu_manager_policy is not None:
+        return node.kubelet.cpu_manager_policy
+    return None if node.checkpoint is None else node.checkpoint.policy
+
+
+def checkpointed(view: View, row: CgroupRow) -> frozenset[int] | None:
+    """The CPUs that the checkpoint has for a container."""
+    if view.node.checkpoint is None:
+        return None
+    entries = view.node.checkpoint.entries
+    return entries.get((row.ref.pod_uid, row.container or "")) or entries.get(("", row.ref.container_id or ""))
+
+
+def cpuset_disagrees(view: View, row: CgroupRow) -> Cause | None:
+    """A container's cpuset is not what the CPU manager believes it to be.
+
+    A container without a window is too young: the kubelet narrows its cpuset just after the start.
+    """
+    checkpoint = view.node.checkpoint
+    if checkpoint is None or row.cpuset is None or not row.cpuset.cpus or row.deltas is None:
+        return None
+    actual, entry = format_cpu_list(row.cpuset.cpus), checkpointed(view, row)
+    if entry is not None and entry != row.cpuset.cpus:
+        return Cause(
+            summary=f"The CPU manager gave it CPUs {format_cpu_list(entry)}, and its cgroup says {actual}.",
+            advice="Find out what rewrote its cpuset (systemctl daemon-reload is known for it), and restart the pod.",
+            reason="cpuset",
+            evidence={"checkpoint_cpus": format_cpu_list(entry), "cpus": actual},
+            weight=float(len(entry ^ row.cpuset.cpus)),
+        )
+    if entry is None and row.isolation == "exclusive":
+        return Cause(
+            summary=f"It is alone on CPUs {actual}, of which the CPU manager (policy {checkpoint.policy}) knows "
+            "nothing: it may give them to another container.",
+            advice="Find out who pins it (a runtime hook, another agent), and let only one of the two do it.",
+            reason="not_in_checkpoint",
+            evidence={"cpus": actual, "checkpoint_policy": checkpoint.policy},
+            severity="info",
+            weight=float(len(row.cpuset.cpus)),
+        )
+    return None
+
+
+def policy_disagrees(view: View) -> Cause | None:
+    """The kubelet runs another policy than its checkpoint was written by."""
+    checkpoint, kubelet = view.node.checkpoint, view.node.kubelet
+    if checkpoint is None or kubelet is None or kubelet.cpu_manager_policy in {None, checkpoint.policy}:
+        return None
+    return Cause(
+        summary=f"The kubelet's CPU manager policy is {kubelet.cpu_manager_policy}, and its checkpoint was written by "
+        f"{checkpoint.policy} with {words.count(len(checkpoint.entries), 'container')} in it.",
+        advice=f"Drain the node, stop the kubelet, delete {_PATH}, and start it again.",
+        reason="policy",
+        evidence={
+            "cpu_manager_policy": kubelet.cpu_manager_policy or "",
+            "checkpoint_policy": checkpoint.policy,
+            "checkpoint_containers": len(checkpoint.entries),
+        },
+    )

@@ -1,0 +1,67 @@
+"""Findings about who else is on CPUs that belong to a container."""
+
+from __future__ import annotations
+
+from exporter.analysis import thresholds
+from exporter.analysis.findings import words
+from exporter.analysis.findings.finding import Cause
+from exporter.analysis.findings.view import View, name_of, use
+from exporter.cpulist import format_cpu_list
+from exporter.snapshot import CgroupRow
+
+
+def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:
+    """Other containers may run on CPUs that it should own."""
+    found = view.overlaps.get(name_of(row))
+    if not found:
+        return None
+    cpus = format_cpu_list(frozenset[int]().union(*(one.cpus for one in found)))
+    longest = max(one.seconds for one in found)
+    names = [words.full_name(one.other) for one in found[: thresholds.MAX_NEIGHBOURS]]
+    more = len(found) - len(names)
+    listing = words.listing([*names, *([f"{more} more"] if more else [])])
+    return Cause(
+        summary=f"{listing} may run on CPUs {cpus}, which it should own, for {longest:.0f} s by now.",
+        advice="Look for what rewrote the cpusets (systemctl daemon-reload, a second CPU manager), and restart the "
+        "kubelet, which sets them again.",
+        evidence={
+            "overlapping_containers": len(found),
+            "overlap_seconds": longest,
+            "cpus": cpus,
+            **{f"other_{number}": name for number, name in enumerate(names, 1)},
+        },
+        weight=float(len(found)),
+    )
+
+
+def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
+    """Its CPUs do more than it does."""
+    cpus, deltas, used = view.owned.get(name_of(row)), row.deltas, use(row)
+    if not cpus or not row.exclusive or row.cpuset is None or row.cpuset.cpus != cpus:
+        return None
+    busy = view.busy(cpus)
+    if busy is None or used is None or deltas is None or deltas.seconds < thresholds.SAME_WINDOW * busy.seconds:
+        return None
+    # Its window begins with that of the CPUs and ends after it: of what it used, at most all was used in theirs.
+    own = used * deltas.seconds / busy.seconds
+    others = busy.busy - own
+    if others < thresholds.DISTURBED * len(cpus):
+        return None
+    interrupts = busy.interrupts >= thresholds.INTERRUPT_SHARE * others
+    what = "interrupts" if interrupts else "processes outside of all containers"
+    return Cause(
+        summary=f"CPUs {format_cpu_list(cpus)} belong to it and were busy for {words.cpus(busy.busy)}, of which it "
+        f"used {words.cpus(own)} at most: {words.cpus(others)} went to {what}.",
+        advice="Move interrupts away from these CPUs (/proc/irq/*/smp_affinity_list, irqbalance's banned CPUs)."
+        if interrupts
+        else "Keep the host's daemons on reserved CPUs (reservedSystemCPUs, systemd's CPUAffinity), or isolate these.",
+        reason="interrupts" if interrupts else "outside",
+        evidence={
+            "cpus": format_cpu_list(cpus),
+            "cpus_busy_cores": busy.busy,
+            "usage_cores": own,
+            "disturbance_cores": others,
+            "interrupts_cores": busy.interrupts,
+        },
+        weight=others,
+    )

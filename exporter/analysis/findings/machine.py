@@ -1,0 +1,50 @@
+"""Findings about the node as a whole."""
+
+from __future__ import annotations
+
+from exporter.analysis import thresholds
+from exporter.analysis.findings import words
+from exporter.analysis.findings.finding import Cause
+from exporter.analysis.findings.view import View
+
+
+def cpu_steal(view: View) -> Cause | None:
+    """The hypervisor gives the node's CPUs to others."""
+    times = view.node.cpu_times
+    found = view.busy(times)
+    if found is None or found.steal < thresholds.STEAL_SHARE * found.cpus:
+        return None
+    share = found.steal / found.cpus
+    worst = max(times, key=lambda cpu: times[cpu].steal_seconds / times[cpu].seconds)
+    most = times[worst].steal_seconds / times[worst].seconds
+    return Cause(
+        summary=f"The hypervisor took {words.percent(share)} of this node's {words.cpus(found.cpus)} "
+        f"({words.cpus(found.steal)}; CPU {worst} most, {words.percent(most)}).",
+        advice="Move the machine to another host or to a type with dedicated CPUs; burstable types steal when their "
+        "credit is used up.",
+        evidence={
+            "steal_cores": found.steal,
+            "steal_share": share,
+            "online_cpus": found.cpus,
+            "worst_cpu": worst,
+            "worst_cpu_steal_share": most,
+        },
+        severity="critical" if share >= thresholds.CRITICAL_STEAL_SHARE else None,
+        weight=found.steal,
+    )
+
+
+def kernel_bug(view: View) -> Cause | None:
+    """The kernel throttles below the limit."""
+    node = view.node
+    if node.cfs_quota_bug != "affected":
+        return None
+    limited = sum(row.limits is not None and row.limits.quota_state == "set" for row in view.live)
+    return Cause(
+        summary=f"Kernel {node.kernel_release} throttles far below the limit (512ac999d275 without de53fd7aedb1); "
+        f"{words.count(limited, 'container')} on this node {'is' if limited == 1 else 'are'} under a quota.",
+        advice="Upgrade to kernel 5.4 or later, or to 4.14.154, 4.19.84 or 5.3.9; until then remove the limits of what "
+        "must answer fast.",
+        evidence={**words.known(kernel_release=node.kernel_release), "limited_containers": limited},
+        weight=float(limited),
+    )

@@ -1,0 +1,227 @@
+"""Findings about CPUs that several want: who waits, and who takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.analysis import thresholds
+from exporter.analysis.findings import words
+from exporter.analysis.findings.finding import Cause, Evidence
+from exporter.analysis.findings.throttling import lost, throttling
+from exporter.analysis.findings.view import Busy, View, rate, use
+from exporter.snapshot import CgroupName, CgroupRow
+
+_ADVICE = {
+    "neighbours": "Give it a larger CPU request (its share when CPUs are short), move it or the neighbours to another "
+    "node, limit the neighbours, or pin it (Guaranteed, whole CPUs, static CPU manager).",
+    "outside": "Find the host's own load (top on the node, outside of kubepods) and reserve CPUs for it "
+    "(reservedSystemCPUs with the policy option strict-cpu-reservation).",
+    "own_threads": "Run fewer threads at once or give it more CPUs: nobody else takes them.",
+    "": "Look at what else runs on its CPUs; the exporter sees no container that does.",
+}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Whom the CPUs of a container went to."""
+
+    neighbours: Sequence[tuple[CgroupName, float]] | None
+    """With their use in cores on these CPUs; ``None`` when not known."""
+    busy: Busy | None
+    own: float | None
+
+    @property
+    def others(self) -> float | None:
+        """Cores used by all neighbours together."""
+        return None if self.neighbours is None else sum(cores for _, cores in self.neighbours)
+
+    @property
+    def outside(self) -> float | None:
+        """Busy cores that no container accounts for."""
+        if self.busy is None or self.others is None or self.own is None:
+            return None
+        return max(0.0, self.busy.busy - self.others - self.own)
+
+    def named(self, cpus: int) -> Sequence[tuple[CgroupName, float]]:
+        """The neighbours worth naming on that many CPUs: all that matter, else the busiest if it matters at all."""
+        least = thresholds.NEIGHBOUR_USE * min(cpus, 1)
+        found = [one for one in self.neighbours or () if one[1] >= least]
+        return found[: thresholds.MAX_NEIGHBOURS]
+
+
+def contention(view: View, row: CgroupRow) -> Cause | None:
+    """It waits for CPUs, and no quota is the reason."""
+    deltas = row.deltas
+    if deltas is None:
+        return None
+    if deltas.waiting_seconds is not None or deltas.runqueue_wait_seconds is not None:
+        return _waits(view, row)
+    return _saturated(view, row)
+
+
+def _waits(view: View, row: CgroupRow) -> Cause | None:
+    waiting = _unexplained(view, row)
+    if waiting is None or waiting < thresholds.WAITING_RATE:
+        return None
+    own = use(row)
+    # Without the use it may have run all the time.
+    running = 1.0 if own is None else min(1.0, own)
+    if waiting / (waiting + running) < thresholds.WAITING_SHARE:
+        return None
+    around = _surroundings(view, row)
+    cpus = _cpus(row)
+    named = around.named(cpus)
+    reason = _reason(around, named, cpus)
+    wall = "" if row.deltas is None or row.deltas.waiting_seconds is not None else ", summed over threads,"
+    tail = {
+        "neighbours": f"; on the same CPUs: {_listing(named)}",
+        "outside": f"; {words.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers",
+        "own_threads": f"; its own threads want more than its {words.cpus(cpus)}",
+        "": "",
+    }[reason]
+    using = "" if own is None else f" while it used {words.cpus(own)}"
+    return Cause(
+        summary=f"It waited for a CPU for {words.amount(waiting)} s per second{wall}{using}, and no quota was the "
+        f"cause{tail}.",
+        advice=_ADVICE[reason],
+        reason=reason,
+        evidence={**_evidence(row, around, named), "waiting_seconds_per_second": waiting},
+        severity="info" if reason == "own_threads" else None,
+        weight=min(1.0, waiting),
+    )
+
+
+def _unexplained(view: View, row: CgroupRow) -> float | None:
+    """Waiting per second beyond what quotas explain; ``None`` when it is not known what they explain.
+
+    PSI counts throttled tasks as waiting, whoever's quota it is. v1's ``wait_sum`` stops while the container's own
+    quota holds it, and runs on while the pod's does. Both are subtracted whole, though summed over CPUs: what is left
+    is certain.
+    """
+    deltas = row.deltas
+    if deltas is None:
+        return None
+    above = _stopped_above(view, row)
+    if deltas.waiting_seconds is None:
+        waiting = rate(deltas.runqueue_wait_seconds, deltas)
+        return None if waiting is None or above is None else waiting - above
+    waiting, local = rate(deltas.waiting_seconds, deltas), rate(deltas.local_throttled_seconds, deltas)
+    if waiting is None:
+        return None
+    if local is not None:
+        return waiting - local
+    own = _stopped(row)
+    return None if own is None or above is None else waiting - own - above
+
+
+def _stopped(row: CgroupRow) -> float | None:
+    """Seconds per second that the quota of one cgroup took; 0.0 is known where it has none."""
+    if row.limits is not None and row.limits.quota_state == "none":
+        return 0.0
+    return lost(row)
+
+
+def _stopped_above(view: View, row: CgroupRow) -> float | None:
+    pod = view.pod_of(row)
+    if pod is not None:
+        return _stopped(pod)
+    # No row of the pod: then only an effective limit as wide as the cpuset shows that no quota is above.
+    return 0.0 if row.cpuset is not None and row.effective_limit_cores == float(len(row.cpuset.cpus)) else None
+
+
+def _saturated(view: View, row: CgroupRow) -> Cause | None:
+    """The kernel counts no waiting: full CPUs, used mostly by others, make it likely."""
+    around = _surroundings(view, row)
+    cpus, others, own, busy = _cpus(row), around.others, around.own, around.busy
+    if own is None or own < thresholds.MIN_USE or others is None or busy is None or throttling(row) is not None:
+        return None
+    if busy.busy < thresholds.SATURATED * cpus or others < thresholds.SATURATED_NEIGHBOURS * busy.busy:
+        return None
+    named = around.named(cpus)
+    if not named:
+        return None
+    return Cause(
+        summary=f"It likely waits for a CPU: its {words.cpus(cpus)} were {words.percent(busy.busy / cpus)} busy, and "
+        f"it used {words.cpus(own)} of that; on the same CPUs: {_listing(named)}.",
+        advice=_ADVICE["neighbours"] + " This kernel counts no waiting (schedstats, PSI), so make sure first.",
+        reason="saturated",
+        evidence=_evidence(row, around, named),
+        weight=others / cpus,
+    )
+
+
+def _cpus(row: CgroupRow) -> int:
+    return 0 if row.cpuset is None else len(row.cpuset.cpus)
+
+
+def _surroundings(view: View, row: CgroupRow) -> Surroundings:
+    busy = None if row.cpuset is None else view.busy(row.cpuset.cpus)
+    return Surroundings(view.neighbours(row), busy, use(row))
+
+
+def _reason(around: Surroundings, named: Sequence[tuple[CgroupName, float]], cpus: int) -> str:
+    if named:
+        return "neighbours"
+    outside = around.outside
+    if outside is not None and outside >= thresholds.NEIGHBOUR_USE * cpus:
+        return "outside"
+    alone = around.busy is not None and around.own is not None and around.neighbours is not None
+    return "own_threads" if alone and around.own and around.own >= thresholds.NEIGHBOUR_USE * cpus else ""
+
+
+def _listing(named: Sequence[tuple[CgroupName, float]]) -> str:
+    return words.listing(f"{words.full_name(name)} with {words.cpus(cores)}" for name, cores in named)
+
+
+def _evidence(row: CgroupRow, around: Surroundings, named: Sequence[tuple[CgroupName, float]]) -> Evidence:
+    evidence: dict[str, float | int | str] = {
+        **words.known(
+            window_seconds=None if row.deltas is None else row.deltas.seconds,
+            usage_cores=around.own,
+            cpuset_cpus=_cpus(row) or None,
+            neighbours_usage_cores=around.others,
+            outside_usage_cores=around.outside,
+            cpus_busy_cores=None if around.busy is None else around.busy.busy,
+        )
+    }
+    for number, (name, cores) in enumerate(named, 1):
+        evidence[f"neighbour_{number}"] = words.full_name(name)
+        evidence[f"neighbour_{number}_usage_cores"] = cores
+    return evidence
+
+
+def no_quota(view: View, row: CgroupRow) -> Cause | None:
+    """Nothing bounds it: its limit is not enforced, or it has none and fills CPUs that others share."""
+    limits, spec = row.limits, row.identity
+    if limits is None or limits.quota_state != "none" or row.isolation == "exclusive":
+        return None
+    kubelet = view.node.kubelet
+    if spec is not None and spec.limit_cores and kubelet is not None and kubelet.cpu_cfs_quota is False:
+        return Cause(
+            summary=f"Its limit of {words.cpus(spec.limit_cores)} is not enforced: this node's kubelet runs with "
+            "cpuCFSQuota false.",
+            advice="Nothing to do if that is on purpose; containers here are held back by their requests alone, and "
+            "throttling cannot happen.",
+            reason="not_enforced",
+            evidence=words.known(spec_limit_cores=spec.limit_cores, usage_cores=use(row)),
+        )
+    return _unbounded(view, row)
+
+
+def _unbounded(view: View, row: CgroupRow) -> Cause | None:
+    own, cpus = use(row), _cpus(row)
+    spec = row.identity
+    if own is None or spec is None or not cpus or row.effective_limit_cores != float(cpus):
+        return None
+    request = spec.request_cores or 0.0
+    if own < thresholds.UNBOUNDED_SHARE * cpus or own <= request or not view.neighbours(row):
+        return None
+    asked = f"a request of {words.cpus(request)}" if request else "no request"
+    return Cause(
+        summary=f"It uses {words.cpus(own)} of the {cpus} it shares with others, without a limit and with {asked}.",
+        advice="Give it a request that fits its use, so that the scheduler leaves room for it, or a limit.",
+        reason="unbounded",
+        evidence=words.known(usage_cores=own, cpuset_cpus=cpus, spec_request_cores=spec.request_cores),
+        weight=own - request,
+    )

@@ -1,0 +1,154 @@
+"""Findings about CPUs of one's own: not given, given with a quota, far apart."""
+
+from __future__ import annotations
+
+from exporter.analysis import thresholds
+from exporter.analysis.findings import words
+from exporter.analysis.findings.checkpoint import checkpointed, policy_of
+from exporter.analysis.findings.finding import Cause
+from exporter.analysis.findings.throttling import lost
+from exporter.analysis.findings.view import View
+from exporter.cpulist import format_cpu_list
+from exporter.snapshot import CgroupRow
+
+
+def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
+    """Guaranteed, and its owner may believe that it has cores of its own."""
+    if row.cpuset is None or row.identity is None:
+        return None
+    request = row.identity.request_cores
+    request = row.identity.limit_cores if request is None else request
+    reason = _why_not_pinned(view, row, request)
+    if reason is None or request is None:
+        return None
+    cause, advice = _NOT_PINNED[reason]
+    cpus = format_cpu_list(row.cpuset.cpus)
+    return Cause(
+        summary=f"Guaranteed with {words.cpus(request)}, yet it shares CPUs {cpus}: {cause}.",
+        advice=advice,
+        reason=reason,
+        evidence=words.known(
+            request_cores=request,
+            cpuset_cpus=len(row.cpuset.cpus),
+            cpus=cpus,
+            cpu_manager_policy=policy_of(view),
+        ),
+        severity="info" if reason in {"policy_none", "request_not_whole", "pod_level"} else None,
+        weight=request,
+    )
+
+
+_NOT_PINNED = {
+    "policy_none": (
+        "the kubelet's CPU manager policy is none, which pins nobody",
+        "If it needs cores of its own, run it on nodes whose kubelet has cpuManagerPolicy static; else do nothing.",
+    ),
+    "request_not_whole": (
+        "the static CPU manager gives CPUs only for whole numbers",
+        "Request and limit a whole number of CPUs if it needs cores of its own; else do nothing.",
+    ),
+    "pod_level": (
+        "its pod sets resources for the pod as a whole, for which the static CPU manager gives no CPUs",
+        "Set requests and limits of the container itself if it needs cores of its own; else do nothing.",
+    ),
+    "cpuset_changed": (
+        "the CPU manager gave it CPUs, and its cgroup no longer says so",
+        "Find out what rewrote its cpuset (systemctl daemon-reload is known for it), and restart the pod.",
+    ),
+    "before_policy": (
+        "the policy is static, and the CPU manager has no CPUs for it: it started before the policy did",
+        "Restart the pod.",
+    ),
+    "": (
+        "which CPU manager policy the kubelet runs is not known",
+        "Look at cpuManagerPolicy in the kubelet's configuration; with static, restart the pod.",
+    ),
+}
+
+
+def _why_not_pinned(view: View, row: CgroupRow, request: float | None) -> str | None:
+    policy = policy_of(view)
+    if row.isolation == "eligible":
+        if policy == "none":
+            return "policy_none"
+        if row.pod_identity is not None and row.pod_identity.limit_cores is not None:
+            return "pod_level"
+        if checkpointed(view, row) is not None:
+            return "cpuset_changed"
+        return "before_policy" if policy is not None else ""
+    wanted_more = (
+        row.isolation == "shared"
+        and policy == "static"
+        and request is not None
+        and request >= thresholds.OVER_ASKED
+        and request != int(request)
+        and row.pod_identity is not None
+        and row.pod_identity.qos_class == "Guaranteed"
+        and row.pod_identity.limit_cores is None
+    )
+    return "request_not_whole" if wanted_more else None
+
+
+def pinned_but_limited(_view: View, row: CgroupRow) -> Cause | None:
+    """CPUs of its own, and still a quota on them."""
+    limits, cpuset = row.limits, row.cpuset
+    if row.isolation != "exclusive" or cpuset is None or limits is None or limits.limit_cores is None:
+        return None
+    window = row.window
+    stopped = window is not None and window.throttled_periods >= thresholds.MIN_THROTTLED_PERIODS
+    told = ""
+    if window is not None and stopped:
+        told = f", and was throttled in {words.percent(window.ratio)} of {window.periods} periods"
+    return Cause(
+        summary=f"It owns {words.cpus(len(cpuset.cpus))} ({format_cpu_list(cpuset.cpus)}) and is still under a quota "
+        f"of {words.cpus(limits.limit_cores)}{told}.",
+        advice="Kubernetes 1.33 sets no quota where CPUs are exclusive; before it, run these nodes with cpuCFSQuota "
+        "false, or live with it while nothing is throttled.",
+        reason="throttled" if stopped else "not_throttled",
+        evidence=words.known(
+            limit_cores=limits.limit_cores,
+            cpuset_cpus=len(cpuset.cpus),
+            periods=None if window is None else window.periods,
+            throttled_periods=None if window is None else window.throttled_periods,
+            throttled_ratio=None if window is None else window.ratio,
+            throttled_seconds_per_second=lost(row),
+        ),
+        severity=None if stopped else "info",
+        weight=0.0 if window is None else window.ratio,
+    )
+
+
+def numa_spread(view: View, row: CgroupRow) -> Cause | None:
+    """Its CPUs lie on several NUMA nodes."""
+    if row.isolation != "exclusive" or row.cpuset is None or row.numa_nodes is None or row.numa_nodes < 2:
+        return None
+    kubelet = view.node.kubelet
+    options = {} if kubelet is None else kubelet.cpu_manager_policy_options or {}
+    if options.get("distribute-cpus-across-numa") == "true":
+        return None
+    parts: dict[int, list[int]] = {}
+    sizes: dict[int, int] = {}
+    for cpu, node in view.node.numa_node.items():
+        sizes[node] = sizes.get(node, 0) + 1
+        if cpu in row.cpuset.cpus:
+            parts.setdefault(node, []).append(cpu)
+    fits = len(row.cpuset.cpus) <= max(sizes.values(), default=0)
+    where = words.listing(f"{format_cpu_list(cpus)} on node {node}" for node, cpus in sorted(parts.items()))
+    policy = None if kubelet is None else kubelet.topology_manager_policy
+    return Cause(
+        summary=f"Its {len(row.cpuset.cpus)} CPUs lie on {row.numa_nodes} NUMA nodes ({where}): part of its memory is "
+        "far from part of its CPUs.",
+        advice="Run these nodes with topologyManagerPolicy single-numa-node or restricted, and restart the pod."
+        if fits
+        else "Ask for no more CPUs than one NUMA node has, or make the program aware of the nodes.",
+        reason="fits_one_node" if fits else "larger_than_a_node",
+        evidence=words.known(
+            numa_nodes=row.numa_nodes,
+            cpuset_cpus=len(row.cpuset.cpus),
+            cpus=format_cpu_list(row.cpuset.cpus),
+            largest_numa_node_cpus=max(sizes.values(), default=None),
+            topology_manager_policy=policy,
+        ),
+        severity=None if fits else "info",
+        weight=float(row.numa_nodes),
+    )

@@ -1,0 +1,40 @@
+"""The finding about a limit that is not the spec's."""
+
+from __future__ import annotations
+
+from exporter.analysis.findings import words
+from exporter.analysis.findings.finding import Cause
+from exporter.analysis.findings.view import View
+from exporter.snapshot import CgroupRow
+
+
+def limit_drift(_view: View, row: CgroupRow) -> Cause | None:
+    """The cgroup's limit is not what the pod's spec asks for."""
+    limits, spec = row.limits, row.identity
+    if row.limit_drift is not True or limits is None or spec is None:
+        return None
+    actual, wanted = limits.limit_cores, spec.limit_cores
+    inherited = None if row.pod_identity is None else row.pod_identity.limit_cores
+    if actual is None:
+        reason, told = "missing", "and its cgroup has none"
+    else:
+        reason, told = (
+            ("different" if wanted or inherited else "unexpected"),
+            f"and its cgroup has {words.cpus(actual)}",
+        )
+    asks = "no limit" if not wanted else f"a limit of {words.cpus(wanted)}"
+    if not wanted and inherited:
+        asks = f"no limit of its own under its pod's {words.cpus(inherited)}"
+    return Cause(
+        summary=f"Its spec asks for {asks}, {told}.",
+        advice="Find out what rewrote it (systemctl daemon-reload, a resize that failed, an edit by hand), and restart "
+        "the pod.",
+        reason=reason,
+        evidence=words.known(
+            limit_cores=actual,
+            spec_limit_cores=wanted,
+            allocated_limit_cores=spec.allocated_limit_cores,
+            pod_spec_limit_cores=inherited,
+            period_seconds=limits.period_seconds,
+        ),
+    )

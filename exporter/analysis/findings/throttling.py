@@ -1,0 +1,124 @@
+"""How hard a quota stopped one cgroup, and whether that is worth a word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from exporter.analysis import thresholds
+from exporter.analysis.findings import words
+from exporter.analysis.findings.finding import Evidence, Severity
+from exporter.analysis.findings.view import rate, use
+from exporter.readings import Window
+from exporter.snapshot import CgroupRow
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """A quota that hurts."""
+
+    window: Window
+    limit: float
+    """Cores."""
+    period: float
+    """Seconds."""
+    stopped: float
+    """Share of wall time: at most this much it stood still."""
+
+    @property
+    def severity(self) -> Severity:
+        """By how much of its time is lost."""
+        worst = min(self.window.ratio, self.stopped) >= thresholds.CRITICAL_SHARE
+        return "critical" if worst else "warning"
+
+    @property
+    def told(self) -> str:
+        """``in 87 % of 540 active periods of the last 60 s``."""
+        window = self.window
+        return f"in {words.percent(window.ratio)} of {window.periods} active periods of the last {window.seconds:.0f} s"
+
+
+def throttling(row: CgroupRow) -> Throttling | None:
+    """How the quota of ``row`` stops it; ``None`` where it does not or not enough.
+
+    The ratio alone misleads: idle containers have few periods. Throttled seconds alone mislead too: they are summed
+    over CPUs. Wall time lost is below the throttled periods' length, and below the seconds.
+    """
+    window, limits = row.window, row.limits
+    if window is None or limits is None or limits.limit_cores is None or limits.period_seconds is None:
+        return None
+    if window.throttled_periods < thresholds.MIN_THROTTLED_PERIODS or window.ratio < thresholds.THROTTLED_RATIO:
+        return None
+    if not window.seconds > 0:
+        return None
+    stopped = min(1.0, window.throttled_periods * limits.period_seconds / window.seconds)
+    seconds = lost(row)
+    if seconds is not None:
+        stopped = min(stopped, seconds)
+    if not stopped >= thresholds.STOPPED_SHARE:
+        return None
+    return Throttling(window, limits.limit_cores, limits.period_seconds, stopped)
+
+
+def lost(row: CgroupRow) -> float | None:
+    """Seconds per second that its own quota took, summed over CPUs."""
+    return None if row.deltas is None else rate(row.deltas.throttled_seconds, row.deltas)
+
+
+def lost_to_ancestor(row: CgroupRow) -> float | None:
+    """Seconds per second that a quota above took, from ``cpu.stat.local``; ``None`` where the kernel has none."""
+    deltas = row.deltas
+    if deltas is None or row.limits is None:
+        return None
+    own = 0.0 if row.limits.quota_state == "none" else lost(row)
+    local = rate(deltas.local_throttled_seconds, deltas)
+    return None if own is None or local is None else max(0.0, local - own)
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Use against the limit in the sample intervals in which the quota stopped a container."""
+
+    intervals: int
+    below: int
+    """Those of them in which it used far less than its limit."""
+    usage: float
+    """Cores, over all of them."""
+    below_share: float
+    """Of the throttled periods: how many lie in :attr:`below`."""
+
+
+def bursts(row: CgroupRow, limit: float) -> Bursts | None:
+    """The window interval by interval; ``None`` without a detailed snapshot or without usage."""
+    count = below = throttled = throttled_below = 0
+    usage = seconds = 0.0
+    for one in row.intervals:
+        if one.throttled_periods <= 0 or not one.seconds > 0 or not math.isfinite(one.usage_seconds):
+            continue
+        count += 1
+        throttled += one.throttled_periods
+        usage += one.usage_seconds
+        seconds += one.seconds
+        if one.usage_seconds / one.seconds < thresholds.BELOW_LIMIT * limit:
+            below += 1
+            throttled_below += one.throttled_periods
+    return Bursts(count, below, usage / seconds, throttled_below / throttled) if count else None
+
+
+def evidence_of(row: CgroupRow, found: Throttling) -> Evidence:
+    """What every finding about a quota rests on."""
+    limits, window = row.limits, found.window
+    return words.known(
+        window_seconds=window.seconds,
+        periods=window.periods,
+        throttled_periods=window.throttled_periods,
+        throttled_ratio=window.ratio,
+        throttled_ratio_peak=window.peak,
+        stopped_share=found.stopped,
+        throttled_seconds_per_second=lost(row),
+        limit_cores=found.limit,
+        period_seconds=found.period,
+        burst_seconds=None if limits is None else limits.burst_seconds,
+        usage_cores=use(row),
+        threads=row.threads,
+    )

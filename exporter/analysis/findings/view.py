@@ -1,0 +1,114 @@
+"""A snapshot with the lookups that findings share, each made once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from exporter.analysis import thresholds
+from exporter.snapshot import CgroupName, CgroupRow, Deltas, NodeRow, Overlap, Snapshot
+
+
+def name_of(row: CgroupRow) -> CgroupName:
+    """The container's name."""
+    return CgroupName(row.namespace, row.pod, row.container or "")
+
+
+def rate(grown: float | None, deltas: Deltas | None) -> float | None:
+    """Growth per second; ``None`` when it is not known, never for an absent counter a zero."""
+    if grown is None or deltas is None or not deltas.seconds >= thresholds.MIN_SECONDS or not math.isfinite(grown):
+        return None
+    return grown / deltas.seconds
+
+
+def use(row: CgroupRow) -> float | None:
+    """Cores used over the window; ``None`` when not known."""
+    deltas = row.deltas
+    return None if deltas is None else rate(deltas.usage_seconds, deltas)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What a set of CPUs did over the window, in cores (of ``cpus``)."""
+
+    seconds: float
+    cpus: int
+    busy: float
+    interrupts: float
+    steal: float
+
+
+class View:
+    """One snapshot, looked up."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.node: NodeRow = snapshot.node
+
+    @cached_property
+    def live(self) -> tuple[CgroupRow, ...]:
+        """Containers that still run: the last counters of a removed one say nothing of now."""
+        return tuple(row for row in self.snapshot.containers if row.live)
+
+    def pod_of(self, row: CgroupRow) -> CgroupRow | None:
+        """The row of the pod's own cgroup."""
+        return self._pods.get(row.ref.pod_path)
+
+    @cached_property
+    def _pods(self) -> Mapping[str, CgroupRow]:
+        return {row.ref.pod_path: row for row in self.snapshot.pods if row.live}
+
+    @cached_property
+    def containers_of_pod(self) -> Mapping[str, int]:
+        """Live containers by the path of their pod."""
+        counts: dict[str, int] = {}
+        for row in self.live:
+            counts[row.ref.pod_path] = counts.get(row.ref.pod_path, 0) + 1
+        return counts
+
+    @cached_property
+    def owned(self) -> Mapping[CgroupName, frozenset[int]]:
+        """The CPUs that belong to each owner alone."""
+        owned: dict[CgroupName, set[int]] = {}
+        for cpu, name in self.node.owners.items():
+            owned.setdefault(name, set()).add(cpu)
+        return {name: frozenset(cpus) for name, cpus in owned.items()}
+
+    @cached_property
+    def overlaps(self) -> Mapping[CgroupName, tuple[Overlap, ...]]:
+        """By owner."""
+        found: dict[CgroupName, tuple[Overlap, ...]] = {}
+        for overlap in self.node.overlaps:
+            found[overlap.owner] = (*found.get(overlap.owner, ()), overlap)
+        return found
+
+    def busy(self, cpus: Iterable[int]) -> Busy | None:
+        """What ``cpus`` did; ``None`` unless it is known of all of them."""
+        found = [self.node.cpu_times.get(cpu) for cpu in cpus]
+        times = [one for one in found if one is not None and one.seconds >= thresholds.MIN_SECONDS]
+        if not times or len(times) < len(found):
+            return None
+        busy = sum(one.busy_seconds / one.seconds for one in times)
+        interrupts = sum(one.irq_seconds / one.seconds for one in times)
+        steal = sum(one.steal_seconds / one.seconds for one in times)
+        seconds = min(one.seconds for one in times)
+        return Busy(seconds, len(times), busy, interrupts, steal) if math.isfinite(busy + interrupts + steal) else None
+
+    def neighbours(self, row: CgroupRow) -> list[tuple[CgroupName, float]] | None:
+        """Other containers on the CPUs of ``row`` and the cores they use there, busiest first.
+
+        A container's use on some of its CPUs is not counted anywhere; its use on all of them is shared out evenly.
+        ``None`` where the cpuset of ``row`` is not known, so that anybody may be a neighbour.
+        """
+        if row.cpuset is None or not row.cpuset.cpus:
+            return None
+        found = []
+        for other in self.live:
+            if other is row or other.cpuset is None or not other.cpuset.cpus:
+                continue
+            cores = use(other)
+            if cores and (common := len(other.cpuset.cpus & row.cpuset.cpus)):
+                found.append((name_of(other), cores * common / len(other.cpuset.cpus)))
+        return sorted(found, key=lambda one: (-one[1], one[0]))

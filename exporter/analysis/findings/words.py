@@ -1,0 +1,59 @@
+"""Numbers as people read them: two digits that count, with their unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from exporter.snapshot import CgroupName
+
+
+def amount(value: float) -> str:
+    """Two significant digits where it matters: ``0.25``, ``1.5``, ``12``."""
+    if not math.isfinite(value):
+        return "?"
+    if abs(value) >= 9.95:
+        return f"{value:.0f}"
+    text = f"{value:.2g}" if abs(value) >= 0.01 else f"{value:.3f}"
+    return "0" if text == "0.000" else text
+
+
+def cpus(cores: float) -> str:
+    """``2 CPUs``, ``1 CPU``, ``0.25 CPUs``; a limit keeps all its digits (``12.5``)."""
+    text = f"{cores:.4g}" if cores >= 1 else amount(cores)
+    return f"{text} CPU" if text == "1" else f"{text} CPUs"
+
+
+def percent(share: float) -> str:
+    """``42 %``."""
+    return f"{amount(100 * share)} %"
+
+
+def milliseconds(seconds: float) -> str:
+    """``100 ms``."""
+    return f"{amount(1000 * seconds) if seconds < 0.00995 else f'{1000 * seconds:.0f}'} ms"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 thread``, ``64 threads``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def full_name(name: CgroupName) -> str:
+    """``namespace/pod/container``; what is not known is left out."""
+    return "/".join(part for part in name if part)
+
+
+def listing(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def known(**evidence: float | str | None) -> Mapping[str, float | int | str]:
+    """Evidence without what is not known."""
+    return {key: value for key, value in evidence.items() if value is not None and _is_number_or_text(value)}
+
+
+def _is_number_or_text(value: float | str) -> bool:
+    return isinstance(value, str) or math.isfinite(value)
