@@ -1,0 +1,21 @@
+{{/* What a schema cannot say: values that contradict each other end the rendering with the reason. */}}
+{{- define "kube-throttle-exporter.validate" -}}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+{{- fail "\n\nserviceMonitor.enabled and podMonitor.enabled are both true: each exporter would be scraped twice. Choose one." }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
+{{- fail "\n\nserviceMonitor.enabled needs service.enabled: a ServiceMonitor finds its targets through the Service." }}
+{{- end }}
+{{- if and .Values.webConfig.content .Values.webConfig.existingSecret }}
+{{- fail "\n\nwebConfig.content and webConfig.existingSecret are both set: the exporter reads one web config file. Choose one." }}
+{{- end }}
+{{- if and (include "kube-throttle-exporter.webConfigured" .) .Values.config.web.config.file }}
+{{- fail "\n\nconfig.web.config.file is set, and webConfig sets it too. Leave one of them empty." }}
+{{- end }}
+{{- if and .Values.rbac.legacyNodesProxy (not .Values.rbac.create) }}
+{{- fail "\n\nrbac.legacyNodesProxy has no effect with rbac.create: false." }}
+{{- end }}
+{{- if and (include "kube-throttle-exporter.webConfigured" .) .Values.webConfig.tlsSecret (eq .Values.webConfig.tlsSecret (include "kube-throttle-exporter.webConfigSecret" .)) }}
+{{- fail "\n\nwebConfig.tlsSecret is the Secret that holds the web config file: put the certificate into one of its own." }}
+{{- end }}
+{{- end }}

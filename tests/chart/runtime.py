@@ -1,0 +1,174 @@
+"""Runs a rendered pod's container as a kubelet and a container runtime would, as far as one process can.
+
+The kubelet's part: arguments with ``$(NAME)`` expanded, the downward API, the service account's token, Secrets as
+files. The runtime's part (``enter.py``): a read-only root that holds the image and the pod's mounts and nothing else,
+the pod's user id, no capabilities, no new privileges. It needs root for the mounts, and gives it up before it starts
+the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import yaml
+
+from tests.chart.charting import Json, only
+from tests.conftest import unavailable
+from tests.support.process import ROOT, STOP_SECONDS, Exporter
+
+TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
+_REFERENCE: Final = re.compile(r"\$(\$?)\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
+
+
+@dataclass(frozen=True)
+class Node:
+    """What the cluster gives a pod on this node."""
+
+    fields: Mapping[str, str]
+    """Of the downward API, by path: ``status.hostIP``."""
+    folders: Mapping[str, str]
+    """Where the node's host paths are here."""
+    token: Mapping[str, bytes]
+    """Files of the service account's volume."""
+    secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Secrets that nothing rendered holds."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What every container of the cluster is told, such as KUBERNETES_SERVICE_HOST."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image brings along."""
+
+    folders: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def this_checkout() -> Image:
+    """This interpreter and this checkout, in place of an image's."""
+    folders = [*_SYSTEM, sys.base_prefix, sys.prefix, str(ROOT / "exporter")]
+    found = tuple(folder for folder in dict.fromkeys(folders) if os.path.lexists(folder))
+    covered = tuple(one for one in found if not any(one != other and one.startswith(f"{other}/") for other in found))
+    return Image(covered, (sys.executable, "-m", "exporter"), {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
+
+
+def expanded(text: str, environment: Mapping[str, str]) -> str:
+    """``$(NAME)`` as a kubelet expands it: what is not set stays as it is, ``$$(NAME)`` is the text itself."""
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[0][1:]
+        return environment.get(match[2], match[0])
+
+    return _REFERENCE.sub(value_of, text)
+
+
+def environment_of(container: Json, node: Node) -> dict[str, str]:
+    """The container's variables; only plain ones and those of the downward API."""
+    found = dict(node.environment)
+    for entry in container.get("env", []):
+        found[entry["name"]] = (
+            entry["value"] if "value" in entry else node.fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
+        )
+    return found
+
+
+def volumes_of(found: Sequence[Json], node: Node, folder: Path) -> dict[str, str]:
+    """Where each mount of the DaemonSet's container comes from, by its path in there."""
+    spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
+    secrets = dict(node.secrets)
+    for each in found:
+        if each["kind"] == "Secret":
+            secrets[each["metadata"]["name"]] = {key: text.encode() for key, text in each["stringData"].items()}
+    sources: dict[str, str] = {}
+    for volume in spec["volumes"]:
+        if "hostPath" in volume:
+            sources[volume["name"]] = node.folders[volume["hostPath"]["path"]]
+        else:
+            names = [source["secret"]["name"] for source in volume["projected"]["sources"]]
+            sources[volume["name"]] = _written(folder / volume["name"], [secrets[name] for name in names])
+    mounts = {mount["mountPath"]: sources[mount["name"]] for mount in spec["containers"][0]["volumeMounts"]}
+    if spec["automountServiceAccountToken"]:
+        mounts[TOKEN_FOLDER] = _written(folder / "token", [node.token])
+    return mounts
+
+
+def _written(folder: Path, parts: Sequence[Mapping[str, bytes]]) -> str:
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    for part in parts:
+        for name, content in part.items():
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(0o444)
+    return str(folder)
+
+
+@contextmanager
+def running(found: Sequence[Json], node: Node, folder: Path, image: Image | None = None) -> Iterator[Exporter]:
+    """The process of the rendered DaemonSet, once it listens; ``folder`` is scratch space."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        unavailable("mounts as in a pod need root and unshare")
+    image = image or this_checkout()
+    spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    environment = environment_of(container, node)
+    root = folder / "root"
+    root.mkdir(parents=True)
+    security = spec["securityContext"] | container["securityContext"]
+    order: dict[str, Any] = {
+        "root": str(root),
+        "image": image.folders,
+        "volumes": volumes_of(found, node, folder / "volumes"),
+        "user": security["runAsUser"],
+        "group": security["runAsGroup"],
+        "groups": [security["fsGroup"]],
+        "argv": [
+            *(container.get("command") or image.entrypoint),
+            *(expanded(argument, environment) for argument in container["args"]),
+        ],
+        "env": {**image.environment, **environment},
+    }
+    enter = [sys.executable, str(Path(__file__).with_name("enter.py")), json.dumps(order)]
+    with subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", *enter],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        yield from _followed(process)
+
+
+def _followed(process: subprocess.Popen[bytes]) -> Iterator[Exporter]:
+    exporter = Exporter(process)
+    stream: IO[bytes] | None = process.stderr
+    if stream is None:
+        raise AssertionError("stderr is piped")
+    reader = threading.Thread(target=exporter.read_log, args=(stream,), daemon=True)
+    reader.start()
+    try:
+        exporter.wait_listening()
+        yield exporter
+    finally:
+        try:
+            exporter.stop()
+        finally:
+            reader.join(STOP_SECONDS)
+
+
+def web_config(found: Sequence[Json]) -> Json:
+    """The rendered web config file."""
+    parsed: Json = yaml.safe_load(only(found, "Secret")["stringData"]["web-config.yml"])
+    return parsed

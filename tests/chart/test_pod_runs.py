@@ -1,0 +1,217 @@
+"""The rendered DaemonSet, run with exactly its arguments, environment, mounts and user id, and scraped."""
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.charting import CASES, CHART, Json, container, objects, only, texts
+from tests.chart.runtime import Node, running
+from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
+from tests.support.pages import Page
+from tests.support.process import Exporter
+from tests.support.recordings import RECORDINGS, Recording, copied
+from tests.support.recordings import running as running_containers
+
+TOKEN = "token-of-the-service-account"
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class Cluster:
+    """What the pod meets: a node of the recordings, and its kubelet."""
+
+    recording: Recording
+    kubelet: FakeKubelet
+    node: Node
+
+    @property
+    def values(self) -> Json:
+        """Ports that nobody else on this machine has; all else is the chart's."""
+        port = self.kubelet.url.rpartition(":")[2]
+        return {
+            "config": {
+                "kubelet": {"url": f"https://$(NODE_IP):{port}"},
+                "web": {"listen-address": f":{free_port()}"},
+            }
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        found: int = probe.getsockname()[1]
+        return found
+
+
+@contextmanager
+def in_thread(kubelet: FakeKubelet) -> Iterator[FakeKubelet]:
+    """The kubelet on a loop of its own, because the test waits without one."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(kubelet.__aenter__(), loop).result(10)
+        yield kubelet
+    finally:
+        asyncio.run_coroutine_threadsafe(kubelet.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@contextmanager
+def cluster(recording: Recording, folder: Path) -> Iterator[Cluster]:
+    tree = copied(recording, folder / "node")
+    authority = Authority()
+    authority.write(folder / "ca.crt")
+    kubelet = FakeKubelet(tls=authority.server(LOOPBACK))
+    kubelet.tokens = {TOKEN}
+    kubelet.answer("/pods", Reply(body=recording.pods.read_bytes()))
+    configz = recording.folder / "configz.json"
+    if configz.exists():
+        kubelet.answer("/configz", Reply(body=configz.read_bytes()))
+    with in_thread(kubelet):
+        yield Cluster(
+            recording,
+            kubelet,
+            Node(
+                fields={"spec.nodeName": "node-1", "status.hostIP": LOOPBACK},
+                folders={"/sys/fs/cgroup": f"{tree}/sys/fs/cgroup"},
+                token={
+                    "token": TOKEN.encode(),
+                    "ca.crt": (folder / "ca.crt").read_bytes(),
+                    "namespace": b"monitoring",
+                },
+                # A closed port: what is to be seen here comes from the kubelet.
+                environment={"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": "1"},
+            ),
+        )
+
+
+def mapped(page: Page) -> set[tuple[str, str, str]]:
+    """Namespace, pod and container of every container that the page names."""
+    rows = (dict(labels) for labels in page.rows("cgroup_container_info"))
+    return {(row["namespace"], row["pod"], row["container"]) for row in rows if row["namespace"]}
+
+
+def privileges(pid: int) -> dict[str, str]:
+    status = Path(f"/proc/{pid}/status").read_text()
+    wanted = ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "NoNewPrivs")
+    return {name: " ".join(re.findall(rf"^{name}:\s*(.*)$", status, re.MULTILINE)).strip() for name in wanted}
+
+
+def probe(exporter: Exporter, found: Json) -> int:
+    """What the kubelet's HTTP probe gets."""
+    answer = exporter.get(found["httpGet"]["path"])
+    return answer.status
+
+
+def helm_test(found: list[Json], exporter: Exporter) -> subprocess.CompletedProcess[str]:
+    """The chart's test pod: its script and its arguments, but for the name that only a cluster's DNS knows."""
+    [pod] = [each for each in found if each["kind"] == "Pod"]
+    [one] = pod["spec"]["containers"]
+    _, flag, script = one["command"]
+    _, port, *rest = one["args"]
+    assert port == str(exporter.port)
+    return subprocess.run(
+        [sys.executable, flag, script, LOOPBACK, port, *rest], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.fixture(params=RECORDINGS, ids=lambda recording: recording.name)
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Cluster, list[Json], Exporter]]:
+    with cluster(request.param, tmp_path) as here:
+        found = objects(here.values)
+        with running(found, here.node, tmp_path / "pod") as exporter:
+            exporter.wait_ready()
+            yield here, found, exporter
+
+
+def test_the_rendered_daemonset_serves_its_node(served: tuple[Cluster, list[Json], Exporter]) -> None:
+    here, found, exporter = served
+    wanted = {(one.namespace, one.pod, one.name) for one in running_containers(here.recording.pod_list)}
+    page = exporter.page_when(lambda page: mapped(page) == wanted)
+    assert mapped(page) == wanted
+    assert page.get("throttle_exporter_pods_source_active", source="kubelet") == 1
+
+    spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
+    [one] = spec["containers"]
+    assert probe(exporter, one["livenessProbe"]) == 200
+    assert probe(exporter, one["readinessProbe"]) == 200
+    assert privileges(exporter.process.pid) == {
+        "Uid": "65532 65532 65532 65532".replace(" ", "\t"),
+        "Gid": "65532 65532 65532 65532".replace(" ", "\t"),
+        "Groups": "65532",
+        "CapEff": "0" * 16,
+        "CapPrm": "0" * 16,
+        "NoNewPrivs": "1",
+    }
+
+    said = helm_test(found, exporter)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert re.match(rf"ok  {LOOPBACK} status 200, \d+ samples, [1-9]\d* of them of containers", said.stdout)
+
+    notes = texts(here.values)["NOTES.txt"]
+    [pattern] = re.findall(r"grep -E '(\S+)'", notes)
+    assert len(re.findall(pattern, page.text, re.MULTILINE)) >= 3, "what the notes look for is on the page"
+    assert exporter.stop() == 0
+    assert "level=error" not in exporter.log
+
+
+def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Path) -> None:
+    recording = RECORDINGS[-1]
+    with cluster(recording, tmp_path) as here:
+        empty = tmp_path / "empty"
+        tree = Path(here.node.folders["/sys/fs/cgroup"])
+        empty.mkdir()
+        for name in ("cgroup.controllers", "cgroup.procs", "cpu.stat"):
+            (empty / name).write_bytes((tree / name).read_bytes() if (tree / name).exists() else b"")
+        node = Node(
+            here.node.fields, {"/sys/fs/cgroup": str(empty)}, here.node.token, environment=here.node.environment
+        )
+        found = objects(_impatient(here.values))
+        with running(found, node, tmp_path / "pod") as exporter:
+            exporter.wait_ready()
+            said = helm_test(found, exporter)
+    assert said.returncode == 1
+    assert said.stdout.startswith(f"BAD {LOOPBACK} status 200")
+    assert "0 of them of containers" in said.stdout
+
+
+def _impatient(values: Json) -> Json:
+    return values | {"test": {"timeoutSeconds": 1}}
+
+
+def test_the_script_of_the_helm_test_is_the_one_that_is_linted() -> None:
+    [pod] = [each for each in objects({}) if each["kind"] == "Pod"]
+    assert pod["spec"]["containers"][0]["command"][2].strip() == (CHART / "files" / "check.py").read_text().strip()
+
+
+def test_expansion_is_the_kubelet_s() -> None:
+    from tests.chart.runtime import expanded  # noqa: PLC0415 - one use
+
+    environment = {"NODE_IP": "192.0.2.7"}
+    assert expanded("https://$(NODE_IP):10250", environment) == "https://192.0.2.7:10250"
+    assert expanded("$$(NODE_IP) $(OTHER) $NODE_IP", environment) == "$(NODE_IP) $(OTHER) $NODE_IP"
+
+
+def every_argument() -> list[str]:
+    return [argument for values in CASES.values() for argument in container(values)["args"]]
+
+
+def test_no_argument_holds_a_secret() -> None:
+    web = json.dumps([CASES["web-basic-auth"]["webConfig"]["content"]["basic_auth_users"]])
+    [password] = json.loads(web)[0].values()
+    rendered: Any = every_argument()
+    assert password not in json.dumps(rendered)
