@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from aiohttp import web as aiohttp_web
 
-from exporter import __version__, web
+from exporter import __version__, web, webapi
+from exporter.analysis.findings import find
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
@@ -24,6 +25,7 @@ from exporter.logs import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.readings import PodList
+from exporter.report import ErrorCount, Health, Report, SourceHealth
 from exporter.sampler import Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
@@ -95,6 +97,26 @@ class Exporter:
         self.own.rendered(time.monotonic() - start)
         return body + self.own.render(style)
 
+    async def report(self) -> Report:
+        """What the node's state means: everything but the metrics page is made of it."""
+        snapshot = await self.loop.snapshot(detailed=True)
+        findings = await asyncio.to_thread(find, snapshot)
+        return Report(snapshot, findings, self._health())
+
+    def _health(self) -> Health:
+        sources = self.directory.status.sources
+        return Health(
+            version=__version__,
+            node_name=self.settings.node_name,
+            healthy=self.healthy().ok,
+            age_seconds=self.loop.age if self.loop.ticks else None,
+            samples=self.loop.ticks,
+            interval_seconds=self.settings.sample_interval,
+            window_seconds=self.settings.sample_window,
+            sources=tuple(SourceHealth(x.name, x.up, x.active, x.last_success, x.last_error) for x in sources),
+            errors=tuple(ErrorCount(*kind, number) for kind, number in sorted(self.own.errors().items())),
+        )
+
     def healthy(self) -> web.Verdict:
         """Whether samples keep their pace."""
         allowed = max(5.0, LATE_TICKS * self.settings.sample_interval)
@@ -162,13 +184,17 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    application = web.create_app(
+        telemetry_path=settings.web_telemetry_path,
+        pages=web.Pages(lambda: exporter.loop.ticks, exporter.page),
+        healthy=exporter.healthy,
+        ready=exporter.ready,
+    )
+    webapi.add_routes(
+        application, webapi.Reports(lambda: (exporter.loop.ticks, exporter.healthy().ok), exporter.report)
+    )
     runner = aiohttp_web.AppRunner(
-        web.create_app(
-            telemetry_path=settings.web_telemetry_path,
-            pages=web.Pages(lambda: exporter.loop.ticks, exporter.page),
-            healthy=exporter.healthy,
-            ready=exporter.ready,
-        ),
+        application,
         access_log=None,
         handle_signals=False,
         keepalive_timeout=75.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from http import HTTPStatus
 from typing import Final
 
@@ -17,12 +17,13 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Reports:
-    """The report of the current sample; concurrent requests wait for the one being made."""
+    """The report of the current state; concurrent requests wait for the one being made."""
 
-    def __init__(self, tick: Callable[[], int], make: Callable[[], Awaitable[Report]]) -> None:
-        self._tick, self._make = tick, make
+    def __init__(self, state: Callable[[], Hashable], make: Callable[[], Awaitable[Report]]) -> None:
+        """A new report is made when ``state`` has changed: another sample, or that none comes any more."""
+        self._state, self._make = state, make
         self._lock = asyncio.Lock()
-        self._made_at = -1
+        self._made_in: Hashable = None
         self._report: Report | None = None
         self._containers: dict[bool, bytes] = {}
 
@@ -42,10 +43,10 @@ class Reports:
             return body
 
     async def _get(self) -> Report:
-        tick = self._tick()
-        if self._report is None or self._made_at != tick:
+        state = self._state()
+        if self._report is None or self._made_in != state:
             self._containers.clear()
-            self._report, self._made_at = await self._make(), tick
+            self._report, self._made_in = await self._make(), state
         return self._report
 
 

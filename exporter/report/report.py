@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import isfinite
 
-from exporter.analysis.findings.finding import Finding
+from exporter.analysis.findings import Finding
 from exporter.report import schema
 from exporter.report.containers import container_document
 from exporter.report.health import Health
