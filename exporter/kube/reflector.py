@@ -138,7 +138,7 @@ class Reflector:
             self.settled.set()
             try:
                 async with contextlib.aclosing(
-                    watch_events(response, self._pace.silent_seconds, self._where)
+                    watch_events(response.content, self._pace.silent_seconds, self._where)
                 ) as events:
                     async for event in events:
                         self._apply(event)

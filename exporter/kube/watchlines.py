@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from typing import Any, NamedTuple
-
-import aiohttp
+from typing import Any, NamedTuple, Protocol
 
 from exporter.errors import MappingError
 
 _MAX_LINE_BYTES = 4 * 1024 * 1024
 """Twice what etcd lets an object be."""
+
+
+class ByteStream(Protocol):
+    """As :class:`aiohttp.StreamReader`."""
+
+    async def readany(self) -> bytes:
+        """What has arrived, at least one byte; empty at the end."""
+        ...
 
 
 class WatchEvent(NamedTuple):
@@ -31,9 +37,7 @@ class WatchEvent(NamedTuple):
         return version if isinstance(version, str) else ""
 
 
-async def watch_events(
-    response: aiohttp.ClientResponse, silence: float, where: str
-) -> AsyncGenerator[WatchEvent, None]:
+async def watch_events(content: ByteStream, silence: float, where: str) -> AsyncGenerator[WatchEvent, None]:
     """Until the server ends the answer. A line without its end is forgotten: the next watch brings it again.
 
     Raises :class:`MappingError` for a line that is no event, and :class:`TimeoutError` after ``silence`` seconds
@@ -42,7 +46,7 @@ async def watch_events(
     buffer = bytearray()
     while True:
         async with asyncio.timeout(silence):
-            chunk = await response.content.readany()
+            chunk = await content.readany()
         if not chunk:
             return
         buffer += chunk

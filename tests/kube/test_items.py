@@ -1,4 +1,6 @@
 import json
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -76,6 +78,21 @@ def test_a_number_is_not_cut_at_the_end_of_the_window() -> None:
 
 
 def test_a_huge_value_is_read_without_starting_over_for_each_window() -> None:
-    body = json.dumps({"items": ["x" * 2_000_000]}).encode()
-    # Growing by the window alone would decode 2 MB some 30,000 times.
-    assert [len(item) for item in ListReader(body, 64)] == [2_000_000]
+    body = json.dumps({"items": ["x" * 200_000]}).encode()
+    attempts = 0
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal attempts
+        attempts += event == "call" and frame.f_code.co_name == "raw_decode"
+
+    sys.setprofile(count)
+    try:
+        assert [len(item) for item in ListReader(body, 64)] == [200_000]
+    finally:
+        sys.setprofile(None)
+    assert attempts < 30  # 3,125 windows
+
+
+def test_half_a_character_at_the_end_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"utf-8"):
+        list(ListReader(b'{"items": []}\xe2\x82'))

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 import ssl
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -325,7 +326,15 @@ async def test_a_gzip_bomb_is_measured_after_inflation(kubelet: FakeKubelet, cli
     bomb = Reply.gzipped(bytes(32 * MEBIBYTE))
     assert len(bomb.body) < MEBIBYTE
     kubelet.answer("/pods", bomb)
-    await failure(client.source(kubelet.url), "too_large")
+    source = client.source(kubelet.url)
+    await failure(source, "too_large")
+    tracemalloc.start()
+    try:
+        await failure(source, "too_large")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MEBIBYTE  # 4 of them are TLS and sockets, server and client
 
 
 @pytest.mark.parametrize("cut", [1, 12, -1])
