@@ -1,0 +1,238 @@
+"""The exporter itself: what it costs, what fails, how old its page is."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+
+from dashboards.frame import new_dashboard, selector
+from dashboards.panels import (
+    BYTES,
+    CORES,
+    COUNT,
+    ORANGE,
+    PER_SECOND,
+    RED,
+    SECONDS,
+    YELLOW,
+    Column,
+    Query,
+    lines,
+    number,
+    rows,
+)
+from dashboards.thresholds import THRESHOLDS
+
+HERE = selector("cluster", "node")
+# Generic names, of this exporter's processes and scrapes only.
+OURS = f"and on (job, instance) throttle_exporter_build_info{HERE}"
+STALE = THRESHOLDS["staleSeconds"].number
+ONE = "{{node}} {{instance}}"
+
+
+def quantile(share: float, metric: str) -> str:
+    """Over all chosen exporters."""
+    return f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{HERE}[$__rate_interval])))"
+
+
+def build() -> Dashboard:
+    """The dashboard for whoever runs the exporter."""
+    board = new_dashboard(
+        "kte-exporter",
+        "CPU throttling / Exporter",
+        "What the exporter costs, what fails, and how old its values are.",
+        "cluster",
+        "node",
+    )
+    return _cost(_pods(_now(board)))
+
+
+def _now(board: Dashboard) -> Dashboard:
+    unmapped = selector("cluster", "node", extra='state="unmapped"')
+    return (
+        board.with_row(Row("Now"))
+        .with_panel(
+            number(
+                "Exporters",
+                "Exporters that were scraped.",
+                Query(f"count(throttle_exporter_build_info{HERE})", "exporters"),
+                unit=COUNT,
+            )
+        )
+        .with_panel(
+            number(
+                "Down",
+                "Targets that are known and do not answer.",
+                Query(
+                    f"sum(up{HERE} == bool 0"
+                    f" and on (job, instance) last_over_time(throttle_exporter_build_info{HERE}[1h]))",
+                    "down",
+                ),
+                unit=COUNT,
+                steps=((1, RED),),
+            )
+        )
+        .with_panel(
+            number(
+                "Oldest page",
+                "Age of the oldest values that any exporter serves: about the scrape interval where all is well.",
+                Query(f"max(time() - throttle_exporter_snapshot_timestamp_seconds{HERE})", "age"),
+                unit=SECONDS,
+                steps=((STALE / 2, YELLOW), (STALE, RED)),
+            )
+        )
+        .with_panel(
+            number(
+                "Containers without a name",
+                "Cgroups of containers that no pod source lists.",
+                Query(f"sum(throttle_exporter_cgroups{unmapped})", "unmapped"),
+                unit=COUNT,
+                steps=((1, ORANGE),),
+            )
+        )
+        .with_panel(
+            number(
+                "Failures",
+                "Failures that were survived in the last five minutes; the page is complete but for what failed.",
+                Query(f"sum(increase(throttle_exporter_errors_total{HERE}[5m])) or vector(0)", "failures"),
+                unit=COUNT,
+                steps=((1, ORANGE),),
+            )
+        )
+        .with_panel(
+            number(
+                "Missed samples",
+                "Sample times within five minutes at which the sample before had not ended: the node is overloaded, or"
+                " sample.interval is too short.",
+                Query(f"sum(increase(throttle_exporter_sample_overruns_total{HERE}[5m]))", "missed"),
+                unit=COUNT,
+                steps=((1, ORANGE),),
+            )
+        )
+    )
+
+
+def _pods(board: Dashboard) -> Dashboard:
+    return (
+        board.with_row(Row("Pods and failures"))
+        .with_panel(
+            lines(
+                "Cgroups by state",
+                "Container cgroups by what is known of them: mapped have a pod's name, pending wait for the next pod"
+                " list, lingering are gone and still on the page.",
+                Query(f"sum by (state) (throttle_exporter_cgroups{HERE})", "{{state}}"),
+                unit=COUNT,
+                span=8,
+                stacked=True,
+            )
+        )
+        .with_panel(
+            lines(
+                "Failures, by stage and reason",
+                "Failures per second that were survived, over five minutes.",
+                Query(
+                    f"sum by (stage, reason) (rate(throttle_exporter_errors_total{HERE}[5m]))", "{{stage}}: {{reason}}"
+                ),
+                unit=PER_SECOND,
+                span=8,
+            )
+        )
+        .with_panel(
+            lines(
+                "Age of the pod list",
+                "Time since each pod source last answered. The last good list stays in use meanwhile.",
+                Query(
+                    f"max by (source) (time() - throttle_exporter_pods_last_success_timestamp_seconds{HERE})",
+                    "{{source}}",
+                ),
+                unit=SECONDS,
+                span=8,
+            )
+        )
+        .with_panel(
+            rows(
+                "Pod sources",
+                "How many exporters use each source, and with how many its last read worked.",
+                Column("In use", f"sum by (source) (throttle_exporter_pods_source_active{HERE})", COUNT, decimals=0),
+                Column("Works", f"sum by (source) (throttle_exporter_pods_source_up{HERE})", COUNT, decimals=0),
+                labels={"source": "Source"},
+                span=8,
+                height=7,
+            )
+        )
+        .with_panel(
+            rows(
+                "Versions",
+                "Exporters by version; two of them for long is a rollout that got stuck.",
+                Column(
+                    "Exporters",
+                    f"count by (version, python_version) (throttle_exporter_build_info{HERE})",
+                    COUNT,
+                    decimals=0,
+                ),
+                labels={"version": "Version", "python_version": "Python"},
+                span=8,
+                height=7,
+            )
+        )
+        .with_panel(
+            rows(
+                "Settings",
+                "Window and sample interval in use.",
+                Column("Window", f"max by (node) (throttle_exporter_window_seconds{HERE})", SECONDS, decimals=0),
+                Column("Sample interval", f"max by (node) (throttle_exporter_sample_interval_seconds{HERE})", SECONDS),
+                labels={"node": "Node"},
+                span=8,
+                height=7,
+            )
+        )
+    )
+
+
+def _cost(board: Dashboard) -> Dashboard:
+    board.with_row(Row("Cost"))
+    board.with_panel(
+        lines(
+            "CPU of the exporter",
+            "CPUs used by each exporter, the ten that use most.",
+            Query(f"topk(10, rate(process_cpu_seconds_total{HERE}[$__rate_interval]) {OURS})", ONE),
+            unit=CORES,
+        )
+    )
+    board.with_panel(
+        lines(
+            "Memory of the exporter",
+            "Resident memory of each exporter, the ten that use most.",
+            Query(f"topk(10, process_resident_memory_bytes{HERE} {OURS})", ONE),
+            unit=BYTES,
+        )
+    )
+    for title, metric, what in (
+        ("One sample", "throttle_exporter_sample_duration_seconds", "reading and windows of all throttled cgroups"),
+        ("One walk", "throttle_exporter_scan_duration_seconds", "finding cgroups and re-reading their settings"),
+        ("One page", "throttle_exporter_render_duration_seconds", "reading the rest and rendering"),
+    ):
+        board.with_panel(
+            lines(
+                title,
+                f"Time for {what}: median, and what one in a hundred exceeds, over all chosen exporters.",
+                Query(quantile(0.5, metric), "median"),
+                Query(quantile(0.99, metric), "99 %"),
+                unit=SECONDS,
+                span=8,
+            )
+        )
+    return board.with_panel(
+        lines(
+            "One scrape, as Prometheus sees it",
+            "Slowest scrapes, network and parsing included.",
+            Query(f"topk(10, scrape_duration_seconds{HERE} {OURS})", ONE),
+            unit=SECONDS,
+        )
+    ).with_panel(
+        lines(
+            "Samples in a scrape",
+            "Samples a page has; what Prometheus has to keep.",
+            Query(f"topk(10, scrape_samples_scraped{HERE} {OURS})", ONE),
+            unit=COUNT,
+        )
+    )

@@ -1,0 +1,127 @@
+"""What all dashboards share: their names, variables, links among them, the alerts drawn into their graphs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from grafana_foundation_sdk.builders import dashboard as builder
+from grafana_foundation_sdk.models import dashboard
+
+from dashboards.panels import SOURCE
+
+TAG = "kube-throttle-exporter"
+DOCS = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/docs"
+Uid = Literal["kte-cluster", "kte-workload", "kte-node", "kte-exporter"]
+Variable = Literal["cluster", "namespace", "workload", "pod", "container", "node"]
+
+OUR_ALERTS = "CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
+WORKLOADS = "pod:cgroup_container_info:workload"
+
+# Each narrowed down by those to its left. "All" of a pod is the list of its values: the pods of the chosen workloads.
+_VARIABLES: dict[Variable, tuple[str, str, str | None]] = {
+    "cluster": (
+        "label_values(throttle_exporter_build_info, cluster)",
+        "Clusters in this data source; none where no label says so.",
+        ".*",
+    ),
+    "namespace": (
+        f'label_values({WORKLOADS}{{cluster=~"$cluster"}}, namespace)',
+        "Namespaces with containers.",
+        ".*",
+    ),
+    "workload": (
+        f'label_values({WORKLOADS}{{cluster=~"$cluster",namespace=~"$namespace"}}, workload)',
+        "What made the pods: Deployments, StatefulSets, DaemonSets and the like.",
+        ".*",
+    ),
+    "pod": (
+        f'label_values({WORKLOADS}{{cluster=~"$cluster",namespace=~"$namespace",workload=~"$workload"}}, pod)',
+        "Pods of the workload.",
+        None,
+    ),
+    "container": (
+        'label_values(cgroup_container_info{cluster=~"$cluster",namespace=~"$namespace",pod=~"$pod"}, container)',
+        "Containers of the pods.",
+        ".*",
+    ),
+    "node": (
+        'label_values(throttle_exporter_build_info{cluster=~"$cluster"}, node)',
+        "Nodes with an exporter.",
+        ".*",
+    ),
+}
+
+
+def new_dashboard(
+    uid: Uid, title: str, description: str, *variables: Variable, one_node: bool = False
+) -> builder.Dashboard:
+    """An empty dashboard with its variables; with ``one_node`` a single node is chosen, not several."""
+    made = (
+        builder.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags([TAG])
+        .timezone("browser")
+        .time("now-3h", "now")
+        .refresh("1m")
+        .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
+        .editable()
+        .link(
+            builder.DashboardLink("CPU throttling")
+            .type(dashboard.DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .as_dropdown(True)
+            .include_vars(True)
+            .keep_time(True)
+        )
+        .link(
+            builder.DashboardLink("Which panel tells me what")
+            .type(dashboard.DashboardLinkType.LINK)
+            .icon("doc")
+            .url(f"{DOCS}/dashboards.md")
+            .target_blank(True)
+        )
+        .with_variable(builder.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+    )
+    for name in variables:
+        made.with_variable(_variable(name, many=not (one_node and name == "node")))
+    return made.annotation(_alerts(variables))
+
+
+def selector(*names: str, extra: str = "") -> str:
+    """``{cluster=~"$cluster",...}`` for the variables of these names, and what else is asked."""
+    pairs = [f'{name}=~"${name}"' for name in names]
+    return "{" + ",".join([*pairs, *([extra] if extra else [])]) + "}"
+
+
+def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:
+    query, description, everything = _VARIABLES[name]
+    made = (
+        builder.QueryVariable(name)
+        .label(name.capitalize())
+        .description(description)
+        .datasource(SOURCE)
+        .query({"query": query, "refId": f"variable-{name}"})
+        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
+        .multi(many)
+        .include_all(many)
+    )
+    if not many:
+        return made
+    if everything is not None:
+        made.all_value(everything)
+    return made.current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
+
+
+def _alerts(variables: tuple[Variable, ...]) -> builder.AnnotationQuery:
+    shown = [name for name in variables if name in {"cluster", "namespace", "node"}]
+    where = selector(*shown, extra=f'alertstate="firing",alertname=~"{OUR_ALERTS}"')
+    return (
+        builder.AnnotationQuery()
+        .name("Alerts")
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color("red")
+        .expr(f"max by (alertname, namespace, workload, node) (ALERTS{where})")
+    )

@@ -1,0 +1,12 @@
+"""From which value on a panel is orange, from which red: where the alerts begin."""
+
+from __future__ import annotations
+
+from dashboards.panels import ORANGE, RED
+from dashboards.thresholds import THRESHOLDS
+
+HIGH, SEVERE = THRESHOLDS["highRatio"].number, THRESHOLDS["severeRatio"].number
+LOST_HIGH, LOST_SEVERE = THRESHOLDS["highLostSeconds"].number, THRESHOLDS["severeLostSeconds"].number
+STALLED = THRESHOLDS["contentionStalled"].number
+RATIO_STEPS = ((HIGH, ORANGE), (SEVERE, RED))
+LOST_STEPS = ((LOST_HIGH, ORANGE), (LOST_SEVERE, RED))
