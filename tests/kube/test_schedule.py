@@ -86,6 +86,16 @@ def test_a_new_container_is_not_made_to_wait_for_one_that_is_never_mapped() -> N
     assert plan.wait(last + 2.0) <= 0.0
 
 
+def test_a_scheduled_refresh_says_nothing_about_pokes() -> None:
+    plan = schedule()
+    refresh(plan, 0.0)
+    plan.poke(55.0, new=False)
+    refresh(plan, 55.0)
+    assert refresh(plan, 60.0)
+    plan.poke(60.5, new=False)
+    assert plan.wait(60.5) == 0.5
+
+
 def test_after_a_quiet_time_a_poke_is_obeyed_at_once_again() -> None:
     plan = schedule()
     refresh(plan, -100.0)
