@@ -55,7 +55,11 @@ class Walk:
 def detect(root: str) -> Hierarchy:
     """The cgroup hierarchy under ``root``. Raises ``ReadError`` when there is none with a cpu controller."""
     if os.path.exists(f"{root}/cgroup.controllers"):
-        return Hierarchy("v2", True, root, root, root, True)
+        available = _words(f"{root}/cgroup.controllers")
+        if "cpu" in available:
+            return Hierarchy("v2", True, root, root, root, True)
+        missing = " and ".join(f"no {name}" for name in ("cpu", "cpuset") if name not in available)
+        raise ReadError(root, f"a cgroup v2 tree with {missing} controller", reason="not_cgroup")
     controllers = _v1_controllers(root)
     unified = f"{root}/unified"
     has_unified = os.path.exists(f"{unified}/cgroup.controllers")
