@@ -44,7 +44,7 @@ WAITING_RATE = 0.05
 WAITING_SHARE = 0.2
 """Waiting divided by running and waiting, with running counted as wall time: every request takes a quarter longer."""
 NEIGHBOUR_USE = 0.1
-"""Share of the container's CPUs that one neighbour, or all that is not a container, must use to be named."""
+"""Share of the container's CPUs that its neighbours together, or all that is no container, must use to be accused."""
 MAX_NEIGHBOURS = 5
 """Named in one finding."""
 SATURATED = 0.95

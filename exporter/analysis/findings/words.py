@@ -46,8 +46,8 @@ def full_name(name: CgroupName) -> str:
 
 def listing(words: Iterable[str]) -> str:
     """``a, b and c``."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    *most, last = ["", *words]
+    return f"{', '.join(most[1:])} and {last}" if most[1:] else last
 
 
 def known(**evidence: float | str | None) -> Mapping[str, float | int | str]:

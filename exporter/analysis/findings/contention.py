@@ -1,4 +1,4 @@
-"""Findings about CPUs that several want: who waits, and who takes."""
+"""The finding about waiting for CPUs that others use."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Surroundings:
         return max(0.0, self.busy.busy - self.others - self.own)
 
     def named(self, cpus: int) -> Sequence[tuple[CgroupName, float]]:
-        """The neighbours worth naming on that many CPUs: all that matter, else the busiest if it matters at all."""
-        least = thresholds.NEIGHBOUR_USE * min(cpus, 1)
-        found = [one for one in self.neighbours or () if one[1] >= least]
-        return found[: thresholds.MAX_NEIGHBOURS]
+        """The busiest neighbours, where all of them together use enough of ``cpus`` CPUs to matter."""
+        if self.neighbours is None or (self.others or 0.0) < thresholds.NEIGHBOUR_USE * cpus:
+            return ()
+        return [one for one in self.neighbours if one[1] >= thresholds.MIN_USE][: thresholds.MAX_NEIGHBOURS]
 
 
 def contention(view: View, row: CgroupRow) -> Cause | None:
@@ -69,27 +69,28 @@ def _waits(view: View, row: CgroupRow) -> Cause | None:
     running = 1.0 if own is None else min(1.0, own)
     if waiting / (waiting + running) < thresholds.WAITING_SHARE:
         return None
-    around = _surroundings(view, row)
-    cpus = _cpus(row)
+    around, cpus = _surroundings(view, row), _cpus(row)
     named = around.named(cpus)
     reason = _reason(around, named, cpus)
-    wall = "" if row.deltas is None or row.deltas.waiting_seconds is not None else ", summed over threads,"
-    tail = {
-        "neighbours": f"; on the same CPUs: {_listing(named)}",
-        "outside": f"; {words.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers",
-        "own_threads": f"; its own threads want more than its {words.cpus(cpus)}",
-        "": "",
-    }[reason]
+    summed = "" if row.deltas is None or row.deltas.waiting_seconds is not None else ", summed over threads,"
     using = "" if own is None else f" while it used {words.cpus(own)}"
     return Cause(
-        summary=f"It waited for a CPU for {words.amount(waiting)} s per second{wall}{using}, and no quota was the "
-        f"cause{tail}.",
+        summary=f"It waited for a CPU for {words.amount(waiting)} s per second{summed}{using}, and no quota was the "
+        f"cause{_told(reason, around, named, cpus)}.",
         advice=_ADVICE[reason],
         reason=reason,
         evidence={**_evidence(row, around, named), "waiting_seconds_per_second": waiting},
         severity="info" if reason == "own_threads" else None,
         weight=min(1.0, waiting),
     )
+
+
+def _told(reason: str, around: Surroundings, named: Sequence[tuple[CgroupName, float]], cpus: int) -> str:
+    if reason == "neighbours":
+        return f"; on the same CPUs: {_listing(named)}"
+    if reason == "outside":
+        return f"; {words.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers"
+    return f"; its own threads want more than its {words.cpus(cpus)}" if reason == "own_threads" else ""
 
 
 def _unexplained(view: View, row: CgroupRow) -> float | None:
@@ -189,39 +190,3 @@ def _evidence(row: CgroupRow, around: Surroundings, named: Sequence[tuple[Cgroup
         evidence[f"neighbour_{number}"] = words.full_name(name)
         evidence[f"neighbour_{number}_usage_cores"] = cores
     return evidence
-
-
-def no_quota(view: View, row: CgroupRow) -> Cause | None:
-    """Nothing bounds it: its limit is not enforced, or it has none and fills CPUs that others share."""
-    limits, spec = row.limits, row.identity
-    if limits is None or limits.quota_state != "none" or row.isolation == "exclusive":
-        return None
-    kubelet = view.node.kubelet
-    if spec is not None and spec.limit_cores and kubelet is not None and kubelet.cpu_cfs_quota is False:
-        return Cause(
-            summary=f"Its limit of {words.cpus(spec.limit_cores)} is not enforced: this node's kubelet runs with "
-            "cpuCFSQuota false.",
-            advice="Nothing to do if that is on purpose; containers here are held back by their requests alone, and "
-            "throttling cannot happen.",
-            reason="not_enforced",
-            evidence=words.known(spec_limit_cores=spec.limit_cores, usage_cores=use(row)),
-        )
-    return _unbounded(view, row)
-
-
-def _unbounded(view: View, row: CgroupRow) -> Cause | None:
-    own, cpus = use(row), _cpus(row)
-    spec = row.identity
-    if own is None or spec is None or not cpus or row.effective_limit_cores != float(cpus):
-        return None
-    request = spec.request_cores or 0.0
-    if own < thresholds.UNBOUNDED_SHARE * cpus or own <= request or not view.neighbours(row):
-        return None
-    asked = f"a request of {words.cpus(request)}" if request else "no request"
-    return Cause(
-        summary=f"It uses {words.cpus(own)} of the {cpus} it shares with others, without a limit and with {asked}.",
-        advice="Give it a request that fits its use, so that the scheduler leaves room for it, or a limit.",
-        reason="unbounded",
-        evidence=words.known(usage_cores=own, cpuset_cpus=cpus, spec_request_cores=spec.request_cores),
-        weight=own - request,
-    )

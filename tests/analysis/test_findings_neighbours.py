@@ -1,0 +1,224 @@
+"""Findings about CPUs that several want."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from exporter.analysis.findings import Finding, find, find_for
+from exporter.readings import ContainerIdentity, KubeletConfig
+from exporter.snapshot import CgroupRow, Deltas, NodeRow
+from tests.support import snapshots as make
+
+CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
+
+
+def of(row: CgroupRow, *others: CgroupRow, on: NodeRow | None = None) -> Finding:
+    name = make.named(row.pod)
+    [found] = [one for one in find(make.snapshot(row, *others, on=on)) if one.subject == name]
+    return found
+
+
+def on_cpu_0(name: str, usage: float, waiting: float | None = 0.0, **changes: Any) -> CgroupRow:
+    """An unlimited container on CPU 0, with a request that fits."""
+    grown = make.deltas(usage_seconds=usage, waiting_seconds=waiting)
+    return make.container(name, cpus="0", request=1.0, deltas=grown)._replace(**changes)
+
+
+def waiting(**changes: Any) -> Deltas:
+    return make.deltas(usage_seconds=20.0, waiting_seconds=38.0)._replace(**changes)
+
+
+def test_a_busy_neighbour_on_the_same_cpu() -> None:
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0), on_cpu_0("hog", 40.0), on=CPU_0)
+    assert (found.name, found.reason, found.severity) == ("contention", "neighbours", "warning")
+    assert "waited for a CPU for 0.63 s per second" in found.summary
+    assert "on the same CPUs: shop/hog/app with 0.67 CPUs" in found.summary
+    assert found.evidence["neighbour_1"] == "shop/hog/app"
+    assert found.evidence["neighbour_1_usage_cores"] == pytest.approx(40 / 60)
+    assert found.evidence["waiting_seconds_per_second"] == pytest.approx(38 / 60)
+
+
+def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
+    crowd = [on_cpu_0(f"n{number}", 60.0 * 0.05 * number) for number in range(8)]
+    elsewhere = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
+    # Eight CPUs, one of them shared: an eighth of its use is taken to be there.
+    wide = make.container("wide", cpus="0-7", deltas=make.deltas(usage_seconds=60.0 * 8 * 0.22))
+    found = of(on_cpu_0("victim", 10.0, waiting=50.0), *crowd, elsewhere, wide, on=CPU_0)
+    named = [found.evidence[f"neighbour_{number}"] for number in range(1, 6)]
+    assert named == [f"shop/{name}/app" for name in ("n7", "n6", "n5", "wide", "n4")]
+    assert "neighbour_6" not in found.evidence
+
+
+def test_waiting_that_throttling_explains_is_no_contention() -> None:
+    row = make.container(
+        limit=0.2,
+        window=make.window(0.95),
+        deltas=waiting(usage_seconds=12.0, throttled_seconds=45.0, local_throttled_seconds=45.0, waiting_seconds=46.0),
+        intervals=make.intervals(0.2, 0.95),
+    )
+    assert [one.name for one in find(make.snapshot(row))] == ["throttled"]
+    above = row.deltas._replace(local_throttled_seconds=None) if row.deltas else None
+    assert [one.name for one in find(make.snapshot(row._replace(deltas=above)))] == ["throttled"]
+
+
+def test_waiting_beyond_what_throttling_explains_is() -> None:
+    row = make.container(limit=2.0, deltas=waiting(throttled_seconds=1.0, local_throttled_seconds=1.0))
+    assert of(row).name == "contention"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(make.container(deltas=waiting(waiting_seconds=2.5)), id="a little waiting"),
+        pytest.param(make.container(deltas=waiting(usage_seconds=60.0, waiting_seconds=10.0)), id="mostly running"),
+        pytest.param(make.container(deltas=waiting(usage_seconds=None, waiting_seconds=10.0)), id="use not known"),
+        pytest.param(make.container(deltas=waiting(waiting_seconds=None)), id="no counter of waiting"),
+        pytest.param(make.container(deltas=None), id="too young"),
+        pytest.param(make.container(deltas=waiting(seconds=0.5)), id="a window of half a second"),
+        pytest.param(make.container(deltas=waiting(seconds=0.0)), id="no window"),
+        pytest.param(
+            make.container(limit=2.0, deltas=waiting(throttled_seconds=None, local_throttled_seconds=None)),
+            id="throttling not known",
+        ),
+        pytest.param(
+            make.container(limits=None, deltas=waiting(throttled_seconds=None, local_throttled_seconds=None)),
+            id="limits not known",
+        ),
+    ],
+)
+def test_waiting_that_is_little_or_not_known_is_no_finding(row: CgroupRow) -> None:
+    assert find(make.snapshot(row)) == ()
+
+
+def test_what_the_pod_s_quota_took_is_known_from_the_pod_or_from_the_effective_limit() -> None:
+    row = make.container(deltas=waiting(local_throttled_seconds=None))
+    assert len(find(make.snapshot(row))) == 1
+    took = make.pod(row, limit=4.0, deltas=make.deltas(throttled_seconds=37.0))
+    assert find(make.snapshot(row, pods=(took,))) == ()
+    unknown = make.pod(row, limit=4.0, deltas=None)
+    assert find(make.snapshot(row, pods=(unknown,))) == ()
+    assert len(find(make.snapshot(row, pods=()))) == 1
+    assert find(make.snapshot(row._replace(effective_limit_cores=4.0), pods=())) == ()
+    assert find(make.snapshot(row._replace(effective_limit_cores=None), pods=())) == ()
+
+
+def v1(row: CgroupRow, wait: float | None) -> CgroupRow:
+    """As cgroup v1 tells it: neither PSI nor ``cpu.stat.local``."""
+    assert row.deltas is not None
+    grown = row.deltas._replace(waiting_seconds=None, local_throttled_seconds=None, runqueue_wait_seconds=wait)
+    return row._replace(deltas=grown)
+
+
+def test_v1_with_schedstats_counts_waiting() -> None:
+    found = of(v1(on_cpu_0("victim", 20.0), 38.0), v1(on_cpu_0("hog", 40.0), 0.0), on=CPU_0)
+    assert (found.name, found.reason) == ("contention", "neighbours")
+    assert "summed over threads" in found.summary
+    # wait_sum stops while the container's own quota holds it: nothing of that is subtracted.
+    limited = make.container("victim", limit=4.0, deltas=waiting(throttled_seconds=38.0))
+    assert of(v1(limited, 38.0)).name == "contention"
+
+
+def test_v1_without_schedstats_a_saturated_cpu_makes_it_likely() -> None:
+    found = of(v1(on_cpu_0("victim", 20.0), None), v1(on_cpu_0("hog", 40.0), None), on=CPU_0)
+    assert (found.name, found.reason) == ("contention", "saturated")
+    assert "likely" in found.summary
+    assert "100 % busy" in found.summary
+    assert "make sure first" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("victim", "hog", "busy"),
+    [
+        pytest.param(20.0, 30.0, 0.9, id="not saturated"),
+        pytest.param(35.0, 25.0, 1.0, id="it used most itself"),
+        pytest.param(0.1, 59.9, 1.0, id="it sleeps"),
+    ],
+)
+def test_a_busy_cpu_alone_is_no_contention(victim: float, hog: float, busy: float) -> None:
+    on = make.node(cpu_times={0: make.busy(busy)})
+    rows = (v1(on_cpu_0("victim", victim), None), v1(on_cpu_0("hog", hog), None))
+    assert find_for(make.snapshot(*rows, on=on), make.named("victim")) == ()
+
+
+def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None:
+    row = v1(on_cpu_0("victim", 20.0), None)._replace(limits=make.limits(0.4), window=make.window(0.9))
+    assert row.deltas is not None
+    row = row._replace(deltas=row.deltas._replace(throttled_seconds=40.0))
+    assert of(row, v1(on_cpu_0("hog", 40.0), None), on=CPU_0).name == "throttled"
+
+
+def test_processes_outside_of_containers_are_told_from_neighbours() -> None:
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=CPU_0)
+    assert found.reason == "outside"
+    assert "0.67 CPUs of its 1 go to processes outside of all containers" in found.summary
+
+
+def test_own_threads_are_told_from_neighbours() -> None:
+    found = of(on_cpu_0("victim", 59.0, waiting=55.0), on=CPU_0)
+    assert (found.reason, found.severity) == ("own_threads", "info")
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        pytest.param(make.node(cpu_times={}), id="no /proc/stat"),
+        pytest.param(make.node(cpu_times={1: make.busy(1.0)}), id="of another CPU only"),
+        pytest.param(make.node(cpu_times={0: make.busy(1.0, seconds=0.5)}), id="too young"),
+    ],
+)
+def test_without_the_cpus_times_nobody_is_accused(on: NodeRow) -> None:
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=on)
+    assert found.reason == ""
+    assert "outside_usage_cores" not in found.evidence
+
+
+def test_without_a_cpuset_nobody_is_accused() -> None:
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0, cpuset=None), on_cpu_0("hog", 40.0), on=CPU_0)
+    assert found.reason == ""
+
+
+def test_a_limit_that_is_not_enforced() -> None:
+    on = make.node(kubelet=KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False))
+    row = make.container(limit=2.0, limits=make.limits(None), window=None)
+    found = of(row, on=on)
+    assert (found.name, found.reason, found.severity) == ("no_quota", "not_enforced", "info")
+    assert found.evidence["spec_limit_cores"] == 2.0
+    assert find(make.snapshot(row)) == ()
+
+
+def greedy(**changes: Any) -> CgroupRow:
+    return on_cpu_0("hog", 50.0)._replace(identity=identity_with(0.1))._replace(**changes)
+
+
+def identity_with(request: float | None) -> ContainerIdentity:
+    identity = make.container().identity
+    assert identity is not None
+    return replace(identity, request_cores=request)
+
+
+def test_an_unlimited_container_that_fills_shared_cpus() -> None:
+    other = on_cpu_0("victim", 3.0)
+    found = of(greedy(), other, on=CPU_0)
+    assert (found.name, found.reason, found.severity) == ("no_quota", "unbounded", "info")
+    assert "0.83 CPUs of the 1 it shares with others, without a limit and with a request of 0.1 CPUs" in found.summary
+    assert "with no request" in of(greedy(identity=identity_with(None)), other, on=CPU_0).summary
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(greedy(identity=identity_with(1.0)), id="within its request"),
+        pytest.param(greedy(identity=None, pod_identity=None), id="request not known"),
+        pytest.param(greedy(effective_limit_cores=0.9), id="bounded by its pod"),
+        pytest.param(greedy(deltas=make.deltas(usage_seconds=30.0)), id="one of two equal contenders"),
+        pytest.param(greedy(isolation="exclusive"), id="on CPUs of its own"),
+        pytest.param(greedy(limits=None), id="limits not known"),
+    ],
+)
+def test_having_no_limit_is_no_finding_by_itself(row: CgroupRow) -> None:
+    assert find_for(make.snapshot(row, on_cpu_0("victim", 3.0), on=CPU_0), make.named("hog")) == ()
+
+
+def test_with_its_cpus_to_itself_nobody_suffers() -> None:
+    assert find(make.snapshot(greedy(), on=CPU_0)) == ()

@@ -1,0 +1,249 @@
+"""Findings about quotas: used up, used in bursts, above the container."""
+
+import math
+from typing import Any
+
+import pytest
+
+from exporter.analysis.findings import Finding, find
+from exporter.readings import CpuLimits
+from exporter.snapshot import CgroupRow, Interval, NodeRow
+from tests.support import snapshots as make
+
+
+def only(*rows: CgroupRow, on: NodeRow | None = None, pods: tuple[CgroupRow, ...] | None = None) -> Finding:
+    [finding] = find(make.snapshot(*rows, on=on, pods=pods))
+    return finding
+
+
+def bursting(limit: float = 2.0, *, throttled_seconds: float = 300.0, **changes: Any) -> CgroupRow:
+    """Throttled in 80 % of the periods at a fifth of its limit."""
+    calm = make.container(
+        limit=limit,
+        window=make.window(0.8, periods=300),
+        deltas=make.deltas(
+            usage_seconds=0.2 * limit * make.WINDOW,
+            throttled_seconds=throttled_seconds,
+            local_throttled_seconds=throttled_seconds,
+            waiting_seconds=20.0,
+        ),
+        intervals=make.intervals(0.2 * limit, 0.8),
+    )
+    return calm._replace(**changes)
+
+
+def saturated(limit: float = 2.0, **changes: Any) -> CgroupRow:
+    """Throttled in 90 % of the periods at its limit."""
+    return bursting(
+        limit,
+        window=make.window(0.9),
+        deltas=make.deltas(
+            usage_seconds=0.97 * limit * make.WINDOW,
+            throttled_seconds=50.0,
+            local_throttled_seconds=50.0,
+            waiting_seconds=55.0,
+        ),
+        intervals=make.intervals(0.97 * limit, 0.9),
+    )._replace(**changes)
+
+
+def test_a_limit_that_is_used_up() -> None:
+    found = only(saturated(threads=2))
+    assert (found.name, found.severity, found.subject) == ("throttled", "critical", make.named("web"))
+    assert "its limit of 2 CPUs (use: 1.94 CPUs)" in found.summary
+    assert "90 % of 600 active periods of the last 60 s" in found.summary
+    assert found.evidence["throttled_ratio"] == 0.9
+    assert found.evidence["limit_cores"] == 2.0
+    assert found.evidence["throttled_seconds_per_second"] == pytest.approx(50 / 60)
+
+
+def test_many_threads_that_use_a_limit_up_are_told_to_be_fewer() -> None:
+    found = only(saturated(threads=64))
+    assert found.name == "throttled"
+    assert found.summary.startswith("64 threads under a limit of 2 CPUs")
+    assert "OMP_NUM_THREADS=2" in found.advice
+
+
+def test_without_intervals_nothing_contradicts_that_the_limit_is_used_up() -> None:
+    assert only(bursting(intervals=())).name == "throttled"
+    unknown = tuple(Interval(1.0, 10, 8, math.nan) for _ in range(60))
+    assert only(bursting(intervals=unknown)).name == "throttled"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(make.container(limit=2.0), id="never throttled"),
+        pytest.param(make.container(limit=2.0, window=make.window(0.3, periods=10)), id="3 of 10 periods in a minute"),
+        pytest.param(make.container(limit=2.0, window=make.window(0.2)), id="a fifth of its periods"),
+        pytest.param(
+            bursting(deltas=make.deltas(throttled_seconds=2.0, local_throttled_seconds=2.0)),
+            id="throttled in the last millisecond of each period",
+        ),
+        pytest.param(bursting(window=make.window(1.0, periods=2)), id="at its start"),
+        pytest.param(bursting(window=None), id="no window yet"),
+        pytest.param(bursting(limits=None), id="limits not known"),
+        pytest.param(bursting(limits=CpuLimits("unsupported")), id="no quota files"),
+        pytest.param(bursting(live=False), id="gone"),
+    ],
+)
+def test_throttling_that_costs_nothing_or_is_not_known_is_no_finding(row: CgroupRow) -> None:
+    assert find(make.snapshot(row)) == ()
+
+
+def test_a_ratio_without_throttled_seconds_is_weighed_by_the_periods() -> None:
+    calm = make.deltas(throttled_seconds=None, local_throttled_seconds=None, waiting_seconds=None)
+    assert only(bursting(deltas=calm, threads=64)).evidence["stopped_share"] == pytest.approx(0.4)
+    assert only(bursting(deltas=None, threads=64)).evidence["stopped_share"] == pytest.approx(0.4)
+
+
+def test_64_threads_under_a_limit_of_2_cpus() -> None:
+    found = only(bursting(threads=64))
+    assert (found.name, found.reason, found.severity) == ("throttled_below_limit", "threads", "warning")
+    assert found.summary.startswith("64 threads under a limit of 2 CPUs: ")
+    assert "200 ms in each period of 100 ms" in found.summary
+    assert "used 0.4 CPUs of 2 CPUs" in found.summary
+    for setting in ("OMP_NUM_THREADS=2", "GOMAXPROCS=2", "-XX:ActiveProcessorCount=2"):
+        assert setting in found.advice
+    for way in ("raise the limit", "CPU burst", "remove the limit", "pin it"):
+        assert way in found.advice
+    assert found.evidence["threads"] == 64
+    assert (found.evidence["throttled_intervals"], found.evidence["intervals_below_limit"]) == (60, 60)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "said"),
+    [
+        pytest.param(
+            bursting(0.2, threads=1, throttled_seconds=20.0),
+            "below_one_cpu",
+            "20 ms in each period of 100 ms: even a single busy thread stands still for the other 80 ms",
+            id="a limit under one CPU",
+        ),
+        pytest.param(
+            bursting(0.4, threads=20, throttled_seconds=20.0),
+            "below_one_cpu",
+            "even a single busy thread",
+            id="a limit under one CPU, threads that took turns",
+        ),
+        pytest.param(
+            bursting(0.4, threads=20, throttled_seconds=90.0),
+            "threads",
+            "20 threads under a limit of 0.4 CPUs",
+            id="a limit under one CPU, threads that ran at once",
+        ),
+        pytest.param(
+            bursting(2.0, threads=None), "burst", "more than 2 CPUs: it uses up 200 ms", id="threads not known"
+        ),
+        pytest.param(bursting(2.0, threads=2), "burst", "more than 2 CPUs", id="threads within the limit"),
+        pytest.param(
+            bursting(0.5, limits=make.limits(0.5, 0.005), window=make.window(0.8, periods=6000)),
+            "short_period",
+            "2.5 ms in each period of 5 ms",
+            id="a short period",
+        ),
+    ],
+)
+def test_why_it_is_throttled_below_its_limit(row: CgroupRow, reason: str, said: str) -> None:
+    found = only(row)
+    assert (found.name, found.reason) == ("throttled_below_limit", reason)
+    assert said in found.summary
+
+
+def test_on_an_affected_kernel_the_kernel_is_the_cause() -> None:
+    old = make.node(kernel_release="4.18.20", cfs_quota_bug="affected")
+    found = find(make.snapshot(bursting(threads=64), on=old))
+    assert {(one.name, one.reason, one.subject) for one in found} == {
+        ("throttled_below_limit", "kernel", make.named("web")),
+        ("kernel_bug", "", None),
+    }
+    assert all("4.18.20" in one.summary and "512ac999d275" in one.summary for one in found)
+    assert only(bursting(threads=64), on=make.node(cfs_quota_bug="unknown")).reason == "threads"
+
+
+def test_bursts_and_need_are_told_apart_by_where_the_throttling_is() -> None:
+    both = make.intervals(1.95, 0.9, seconds=40) + make.intervals(0.3, 0.8, seconds=20)
+    assert only(saturated(intervals=both)).name == "throttled"
+    both = make.intervals(1.95, 0.9, seconds=10) + make.intervals(0.3, 0.8, seconds=50)
+    assert only(saturated(intervals=both, threads=64)).name == "throttled_below_limit"
+    # Idle seconds, in which nothing was throttled, say nothing of the use while it was.
+    idle = make.intervals(1.95, 0.9, seconds=20) + make.intervals(0.0, 0.0, seconds=40)
+    assert only(saturated(intervals=idle)).name == "throttled"
+
+
+def stopped_above(**changes: Any) -> CgroupRow:
+    """Its own quota is not used up; something above took 30 s of the last 60."""
+    calm = make.container(limit=4.0, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
+    return calm._replace(**changes)
+
+
+def test_the_pod_s_quota_by_cpu_stat_local() -> None:
+    row = stopped_above()
+    full = make.pod(row, limit=1.5, window=make.window(0.91), deltas=make.deltas(throttled_seconds=30.0))
+    found = only(row, pods=(full,))
+    assert (found.name, found.reason, found.subject) == ("ancestor_throttled", "pod", make.named("web"))
+    assert "The quota of its pod (1.5 CPUs; throttled in 91 % of 600 active periods)" in found.summary
+    assert "0.5 s per second" in found.summary
+    assert "its own limit of 4 CPUs throttled it in 0 % of its periods" in found.summary
+    assert found.evidence["ancestor_lost_seconds_per_second"] == pytest.approx(0.5)
+
+
+def test_a_quota_above_the_pod_by_cpu_stat_local() -> None:
+    row = stopped_above()
+    assert only(row).reason == "above_pod"
+    assert only(row, pods=(make.pod(row, limit=8.0),)).reason == "above_pod"
+    assert only(row, pods=()).reason == ""
+    assert only(row, pods=(make.pod(row, limit=8.0, window=None),)).reason == ""
+
+
+def test_an_unlimited_container_under_its_pod_s_quota() -> None:
+    row = stopped_above(limits=make.limits(None), window=None, intervals=())
+    full = make.pod(row, limit=1.5, window=make.window(0.91), deltas=make.deltas(throttled_seconds=30.0))
+    found = only(row, pods=(full,))
+    assert found.reason == "pod"
+    assert "its own limit" not in found.summary
+
+
+def without_local(row: CgroupRow, usage_seconds: float) -> CgroupRow:
+    return row._replace(
+        local_throttled_seconds=None,
+        deltas=make.deltas(local_throttled_seconds=None, waiting_seconds=None, usage_seconds=usage_seconds),
+    )
+
+
+def test_the_pod_s_quota_by_the_pod_s_own_file() -> None:
+    busy = without_local(make.container("a", limit=4.0), 80.0)
+    idle = without_local(make.container("b", limit=4.0), 1.0)
+    idle = idle._replace(ref=idle.ref._replace(pod_path=busy.ref.pod_path))
+    usage = make.deltas(usage_seconds=81.0, throttled_seconds=40.0, local_throttled_seconds=None)
+    full = make.pod(busy, limit=1.5, window=make.window(0.91), deltas=usage)
+    found = only(busy, idle, pods=(full,))
+    assert (found.name, found.reason, found.subject) == ("ancestor_throttled", "pod", make.named("a"))
+    assert "which it shares with 1 container" in found.summary
+    assert "ancestor_lost_seconds_per_second" not in found.evidence
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_without_the_use_nobody_is_named_as_stopped_by_the_pod(known: bool) -> None:
+    row = without_local(make.container(limit=4.0), 80.0)
+    usage = make.deltas(usage_seconds=81.0 if known else None, throttled_seconds=40.0)
+    full = make.pod(row, limit=1.5, window=make.window(0.91), deltas=usage)
+    assert len(find(make.snapshot(row, pods=(full,)))) == known
+
+
+def test_a_pod_whose_quota_is_its_only_container_s_is_not_named_too() -> None:
+    row = saturated(threads=2, local_throttled_seconds=None)
+    deltas = row.deltas._replace(local_throttled_seconds=None, waiting_seconds=None) if row.deltas else None
+    row = row._replace(deltas=deltas)
+    full = make.pod(row, limit=2.0, window=make.window(0.5), deltas=make.deltas(throttled_seconds=20.0))
+    assert only(row, pods=(full,)).name == "throttled"
+
+
+def test_a_burst_that_an_ancestor_cut_is_put_down_to_the_ancestor() -> None:
+    row = bursting(throttled_seconds=20.0)
+    lost = row.deltas._replace(local_throttled_seconds=50.0, waiting_seconds=50.0) if row.deltas else None
+    found = find(make.snapshot(row._replace(deltas=lost, threads=64)))
+    assert [(one.name, one.reason) for one in found] == [
+        ("ancestor_throttled", "above_pod"),
+        ("throttled_below_limit", "ancestor"),
+    ]
