@@ -1,0 +1,107 @@
+"""No rule, panel or page names a metric or a label that does not exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboards.rules import ROOT
+from tests.dashboards.boards import boards, label_values, queries, variables
+from tests.dashboards.known import OUTSIDERS, all_labels, labels_of, metrics, recorded, rules
+from tests.dashboards.promql import references
+
+CHART = ROOT / "charts" / "kube-throttle-exporter"
+# docs/metrics.md is made from the catalogue itself.
+DOCS = [
+    path
+    for path in (
+        *sorted((ROOT / "docs").rglob("*.md")),
+        ROOT / "README.md",
+        CHART / "README.md",
+        CHART / "templates" / "NOTES.txt",
+    )
+    if path.exists() and path.name != "metrics.md"
+]
+OURS = re.compile(r"(?<![\w:/.-])(?:\w+:)?(?:cgroup_(?:container|pod|node)|throttle_exporter)_\w+(?::\w+)?")
+
+
+def mistakes(where: str, expression: str) -> Iterator[str]:
+    found = references(expression)
+    assert found.matched, f"{where}: no metric found in {expression}"
+    for name, labels in found.matched:
+        known = _labels(name)
+        if known is None:
+            yield f"{where}: no metric {name}"
+        else:
+            yield from (f"{where}: {name} has no label {label}" for label in labels - known)
+    yield from (f"{where}: nothing has a label {label}" for label in found.joined - all_labels())
+
+
+def _labels(name: str) -> frozenset[str] | None:
+    if (known := labels_of(name)) is not None:
+        return known
+    matching = [other for other in metrics() if re.fullmatch(name, other)]
+    return frozenset.intersection(*(labels for other in matching if (labels := labels_of(other)))) if matching else None
+
+
+def test_rules_name_what_exists() -> None:
+    assert [
+        mistake for rule in rules() for mistake in mistakes(rule.get("record") or rule["alert"], rule["expr"])
+    ] == []
+
+
+def test_templates_of_alerts_ask_for_what_exists() -> None:
+    asked = [
+        (rule["alert"], text.replace("%q", '""'))
+        for rule in rules()
+        for annotation in rule.get("annotations", {}).values()
+        for text in re.findall(r'printf\s+"([^"]*\{[^"]*\}[^"]*)"', annotation)
+    ]
+    assert asked
+    assert [mistake for name, text in asked for mistake in mistakes(name, text)] == []
+
+
+def test_templates_of_alerts_use_labels_of_the_alert() -> None:
+    # What an alert of each kind carries is in its test; here: that nobody mistypes one.
+    used = {
+        (rule["alert"], label)
+        for rule in rules()
+        for annotation in rule.get("annotations", {}).values()
+        for label in re.findall(r"\$labels\.(\w+)", annotation)
+    }
+    assert used
+    assert {(alert, label) for alert, label in used if label not in all_labels()} == set()
+
+
+def test_dashboards_name_what_exists() -> None:
+    asked = list(queries())
+    assert asked
+    assert [mistake for board, where, expr in asked for mistake in mistakes(f"{board}: {where}", expr)] == []
+
+
+def test_variables_take_their_values_from_labels_that_exist() -> None:
+    pairs = [label_values(variable) for board in boards().values() for variable in variables(board)]
+    assert pairs
+    assert [
+        (selector, label)
+        for selector, label in pairs
+        for name in references(selector).metrics
+        if label not in (labels_of(name) or ())
+    ] == []
+
+
+def test_every_variable_in_a_query_is_declared() -> None:
+    declared = {name: {item["name"] for item in board["templating"]["list"]} for name, board in boards().items()}
+    used = {(board, name) for board, _, expr in queries() for name in re.findall(r"\$\{?([a-z]\w*)", expr)}
+    assert used
+    assert {(board, name) for board, name in used if name not in declared[board]} == set()
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.stem)
+def test_documents_name_what_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    known = {*metrics(), *recorded(), *OUTSIDERS}
+    # A name may stand for its histogram, its counter without _total, or a family as in cgroup_container_...
+    named = set(OURS.findall(text))
+    assert {name for name in named if name not in known and not any(other.startswith(name) for other in known)} == set()
