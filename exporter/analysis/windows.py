@@ -79,13 +79,10 @@ class History:
         first, last = self._oldest(), self._next - 1
         periods = self._periods[last] - self._periods[first]
         throttled = self._throttled[last] - self._throttled[first]
-        return Window(
-            self._times[last] - self._times[first],
-            periods,
-            throttled,
-            _ratio(throttled, periods),
-            self._peak(first) if throttled else 0.0,
-        )
+        ratio = _ratio(throttled, periods)
+        # A period whose end is read a sample before its count is in the whole window's ratio and in no interval's.
+        peak = max(ratio, self._peak(first)) if throttled else 0.0
+        return Window(self._times[last] - self._times[first], periods, throttled, ratio, peak)
 
     def _peak(self, first: int) -> float:
         """Highest ratio of the intervals from ``first`` on."""

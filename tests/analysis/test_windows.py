@@ -1,0 +1,285 @@
+"""A window against a model that keeps every reading, and the cases that made it what it is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import ceil, inf, isnan
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.analysis.windows import History, Observed
+from exporter.readings import Window
+from exporter.snapshot import RATIO_BUCKETS, Interval
+
+U64_MAX = 2**64 - 1
+
+
+class Reading(NamedTuple):
+    time: float
+    periods: int
+    throttled: int
+    usage: float | None
+
+
+def interval(before: Reading, after: Reading) -> Interval:
+    usage = float("nan") if before.usage is None or after.usage is None else after.usage - before.usage
+    return Interval(after.time - before.time, after.periods - before.periods, after.throttled - before.throttled, usage)
+
+
+class Model:
+    """What a history is meant to be, with no thought for memory or time."""
+
+    def __init__(self, window: float, interval: float) -> None:
+        self.longest = window + interval / 2
+        self.longest_gap = max(3 * interval, interval + 1)
+        self.most = ceil(window / interval) + 1
+        self.readings: list[Reading] = []
+
+    def push(self, reading: Reading) -> bool:
+        if not self.readings:
+            self.readings = [reading]
+            return True
+        last = self.readings[-1]
+        if reading.time <= last.time:
+            return True
+        backwards = reading.periods < last.periods or reading.throttled < last.throttled
+        anew = backwards or reading.time - last.time > self.longest_gap
+        self.readings = [*([] if anew else self.readings), reading][-self.most :]
+        return not backwards
+
+    def inside(self) -> list[Reading]:
+        newest = self.readings[-1]
+        return [r for r in self.readings[:-2] if newest.time - r.time <= self.longest] + self.readings[-2:]
+
+    def intervals(self) -> list[Interval]:
+        inside = self.inside() if self.readings else []
+        return [interval(before, after) for before, after in pairwise(inside)]
+
+    def window(self) -> Window | None:
+        if len(self.readings) < 2:
+            return None
+        whole = interval(self.inside()[0], self.inside()[-1])
+        peak = max(whole.ratio, *(one.ratio for one in self.intervals()))
+        return Window(whole.seconds, whole.periods, whole.throttled_periods, whole.ratio, peak)
+
+
+def same(one: Interval, other: Interval) -> bool:
+    return one[:3] == other[:3] and (
+        one.usage_seconds == other.usage_seconds or (isnan(one.usage_seconds) and isnan(other.usage_seconds))
+    )
+
+
+class Step(NamedTuple):
+    seconds: float
+    periods: int
+    throttled: int
+    usage: float | None
+
+
+intervals = st.sampled_from((0.1, 0.25, 1.0, 10.0))
+ordinary = st.builds(
+    Step,
+    st.floats(0.5, 1.5),
+    st.integers(0, 20),
+    st.integers(0, 20),
+    st.none() | st.floats(0, 3),
+)
+odd = st.builds(
+    Step,
+    st.sampled_from((0.0, -1.0, 1e-9, 2.9, 3.1, 12.0, 1e6)),
+    st.integers(-30, 10**9),
+    st.integers(-30, 10**9),
+    st.none() | st.floats(-1, 1e9),
+)
+stories = st.lists(ordinary | ordinary | ordinary | odd, max_size=40)
+
+
+@given(interval_seconds=intervals, intervals_in_window=st.floats(2, 20), story=stories)
+def test_a_history_says_what_the_model_says(
+    interval_seconds: float, intervals_in_window: float, story: list[Step]
+) -> None:
+    window_seconds = intervals_in_window * interval_seconds
+    history, model = History(window_seconds, interval_seconds), Model(window_seconds, interval_seconds)
+    now, periods, throttled = 1000.0, 100, 100
+    for step in story:
+        now += step.seconds * interval_seconds
+        periods, throttled = max(0, periods + step.periods), max(0, throttled + step.throttled)
+        assert history.push(now, periods, throttled, step.usage) is model.push(
+            Reading(now, periods, throttled, step.usage)
+        )
+        assert len(history) == len(model.readings)
+        assert history.window() == model.window()
+        assert all(map(same, history.intervals(), model.intervals()))
+        assert len(list(history.intervals())) == len(model.intervals())
+        last = history.last_interval()
+        assert (last is None) is (len(model.readings) < 2)
+        assert last is None or same(last, model.intervals()[-1])
+
+
+@given(intervals, stories)
+def test_ratio_and_peak_are_shares_and_the_peak_is_the_higher(interval_seconds: float, story: list[Step]) -> None:
+    history = History(10 * interval_seconds, interval_seconds)
+    now, periods, throttled = 0.0, 0, 0
+    for step in story:
+        now += step.seconds * interval_seconds
+        periods, throttled = max(0, periods + step.periods), max(0, throttled + step.throttled)
+        history.push(now, periods, throttled, step.usage)
+        window = history.window()
+        if window is not None:
+            assert 0 <= window.ratio <= window.peak <= 1
+            assert window.seconds > 0
+            assert window.periods >= 0
+            assert window.throttled_periods >= 0
+
+
+@given(st.lists(ordinary, min_size=1, max_size=200))
+def test_a_history_never_grows_beyond_its_window(story: list[Step]) -> None:
+    history = History(10.0, 1.0)
+    now = 0.0
+    for step in story:
+        now += step.seconds
+        history.push(now, 0, 0, None)
+        assert len(history) <= 11
+        window = history.window()
+        assert window is None or window.seconds <= 10.5
+
+
+@given(stories)
+def test_whoever_asks_however_often_is_told_the_same(story: list[Step]) -> None:
+    asked, unasked = History(10.0, 1.0), History(10.0, 1.0)
+    now, periods, throttled = 0.0, 0, 0
+    for step in story:
+        now += step.seconds
+        periods, throttled = max(0, periods + step.periods), max(0, throttled + step.throttled)
+        for history in (asked, unasked):
+            history.push(now, periods, throttled, step.usage)
+        assert asked.window() == asked.window()
+        list(asked.intervals())
+    assert asked.window() == unasked.window()
+
+
+def told(*readings: tuple[float, int, int], window: float = 60.0, interval: float = 1.0) -> History:
+    history = History(window, interval)
+    for time, periods, throttled in readings:
+        history.push(time, periods, throttled, None)
+    return history
+
+
+def test_one_reading_is_no_window() -> None:
+    assert told().window() is None
+    assert told((5.0, 10, 3)).window() is None
+    assert told((5.0, 10, 3), (5.0, 20, 9)).window() is None, "no time has passed"
+
+
+def test_a_young_window_is_as_long_as_it_is() -> None:
+    assert told((5.0, 10, 3), (6.5, 20, 8)).window() == Window(1.5, 10, 5, 0.5, 0.5)
+
+
+def test_counters_of_before_the_first_reading_are_nobody_s() -> None:
+    assert told((0.0, 1_000_000, 1_000_000), (1.0, 1_000_010, 1_000_000)).window() == Window(1.0, 10, 0, 0.0, 0.0)
+
+
+def test_an_idle_cgroup_under_a_quota_is_not_throttled() -> None:
+    assert told((0.0, 10, 3), (1.0, 10, 3), (2.0, 10, 3)).window() == Window(2.0, 0, 0, 0.0, 0.0)
+
+
+def test_a_burst_between_two_scrapes_shows_in_the_peak() -> None:
+    quiet = [(float(second), 10 * second, 0) for second in range(11)]
+    burst = [(11.0, 110, 10)]
+    calm = [(float(second), 10 * second, 10) for second in range(12, 16)]
+    window = told(*quiet, *burst, *calm).window()
+    assert window == Window(15.0, 150, 10, 10 / 150, 1.0)
+
+
+def test_what_left_the_window_is_forgotten() -> None:
+    readings = [(0.0, 0, 0), (1.0, 10, 10), *((float(second), 10 * second, 10) for second in range(2, 12))]
+    assert told(*readings[:11], window=10.0).window() == Window(10.0, 100, 10, 0.1, 1.0)
+    assert told(*readings, window=10.0).window() == Window(10.0, 100, 0, 0.0, 0.0)
+
+
+def test_jitter_of_half_an_interval_does_not_shorten_the_window() -> None:
+    readings = [(second + (0.4 if second % 2 else 0.0), 10 * second, 0) for second in range(12)]
+    window = told(*readings, window=10.0).window()
+    assert window is not None
+    assert window.seconds == pytest.approx(10.0, abs=0.5)
+
+
+@pytest.mark.parametrize(("periods", "throttled"), [(99, 50), (100, 49), (0, 0)])
+def test_a_counter_that_ran_backwards_starts_anew_and_says_so(periods: int, throttled: int) -> None:
+    history = told((0.0, 90, 40), (1.0, 100, 50))
+    assert history.push(2.0, periods, throttled, None) is False
+    assert history.window() is None
+    assert history.push(3.0, periods + 10, throttled + 1, None) is True
+    assert history.window() == Window(1.0, 10, 1, 0.1, 0.1)
+
+
+def test_a_gap_starts_anew_and_is_no_failure() -> None:
+    history = told((0.0, 0, 0), (1.0, 10, 5))
+    assert history.push(4.0, 40, 35, None) is True
+    assert history.window() == Window(4.0, 40, 35, 35 / 40, 1.0), "two samples missed are bridged"
+    assert history.push(7.5, 70, 65, None) is True
+    assert history.window() is None, "a longer silence is not"
+
+
+def test_fast_sampling_bridges_a_second() -> None:
+    history = told((0.0, 0, 0), window=10.0, interval=0.1)
+    history.push(1.1, 11, 0, None)
+    assert history.window() is not None
+    history.push(2.3, 22, 0, None)
+    assert history.window() is None
+
+
+def test_a_torn_reading_is_no_ratio_above_one_and_no_peak_below_the_ratio() -> None:
+    # The two counters are read one after the other while a timer adds to both.
+    history = told((0.0, 100, 90), (1.0, 100, 91), (2.0, 110, 100))
+    assert history.window() == Window(2.0, 10, 10, 1.0, 1.0)
+    assert [one.ratio for one in history.intervals()] == [0.0, 0.9]
+    assert told((0.0, 100, 90), (1.0, 109, 100)).window() == Window(1.0, 9, 10, 1.0, 1.0)
+
+
+def test_counters_may_be_as_large_as_the_kernel_s() -> None:
+    history = told((0.0, 0, 0), (1.0, U64_MAX, U64_MAX))
+    assert history.window() == Window(1.0, U64_MAX, U64_MAX, 1.0, 1.0)
+
+
+def test_a_usage_that_is_not_known_makes_no_other_number_unknown() -> None:
+    history = History(60.0, 1.0)
+    history.push(0.0, 0, 0, 5.0)
+    history.push(1.0, 10, 2, None)
+    history.push(2.0, 20, 4, 7.0)
+    history.push(3.0, 30, 6, 7.5)
+    assert [(one.periods, one.throttled_periods) for one in history.intervals()] == [(10, 2)] * 3
+    assert [isnan(one.usage_seconds) for one in history.intervals()] == [True, True, False]
+    last = history.last_interval()
+    assert last == Interval(1.0, 10, 2, 0.5)
+
+
+# ---- Observed ----
+
+
+@given(st.lists(st.none() | st.builds(Interval, st.just(1.0), st.integers(0, 20), st.integers(0, 21), st.just(0.0))))
+def test_a_distribution_counts_each_active_interval_once_in_every_bucket_it_fits(seen: list[Interval | None]) -> None:
+    observed = Observed()
+    for one in seen:
+        observed.observe(one)
+    ratios = [min(1.0, one.throttled_periods / one.periods) for one in seen if one is not None and one.periods]
+    found = observed.so_far()
+    assert tuple(found.counts) == tuple(sum(ratio <= bound for ratio in ratios) for bound in RATIO_BUCKETS)
+    assert found.counts[-1] == len(ratios)
+    assert found.sum == pytest.approx(sum(ratios))
+
+
+def test_buckets_rise_to_one() -> None:
+    assert list(RATIO_BUCKETS) == sorted(set(RATIO_BUCKETS))
+    assert (RATIO_BUCKETS[0], RATIO_BUCKETS[-1]) == (0, 1)
+    assert inf not in RATIO_BUCKETS
+
+
+def test_a_published_distribution_does_not_change() -> None:
+    observed = Observed()
+    before = observed.so_far()
+    observed.observe(Interval(1.0, 10, 5, 0.0))
+    assert before == Observed().so_far()
