@@ -54,7 +54,7 @@ class Settings(BaseModel):
     ] = "/var/log"
     path_cpu_manager_state: Annotated[
         PlainPath,
-        Option("path.cpu-manager-state", "The kubelet's CPU manager checkpoint; read where it is there and readable."),
+        Option("path.cpu-manager-state", "The kubelet's CPU manager checkpoint; read where it is there and readable"),
     ] = "/var/lib/kubelet/cpu_manager_state"
 
     web_listen_address: Annotated[
