@@ -9,14 +9,15 @@ from exporter.report.schema import Container, Finding, Severity
 SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning", "info")
 """Worst first."""
 
-Pain = tuple[bool, float, float, float, bool, str, str, str]
+Pain = tuple[bool, float, float, float, int, bool, str, str, str]
 
 
 def pain(container: Container) -> Pain:
     """Sort key, the worst container first.
 
     A critical finding; time lost per second to quotas, its own or its pod's; throttled ratio, of the same two; share of
-    time spent waiting for a CPU; a live container before one that is gone; then by name, so that the order is total.
+    time spent waiting for a CPU; any other finding; a live container before one that is gone; then by name, so that the
+    order is total.
     """
     throttling, pod = container["throttling"], container["pod_cgroup"]
     ratio = max(throttling["ratio"] or 0.0, (pod and pod["ratio"]) or 0.0)
@@ -29,6 +30,7 @@ def pain(container: Container) -> Pain:
         -(lost_seconds_per_second(container) or 0.0),
         -ratio,
         -(waiting or 0.0),
+        rank(container["severity"] or ""),
         not container["live"],
         container["namespace"],
         container["pod"],
