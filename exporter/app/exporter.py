@@ -1,26 +1,20 @@
-"""The composition root: the only reader of ``Settings``, the only place that names concrete classes."""
+"""All parts, put together from the settings."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import signal
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aiohttp import web as aiohttp_web
-
-from exporter import __version__, web, webapi
+from exporter import __version__, web
 from exporter.analysis.findings import find
+from exporter.app.sources import pod_sources
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
 from exporter.kube.directory import PodDirectory
-from exporter.kube.files import FileSource, NoneSource
 from exporter.kube.kubelet import KubeletSource
-from exporter.kube.source import PodSource
 from exporter.logs import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
@@ -32,7 +26,6 @@ from exporter.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-SHUTDOWN_SECONDS = 2.0
 LATE_TICKS = 3
 """Ticks that may be missed before the process calls itself unhealthy; never less than five seconds."""
 
@@ -156,81 +149,3 @@ class Exporter:
     def _survived(self, error: ExporterError) -> None:
         self.own.count(error.stage, error.reason)
         logger.warning("a failure was survived", extra=fields(stage=error.stage, error=str(error)))
-
-
-def pod_sources(settings: Settings) -> Sequence[PodSource]:
-    """The sources in the order the user gave."""
-    sources: list[PodSource] = []
-    for name in settings.pods_sources:
-        if name == "kubelet":
-            sources.append(
-                KubeletSource(
-                    settings.kubelet_url,
-                    token_file=settings.kubelet_token_file,
-                    ca_file=settings.kubelet_ca_file,
-                    insecure_skip_verify=settings.kubelet_insecure_skip_verify,
-                    timeout_seconds=settings.kubelet_timeout,
-                )
-            )
-        elif name.startswith("file:"):
-            sources.append(FileSource(name.removeprefix("file:")))
-    return sources or [NoneSource()]
-
-
-async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; ``on_ready`` is told the base URL once requests are answered."""
-    exporter = Exporter(settings)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    application = web.create_app(
-        telemetry_path=settings.web_telemetry_path,
-        pages=web.Pages(lambda: exporter.loop.ticks, exporter.page),
-        healthy=exporter.healthy,
-        ready=exporter.ready,
-    )
-    webapi.add_routes(
-        application, webapi.Reports(lambda: (exporter.loop.ticks, exporter.healthy().ok), exporter.report)
-    )
-    runner = aiohttp_web.AppRunner(
-        application,
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=75.0,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
-    try:
-        url = await listen(runner, settings)
-        tree = exporter.hierarchy
-        logger.info("listening", extra=fields(address=url, version=__version__, cgroup=tree.version, path=tree.cpu))
-        if on_ready is not None:
-            on_ready(url)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(exporter.loop.run(), name="sampling"),
-                group.create_task(exporter.directory.run(), name="pods"),
-            ]
-            await stop.wait()
-            logger.info("stopping")
-            for task in tasks:
-                task.cancel()
-    finally:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(runner.cleanup(), SHUTDOWN_SECONDS + 1)
-        await exporter.close()
-
-
-async def listen(runner: aiohttp_web.AppRunner, settings: Settings) -> str:
-    """Start to listen; the base URL a client on this machine would use."""
-    await runner.setup()
-    address = settings.web_listen_address
-    site = aiohttp_web.TCPSite(runner, address.host or None, address.port, shutdown_timeout=SHUTDOWN_SECONDS)
-    try:
-        await site.start()
-    except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
-        raise ConfigError(f"--web.listen-address: {address} {reason}") from error
-    host, port = runner.addresses[0][:2]
-    shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
