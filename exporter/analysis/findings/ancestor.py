@@ -20,17 +20,17 @@ _ADVICE = {
 
 def ancestor_throttled(view: View, row: CgroupRow) -> Cause | None:
     """The pod's quota, or one above it, is used up."""
-    pod = view.pod_of(row)
     seconds = lost_to_ancestor(row)
+    if seconds is not None and seconds < thresholds.ANCESTOR_LOST:
+        return None
+    pod = view.pod_of(row)
     if seconds is not None:
         return _from_local(row, pod, seconds)
     return None if pod is None else _from_pod(view, row, pod)
 
 
-def _from_local(row: CgroupRow, pod: CgroupRow | None, seconds: float) -> Cause | None:
+def _from_local(row: CgroupRow, pod: CgroupRow | None, seconds: float) -> Cause:
     """Kernel 6.6 and later count it at the container (``cpu.stat.local``)."""
-    if seconds < thresholds.ANCESTOR_LOST:
-        return None
     reason = _which(pod)
     where = {"pod": "its pod", "above_pod": "a cgroup above its pod", "": "a cgroup above it"}[reason]
     return Cause(

@@ -42,7 +42,7 @@ def throttled_below_limit(view: View, row: CgroupRow) -> Cause | None:
 
 def _reason(view: View, row: CgroupRow, found: Throttling) -> str:
     """What is certain comes first: a broken kernel, a quota above. Threads may all sleep, so they come late."""
-    if view.node.cfs_quota_bug == "affected":
+    if view.node.cfs_quota_bug == "affected" and view.node.kernel_release is not None:
         return "kernel"
     above, own = lost_to_ancestor(row), lost(row)
     if above is not None and own is not None and above >= thresholds.ANCESTOR_LOST and above > own:

@@ -55,23 +55,23 @@ def contention(view: View, row: CgroupRow) -> Cause | None:
     deltas = row.deltas
     if deltas is None:
         return None
-    if deltas.waiting_seconds is not None or deltas.runqueue_wait_seconds is not None:
-        return _waits(view, row)
-    return _saturated(view, row)
+    waiting = deltas.runqueue_wait_seconds if deltas.waiting_seconds is None else deltas.waiting_seconds
+    if waiting is None:
+        return _saturated(view, row)
+    # Most containers of most nodes end here.
+    return None if waiting < thresholds.WAITING_RATE * deltas.seconds else _waits(view, row)
 
 
 def _waits(view: View, row: CgroupRow) -> Cause | None:
-    waiting = _unexplained(view, row)
-    if waiting is None or waiting < thresholds.WAITING_RATE:
-        return None
-    own = use(row)
-    # Without the use it may have run all the time.
-    running = 1.0 if own is None else min(1.0, own)
-    if waiting / (waiting + running) < thresholds.WAITING_SHARE:
+    waiting, own = _unexplained(view, row), use(row)
+    if waiting is None or not _hurts(waiting, own):
         return None
     around, cpus = _surroundings(view, row), _cpus(row)
     named = around.named(cpus)
-    reason = _reason(around, named, cpus)
+    reason = _reason(around, named, waiting, cpus)
+    if reason not in {"neighbours", "outside"} and throttling(row) is not None:
+        # Threads that share a quota wait for each other while it lasts: that is the throttling's own story.
+        return None
     summed = "" if row.deltas is None or row.deltas.waiting_seconds is not None else ", summed over threads,"
     using = "" if own is None else f" while it used {words.cpus(own)}"
     return Cause(
@@ -83,6 +83,13 @@ def _waits(view: View, row: CgroupRow) -> Cause | None:
         severity="info" if reason == "own_threads" else None,
         weight=min(1.0, waiting),
     )
+
+
+def _hurts(waiting: float, own: float | None) -> bool:
+    """Whether that much waiting a second matters to a container that runs that much."""
+    # Without the use it may have run all the time.
+    running = 1.0 if own is None else min(1.0, own)
+    return waiting >= thresholds.WAITING_RATE and waiting / (waiting + running) >= thresholds.WAITING_SHARE
 
 
 def _told(reason: str, around: Surroundings, named: Sequence[tuple[CgroupName, float]], cpus: int) -> str:
@@ -161,14 +168,14 @@ def _surroundings(view: View, row: CgroupRow) -> Surroundings:
     return Surroundings(view.neighbours(row), busy, use(row))
 
 
-def _reason(around: Surroundings, named: Sequence[tuple[CgroupName, float]], cpus: int) -> str:
-    if named:
+def _reason(around: Surroundings, named: Sequence[tuple[CgroupName, float]], waiting: float, cpus: int) -> str:
+    """Nobody makes others wait for longer than he runs himself: who ran too little for it is not accused."""
+    others, outside, own = around.others, around.outside, around.own
+    if named and others is not None and _hurts(min(waiting, others), own):
         return "neighbours"
-    outside = around.outside
-    if outside is not None and outside >= thresholds.NEIGHBOUR_USE * cpus:
+    if outside is not None and outside >= thresholds.NEIGHBOUR_USE * cpus and _hurts(min(waiting, outside), own):
         return "outside"
-    alone = around.busy is not None and around.own is not None and around.neighbours is not None
-    return "own_threads" if alone and around.own and around.own >= thresholds.NEIGHBOUR_USE * cpus else ""
+    return "own_threads" if outside is not None and own and own >= thresholds.NEIGHBOUR_USE * cpus else ""
 
 
 def _listing(named: Sequence[tuple[CgroupName, float]]) -> str:

@@ -12,7 +12,7 @@ from exporter.snapshot import CgroupRow
 
 def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:
     """Other containers may run on CPUs that it should own."""
-    found = view.overlaps.get(name_of(row))
+    found = view.overlaps.get(name_of(row)) if view.overlaps else None
     if not found:
         return None
     cpus = format_cpu_list(frozenset[int]().union(*(one.cpus for one in found)))
@@ -36,8 +36,10 @@ def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:
 
 def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
     """Its CPUs do more than it does."""
+    if not row.exclusive:
+        return None
     cpus, deltas, used = view.owned.get(name_of(row)), row.deltas, use(row)
-    if not cpus or not row.exclusive or row.cpuset is None or row.cpuset.cpus != cpus:
+    if not cpus or row.cpuset is None or row.cpuset.cpus != cpus:
         return None
     busy = view.busy(cpus)
     if busy is None or used is None or deltas is None or deltas.seconds < thresholds.SAME_WINDOW * busy.seconds:

@@ -37,7 +37,7 @@ def cpu_steal(view: View) -> Cause | None:
 def kernel_bug(view: View) -> Cause | None:
     """The kernel throttles below the limit."""
     node = view.node
-    if node.cfs_quota_bug != "affected":
+    if node.cfs_quota_bug != "affected" or node.kernel_release is None:
         return None
     limited = sum(row.limits is not None and row.limits.quota_state == "set" for row in view.live)
     return Cause(
@@ -45,6 +45,6 @@ def kernel_bug(view: View) -> Cause | None:
         f"{words.count(limited, 'container')} on this node {'is' if limited == 1 else 'are'} under a quota.",
         advice="Upgrade to kernel 5.4 or later, or to 4.14.154, 4.19.84 or 5.3.9; until then remove the limits of what "
         "must answer fast.",
-        evidence={**words.known(kernel_release=node.kernel_release), "limited_containers": limited},
+        evidence={"kernel_release": node.kernel_release, "limited_containers": limited},
         weight=float(limited),
     )

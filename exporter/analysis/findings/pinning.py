@@ -14,7 +14,7 @@ from exporter.snapshot import CgroupRow
 
 def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
     """Guaranteed, and its owner may believe that it has cores of its own."""
-    if row.cpuset is None or row.identity is None:
+    if row.ref.qos_class != "Guaranteed" or row.cpuset is None or row.identity is None:
         return None
     request = row.identity.request_cores
     request = row.identity.limit_cores if request is None else request

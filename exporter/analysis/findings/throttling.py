@@ -68,7 +68,7 @@ def lost(row: CgroupRow) -> float | None:
 def lost_to_ancestor(row: CgroupRow) -> float | None:
     """Seconds per second that a quota above took, from ``cpu.stat.local``; ``None`` where the kernel has none."""
     deltas = row.deltas
-    if deltas is None or row.limits is None:
+    if deltas is None or deltas.local_throttled_seconds is None or row.limits is None:
         return None
     own = 0.0 if row.limits.quota_state == "none" else lost(row)
     local = rate(deltas.local_throttled_seconds, deltas)
