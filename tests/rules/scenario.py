@@ -13,7 +13,7 @@ from dashboards.rules import SOURCES
 from tests.conftest import needs
 
 STEP_SECONDS = 60
-STEPS = 120
+STEPS = 60
 OFF = " ".join(["Inf"] * (STEPS + 1))
 """The threshold of a muted pod; promtool has no short form for it."""
 
@@ -188,7 +188,7 @@ def query(expression: str, minute: int, samples: Iterable[Mapping[str, Any]]) ->
     return {"expr": expression, "eval_time": f"{minute}m", "exp_samples": list(samples)}
 
 
-def text(alert: Labels, minute: int = 60, **annotations: str) -> Mapping[str, Any]:
+def text(alert: Labels, minute: int = 30, **annotations: str) -> Mapping[str, Any]:
     """The one firing alert of this name, with its whole text."""
     labels = {name: value for name, value in alert.items() if name != "alertname"}
     return {

@@ -94,10 +94,10 @@ def test_one_pod_is_one_alert_whatever_witnesses_there_are(tmp_path: Path) -> No
         tmp_path,
         [*twice, ALIVE],
         queries=[
-            query('ALERTS{alertstate="firing"}', 60, firing(ANCESTOR)),
+            query('ALERTS{alertstate="firing"}', 30, firing(ANCESTOR)),
             query(
                 "round(sum(container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{namespace='shop'}), 0.001)",
-                60,
+                30,
                 [{"labels": "{}", "value": 0.5}],
             ),
         ],
@@ -205,7 +205,7 @@ def test_what_the_kernel_s_alert_says(tmp_path: Path) -> None:
                     "Kernel 4.19.10 has 512ac999d275 (4.18) without de53fd7aedb1 (5.4): quota that a CPU was given and"
                     " did not use at once is lost, so containers are throttled far below their limit, the more so the"
                     " more CPUs a node has. 2 node(s) report it. Upgrade the kernel; until then drop CPU limits there."
-                    " `throttle-exporter stress --profile fibtest` in the exporter's pod on such a node proves it."
+                    " `throttle-exporter stress fibtest` in the exporter's pod on such a node proves it."
                 ),
                 command=(
                     "kubectl get nodes -o custom-columns=NODE:.metadata.name,KERNEL:.status.nodeInfo.kernelVersion"

@@ -50,7 +50,7 @@ def test_a_prometheus_that_has_lost_all_targets_says_so(tmp_path: Path) -> None:
     check(
         tmp_path,
         [elsewhere],
-        queries=[query('ALERTS{alertstate="firing"}', 60, firing(GONE))],
+        queries=[query('ALERTS{alertstate="firing"}', 30, firing(GONE))],
         alerts=[
             text(
                 GONE,
@@ -98,7 +98,7 @@ TAKEN = "throttle_exporter_snapshot_timestamp_seconds"
 
 
 def test_a_page_that_stands_still_is_stale(fires: Fires) -> None:
-    fires([Raw(TAKEN, "0+60x40 2400x80")], STALE)
+    fires([Raw(TAKEN, "0+60x10 600x50")], STALE)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_page_that_stands_still_for_less_than_its_age_limit_is_not_stale(fires
 def test_what_stale_says(tmp_path: Path) -> None:
     check(
         tmp_path,
-        [Raw(TAKEN, "0+60x40 2400x80"), EXPORTER_POD, ALIVE],
+        [Raw(TAKEN, "0+60x10 600x50"), EXPORTER_POD, ALIVE],
         alerts=[
             text(
                 STALE,

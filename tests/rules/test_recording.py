@@ -95,7 +95,7 @@ def test_every_level_adds_up(tmp_path: Path) -> None:
         queries=[
             query(
                 f"round({name}{LEVELS[name.partition(':')[0]]}, 0.0001)",
-                60,
+                30,
                 [{"labels": f"{{{labels}}}", "value": value} for labels, value in samples.items()],
             )
             for name, samples in EXPECTED.items()
@@ -110,7 +110,7 @@ def test_twice_the_scrapes_are_the_same_numbers(tmp_path: Path) -> None:
         tmp_path,
         [*once, *again],
         queries=[
-            query(f"round({name}{{{EAST}}}, 0.0001)", 60, [{"labels": f"{{{EAST}}}", "value": samples[EAST]}])
+            query(f"round({name}{{{EAST}}}, 0.0001)", 30, [{"labels": f"{{{EAST}}}", "value": samples[EAST]}])
             for name, samples in EXPECTED.items()
             if name.startswith("cluster:") and EAST in samples
         ],
@@ -120,12 +120,12 @@ def test_twice_the_scrapes_are_the_same_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", ["container", "workload"])
 def test_an_idle_container_has_no_ratio_and_one_that_runs_freely_has_zero(level: str, tmp_path: Path) -> None:
     ratio = f"count by (workload) ({level}:cgroup_container_cpu_throttled_periods:ratio_rate5m{{cluster='east'}} == 0)"
-    check(tmp_path, CONTAINERS, queries=[query(ratio, 60, [{"labels": '{workload="api"}', "value": 1}])])
+    check(tmp_path, CONTAINERS, queries=[query(ratio, 30, [{"labels": '{workload="api"}', "value": 1}])])
     idle = f"{level}:cgroup_container_cpu_throttled_periods:ratio_rate5m{{workload=~'idle|free'}}"
-    check(tmp_path, CONTAINERS, queries=[query(idle, 60, [])])
+    check(tmp_path, CONTAINERS, queries=[query(idle, 30, [])])
 
 
 def test_two_owners_of_one_pod_do_not_stop_the_rules(tmp_path: Path) -> None:
     odd = Container(pod="web-1", container="proxy", workload="other", periods=10, throttled=1, lost=0.1, usage=0.1)
     total = "round(sum(container:cgroup_container_cpu_periods:rate5m{pod='web-1',cluster='east'}), 0.0001)"
-    check(tmp_path, [*CONTAINERS, odd], queries=[query(total, 60, [{"labels": "{}", "value": 20}])])
+    check(tmp_path, [*CONTAINERS, odd], queries=[query(total, 30, [{"labels": "{}", "value": 20}])])
