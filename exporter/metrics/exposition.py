@@ -63,7 +63,6 @@ class Renderer:
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
             self._settled.clear()
-            self._forget(snapshot)
         rows: dict[RowType, list[tuple[str, Any]]] = {
             "container": [(self._block(row, "container"), row) for row in snapshot.containers],
             "pod": [(self._block(row, "pod"), row) for row in snapshot.pods],
@@ -71,23 +70,30 @@ class Renderer:
             "pool": [(label_pairs(LABELS["pool"], (row.state,)), row) for row in pool_rows(snapshot.node)],
             "cpu": [(label_pairs(LABELS["cpu"], cpu_labels(row)), row) for row in cpu_rows(snapshot.node)],
         }
+        self._forget(rows["container"], rows["pod"])
         parts: list[bytes] = []
         for family in self._families:
             body = self._settled.get(family.name)
             if body is None:
-                body = "".join(_samples(family, rows[family.row_type])).encode()
+                # A name may hold bytes that were no UTF-8 where it came from; that costs nobody the page.
+                body = "".join(_samples(family, rows[family.row_type])).encode(errors="replace")
                 if family.settled:
                     self._settled[family.name] = body
             if body:
                 parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), body)
         return b"".join(parts)
 
-    def _forget(self, snapshot: Snapshot) -> None:
-        if len(self._blocks) > len(snapshot.containers) + len(snapshot.pods):
-            self._blocks.clear()
+    @property
+    def kept(self) -> int:
+        """Rows whose label blocks are kept: those of the last page."""
+        return len(self._blocks)
+
+    def _forget(self, *present: list[tuple[str, CgroupRow]]) -> None:
+        if len(self._blocks) > sum(map(len, present)):
+            self._blocks = {_row_labels(row): block for rows in present for block, row in rows}
 
     def _block(self, row: CgroupRow, row_type: RowType) -> str:
-        key = (row.namespace, row.pod) if row.container is None else (row.namespace, row.pod, row.container)
+        key = _row_labels(row)
         block = self._blocks.get(key)
         if block is None:
             block = self._blocks[key] = label_pairs(LABELS[row_type], key)

@@ -1,0 +1,177 @@
+"""The page, byte for byte as prometheus_client writes the same data, whatever was on the page before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.utils import floatToGoString
+
+from exporter.metrics.catalog import CATALOG, FAMILIES
+from exporter.metrics.exposition import Format, Renderer, escape_label, format_value, head, label_pairs
+from exporter.snapshot import CgroupRow, Distribution, Snapshot
+from tests.metrics import reference
+from tests.metrics.strategies import numbers, rows_of, snapshots, texts
+from tests.support.pages import duplicates, misplaced_families
+from tests.support.snapshots import container, node, pod
+
+COLLECTORS = frozenset(metric.collector for metric in CATALOG if metric.collector)
+both_formats = pytest.mark.parametrize("style", ["text", "openmetrics"])
+
+
+def snapshot(*containers: CgroupRow, version: int = 1, pods: tuple[CgroupRow, ...] = ()) -> Snapshot:
+    return Snapshot(0.0, 1, version, containers, pods, node())
+
+
+@both_formats
+@settings(max_examples=60)
+@given(found=snapshots)
+def test_page_is_the_one_prometheus_client_writes(style: Format, found: Snapshot) -> None:
+    assert Renderer(COLLECTORS).render(found, style) == reference.page(found, COLLECTORS, style)
+
+
+@both_formats
+@settings(max_examples=25)
+@given(found=snapshots, collectors=st.frozensets(st.sampled_from(sorted(COLLECTORS))))
+def test_a_collector_that_is_off_costs_its_families_and_no_other(
+    style: Format, found: Snapshot, collectors: frozenset[str]
+) -> None:
+    assert Renderer(collectors).render(found, style) == reference.page(found, collectors, style)
+
+
+@given(numbers)
+def test_any_number_is_written_as_prometheus_client_does(number: float) -> None:
+    write: object = floatToGoString(number)  # type: ignore[no-untyped-call] # this function of it has no types
+    assert format_value(number) == write
+
+
+@given(texts)
+def test_any_label_value_can_be_read_back(value: str) -> None:
+    text = f'# TYPE x gauge\nx{{a="{escape_label(value)}"}} 1.0\n'
+    [family] = text_string_to_metric_families(text)
+    assert [sample.labels for sample in family.samples] == [{"a": value}]
+
+
+@settings(max_examples=40)
+@given(found=snapshots)
+def test_no_sample_is_on_a_page_twice_and_every_family_is_in_one_place(found: Snapshot) -> None:
+    text = Renderer(COLLECTORS).render(found, "text").decode()
+    assert duplicates(text) == {}
+    assert misplaced_families(text) == []
+
+
+# ---- One renderer, many pages ----
+
+
+@settings(max_examples=25)
+@given(
+    pages=st.lists(snapshots, min_size=1, max_size=4),
+    order=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(("text", "openmetrics"))), max_size=8),
+)
+def test_a_page_does_not_depend_on_the_pages_before(pages: list[Snapshot], order: list[tuple[int, Format]]) -> None:
+    renderer = Renderer(COLLECTORS)
+    for number, style in order:
+        index = number % len(pages)
+        found = replace(pages[index], settings_version=index)
+        assert renderer.render(found, style) == Renderer(COLLECTORS).render(found, style)
+
+
+def moved(row: CgroupRow, other: CgroupRow) -> CgroupRow:
+    """``row`` after a tick that changed no setting: counters, windows and pressure of ``other``."""
+    return row._replace(
+        stat=other.stat,
+        local_throttled_seconds=other.local_throttled_seconds,
+        pressure=other.pressure,
+        window=other.window,
+        distribution=other.distribution,
+    )
+
+
+@settings(max_examples=25)
+@given(found=snapshots, ticks=st.lists(st.lists(rows_of(texts), min_size=3, max_size=3), max_size=2))
+def test_counters_move_while_settings_stay(found: Snapshot, ticks: list[list[CgroupRow]]) -> None:
+    renderer = Renderer(COLLECTORS)
+    renderer.render(found, "text")
+    for later in ticks:
+        found = replace(
+            found,
+            containers=tuple(map(moved, found.containers, later)),
+            pods=tuple(map(moved, found.pods, later)),
+        )
+        for style in ("text", "openmetrics"):
+            assert renderer.render(found, style) == Renderer(COLLECTORS).render(found, style)
+
+
+def test_nothing_is_kept_of_what_left_the_page() -> None:
+    renderer = Renderer(COLLECTORS)
+    sizes = []
+    for generation in range(20):
+        rows = [container(f"web-{generation}-{number}") for number in range(10)]
+        renderer.render(snapshot(*rows, version=generation, pods=tuple(map(pod, rows))), "text")
+        sizes.append(renderer.kept)
+    assert set(sizes) == {20}
+    renderer.render(snapshot(version=99), "text")
+    assert renderer.kept == 0
+
+
+# ---- What is on it ----
+
+
+def test_an_empty_node_is_a_page_without_container_rows() -> None:
+    text = Renderer(COLLECTORS).render(snapshot(), "text").decode()
+    assert "cgroup_node_info{" in text
+    assert "cgroup_container_" not in text
+    assert "cgroup_pod_" not in text
+
+
+def test_a_lingering_row_keeps_its_counters_and_nothing_else() -> None:
+    row = container(limit=0.5, live=False, distribution=Distribution((0, 0, 0, 1, 1, 1), 0.4))
+    row = row._replace(stat=row.stat._replace(periods=10, throttled_periods=5, usage_seconds=1.0))
+    text = Renderer(COLLECTORS).render(snapshot(row, pods=(pod(row),)), "text").decode()
+    kinds = {family.name: family.metric.kind for family in FAMILIES if f"# TYPE {family.name} " in text}
+    served = {name for name in kinds if name.startswith(("cgroup_container_", "cgroup_pod_"))}
+    assert "cgroup_container_cpu_periods_total" in served
+    assert "cgroup_pod_cpu_usage_seconds_total" in served
+    assert {kinds[name] for name in served} == {"counter", "histogram"}
+
+
+def test_what_is_absent_is_no_sample_and_what_is_zero_is_one() -> None:
+    row = container(limit=0.5)
+    row = row._replace(stat=row.stat._replace(periods=0, throttled_periods=0, throttled_seconds=None))
+    text = Renderer(COLLECTORS).render(snapshot(row), "text").decode()
+    assert 'cgroup_container_cpu_periods_total{container="app",namespace="shop",pod="web"} 0.0\n' in text
+    assert "cgroup_container_cpu_throttled_seconds_total" not in text
+
+
+def test_labels_are_never_dropped_nor_invented() -> None:
+    assert label_pairs(("pod", "a"), ("x", "y")) == 'a="y",pod="x"'
+    assert label_pairs((), ()) == ""
+    for values in (("x",), ("x", "y", "z")):
+        with pytest.raises(ValueError, match="zip"):
+            label_pairs(("pod", "a"), values)
+
+
+def test_half_a_surrogate_pair_in_a_name_costs_nobody_the_page() -> None:
+    # What os.listdir makes of bytes that are no UTF-8, and what JSON may spell.
+    text = Renderer(COLLECTORS).render(snapshot(container("web-\udcff"), container("api")), "text").decode()
+    assert 'pod="web-?"' in text
+    assert 'pod="api"' in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "style", "lines"),
+    [
+        ("counter", "text", '# HELP x_total Say \\\\ and \\n and ".\n# TYPE x_total counter\n'),
+        ("counter", "openmetrics", '# HELP x Say \\\\ and \\n and \\".\n# TYPE x counter\n'),
+        ("info", "text", '# HELP x_info Say \\\\ and \\n and ".\n# TYPE x_info gauge\n'),
+        ("info", "openmetrics", '# HELP x Say \\\\ and \\n and \\".\n# TYPE x info\n'),
+        ("gauge", "text", '# HELP x Say \\\\ and \\n and ".\n# TYPE x gauge\n'),
+        ("gauge", "openmetrics", '# HELP x Say \\\\ and \\n and \\".\n# TYPE x gauge\n'),
+    ],
+)
+def test_head_of_a_family(kind: str, style: Format, lines: str) -> None:
+    name = {"counter": "x_total", "info": "x_info"}.get(kind, "x")
+    assert head(name, kind, 'Say \\ and \n and ".', style) == lines
