@@ -1,0 +1,280 @@
+"""The rules a row of the catalogue keeps, so that names, units and reasons need no reviewer."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+
+from exporter.metrics.catalog import CATALOG, FAMILIES, PREFIXES
+from exporter.metrics.exposition import Renderer
+from exporter.metrics.metric import LABELS, Collector, Family, Kind, Metric
+from exporter.readings import CpuStat, Pressure
+from exporter.settings import Settings
+from exporter.snapshot import CgroupName, CgroupRow, CpuRow, Distribution, NodeRow, PoolRow, Snapshot
+from tests.conftest import needs
+from tests.support.snapshots import container, node, pod
+
+each_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: f"{metric.of[0]}-{metric.name}")
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+COLLECTORS = frozenset(get_args(Collector))
+
+# Base units and what a name of this field may end in instead: https://prometheus.io/docs/practices/naming/
+UNITS = ("seconds", "cores", "ratio")
+COUNTED = ("periods", "cpus", "nodes", "weight", "shares")
+VERDICTS = ("state", "exclusive", "isolation", "drift", "assignment", "peak", "distribution", "threshold_ratio")
+NOT_BASE = {
+    *("ms", "us", "ns", "usec", "nsec", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours"),
+    *("millicores", "percent"),
+}
+
+
+# ---- names ----
+
+
+@each_family
+def test_name_is_legal_and_has_its_row_type_s_prefix(family: Family) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", family.name)
+    assert family.name == PREFIXES[family.row_type] + family.metric.name
+
+
+def test_every_family_has_a_name_of_its_own() -> None:
+    suffixes = {"histogram": ("_bucket", "_count", "_sum")}
+    names = [family.name + end for family in FAMILIES for end in ("", *suffixes.get(family.metric.kind, ()))]
+    assert {name for name, count in Counter(names).items() if count > 1} == set()
+    # OpenMetrics takes _total and _info off; what is left must differ too.
+    bare = Counter(re.sub(r"_(total|info)$", "", family.name) for family in FAMILIES)
+    assert {name for name, count in bare.items() if count > 1} == set()
+
+
+@each_metric
+def test_suffix_says_the_kind(metric: Metric[Any]) -> None:
+    assert metric.kind in get_args(Kind)
+    assert metric.name.endswith("_total") is (metric.kind == "counter")
+    assert (metric.name == "info" or metric.name.endswith("_info")) is (metric.kind == "info")
+    assert not re.search(r"_(count|sum|bucket|created)$|^(counter|gauge)_", metric.name)
+
+
+@each_metric
+def test_unit_is_a_base_unit_and_last(metric: Metric[Any]) -> None:
+    bare = re.sub(r"_(total|info)$", "", metric.name)
+    assert NOT_BASE.isdisjoint(metric.name.split("_"))
+    assert metric.kind == "info" or bare.endswith((*UNITS, *COUNTED, *VERDICTS))
+    for unit in UNITS:
+        assert f"{unit}_" not in bare or bare.startswith("cpu_throttled_ratio_")
+
+
+@each_family
+def test_labels_are_legal_unique_and_begin_with_the_row_type_s_own(family: Family) -> None:
+    assert family.labels == (*LABELS[family.row_type], *family.metric.label_names)
+    assert len(set(family.labels)) == len(family.labels)
+    assert all(re.fullmatch(r"[a-z][a-z_]*", label) and not label.startswith("__") for label in family.labels)
+    assert {"le", "quantile", "job", "instance"}.isdisjoint(family.labels)
+
+
+def test_metrics_that_divide_carry_the_same_labels() -> None:
+    labels = {family.name: family.labels for family in FAMILIES}
+    for prefix in ("cgroup_container_", "cgroup_pod_"):
+        pairs = ("cpu_throttled_periods_total", "cpu_periods_total", "cpu_throttled_seconds_total", "cpu_limit_cores")
+        assert len({labels[prefix + name] for name in pairs}) == 1
+
+
+@each_metric
+def test_only_info_metrics_and_states_carry_more_labels_than_their_row(metric: Metric[Any]) -> None:
+    assert metric.kind == "info" or set(metric.label_names) <= {"state"}
+    assert (metric.label_values is None) is (metric.label_names == ())
+
+
+# ---- words ----
+
+
+@each_metric
+def test_help_is_one_sentence_for_a_reader_of_the_page(metric: Metric[Any]) -> None:
+    assert re.fullmatch(r"[A-Z0-9][^\n]*[^.\s]\.", metric.help)
+    assert ". " not in metric.help
+    assert metric.help == " ".join(metric.help.split())
+    assert len(metric.help) < 120
+    assert metric.name not in metric.help
+
+
+def test_no_two_metrics_have_the_same_help() -> None:
+    assert {text for text, count in Counter(metric.help for metric in CATALOG).items() if count > 1} == set()
+
+
+@each_metric
+def test_source_is_named(metric: Metric[Any]) -> None:
+    assert metric.source
+    assert metric.source == " ".join(metric.source.split())
+    assert not metric.source.endswith(".")
+
+
+@each_metric
+def test_since_is_a_version(metric: Metric[Any]) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", metric.since)
+    assert metric.stability in {"experimental", "stable", "deprecated"}
+
+
+# ---- collectors ----
+
+
+def test_every_collector_is_a_setting_and_every_such_setting_a_collector() -> None:
+    settings = {name.removeprefix("collector_") for name in Settings.model_fields if name.startswith("collector_")}
+    assert settings == COLLECTORS == {metric.collector for metric in CATALOG} - {None}
+
+
+@pytest.mark.parametrize("collector", sorted(COLLECTORS))
+def test_a_switch_for_each_collector_reaches_the_page(collector: str) -> None:
+    on = Settings.model_validate({f"collector_{collector}": True}).collectors
+    off = Settings.model_validate({f"collector_{collector}": False}).collectors
+    assert on - off == {collector}
+
+
+def test_only_rows_of_the_node_are_always_served() -> None:
+    assert {row_type for metric in CATALOG if metric.collector is None for row_type in metric.of} == {"node", "pool"}
+
+
+# ---- values ----
+
+READ: dict[type, set[str]] = {
+    CgroupRow: {
+        *("namespace", "pod", "container", "live", "ref", "stat", "local_throttled_seconds", "pressure"),
+        *("limits", "cpuset", "identity", "pod_identity", "threads"),
+    },
+    NodeRow: {"hierarchy", "driver", "kernel_release", "online_cpus", "kubelet", "numa_node", "checkpoint"},
+}
+"""Fields of a row that hold what a file, a path, the kubelet or a pod's spec says. All others are worked out by us."""
+ON_THE_PAGE_OF_THEMSELVES = {"counts_periods"}
+"""Worked out, but only as the condition under which a read value is served."""
+
+
+class Recorder:
+    """Stands for a row: remembers which of its fields were asked for."""
+
+    def __init__(self, row: Any) -> None:
+        self._row = row
+        self.asked: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.add(name)
+        return getattr(self._row, name)
+
+
+FULL = container(
+    limit=0.5,
+    pressure=Pressure(1.0, 0.5),
+    stat=CpuStat(10, 5, 0.5, 1, 0.1, 2.0, 3.0, 2.0, 1.0),
+    distribution=Distribution((0, 0, 0, 1, 1, 1), 0.4),
+)
+ROWS: dict[str, Any] = {
+    "container": FULL,
+    "pod": pod(FULL, limit=1.0),
+    "node": node(),
+    "pool": PoolRow("online", 8),
+    "cpu": CpuRow(0, 0, CgroupName("shop", "web", "app")),
+}
+
+
+def asked_of(metric: Metric[Any], row_type: str) -> set[str]:
+    recorder = Recorder(ROWS[row_type])
+    functions: tuple[Callable[[Any], Any] | None, ...] = (metric.value, metric.distribution)
+    for function in functions:
+        if function is not None:
+            function(recorder)
+    return recorder.asked
+
+
+@each_metric
+def test_a_gauge_that_no_file_holds_says_why_promql_cannot_compute_it(metric: Metric[Any]) -> None:
+    for row_type in metric.of:
+        read = READ.get(type(ROWS[row_type]), set()) | ON_THE_PAGE_OF_THEMSELVES
+        derived = asked_of(metric, row_type) - read
+        if derived and metric.kind != "info":
+            assert metric.kind in {"gauge", "histogram"}, f"a counter is read, not worked out of {derived}"
+            assert re.fullmatch(r"[A-Z].*\.", metric.why_here), f"worked out of {derived}"
+
+
+@each_metric
+def test_a_counter_is_what_the_kernel_counts(metric: Metric[Any]) -> None:
+    if metric.kind == "counter":
+        assert metric.why_here == ""
+        for row_type in metric.of:
+            asked = asked_of(metric, row_type) - ON_THE_PAGE_OF_THEMSELVES
+            assert asked <= {"stat", "pressure", "local_throttled_seconds"}
+
+
+@each_family
+def test_settled_families_are_made_of_settings_alone(family: Family) -> None:
+    moving = {"stat", "local_throttled_seconds", "pressure", "window", "deltas", "distribution", "intervals"}
+    if family.settled:
+        asked = asked_of(family.metric, family.row_type)
+        recorder = Recorder(ROWS[family.row_type])
+        if family.metric.label_values is not None:
+            family.metric.label_values(recorder)
+        assert (asked | recorder.asked).isdisjoint({*moving, "counts_periods"})
+
+
+@each_metric
+def test_label_values_fit_the_label_names_of_any_row(metric: Metric[Any]) -> None:
+    unknown: dict[str, Any] = {
+        **ROWS,
+        "container": FULL._replace(limits=None, cpuset=None, identity=None, pod_identity=None, isolation=None),
+        "pod": pod(FULL, limits=None, pod_identity=None),
+        "node": node(kubelet=None, kernel_release=None, driver=None, online_cpus=None),
+    }
+    for row in (rows[row_type] for rows in (ROWS, unknown) for row_type in metric.of):
+        if metric.label_values is not None:
+            values = metric.label_values(row)
+            assert len(values) == len(metric.label_names)
+            assert all(isinstance(value, str) for value in values)
+
+
+def test_a_row_that_knows_nothing_has_no_sample_but_its_names() -> None:
+    nothing = FULL._replace(
+        stat=CpuStat(),
+        local_throttled_seconds=None,
+        pressure=None,
+        window=None,
+        limits=None,
+        effective_limit_cores=None,
+        cpuset=None,
+        numa_nodes=None,
+        identity=None,
+        pod_identity=None,
+        isolation=None,
+        exclusive=None,
+        limit_drift=None,
+        deltas=None,
+        distribution=None,
+        intervals=(),
+    )
+    served = {
+        family.name
+        for family in FAMILIES
+        if family.row_type in {"container", "pod"} and family.metric.value(nothing) is not None
+    }
+    assert served == {"cgroup_container_info"}
+
+
+def test_a_row_that_knows_everything_has_every_sample() -> None:
+    pages = Renderer(COLLECTORS).render(Snapshot(0.0, 1, 1, (FULL,), (pod(FULL, limit=1.0),), node()), "text").decode()
+    missing = {family.name for family in FAMILIES if f"# TYPE {family.name} " not in pages}
+    # v2 has no shares, v1 no weight; the hand-made node's kubelet says nothing of its period.
+    assert missing <= {
+        "cgroup_container_cpu_shares",
+        "cgroup_container_cpu_weight",
+        "cgroup_container_cpu_burst_limit_seconds",
+        "cgroup_pod_alert_threshold_ratio",
+        "cgroup_node_cpu_cfs_period_seconds",
+    }
+
+
+def test_promtool_finds_nothing_to_say_of_the_names() -> None:
+    snapshot = Snapshot(0.0, 1, 1, (FULL,), (pod(FULL, limit=1.0),), node())
+    page = Renderer(COLLECTORS).render(snapshot, "text")
+    done = subprocess.run([needs("promtool"), "check", "metrics"], input=page, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")
