@@ -160,6 +160,14 @@ SETTING_METRICS: tuple[CgroupMetric, ...] = (
         value=lambda row: row.pod_identity.alert_threshold_ratio if row.pod_identity else None,
     ),
     Metric(
+        name="restarts_total",
+        kind="counter",
+        collector="info",
+        help="Times the kubelet restarted the container.",
+        source="PodList containerStatuses[].restartCount",
+        value=lambda row: row.identity.restart_count if row.identity else None,
+    ),
+    Metric(
         name="info",
         kind="info",
         collector="info",
