@@ -148,6 +148,22 @@ def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None
     assert of(row, v1(on_cpu_0("hog", 40.0), None), on=CPU_0).name == "throttled"
 
 
+def test_a_neighbour_that_ran_less_than_the_container_waited_is_not_accused() -> None:
+    found = of(on_cpu_0("victim", 53.0, waiting=55.0), on_cpu_0("small", 7.0), on=CPU_0)
+    assert found.reason == "own_threads"
+
+
+def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() -> None:
+    row = on_cpu_0("victim", 30.0, waiting=58.0, limits=make.limits(0.5), window=make.window(0.95))
+    assert row.deltas is not None
+    row = row._replace(deltas=row.deltas._replace(throttled_seconds=28.0, local_throttled_seconds=28.0))
+    on = make.node(cpu_times={0: make.busy(0.5)})
+    assert of(row, on=on).name == "throttled"
+    # With a neighbour that runs all the time it is both.
+    both = find_for(make.snapshot(row, on_cpu_0("hog", 30.0), on=CPU_0), make.named("victim"))
+    assert {one.name for one in both} == {"throttled", "contention"}
+
+
 def test_processes_outside_of_containers_are_told_from_neighbours() -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=CPU_0)
     assert found.reason == "outside"

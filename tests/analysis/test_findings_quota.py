@@ -101,8 +101,8 @@ def test_64_threads_under_a_limit_of_2_cpus() -> None:
     found = only(bursting(threads=64))
     assert (found.name, found.reason, found.severity) == ("throttled_below_limit", "threads", "warning")
     assert found.summary.startswith("64 threads under a limit of 2 CPUs: ")
-    assert "200 ms in each period of 100 ms" in found.summary
-    assert "used 0.4 CPUs of 2 CPUs" in found.summary
+    assert "200 ms of CPU time in each 100 ms" in found.summary
+    assert "used 0.4 of 2 CPUs" in found.summary
     for setting in ("OMP_NUM_THREADS=2", "GOMAXPROCS=2", "-XX:ActiveProcessorCount=2"):
         assert setting in found.advice
     for way in ("raise the limit", "CPU burst", "remove the limit", "pin it"):
@@ -117,7 +117,7 @@ def test_64_threads_under_a_limit_of_2_cpus() -> None:
         pytest.param(
             bursting(0.2, threads=1, throttled_seconds=20.0),
             "below_one_cpu",
-            "20 ms in each period of 100 ms: even a single busy thread stands still for the other 80 ms",
+            "20 ms of CPU time in each 100 ms: even a single busy thread stands still for the other 80 ms",
             id="a limit under one CPU",
         ),
         pytest.param(
@@ -133,13 +133,16 @@ def test_64_threads_under_a_limit_of_2_cpus() -> None:
             id="a limit under one CPU, threads that ran at once",
         ),
         pytest.param(
-            bursting(2.0, threads=None), "burst", "more than 2 CPUs: it uses up 200 ms", id="threads not known"
+            bursting(2.0, threads=None),
+            "burst",
+            "more than 2 CPUs: it uses up 200 ms of CPU time",
+            id="threads not known",
         ),
         pytest.param(bursting(2.0, threads=2), "burst", "more than 2 CPUs", id="threads within the limit"),
         pytest.param(
             bursting(0.5, limits=make.limits(0.5, 0.005), window=make.window(0.8, periods=6000)),
             "short_period",
-            "2.5 ms in each period of 5 ms",
+            "2.5 ms of CPU time in each 5 ms",
             id="a short period",
         ),
     ],

@@ -37,7 +37,7 @@ def named(name: str) -> CgroupName:
 
 def limits(cores: float | None, period: float = PERIOD) -> CpuLimits:
     """A quota of ``cores``, or none."""
-    return CpuLimits("none" if cores is None else "set", cores, period)
+    return CpuLimits("none" if cores is None else "set", cores, period, None if cores is None else 0.0)
 
 
 def window(ratio: float, periods: int = 600) -> Window:
@@ -150,7 +150,9 @@ def node(**changes: Any) -> NodeRow:
 
 def static(**changes: Any) -> KubeletConfig:
     """The configuration of a kubelet that pins."""
-    return replace(KubeletConfig(cpu_manager_policy="static", cpu_cfs_quota=True), **changes)
+    return replace(
+        KubeletConfig(cpu_manager_policy="static", cpu_cfs_quota=True, topology_manager_policy="none"), **changes
+    )
 
 
 def owning(row: CgroupRow, times: Mapping[int, CpuTimes] | None = None, **changes: Any) -> NodeRow:

@@ -150,8 +150,8 @@ def _saturated(view: View, row: CgroupRow) -> Cause | None:
     if not named:
         return None
     return Cause(
-        summary=f"It likely waits for a CPU: its {words.cpus(cpus)} were {words.percent(busy.busy / cpus)} busy, and "
-        f"it used {words.cpus(own)} of that; on the same CPUs: {_listing(named)}.",
+        summary=f"It likely waits for a CPU: where it may run ({words.cpus(cpus)}) was "
+        f"{words.percent(busy.busy / cpus)} busy, and it used {words.amount(own)} of that; on the same CPUs: {_listing(named)}.",
         advice=_ADVICE["neighbours"] + " This kernel counts no waiting (schedstats, PSI), so make sure first.",
         reason="saturated",
         evidence=_evidence(row, around, named),

@@ -1,0 +1,181 @@
+"""Everything that can take a container's CPU, as a snapshot each, and what must be said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from exporter.cpulist import cpu_list
+from exporter.readings import KubeletConfig
+from exporter.snapshot import CgroupRow, CpuManagerState, CpuTimes, NodeRow, Overlap, Snapshot
+from tests.support import snapshots as make
+
+Said = tuple[str, str]
+"""Name and reason of a finding."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cause, and all that is found."""
+
+    title: str
+    snapshot: Snapshot
+    findings: tuple[Said, ...]
+
+
+def _throttled(limit: float = 2.0, *, usage: float = 0.4, stopped: float = 100.0, **changes: Any) -> CgroupRow:
+    calm = make.container(
+        limit=limit,
+        window=make.window(0.8, periods=300),
+        deltas=make.deltas(
+            usage_seconds=60 * usage,
+            throttled_seconds=stopped,
+            local_throttled_seconds=stopped,
+            waiting_seconds=min(stopped, 30.0),
+        ),
+        intervals=make.intervals(usage, 0.8),
+    )
+    return calm._replace(**changes)
+
+
+def _above(pod_limit: float | None, throttled: float) -> Snapshot:
+    row = make.container(limit=4.0, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
+    pod = make.pod(row, limit=pod_limit, deltas=make.deltas(throttled_seconds=60 * throttled / 2))
+    return make.snapshot(row, pods=(pod._replace(window=make.window(throttled)) if pod_limit else pod,))
+
+
+def _on_cpu_0(name: str, usage: float, waiting: float | None, **changes: Any) -> CgroupRow:
+    grown = make.deltas(usage_seconds=usage, waiting_seconds=waiting)
+    return make.container(name, cpus="0", request=1.0, deltas=grown)._replace(**changes)
+
+
+def _full(*rows: CgroupRow) -> Snapshot:
+    return make.snapshot(*rows, on=make.node(cpu_times={0: make.busy(1.0)}))
+
+
+def _eligible() -> CgroupRow:
+    row = make.pinned(cpuset=make.container().cpuset, isolation="eligible", exclusive=False)
+    return row._replace(limits=make.limits(2.0), window=make.window(0.0))
+
+
+def _static(**changes: Any) -> NodeRow:
+    return make.node(kubelet=make.static(), **changes)
+
+
+def _pod_level() -> CgroupRow:
+    row = _eligible()
+    return row._replace(pod_identity=row.pod_identity and replace(row.pod_identity, limit_cores=2.0))
+
+
+def _checkpoint(**cpus: str) -> CpuManagerState:
+    entries = {(f"uid-{pod}", "app"): cpu_list(text, "") for pod, text in cpus.items()}
+    return CpuManagerState("static", cpu_list("0-5", ""), entries)
+
+
+def _pinned(on: NodeRow | None = None, **changes: Any) -> Snapshot:
+    row = make.pinned(**changes)
+    return make.snapshot(row, on=on or make.owning(row))
+
+
+def _disturbed(**times: float) -> Snapshot:
+    row = make.pinned()
+    return make.snapshot(row, on=make.owning(row, {cpu: make.busy(0.5, **times) for cpu in make.CPUS}))
+
+
+def _spread(cpus: str) -> Snapshot:
+    row = make.pinned(cpus=cpus, numa_nodes=2)
+    return make.snapshot(row, on=make.owning(row))
+
+
+def _drifted(actual: float | None, wanted: float | None, *, pod: float | None = None) -> Snapshot:
+    row = make.container(limit=wanted, pod_limit=pod, limits=make.limits(actual), limit_drift=True, window=None)
+    return make.snapshot(row._replace(identity=row.identity and replace(row.identity, allocated_limit_cores=wanted)))
+
+
+_OLD = make.node(kernel_release="4.18.20", cfs_quota_bug="affected")
+_STOLEN = make.node(cpu_times={cpu: CpuTimes(60.0, 30.0, 6.0, 0.0) for cpu in make.CPUS})
+_OVERLAP = Overlap(make.named("owner"), make.named("web"), cpu_list("7", ""), 60.0)
+_LAX = KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False)
+
+CASES = (
+    # Own quota
+    Case("own quota, used up", make.snapshot(_throttled(usage=1.95)), (("throttled", ""),)),
+    Case("64 threads", make.snapshot(_throttled(threads=64)), (("throttled_below_limit", "threads"),)),
+    Case("bursts of nobody knows how many threads", make.snapshot(_throttled(threads=None)),
+         (("throttled_below_limit", "burst"),)),
+    Case("a limit under one CPU", make.snapshot(_throttled(0.2, usage=0.04, stopped=20.0, threads=1)),
+         (("throttled_below_limit", "below_one_cpu"),)),
+    Case("a short period", make.snapshot(_throttled(0.5, usage=0.1, limits=make.limits(0.5, 0.01),
+                                                    window=make.window(0.8, periods=3000))),
+         (("throttled_below_limit", "short_period"),)),
+    # An ancestor's quota
+    Case("the pod's quota", _above(1.5, 0.9), (("ancestor_throttled", "pod"),)),
+    Case("a quota above the pod", _above(None, 0.9), (("ancestor_throttled", "above_pod"),)),
+    Case("a quota above, and no pod to ask",
+         replace(_above(None, 0.9), pods=()), (("ancestor_throttled", ""),)),
+    Case("a quota above, during bursts",
+         make.snapshot(_throttled(deltas=make.deltas(usage_seconds=24.0, throttled_seconds=20.0,
+                                                     local_throttled_seconds=50.0, waiting_seconds=50.0))),
+         (("ancestor_throttled", "above_pod"), ("throttled_below_limit", "ancestor"))),
+    # Contention
+    Case("a neighbour on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0), _on_cpu_0("hog", 40.0, 0.0)),
+         (("contention", "neighbours"),)),
+    Case("a neighbour, as v1 tells it", _full(_on_cpu_0("web", 20.0, None), _on_cpu_0("hog", 40.0, None)),
+         (("contention", "saturated"),)),
+    Case("host processes on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0)), (("contention", "outside"),)),
+    Case("its own threads", _full(_on_cpu_0("web", 59.0, 50.0)), (("contention", "own_threads"),)),
+    Case("waiting for nobody knows whom", make.snapshot(_on_cpu_0("web", 20.0, 38.0), on=make.node(cpu_times={})),
+         (("contention", ""),)),
+    Case("an unlimited neighbour", _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity),
+                                         _on_cpu_0("web", 2.0, 0.0)),
+         (("no_quota", "unbounded"),)),
+    Case("limits that are not enforced",
+         make.snapshot(make.container(limit=2.0, limits=make.limits(None), window=None), on=make.node(kubelet=_LAX)),
+         (("no_quota", "not_enforced"),)),
+    # Not pinned
+    Case("the policy is none", make.snapshot(_eligible()), (("eligible_not_pinned", "policy_none"),)),
+    Case("started before the policy", make.snapshot(_eligible(), on=_static()),
+         (("eligible_not_pinned", "before_policy"),)),
+    Case("pod-level resources", make.snapshot(_pod_level(), on=_static()), (("eligible_not_pinned", "pod_level"),)),
+    Case("no kubelet to ask", make.snapshot(_eligible(), on=make.node(kubelet=None)), (("eligible_not_pinned", ""),)),
+    Case("not a whole number",
+         make.snapshot(make.container(limit=2.5, request=2.5, qos_class="Guaranteed"), on=_static()),
+         (("eligible_not_pinned", "request_not_whole"),)),
+    Case("a cpuset that was reset", make.snapshot(_eligible(), on=_static(checkpoint=_checkpoint(owner="6-7"))),
+         (("cpu_manager_disagrees", "cpuset"), ("eligible_not_pinned", "cpuset_changed"))),
+    # Pinned badly
+    Case("pinned and throttled",
+         _pinned(limits=make.limits(2.0), window=make.window(0.1)), (("pinned_but_limited", "throttled"),)),
+    Case("pinned and limited",
+         _pinned(limits=make.limits(2.0), window=make.window(0.0)), (("pinned_but_limited", "not_throttled"),)),
+    Case("far apart", _spread("3-4"), (("numa_spread", "fits_one_node"),)),
+    Case("larger than a NUMA node", _spread("1-6"), (("numa_spread", "larger_than_a_node"),)),
+    Case("others on its CPUs", _pinned(_static(overlaps=(_OVERLAP,)), exclusive=False),
+         (("exclusive_cpu_shared", ""),)),
+    Case("pinned by somebody else", _pinned(_static(checkpoint=_checkpoint())),
+         (("cpu_manager_disagrees", "not_in_checkpoint"),)),
+    Case("two policies", make.snapshot(on=make.node(checkpoint=_checkpoint())), (("cpu_manager_disagrees", "policy"),)),
+    # The kernel
+    Case("an affected kernel", make.snapshot(make.container(limit=2.0), on=_OLD), (("kernel_bug", ""),)),
+    Case("throttled by an affected kernel", make.snapshot(_throttled(threads=64), on=_OLD),
+         (("kernel_bug", ""), ("throttled_below_limit", "kernel"))),
+    # Somebody outside of Kubernetes
+    Case("a process outside of kubepods", _disturbed(), (("exclusive_cpu_disturbed", "outside"),)),
+    Case("interrupts", _disturbed(irq_seconds=24.0), (("exclusive_cpu_disturbed", "interrupts"),)),
+    Case("a hypervisor that steals", make.snapshot(make.container(), on=_STOLEN), (("cpu_steal", ""),)),
+    # Drift
+    Case("another limit", _drifted(1.0, 2.0), (("limit_drift", "different"),)),
+    Case("a lost limit", _drifted(None, 2.0), (("limit_drift", "missing"),)),
+    Case("not the pod's limit", _drifted(1.0, None, pod=2.0), (("limit_drift", "different"),)),
+    Case("a limit nobody asked for", _drifted(1.0, None), (("limit_drift", "unexpected"),)),
+    # Health
+    Case("an idle container", make.snapshot(make.container(limit=1.0)), ()),
+    Case("an idle container that was throttled three times",
+         make.snapshot(make.container(limit=1.0, window=make.window(0.3, periods=10))), ()),
+    Case("an unlimited container", make.snapshot(make.container()), ()),
+    Case("a busy container within its limit",
+         make.snapshot(make.container(limit=2.0, deltas=make.deltas(usage_seconds=100.0),
+                                      intervals=make.intervals(1.7, 0.0))), ()),
+    Case("a pinned container", _pinned(), ()),
+    Case("an empty node", make.snapshot(), ()),
+)  # fmt: skip
