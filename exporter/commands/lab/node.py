@@ -8,10 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.commands.lab import placing
 from exporter.commands.lab.hierarchy import Hierarchy
 from exporter.commands.lab.owner import own_prefix
 from exporter.commands.lab.scenario import Scenario
-from exporter.commands.lab.spec import Pod, Workload
+from exporter.commands.lab.spec import CpuSettings, Pod, Workload, shares
 from exporter.commands.lab.synthetic import SyntheticTree
 from exporter.commands.lab.tree import KubepodsTree
 from exporter.commands.lab.workloads import Workforce
@@ -41,6 +42,10 @@ def real_node(
     """Real groups and processes; all of it is gone at the end. No process outlives ``lifetime`` seconds."""
     with ExitStack() as stack:
         tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("demo"), driver))
+        # As the kubelet does for what a node can give to pods: against the rest of the machine they count as its CPUs.
+        allocatable = CpuSettings(shares=shares(len(hierarchy.cpus())))
+        for group in ("", placing.top(driver)):
+            tree.make(group, allocatable)
         workforce = stack.enter_context(Workforce())
         for pod in scenario.pods:
             tree.add_pod(pod, scenario.shared_cpus)
