@@ -88,6 +88,7 @@ class Listed:
     runtime: str
     qos_class: str
     container_type: str
+    restarts: int
     resources: dict[str, dict[str, str]]
 
 
@@ -111,6 +112,7 @@ def running(pod_list: dict[str, Any]) -> Iterator[Listed]:
                     runtime,
                     status["qosClass"],
                     "sidecar" if sidecar else kind.removesuffix("Container"),
+                    one["restartCount"],
                     specs[one["name"]].get("resources", {}),
                 )
 
@@ -227,7 +229,7 @@ PRESSURE = ("cpu_pressure_waiting_seconds_total", "cpu_pressure_stalled_seconds_
 
 
 def expected_samples(node: Node, pod_list: dict[str, Any]) -> dict[Key, float]:
-    """Every container and pod sample a page on ``node`` must have; windows and info rows are checked apart."""
+    """Every container and pod sample that the files and the list determine; windows and info rows are checked apart."""
     samples: dict[Key, float] = {}
 
     def add(prefix: str, values: dict[str, float], **labels: str) -> None:
@@ -239,7 +241,7 @@ def expected_samples(node: Node, pod_list: dict[str, Any]) -> dict[Key, float]:
         path = node.find(one.container_id)
         if path is None:
             raise AssertionError(f"{labels}: the list says it runs and it has no cgroup")
-        add("cgroup_container_", node.container(path), **labels)
+        add("cgroup_container_", node.container(path) | {"restarts_total": one.restarts}, **labels)
         state = "none" if node.quota(path)[0] is None else "set"
         add("cgroup_container_", {"cpu_quota_state": 1}, **labels, state=state)
         for kind in ("request", "limit"):
