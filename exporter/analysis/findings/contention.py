@@ -149,9 +149,10 @@ def _saturated(view: View, row: CgroupRow) -> Cause | None:
     named = around.named(cpus)
     if not named:
         return None
+    full = words.percent(busy.busy / cpus)
     return Cause(
-        summary=f"It likely waits for a CPU: where it may run ({words.cpus(cpus)}) was "
-        f"{words.percent(busy.busy / cpus)} busy, and it used {words.amount(own)} of that; on the same CPUs: {_listing(named)}.",
+        summary=f"It likely waits for a CPU: where it may run ({words.cpus(cpus)}) was {full} busy, and it "
+        f"used {words.amount(own)} of that; on the same CPUs: {_listing(named)}.",
         advice=_ADVICE["neighbours"] + " This kernel counts no waiting (schedstats, PSI), so make sure first.",
         reason="saturated",
         evidence=_evidence(row, around, named),

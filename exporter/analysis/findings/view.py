@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,6 +46,8 @@ class View:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.node: NodeRow = snapshot.node
+        # Few sets of CPUs are shared by many containers.
+        self._users: dict[frozenset[int], list[tuple[CgroupName, float]]] = {}
 
     @cached_property
     def live(self) -> tuple[CgroupRow, ...]:
@@ -104,11 +106,13 @@ class View:
         """
         if row.cpuset is None or not row.cpuset.cpus:
             return None
-        found = []
-        for other in self.live:
-            if other is row or other.cpuset is None or not other.cpuset.cpus:
-                continue
-            cores = use(other)
-            if cores and (common := len(other.cpuset.cpus & row.cpuset.cpus)):
-                found.append((name_of(other), cores * common / len(other.cpuset.cpus)))
-        return sorted(found, key=lambda one: (-one[1], one[0]))
+        cpus, own = row.cpuset.cpus, name_of(row)
+        if cpus not in self._users:
+            self._users[cpus] = sorted(self._users_of(cpus), key=lambda one: (-one[1], one[0]))
+        return [one for one in self._users[cpus] if one[0] != own]
+
+    def _users_of(self, cpus: frozenset[int]) -> Iterator[tuple[CgroupName, float]]:
+        for row in self.live:
+            cores = use(row)
+            if cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
+                yield name_of(row), cores * common / len(row.cpuset.cpus)
