@@ -148,4 +148,6 @@ class Exporter:
 
     def _survived(self, error: ExporterError) -> None:
         self.own.count(error.stage, error.reason)
-        logger.warning("a failure was survived", extra=fields(stage=error.stage, error=str(error)))
+        # The kind of failure is part of the message: the same message is written twice a minute at most.
+        message = f"survived: {error.stage} {error.reason}"
+        logger.warning(message, extra=fields(error=str(error)))

@@ -15,6 +15,8 @@ from exporter.snapshot import CgroupName
 RECONCILE_SECONDS = 10.0
 """The kubelet's default ``cpuManagerReconcilePeriod``: for so long cpusets may overlap while pods come and go."""
 
+PARTITIONS = frozenset({"root", "isolated"})
+
 
 class Judge:
     """Keeps how long each overlap of cpusets has lasted; all else is worked out anew each time."""
@@ -84,6 +86,9 @@ def _cpuset_user(name: Name, one: Tracked) -> CpusetUser | None:
         name=CgroupName(name[0], name[1], name[2]),
         pod_path=one.ref.pod_path,
         cpus=one.cpuset.cpus,
-        whole_cpus=whole_cpus(one.ref, one.limits, one.container, one.pod),
+        # A partition's CPUs are taken from everybody else by the kernel, whatever the kubelet's policy.
+        whole_cpus=len(one.cpuset.cpus)
+        if one.cpuset.partition in PARTITIONS
+        else whole_cpus(one.ref, one.limits, one.container, one.pod),
         container_type=None if one.container is None else one.container.container_type,
     )
