@@ -8,11 +8,12 @@ from typing import Final
 from exporter.analysis.findings import words
 from exporter.commands.terminal.names import full_name
 from exporter.commands.terminal.text import SEVERITY_STYLE, Look, made_harmless
-from exporter.report.pain import lost_seconds_per_second
 from exporter.report.schema import Container, Finding
 
 LABEL: Final = 11
 """Width of what stands before a text."""
+LEAST_LOST: Final = 0.001
+"""Seconds per second; below, two counters that were not read at the same instant may differ."""
 
 
 def is_trouble(finding: Finding) -> bool:
@@ -42,7 +43,7 @@ def finding_lines(finding: Finding, look: Look) -> list[str]:
     """One finding: what it is, why, what to do, what it rests on, where to read on."""
     severity = finding["severity"]
     reason = f" ({finding['reason']})" if finding["reason"] else ""
-    evidence = ", ".join(f"{name} {_plain(value)}" for name, value in finding["evidence"].items())
+    evidence = ", ".join(f"{name}={_plain(value)}" for name, value in finding["evidence"].items())
     head = f"  {look.paint(severity.upper(), SEVERITY_STYLE[severity], 'bold')} {finding['name']}{reason}"
     body = [
         ("", finding["summary"]),
@@ -111,8 +112,8 @@ def _numbers(one: Container) -> Iterator[tuple[str, str]]:
     yield "Limit", _limit(one)
     if (throttled := _throttled(one)) is not None:
         yield "Throttled", throttled
-    if (pod := _pod(one)) is not None:
-        yield "Pod", pod
+    if (above := _above(one)) is not None:
+        yield "Above it", above
     if (waiting := _waiting(one)) is not None:
         yield "Waiting", waiting
     if (cpus := _cpus(one)) is not None:
@@ -160,18 +161,26 @@ def _throttled(one: Container) -> str | None:
     text = f"in {words.percent(ratio)} of {words.count(periods, 'active period')} of the last {seconds:.0f} s"
     if throttling["peak"] is not None:
         text += f", at most {words.percent(throttling['peak'])} in one sample"
-    lost = lost_seconds_per_second(one)
-    return text if lost is None else f"{text}; {words.amount(lost)} s lost per second, summed over CPUs"
+    lost = throttling["lost_seconds_per_second"]
+    return text if lost is None else f"{text}; {_lost(lost)}"
 
 
-def _pod(one: Container) -> str | None:
+def _above(one: Container) -> str | None:
+    """What limits above the container did to it."""
+    parts = []
     pod = one["pod_cgroup"]
-    if pod is None or pod["limit_cores"] is None:
-        return None
-    text = f"limit of all its containers together {words.cpus(pod['limit_cores'])}"
-    if pod["ratio"] is not None:
-        text += f", throttled in {words.percent(pod['ratio'])} of its periods"
-    return text
+    if pod is not None and pod["limit_cores"] is not None:
+        parts.append(f"its pod may use {words.cpus(pod['limit_cores'])} in all")
+        if pod["ratio"] is not None:
+            parts.append(f"the pod was throttled in {words.percent(pod['ratio'])} of its active periods")
+    own, local = one["throttling"]["lost_seconds_per_second"], one["throttling"]["local_lost_seconds_per_second"]
+    if local is not None and (lost := local - (own or 0.0)) >= LEAST_LOST:
+        parts.append(f"quotas above cost it {words.amount(lost)} s per second")
+    return "; ".join(parts) or None
+
+
+def _lost(seconds: float) -> str:
+    return f"{words.amount(seconds)} s lost per second, summed over CPUs"
 
 
 def _waiting(one: Container) -> str | None:

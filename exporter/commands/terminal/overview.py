@@ -53,7 +53,7 @@ def headline(containers: Sequence[Container], node_findings: Sequence[Finding]) 
 
 def painted(line: Line, look: Look) -> str:
     """A line of the table with its styles."""
-    return "".join(look.paint(cell.text, cell.style) for cell in line).rstrip() if look.colours else plain(line)
+    return "".join(look.paint(cell.text, cell.style) for cell in line) if look.colours else plain(line)
 
 
 def _severities(containers: Sequence[Container]) -> str:

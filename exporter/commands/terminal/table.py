@@ -149,6 +149,7 @@ class Table:
         for column, (text, cell_style) in zip(self.columns, cells, strict=True):
             fit = shortened(harmless(text), column.width)
             line.append(Cell(_GAP + (f"{fit:{column.width}}" if column.left else f"{fit:>{column.width}}"), cell_style))
+        line[-1] = Cell(line[-1].text.rstrip(), line[-1].style)
         return line
 
 

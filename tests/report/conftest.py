@@ -1,0 +1,29 @@
+"""One minute of the demo's node, and the documents made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.report import Container, ContainersDocument, Report
+from tests.report.node import minute
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
+    with minute(tmp_path_factory.mktemp("minute")) as one:
+        found = one.report()
+        assert one.errors == []
+        yield found
+
+
+@pytest.fixture(scope="session")
+def document(report: Report) -> ContainersDocument:
+    return report.containers()
+
+
+@pytest.fixture(scope="session")
+def by_name(document: ContainersDocument) -> dict[str, Container]:
+    """The node's containers by ``pod prefix/container``."""
+    return {f"{one['pod'].partition('-')[0]}/{one['container']}": one for one in document["containers"]}
