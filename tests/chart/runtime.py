@@ -3,7 +3,7 @@
 The kubelet's part: arguments with ``$(NAME)`` expanded, the downward API, the service account's token, Secrets as
 files. The runtime's part (``enter.py``): a read-only root that holds the image and the pod's mounts and nothing else,
 the pod's user id, no capabilities, no new privileges. It needs root for the mounts, and gives it up before it starts
-the process.
+the process; another user gets a user namespace, in which his own id must do.
 """
 
 from __future__ import annotations
@@ -11,24 +11,30 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
-import yaml
-
+from tests.chart import dockerfile
 from tests.chart.charting import Json, only
 from tests.conftest import unavailable
 from tests.support.process import ROOT, STOP_SECONDS, Exporter
 
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
+_NAMESPACE: Final = (
+    "unshare",
+    *(() if os.geteuid() == 0 else ("--user", "--map-root-user")),
+    "--mount",
+    "--propagation",
+    "private",
+)
 _REFERENCE: Final = re.compile(r"\$(\$?)\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
 
@@ -52,17 +58,30 @@ class Node:
 class Image:
     """What an image brings along."""
 
-    folders: tuple[str, ...]
+    folders: Mapping[str, str]
+    """Where each folder of it comes from, by its path in the container."""
     entrypoint: tuple[str, ...]
     environment: Mapping[str, str]
 
 
 def this_checkout() -> Image:
     """This interpreter and this checkout, in place of an image's."""
-    folders = [*_SYSTEM, sys.base_prefix, sys.prefix, str(ROOT / "exporter")]
-    found = tuple(folder for folder in dict.fromkeys(folders) if os.path.lexists(folder))
-    covered = tuple(one for one in found if not any(one != other and one.startswith(f"{other}/") for other in found))
-    return Image(covered, (sys.executable, "-m", "exporter"), {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
+    folders = {*system_folders(), sys.base_prefix, sys.prefix, str(ROOT / "exporter")}
+    tops = [one for one in folders if not any(one.startswith(f"{other}/") for other in folders)]
+    environment = {**dockerfile.environment(), "PYTHONPATH": str(ROOT)}
+    return Image({top: top for top in tops}, (sys.executable, "-m", "exporter"), environment)
+
+
+def unpacked(root: Path) -> Image:
+    """The image whose root file system is at ``root``, as deploy/image/try makes one."""
+    names = [path for path in root.iterdir() if path.name not in {"proc", "dev", "sys", "tmp"}]
+    folders = {f"/{path.name}": str(path) for path in names}
+    return Image(folders, ("/usr/local/bin/throttle-exporter",), dockerfile.environment())
+
+
+def system_folders() -> tuple[str, ...]:
+    """Programs and libraries of this machine."""
+    return tuple(folder for folder in _SYSTEM if os.path.lexists(folder))
 
 
 def expanded(text: str, environment: Mapping[str, str]) -> str:
@@ -117,38 +136,49 @@ def _written(folder: Path, parts: Sequence[Mapping[str, bytes]]) -> str:
 
 
 @contextmanager
-def running(found: Sequence[Json], node: Node, folder: Path, image: Image | None = None) -> Iterator[Exporter]:
+def running(found: Sequence[Json], node: Node, folder: Path, image: Image) -> Iterator[Exporter]:
     """The process of the rendered DaemonSet, once it listens; ``folder`` is scratch space."""
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        unavailable("mounts as in a pod need root and unshare")
-    image = image or this_checkout()
     spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
     [container] = spec["containers"]
     environment = environment_of(container, node)
+    arguments = [expanded(argument, environment) for argument in container["args"]]
+    command = entering(
+        image, arguments, spec["securityContext"], folder, environment, volumes_of(found, node, folder / "volumes")
+    )
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE) as process:
+        yield from _followed(process)
+
+
+def entering(
+    image: Image,
+    arguments: Sequence[str],
+    security: Mapping[str, int],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    volumes: Mapping[str, str] | None = None,
+) -> list[str]:
+    """The command that becomes the image's process with these arguments."""
+    if not _may_mount():
+        unavailable("mounts as in a pod need root, or user namespaces for everybody")
     root = folder / "root"
     root.mkdir(parents=True)
-    security = spec["securityContext"] | container["securityContext"]
     order: dict[str, Any] = {
         "root": str(root),
-        "image": image.folders,
-        "volumes": volumes_of(found, node, folder / "volumes"),
+        "image": dict(image.folders),
+        "volumes": dict(volumes or {}),
         "user": security["runAsUser"],
         "group": security["runAsGroup"],
-        "groups": [security["fsGroup"]],
-        "argv": [
-            *(container.get("command") or image.entrypoint),
-            *(expanded(argument, environment) for argument in container["args"]),
-        ],
-        "env": {**image.environment, **environment},
+        "groups": [security["fsGroup"]] if "fsGroup" in security else [],
+        "argv": [*image.entrypoint, *arguments],
+        "env": {**image.environment, **(environment or {})},
     }
-    enter = [sys.executable, str(Path(__file__).with_name("enter.py")), json.dumps(order)]
-    with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", *enter],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
-        yield from _followed(process)
+    return [*_NAMESPACE, sys.executable, str(Path(__file__).with_name("enter.py")), json.dumps(order)]
+
+
+@cache
+def _may_mount() -> bool:
+    return subprocess.run([*_NAMESPACE, "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def _followed(process: subprocess.Popen[bytes]) -> Iterator[Exporter]:
@@ -166,9 +196,3 @@ def _followed(process: subprocess.Popen[bytes]) -> Iterator[Exporter]:
             exporter.stop()
         finally:
             reader.join(STOP_SECONDS)
-
-
-def web_config(found: Sequence[Json]) -> Json:
-    """The rendered web config file."""
-    parsed: Json = yaml.safe_load(only(found, "Secret")["stringData"]["web-config.yml"])
-    return parsed

@@ -29,29 +29,39 @@ LABEL_VALUE = re.compile(r"(?!.{64})(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])
 DNS_NAME = re.compile(r"(?!.{64})[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
-def distinct() -> dict[str, Json]:
+def shape(value: Any) -> Any:
+    """What a schema looks at, without the texts: two objects of one shape differ in names and the like."""
+    match value:
+        case dict():
+            return {name: shape(each) for name, each in value.items()}
+        case list():
+            return sorted({json.dumps(shape(each), sort_keys=True) for each in value})
+        case _:
+            return type(value).__name__
+
+
+def distinct(*, by_shape: bool = False) -> dict[str, Json]:
     """Every object of every case, each once."""
-    return {
-        f"{case}: {found['kind']}/{found['metadata']['name']}": found
-        for found, case in {
-            json.dumps(found, sort_keys=True): (found, case)
-            for case, values in CASES.items()
-            for found in objects(values)
-        }.values()
-    }
+    found: dict[str, tuple[str, Json]] = {}
+    for case, values in CASES.items():
+        for each in objects(values):
+            key = json.dumps([each["kind"], shape(each)] if by_shape else each, sort_keys=True)
+            found.setdefault(key, (f"{case}: {each['kind']}/{each['metadata']['name']}", each))
+    return dict(found.values())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_valid_for_kubernetes(version: str) -> None:
     checked = 0
-    for name, found in distinct().items():
+    # All of them for the oldest and the newest; for those between, each shape once.
+    for name, found in distinct(by_shape=version not in {VERSIONS[0], VERSIONS[-1]}).items():
         if not custom.is_custom(found):
             try:
                 kubernetes_validate.validate(found, version, strict=True)
             except kubernetes_validate.ValidationError as error:
                 pytest.fail(f"{name}: {error.message}", pytrace=False)
             checked += 1
-    assert checked > len(CASES)
+    assert checked > len(CASES) / 2
 
 
 def test_the_schemas_reach_from_the_chart_s_oldest_kubernetes_to_the_newest() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.chart.charting import CASES, CHART, Json, container, objects, only, texts
-from tests.chart.runtime import Node, running
+from tests.chart.runtime import Image, Node, expanded, running
 from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
 from tests.support.pages import Page
 from tests.support.process import Exporter
@@ -130,10 +130,12 @@ def helm_test(found: list[Json], exporter: Exporter) -> subprocess.CompletedProc
 
 
 @pytest.fixture(params=RECORDINGS, ids=lambda recording: recording.name)
-def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Cluster, list[Json], Exporter]]:
+def served(
+    request: pytest.FixtureRequest, tmp_path: Path, runs_on: Image
+) -> Iterator[tuple[Cluster, list[Json], Exporter]]:
     with cluster(request.param, tmp_path) as here:
         found = objects(here.values)
-        with running(found, here.node, tmp_path / "pod") as exporter:
+        with running(found, here.node, tmp_path / "pod", runs_on) as exporter:
             exporter.wait_ready()
             yield here, found, exporter
 
@@ -169,7 +171,7 @@ def test_the_rendered_daemonset_serves_its_node(served: tuple[Cluster, list[Json
     assert "level=error" not in exporter.log
 
 
-def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Path) -> None:
+def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Path, runs_on: Image) -> None:
     recording = RECORDINGS[-1]
     with cluster(recording, tmp_path) as here:
         empty = tmp_path / "empty"
@@ -181,7 +183,7 @@ def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Pat
             here.node.fields, {"/sys/fs/cgroup": str(empty)}, here.node.token, environment=here.node.environment
         )
         found = objects(_impatient(here.values))
-        with running(found, node, tmp_path / "pod") as exporter:
+        with running(found, node, tmp_path / "pod", runs_on) as exporter:
             exporter.wait_ready()
             said = helm_test(found, exporter)
     assert said.returncode == 1
@@ -199,8 +201,6 @@ def test_the_script_of_the_helm_test_is_the_one_that_is_linted() -> None:
 
 
 def test_expansion_is_the_kubelet_s() -> None:
-    from tests.chart.runtime import expanded  # noqa: PLC0415 - one use
-
     environment = {"NODE_IP": "192.0.2.7"}
     assert expanded("https://$(NODE_IP):10250", environment) == "https://192.0.2.7:10250"
     assert expanded("$$(NODE_IP) $(OTHER) $NODE_IP", environment) == "$(NODE_IP) $(OTHER) $NODE_IP"

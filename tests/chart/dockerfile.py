@@ -1,0 +1,50 @@
+"""The Dockerfile, read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from tests.chart.charting import ROOT
+
+Instruction = tuple[str, str]
+
+
+@cache
+def instructions() -> Sequence[Instruction]:
+    """Instruction and argument, with continued lines joined and comments gone."""
+    text = (ROOT / "Dockerfile").read_text()
+    lines = re.sub(r"\\\n", "", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)).splitlines()
+    return tuple((word, rest.strip()) for line in lines if line for word, _, rest in [line.partition(" ")])
+
+
+def stages() -> Sequence[Sequence[Instruction]]:
+    """What stands before the first FROM, then each stage."""
+    found: list[list[Instruction]] = [[]]
+    for word, rest in instructions():
+        if word == "FROM":
+            found.append([])
+        found[-1].append((word, rest))
+    return found
+
+
+def value(word: str) -> str:
+    """The one argument that the last stage gives an instruction."""
+    [found] = [rest for name, rest in stages()[-1] if name == word]
+    return found
+
+
+def defaults() -> Mapping[str, str]:
+    """Build arguments that have one."""
+    return dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG" and "=" in rest)
+
+
+def environment() -> Mapping[str, str]:
+    """What every process of the image is told."""
+    return dict(word.split("=", 1) for word in shlex.split(value("ENV")))
+
+
+def labels() -> Mapping[str, str]:
+    return dict(word.split("=", 1) for word in shlex.split(value("LABEL")))
