@@ -51,6 +51,8 @@ SATURATED = 0.95
 """Busy share of the container's CPUs; only where the kernel counts no waiting (v1 without schedstats, ``psi=0``)."""
 SATURATED_NEIGHBOURS = 0.5
 """Share of that busy time which neighbours must have used."""
+SATURATED_USE = 0.1
+"""Cores below which a container on full CPUs is taken to want no more than it got."""
 MIN_USE = 0.01
 """Cores below which a container is taken to sleep, and so to miss nothing."""
 

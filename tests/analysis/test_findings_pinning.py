@@ -146,7 +146,7 @@ def test_others_on_cpus_of_its_own() -> None:
     found = only(row, on=make.node(kubelet=make.static(), overlaps=overlaps))
     assert (found.name, found.severity) == ("exclusive_cpu_shared", "warning")
     assert found.summary.startswith("shop/n0/app, ")
-    assert "and 2 more may run on CPUs 7, which it should own, for 46 s by now" in found.summary
+    assert "and 2 more may run on CPU 7, which it should own, for 46 s by now" in found.summary
     assert found.evidence["overlapping_containers"] == 7
     assert found.evidence["other_5"] == "shop/n4/app"
 
@@ -160,7 +160,7 @@ def test_processes_outside_of_kubernetes_on_cpus_of_its_own() -> None:
     row, on = disturbed(0.75, 60.0)
     found = only(row, on=on)
     assert (found.name, found.reason) == ("exclusive_cpu_disturbed", "outside")
-    assert "CPUs 6-7 belong to it and were busy for 1.5 CPUs, of which it used 1 CPU at most: 0.5 CPUs" in found.summary
+    assert "It owns CPUs 6-7, busy for 1.5 CPUs, of which it used 1 at most: 0.5 went to processes" in found.summary
     assert found.evidence["disturbance_cores"] == pytest.approx(0.5)
 
 

@@ -35,24 +35,24 @@ def cpuset_disagrees(view: View, row: CgroupRow) -> Cause | None:
     checkpoint = view.node.checkpoint
     if checkpoint is None or row.cpuset is None or not row.cpuset.cpus or row.deltas is None:
         return None
-    actual, entry = format_cpu_list(row.cpuset.cpus), checkpointed(view, row)
-    if entry is not None and entry != row.cpuset.cpus:
+    actual, entry = row.cpuset.cpus, checkpointed(view, row)
+    if entry is not None and entry != actual:
         return Cause(
-            summary=f"The CPU manager gave it CPUs {format_cpu_list(entry)}, and its cgroup says {actual}.",
+            summary=f"The CPU manager gave it {words.numbered(entry)}, and its cgroup says {format_cpu_list(actual)}.",
             advice="Find out what rewrote its cpuset (systemctl daemon-reload is known for it), and restart the pod.",
             reason="cpuset",
-            evidence={"checkpoint_cpus": format_cpu_list(entry), "cpus": actual},
-            weight=float(len(entry ^ row.cpuset.cpus)),
+            evidence={"checkpoint_cpus": format_cpu_list(entry), "cpus": format_cpu_list(actual)},
+            weight=float(len(entry ^ actual)),
         )
     if entry is None and row.isolation == "exclusive":
         return Cause(
-            summary=f"It is alone on CPUs {actual}, of which the CPU manager (policy {checkpoint.policy}) knows "
-            "nothing: it may give them to another container.",
-            advice="Find out who pins it (a runtime hook, another agent), and let only one of the two do it.",
+            summary=f"It is alone on {words.numbered(actual)}, of which the CPU manager (policy {checkpoint.policy}) "
+            "knows nothing: it may give them to another container.",
+            advice="Find out who pins it (a runtime hook, another daemon), and let only one of the two do it.",
             reason="not_in_checkpoint",
-            evidence={"cpus": actual, "checkpoint_policy": checkpoint.policy},
+            evidence={"cpus": format_cpu_list(actual), "checkpoint_policy": checkpoint.policy},
             severity="info",
-            weight=float(len(row.cpuset.cpus)),
+            weight=float(len(actual)),
         )
     return None
 

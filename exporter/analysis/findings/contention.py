@@ -142,7 +142,7 @@ def _saturated(view: View, row: CgroupRow) -> Cause | None:
     """The kernel counts no waiting: full CPUs, used mostly by others, make it likely."""
     around = _surroundings(view, row)
     cpus, others, own, busy = _cpus(row), around.others, around.own, around.busy
-    if own is None or own < thresholds.MIN_USE or others is None or busy is None or throttling(row) is not None:
+    if own is None or own < thresholds.SATURATED_USE or others is None or busy is None or throttling(row) is not None:
         return None
     if busy.busy < thresholds.SATURATED * cpus or others < thresholds.SATURATED_NEIGHBOURS * busy.busy:
         return None

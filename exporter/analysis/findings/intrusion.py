@@ -15,19 +15,19 @@ def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:
     found = view.overlaps.get(name_of(row)) if view.overlaps else None
     if not found:
         return None
-    cpus = format_cpu_list(frozenset[int]().union(*(one.cpus for one in found)))
+    cpus = frozenset[int]().union(*(one.cpus for one in found))
     longest = max(one.seconds for one in found)
     names = [words.full_name(one.other) for one in found[: thresholds.MAX_NEIGHBOURS]]
     more = len(found) - len(names)
     listing = words.listing([*names, *([f"{more} more"] if more else [])])
     return Cause(
-        summary=f"{listing} may run on CPUs {cpus}, which it should own, for {longest:.0f} s by now.",
+        summary=f"{listing} may run on {words.numbered(cpus)}, which it should own, for {longest:.0f} s by now.",
         advice="Look for what rewrote the cpusets (systemctl daemon-reload, a second CPU manager), and restart the "
         "kubelet, which sets them again.",
         evidence={
             "overlapping_containers": len(found),
             "overlap_seconds": longest,
-            "cpus": cpus,
+            "cpus": format_cpu_list(cpus),
             **{f"other_{number}": name for number, name in enumerate(names, 1)},
         },
         weight=float(len(found)),
@@ -52,8 +52,8 @@ def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
     interrupts = busy.interrupts >= thresholds.INTERRUPT_SHARE * others
     what = "interrupts" if interrupts else "processes outside of all containers"
     return Cause(
-        summary=f"CPUs {format_cpu_list(cpus)} belong to it and were busy for {words.cpus(busy.busy)}, of which it "
-        f"used {words.cpus(own)} at most: {words.cpus(others)} went to {what}.",
+        summary=f"It owns {words.numbered(cpus)}, busy for {words.cpus(busy.busy)}, of which it used "
+        f"{words.amount(own)} at most: {words.amount(others)} went to {what}.",
         advice="Move interrupts away from these CPUs (/proc/irq/*/smp_affinity_list, irqbalance's banned CPUs)."
         if interrupts
         else "Keep the host's daemons on reserved CPUs (reservedSystemCPUs, systemd's CPUAffinity), or isolate these.",

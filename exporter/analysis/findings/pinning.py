@@ -22,15 +22,14 @@ def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
     if reason is None or request is None:
         return None
     cause, advice = _NOT_PINNED[reason]
-    cpus = format_cpu_list(row.cpuset.cpus)
     return Cause(
-        summary=f"Guaranteed with {words.cpus(request)}, yet it shares CPUs {cpus}: {cause}.",
+        summary=f"Guaranteed with {words.cpus(request)}, yet it shares {words.numbered(row.cpuset.cpus)}: {cause}.",
         advice=advice,
         reason=reason,
         evidence=words.known(
             request_cores=request,
             cpuset_cpus=len(row.cpuset.cpus),
-            cpus=cpus,
+            cpus=format_cpu_list(row.cpuset.cpus),
             cpu_manager_policy=policy_of(view),
         ),
         severity="info" if reason in {"policy_none", "request_not_whole", "pod_level"} else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from exporter.cpulist import format_cpu_list
 from exporter.snapshot import CgroupName
 
 
@@ -22,6 +23,11 @@ def cpus(cores: float) -> str:
     """``2 CPUs``, ``1 CPU``, ``0.25 CPUs``; a limit keeps all its digits (``12.5``)."""
     text = f"{cores:.4g}" if cores >= 1 else amount(cores)
     return f"{text} CPU" if text == "1" else f"{text} CPUs"
+
+
+def numbered(cpus: frozenset[int]) -> str:
+    """``CPU 7``, ``CPUs 2-3,6``: which ones, not how many."""
+    return f"{'CPU' if len(cpus) == 1 else 'CPUs'} {format_cpu_list(cpus)}"
 
 
 def percent(share: float) -> str:
