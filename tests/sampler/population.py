@@ -1,0 +1,120 @@
+"""Cgroups and pod lists by hand, for what the sampler decides without reading a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+from exporter.cgroupfs.tree import Found
+from exporter.readings import (
+    CgroupRef,
+    ContainerIdentity,
+    CpuLimits,
+    Cpuset,
+    CpuStat,
+    PodIdentity,
+    PodList,
+    Pressure,
+    QosClass,
+)
+from exporter.sampler.mapping import Directory, Patience, assign
+from exporter.sampler.tracked import State, Tracked
+from tests.support.treebuilder import container_id
+
+NOW = 1000.0
+ORDINARY = CpuLimits("set", 0.5, 0.1, shares=512)
+SMALLEST = CpuLimits("none", None, 0.1, shares=2)
+"""What the kubelet gives a sandbox, and a container that asks for no CPU."""
+
+_inodes = count(1)
+
+
+class NoFiles:
+    """Files of a cgroup that nobody reads."""
+
+    closed = False
+
+    def stat(self) -> CpuStat | None:
+        raise NotImplementedError
+
+    def tick_stat(self) -> CpuStat | None:
+        raise NotImplementedError
+
+    def modes(self) -> tuple[float | None, float | None]:
+        raise NotImplementedError
+
+    def local_throttled_seconds(self) -> float | None:
+        raise NotImplementedError
+
+    def pressure(self) -> Pressure | None:
+        raise NotImplementedError
+
+    def limits(self) -> CpuLimits:
+        raise NotImplementedError
+
+    def cpuset(self) -> Cpuset | None:
+        raise NotImplementedError
+
+    def threads(self) -> int | None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def cgroup(
+    uid: str,
+    name: str | None = None,
+    *,
+    prefix: str = "kubepods",
+    limits: CpuLimits = ORDINARY,
+    seen: float = NOW,
+    attempts: int = 0,
+    inode: int | None = None,
+    qos_class: QosClass = "Burstable",
+) -> Tracked:
+    """The cgroup of container ``name`` (its id is made from the name) in pod ``uid``, or the pod's own; made now."""
+    pod_path = f"{prefix}/pod{uid}"
+    cid = None if name is None else container_id(name)
+    path = pod_path if cid is None else f"{pod_path}/{cid}"
+    ref = CgroupRef(path, pod_path, uid, cid, qos_class, "containerd", "cgroupfs")
+    found = Found(ref, next(_inodes) if inode is None else inode, subgroup=False)
+    one = Tracked(found, NoFiles(), now=seen, attempts=attempts, window=60.0)
+    one.limits = limits
+    return one
+
+
+def running(name: str, *, now: str | None = None, before: tuple[str, ...] = ()) -> ContainerIdentity:
+    """Container ``name`` whose instance has the id made from ``now`` (from its own name unless told)."""
+    return ContainerIdentity(
+        container_id(now or name),
+        name,
+        "container",
+        "containerd",
+        True,
+        0.25,
+        0.5,
+        previous_container_ids=tuple(map(container_id, before)),
+    )
+
+
+def pod(uid: str, name: str, *containers: ContainerIdentity, namespace: str = "shop") -> PodIdentity:
+    return PodIdentity(uid, namespace, name, "Burstable", "Pod", name, containers=containers)
+
+
+def directory(*pods: PodIdentity) -> Directory:
+    return Directory.of(PodList({one.uid: one for one in pods}))
+
+
+def states(
+    cgroups: Iterable[Tracked],
+    known: Directory,
+    *,
+    attempts: int = 0,
+    waited: float = 0.0,
+    expects_names: bool = True,
+) -> list[State]:
+    """The state of each cgroup after names were given at ``waited`` seconds from :data:`NOW`."""
+    cgroups = list(cgroups)
+    assign(cgroups, known, Patience(attempts, NOW + waited, expects_names))
+    return [one.state for one in cgroups]

@@ -1,0 +1,197 @@
+"""One row a name, whatever cgroups there are and whatever a pod list claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.metrics.catalog import CATALOG
+from exporter.metrics.exposition import Renderer
+from exporter.readings import ContainerIdentity, CpuStat, PodIdentity
+from exporter.sampler.rows import Name, name_of, newest_by_name, row_of
+from exporter.sampler.tracked import Tracked
+from exporter.snapshot import Snapshot
+from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
+from tests.support.pages import duplicates
+from tests.support.snapshots import node
+from tests.support.treebuilder import container_id
+
+
+def shown(cgroups: list[Tracked]) -> dict[Name, Tracked]:
+    return newest_by_name(cgroups)
+
+
+def gone(one: Tracked) -> Tracked:
+    one.retire(NOW)
+    return one
+
+
+def test_of_two_instances_the_newer_is_shown() -> None:
+    old, new = cgroup("uid-1", "first"), cgroup("uid-1", "second")
+    known = directory(pod("uid-1", "web", running("app", now="second", before=("first",))))
+    states([old, new], known)
+    for order in ([old, new], [new, old]):
+        assert shown(order) == {("shop", "web", "app"): new}
+
+
+def test_a_lingering_instance_is_shown_until_a_newer_one_runs() -> None:
+    old = gone(cgroup("uid-1", "first"))
+    known = directory(pod("uid-1", "web", running("app", now="second", before=("first",))))
+    states([old], known)
+    assert shown([old]) == {("shop", "web", "app"): old}
+    new = cgroup("uid-1", "second")
+    states([old, new], known)
+    assert shown([old, new]) == {("shop", "web", "app"): new}
+
+
+def test_what_runs_is_shown_before_what_is_gone_whichever_is_newer() -> None:
+    alive, dead = cgroup("uid-1", "first"), gone(cgroup("uid-1", "second"))
+    known = directory(pod("uid-1", "web", running("app", now="first", before=("second",))))
+    states([alive, dead], known)
+    for order in ([alive, dead], [dead, alive]):
+        assert shown(order) == {("shop", "web", "app"): alive}
+
+
+def test_of_several_lingering_instances_the_last_is_shown() -> None:
+    first, second = gone(cgroup("uid-1", "first")), gone(cgroup("uid-1", "second"))
+    known = directory(pod("uid-1", "web", running("app", now="third", before=("first", "second"))))
+    states([first, second], known)
+    assert shown([second, first]) == {("shop", "web", "app"): second}
+
+
+def test_a_pod_made_again_under_its_name_takes_its_place() -> None:
+    # A StatefulSet's: another uid, the same name.
+    old = [gone(cgroup("uid-1")), gone(cgroup("uid-1", "app of 1"))]
+    new = [cgroup("uid-2"), cgroup("uid-2", "app of 2")]
+    known = directory(
+        pod("uid-1", "web-0", running("app", now="app of 1")), pod("uid-2", "web-0", running("app", now="app of 2"))
+    )
+    states([*old, *new], known)
+    for order in ([*old, *new], [*new, *old]):
+        assert shown(order) == {("shop", "web-0", None): new[0], ("shop", "web-0", "app"): new[1]}
+
+
+def test_pending_and_sandbox_cgroups_are_not_shown() -> None:
+    sandbox, app, later = cgroup("uid-1", "pause", limits=SMALLEST), cgroup("uid-1", "app"), cgroup("uid-9", "x")
+    assert states([sandbox, app, later], directory(pod("uid-1", "web", running("app")))) == [
+        "sandbox",
+        "mapped",
+        "pending",
+    ]
+    assert shown([sandbox, app, later]) == {("shop", "web", "app"): app}
+
+
+def test_row_of_what_was_never_read_is_empty() -> None:
+    one = cgroup("uid-1", "app")
+    states([one], directory(), expects_names=False)
+    [name] = shown([one])
+    row = row_of(name, one, NOW, detailed=False)
+    assert row[:4] == ("", "uid-1", container_id("app")[:12], True)
+    assert row.stat == CpuStat()
+    assert (row.window, row.pressure, row.local_throttled_seconds, row.cpuset, row.identity) == (None,) * 5
+
+
+def test_only_a_detailed_row_carries_what_findings_need() -> None:
+    one = cgroup("uid-1", "app")
+    one.stat = CpuStat(10, 1, 0.1, usage_seconds=1.0)
+    states([one], directory(), expects_names=False)
+    [name] = shown([one])
+    one.trend.push(one.totals(NOW))
+    row = row_of(name, one, NOW + 10, detailed=False)
+    assert (row.deltas, row.intervals) == (None, ())
+    detailed = row_of(name, one, NOW + 10, detailed=True)
+    assert detailed.deltas is not None
+    assert detailed._replace(deltas=None, intervals=()) == row
+
+
+# ---- any population ----
+
+few_names = st.sampled_from("abc")
+uids = st.sampled_from(("uid-1", "uid-2", "uid-3"))
+containers = st.builds(
+    lambda name, now, before: ContainerIdentity(
+        now and container_id(now),
+        name,
+        "container",
+        "",
+        True,
+        None,
+        None,
+        previous_container_ids=tuple(map(container_id, before)),
+    ),
+    few_names,
+    st.sampled_from(("", "x", "y", "z", "pause")),
+    st.lists(st.sampled_from("xyz"), max_size=2),
+)
+pods = st.builds(
+    lambda uid, name, found: PodIdentity(uid, "shop", name, "Burstable", "Pod", name, containers=tuple(found)),
+    uids,
+    few_names,
+    st.lists(containers, max_size=3),
+)
+cgroups = st.builds(
+    lambda uid, name, prefix, is_gone, inode, smallest: (uid, name, prefix, is_gone, inode, smallest),
+    uids,
+    st.sampled_from((None, "x", "y", "z", "pause")),
+    st.sampled_from(("kubepods", "docker/a/kubepods")),
+    st.booleans(),
+    st.integers(1, 4),
+    st.booleans(),
+)
+
+
+def built(uid: str, name: str | None, prefix: str, is_gone: bool, inode: int, smallest: bool) -> Tracked:
+    one = cgroup(uid, name, prefix=prefix, inode=inode)
+    if smallest:
+        one.limits = SMALLEST
+    return gone(one) if is_gone else one
+
+
+@given(
+    drawn=st.lists(cgroups, max_size=8),
+    lists=st.lists(st.lists(pods, max_size=4), min_size=1, max_size=3),
+    expects_names=st.booleans(),
+)
+def test_no_name_is_ever_shown_twice_and_none_is_lost(
+    drawn: list[tuple[str, str | None, str, bool, int, bool]], lists: list[list[PodIdentity]], expects_names: bool
+) -> None:
+    population = [built(*one) for one in drawn]
+    for attempt, found in enumerate(lists):
+        states(population, directory(*found), attempts=attempt, waited=5.0 * attempt, expects_names=expects_names)
+        chosen = newest_by_name(population)
+        claims = [(name, one) for one in population if (name := name_of(one)) is not None]
+        assert set(chosen) == {name for name, _ in claims}
+        for name, one in claims:
+            assert (chosen[name].live, chosen[name].inode) >= (one.live, one.inode)
+        rows = [row_of(name, one, NOW, detailed=False) for name, one in chosen.items()]
+        page = Renderer({metric.collector for metric in CATALOG if metric.collector}).render(
+            Snapshot(
+                0.0,
+                1,
+                attempt,
+                tuple(row for row in rows if row.container is not None),
+                tuple(row for row in rows if row.container is None),
+                node(),
+            ),
+            "text",
+        )
+        assert duplicates(page.decode()) == {}
+
+
+@given(st.lists(cgroups, max_size=8), st.lists(pods, max_size=4))
+def test_names_do_not_depend_on_the_order_in_which_cgroups_are_met(
+    drawn: list[tuple[str, str | None, str, bool, int, bool]], found: list[PodIdentity]
+) -> None:
+    # Inodes differ on one hierarchy.
+    distinct = [(*one[:4], number, one[5]) for number, one in enumerate(drawn)]
+    forwards, backwards = [built(*one) for one in distinct], [built(*one) for one in reversed(distinct)]
+    for population in (forwards, backwards):
+        states(population, directory(*found), attempts=9)
+    assert [(one.state, name_of(one)) for one in forwards] == [(one.state, name_of(one)) for one in reversed(backwards)]
+
+
+def test_each_pod_has_at_most_one_sandbox() -> None:
+    leaves = [cgroup("uid-1", f"leaf-{number}", limits=SMALLEST) for number in range(5)]
+    assert Counter(states(leaves, directory(pod("uid-1", "web")), attempts=9)) == {"sandbox": 1, "unmapped": 4}
