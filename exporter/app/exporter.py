@@ -150,4 +150,4 @@ class Exporter:
         self.own.count(error.stage, error.reason)
         # The kind of failure is part of the message: the same message is written twice a minute at most.
         message = f"survived: {error.stage} {error.reason}"
-        logger.warning(message, extra=fields(error=str(error)))
+        logger.warning(message, extra=fields(stage=error.stage, reason=error.reason, error=str(error)))

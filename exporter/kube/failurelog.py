@@ -25,12 +25,14 @@ class FailureLog:
     def failed(self, error: MappingError) -> None:
         """Logs what is new: another reason, or the same one for another ten minutes."""
         self._failures += 1
+        # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
         if error.reason != self._reason:
-            _log.warning("%s failed: %s", self._what, error)
+            template = f"{self._what} failed ({error.reason}): %s"
         elif self._clock() - self._logged_at >= _REMINDER_SECONDS:
-            _log.warning("%s still fails, %d times in a row: %s", self._what, self._failures, error)
+            template = f"{self._what} still fails, {self._failures} times in a row ({error.reason}): %s"
         else:
             return
+        _log.warning(template, error)
         self._reason = error.reason
         self._logged_at = self._clock()
 

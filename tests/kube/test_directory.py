@@ -290,9 +290,9 @@ def test_the_same_failure_is_told_once_then_now_and_then_and_its_end(caplog: pyt
 
     run_virtually(main)
     assert [record.getMessage() for record in caplog.records] == [
-        "pod source kubelet failed: kubelet: refused",
-        "pod source kubelet still fails, 26 times in a row: kubelet: refused",
-        "pod source kubelet failed: kubelet: forbidden",
+        "pod source kubelet failed (refused): kubelet: refused",
+        "pod source kubelet still fails, 26 times in a row (refused): kubelet: refused",
+        "pod source kubelet failed (forbidden): kubelet: forbidden",
         "pod source kubelet works again after 41 failures",
         "pods come from kubelet now: 1 of them",
     ]
