@@ -28,13 +28,10 @@ class Surroundings:
 
     neighbours: Sequence[tuple[CgroupName, float]] | None
     """With their use in cores on these CPUs; ``None`` when not known."""
+    others: float | None
+    """Cores used by all neighbours together."""
     busy: Busy | None
     own: float | None
-
-    @property
-    def others(self) -> float | None:
-        """Cores used by all neighbours together."""
-        return None if self.neighbours is None else sum(cores for _, cores in self.neighbours)
 
     @property
     def outside(self) -> float | None:
@@ -47,7 +44,7 @@ class Surroundings:
         """The busiest neighbours, where all of them together use enough of ``cpus`` CPUs to matter."""
         if self.neighbours is None or (self.others or 0.0) < thresholds.NEIGHBOUR_USE * cpus:
             return ()
-        return [one for one in self.neighbours if one[1] >= thresholds.MIN_USE][: thresholds.MAX_NEIGHBOURS]
+        return [one for one in self.neighbours[: thresholds.MAX_NEIGHBOURS] if one[1] >= thresholds.MIN_USE]
 
 
 def contention(view: View, row: CgroupRow) -> Cause | None:
@@ -166,7 +163,9 @@ def _cpus(row: CgroupRow) -> int:
 
 def _surroundings(view: View, row: CgroupRow) -> Surroundings:
     busy = None if row.cpuset is None else view.busy(row.cpuset.cpus)
-    return Surroundings(view.neighbours(row), busy, use(row))
+    neighbours = view.neighbours(row)
+    others = None if neighbours is None else sum(cores for _, cores in neighbours)
+    return Surroundings(neighbours, others, busy, use(row))
 
 
 def _reason(around: Surroundings, named: Sequence[tuple[CgroupName, float]], waiting: float, cpus: int) -> str:
