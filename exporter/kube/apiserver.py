@@ -7,6 +7,7 @@ import contextlib
 import random
 import ssl
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import ConfigError, MappingError
@@ -31,7 +32,7 @@ def in_cluster_url(environ: Mapping[str, str]) -> str:
 
 
 class _Client:
-    """The generated client, loaded and set up in a thread when the first request is made."""
+    """The generated client, set up in a thread when the first request is made."""
 
     def __init__(self, url: str, node_name: str, token_file: str | None, ca_file: str | None) -> None:
         self._url = url
@@ -47,7 +48,7 @@ class _Client:
         if self._api is None or pem != self._pem:
             await self.aclose()
             try:
-                self._api = await asyncio.to_thread(_load, self._url, pem)
+                self._api = await asyncio.to_thread(_connect, self._url, pem)
             except (ssl.SSLError, ValueError) as error:
                 raise MappingError(f"CA file {self._ca_file}: holds no usable certificate", reason="tls") from error
             self._pem = pem
@@ -65,14 +66,22 @@ class _Client:
             await api.api_client.close()
 
 
-def _load(url: str, pem: bytes | None) -> CoreV1Api:
-    from kubernetes.aio import client  # noqa: PLC0415 - half a second and some 50 MB, only for those who need it
+def _package() -> ModuleType:
+    """Half a second and some 40 MB, only for those who need it; on a node short of CPU, seconds."""
+    from kubernetes.aio import client  # noqa: PLC0415 - see above
+    from kubernetes.aio.client import CoreV1Api  # noqa: F401, PLC0415 - the package alone loads next to nothing
 
+    return client
+
+
+def _connect(url: str, pem: bytes | None) -> CoreV1Api:
+    client = _package()
     configuration = client.Configuration(host=url, ca_cert_data=pem and pem.decode("ascii", "ignore"))
     # From Python 3.13 the default is strict about extensions that many clusters' CAs lack.
     configuration.disable_strict_ssl_verification = True
     configuration.client_session_kwargs = {"auto_decompress": False, "trust_env": False}
-    return client.CoreV1Api(client.ApiClient(configuration))
+    api: CoreV1Api = client.CoreV1Api(client.ApiClient(configuration))
+    return api
 
 
 class ApiServerSource:
@@ -100,11 +109,25 @@ class ApiServerSource:
         self._store = PodStore()
         self._reflector: Reflector | None = None
         self._task: asyncio.Task[None] | None = None
+        self._asking = 0
         self._idle: asyncio.TimerHandle | None = None
+        """Ends the watch a while after the last one asked."""
 
     async def pods(self) -> PodList:
         """The copy as of now; raises :class:`MappingError` when the server could not be asked last time."""
-        reflector = self._follow()
+        self._asking += 1
+        if self._idle is not None:
+            self._idle.cancel()
+        try:
+            if self._task is None:
+                await asyncio.to_thread(_package)  # not at the expense of the server's time to answer
+            return await self._copy(self._follow())
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._idle = asyncio.get_running_loop().call_later(self._pace.idle_seconds, self._stop)
+
+    async def _copy(self, reflector: Reflector) -> PodList:
         patience = 2 * self._pace.answer_seconds  # a list, then the beginning of a watch
         try:
             async with asyncio.timeout(patience):
@@ -126,10 +149,7 @@ class ApiServerSource:
                 await task
 
     def _follow(self) -> Reflector:
-        """Begins to follow, or goes on; stops after a while without anybody asking."""
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(self._pace.idle_seconds, self._stop)
+        """Begins to follow, or goes on."""
         if self._task is not None and self._task.done():
             self._task.result()  # a fault of ours: let it be seen
         if self._task is None or self._reflector is None:

@@ -16,8 +16,8 @@ from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import Authority
 from tests.support.pods import pod, pod_list, running
 
-FAST = Pace(answer_seconds=2.0, first_retry=0.001, last_retry=0.004)
-PATIENCE = 10.0
+FAST = Pace(answer_seconds=20.0, first_retry=0.001, last_retry=0.004)
+PATIENCE = 30.0
 FAULTS: list[int | str] = [500, 410, "gone", "garbage"]
 HASH = "9e670b8013a41803affaa258e0b3550f"
 
@@ -195,7 +195,7 @@ async def test_a_failing_server_is_named_and_asked_again(
 ) -> None:
     await api.put(pod("uid-1", "web-1"))
     api.faults.extend([fault] * 3)
-    source = client.source(api.url, Pace(answer_seconds=2.0, first_retry=0.03, last_retry=0.03))
+    source = client.source(api.url, Pace(answer_seconds=20.0, first_retry=0.03, last_retry=0.03))
     await failure(source, reason)
     await follows(source, api, forgiving=True)
 
@@ -229,7 +229,7 @@ async def test_a_slow_answer_is_waited_for(api: FakeApiServer, client: Client) -
 
 
 async def test_a_silent_watch_is_given_up_and_another_begun(api: FakeApiServer, client: Client) -> None:
-    source = client.source(api.url, Pace(answer_seconds=2.0, silent_seconds=0.02, first_retry=0.001, last_retry=0.004))
+    source = client.source(api.url, Pace(answer_seconds=20.0, silent_seconds=0.02, first_retry=0.001, last_retry=0.004))
     await source.pods()
     await eventually(lambda: api.watches >= 3)
     assert api.lists == 1
@@ -269,7 +269,7 @@ async def eventually_failing(source: ApiServerSource, reason: str) -> None:
 
 async def test_nobody_asking_ends_the_watch_and_asking_begins_it_again(api: FakeApiServer, client: Client) -> None:
     await api.put(pod("uid-1", "web-1"))
-    source = client.source(api.url, Pace(answer_seconds=2.0, idle_seconds=0.02))
+    source = client.source(api.url, Pace(answer_seconds=20.0, idle_seconds=0.02))
     assert await source.pods() == there(api)
     await eventually(lambda: api.watching == 1)
     await eventually(lambda: api.watching == 0)

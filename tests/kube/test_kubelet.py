@@ -43,7 +43,7 @@ class Client:
         self.opened: list[KubeletSource] = []
 
     def source(
-        self, url: str, *, max_bytes: int = MEBIBYTE, timeout: float = 5.0, insecure: bool = False
+        self, url: str, *, max_bytes: int = MEBIBYTE, timeout: float = 20.0, insecure: bool = False
     ) -> KubeletSource:
         source = KubeletSource(
             url,
