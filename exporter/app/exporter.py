@@ -10,6 +10,7 @@ from contextlib import suppress
 from exporter import __version__, web
 from exporter.analysis.findings import find
 from exporter.app.sources import pod_sources
+from exporter.app.supervision import Supervisor
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
@@ -79,6 +80,7 @@ class Exporter:
             monotonic=time.monotonic,
             wants_names=lambda new: self.directory.poke(new=new),
         )
+        self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=time.monotonic)
         self._renderer = Renderer(settings.collectors)
 
     async def page(self, style: Format) -> bytes:
@@ -111,7 +113,10 @@ class Exporter:
         )
 
     def healthy(self) -> web.Verdict:
-        """Whether samples keep their pace."""
+        """Whether samples keep their pace, and no task dies again and again."""
+        hopeless = self.supervisor.hopeless()
+        if hopeless is not None:
+            return web.Verdict(ok=False, text=f"the task {hopeless} keeps dying")
         allowed = max(5.0, LATE_TICKS * self.settings.sample_interval)
         age = self.loop.age
         return web.Verdict(age < allowed, f"last sample {age:.1f} s ago, {allowed:.0f} s allowed")

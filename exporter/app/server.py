@@ -53,8 +53,8 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
             on_ready(url)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(exporter.loop.run(), name="sampling"),
-                group.create_task(exporter.directory.run(), name="pods"),
+                group.create_task(exporter.supervisor.keep(name, start), name=f"keep-{name}")
+                for name, start in (("sampling", exporter.loop.run), ("pods", exporter.directory.run))
             ]
             await stop.wait()
             logger.info("stopping")
