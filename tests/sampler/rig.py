@@ -1,0 +1,114 @@
+"""A sampler on a tree of its own, with its clock in the test's hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.opener import Opener
+from exporter.cgroupfs.tree import detect
+from exporter.errors import ExporterError
+from exporter.kube.podlist import parse_pod_list
+from exporter.metrics.catalog import CATALOG
+from exporter.metrics.exposition import Renderer
+from exporter.sampler.core import Sampler, SamplerOptions, Wants
+from exporter.snapshot import CgroupRow, Snapshot
+from tests.support.pages import Page
+
+COLLECTORS = frozenset(metric.collector for metric in CATALOG if metric.collector)
+LINGER = 60.0
+
+
+class Rig:
+    """One sampler; time passes when :meth:`tick` says so."""
+
+    def __init__(
+        self,
+        cgroup: Path,
+        *,
+        proc: Path | None = None,
+        sys: Path | None = None,
+        descriptors: int = 4096,
+        opener: Opener | None = None,
+        collectors: frozenset[str] = COLLECTORS,
+        expects_names: bool = False,
+        linger: float = LINGER,
+        interval: float = 1.0,
+    ) -> None:
+        self.now, self.attempts = 1000.0, 0
+        self.errors: list[ExporterError] = []
+        self.budget = Descriptors(descriptors)
+        self.interval = interval
+        self.renderer = Renderer(collectors)
+        absent = cgroup / "absent"
+        self.sampler = Sampler(
+            opener or Opener(detect(str(cgroup)), self.budget),
+            SamplerOptions(
+                proc=str(proc or absent),
+                sys=str(sys or absent),
+                checkpoint=str(absent / "cpu_manager_state"),
+                interval=interval,
+                window=60.0,
+                linger=linger,
+                collectors=collectors,
+                expects_names=expects_names,
+            ),
+            monotonic=lambda: self.now,
+            wall=lambda: self.now + 1e9,
+            attempts=lambda: self.attempts,
+            on_error=self.errors.append,
+        )
+
+    def scan(self) -> None:
+        self.sampler.scan()
+
+    def tick(self, seconds: float | None = None) -> Wants:
+        self.now += self.interval if seconds is None else seconds
+        return self.sampler.tick()
+
+    def pods(self, body: bytes) -> None:
+        """A refresh that answered with ``body``."""
+        self.attempts += 1
+        self.sampler.set_pods(parse_pod_list(body, "test"))
+
+    def snapshot(self, *, detailed: bool = False) -> Snapshot:
+        return self.sampler.snapshot(detailed=detailed)
+
+    def page(self) -> Page:
+        """The page of now, through the one renderer of this rig."""
+        return Page(self.renderer.render(self.snapshot(), "text").decode(), "text/plain")
+
+    def failures(self) -> Counter[tuple[str, str]]:
+        """Stage and reason of what was survived since the last call."""
+        found = Counter((error.stage, error.reason) for error in self.errors)
+        self.errors.clear()
+        return found
+
+
+@contextmanager
+def running(rig: Rig) -> Iterator[Rig]:
+    """Scanned and ticked once; closed in the end, with nothing left open."""
+    try:
+        rig.scan()
+        rig.tick(0.0)
+        yield rig
+    finally:
+        rig.sampler.close()
+    assert rig.budget.kept == 0
+
+
+def row(snapshot: Snapshot, cid: str | None = None, uid: str | None = None) -> CgroupRow | None:
+    """The row of container ``cid``, or of pod ``uid``; ``None`` when it is not shown."""
+    rows = snapshot.pods if cid is None else snapshot.containers
+    found = [one for one in rows if (one.ref.pod_uid == uid if cid is None else one.ref.container_id == cid)]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
