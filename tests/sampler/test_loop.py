@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
