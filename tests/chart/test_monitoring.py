@@ -18,6 +18,7 @@ DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 LARGEST_CONFIG_MAP = 1 << 20
 
 NODE_LABEL = {"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}
+NO_CONTAINER = {"action": "labeldrop", "regex": "container"}
 
 
 def rule_objects(values: Json, **keywords: Any) -> list[Json]:
@@ -40,7 +41,7 @@ def test_a_monitor_keeps_the_observed_pod_s_labels_and_adds_the_node(kind: str) 
     monitor = only(found, kind)
     [endpoint] = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["honorLabels"] is True
-    assert endpoint["relabelings"][0] == NODE_LABEL
+    assert endpoint["relabelings"][:2] == [NODE_LABEL, NO_CONTAINER]
     assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/name"
     assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     selected = only(found, "Service" if kind == "ServiceMonitor" else "DaemonSet")
@@ -55,7 +56,7 @@ def test_monitors_pass_on_what_they_are_given() -> None:
     [endpoint] = only(objects(CASES["service-monitor"]), "ServiceMonitor")["spec"]["endpoints"]
     given = CASES["service-monitor"]["serviceMonitor"]
     assert endpoint["interval"] == "30s"
-    assert endpoint["relabelings"][1:] == given["relabelings"]
+    assert endpoint["relabelings"][2:] == given["relabelings"]
     assert endpoint["metricRelabelings"] == given["metricRelabelings"]
     [tls] = only(objects(CASES["web-tls"]), "ServiceMonitor")["spec"]["endpoints"]
     assert tls["scheme"] == "https"

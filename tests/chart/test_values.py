@@ -1,6 +1,7 @@
 """values.yaml and its schema: nothing unsaid, nothing unknown, and what is generated is fresh."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -216,8 +217,6 @@ def test_no_other_value_than_those_documented_is_read() -> None:
 
 
 def _value_references(text: str) -> Iterator[str]:
-    import re  # noqa: PLC0415 - one use
-
     yield from re.findall(r"\.Values\.[A-Za-z.]+", text)
 
 

@@ -24,6 +24,9 @@ relabelings:
   - action: replace
     sourceLabels: [__meta_kubernetes_pod_node_name]
     targetLabel: node
+  # Else rows of pods, which have no such label, would get that of the exporter's own container.
+  - action: labeldrop
+    regex: container
   {{- with $monitor.relabelings }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -1,0 +1,203 @@
+"""deploy/: what stands there works as it stands, and what is rendered from the chart is fresh."""
+
+import json
+import re
+import subprocess
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped] # it has none
+import pytest
+import yaml
+
+import exporter
+from exporter.commands import COMMANDS
+from tests.chart.charting import RELEASE, ROOT, Json, objects, only, pod_specs, texts
+from tests.chart.test_monitoring import NODE_LABEL
+from tests.chart.test_objects import VERSIONS
+from tests.conftest import Generated, needs
+
+DEPLOY = ROOT / "deploy"
+MANIFEST = DEPLOY / "kube-throttle-exporter.yaml"
+STRESS = DEPLOY / "stress-job.yaml"
+PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
+NAMESPACE = "kube-throttle-exporter"
+
+HEADER = f"""\
+# Made from charts/kube-throttle-exporter by `make docs`, with the chart's default values: change it there. Put the
+# image that you built in place of "{RELEASE}:{exporter.__version__}".
+#
+#   kubectl apply --filename deploy/kube-throttle-exporter.yaml
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {NAMESPACE}
+  labels:
+    # A host path needs the level privileged; docs/permissions.md says what the pod does without.
+    pod-security.kubernetes.io/enforce: privileged
+"""
+ORDER = ("serviceaccount.yaml", "rbac.yaml", "service.yaml", "daemonset.yaml")
+HELM_LABELS = re.compile(r"^ +(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", re.MULTILINE)
+
+
+def manifest() -> str:
+    """The chart's objects for people without Helm."""
+    found = texts({}, namespace=NAMESPACE)
+    made = {name for name, text in found.items() if name.endswith(".yaml") and any(yaml.safe_load_all(text))}
+    assert made == {*ORDER, "tests/scrape.yaml"}, "a new template needs a place in ORDER"
+    return "---\n".join([HEADER, *(HELM_LABELS.sub("", found[name]).strip("\n") + "\n" for name in ORDER)])
+
+
+def canonical(found: Json) -> str:
+    return json.dumps(found, sort_keys=True)
+
+
+def documents(path: Path) -> list[Json]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+@pytest.mark.docs
+def test_the_manifest_is_what_the_chart_makes(generated: Generated) -> None:
+    generated(MANIFEST, manifest())
+
+
+def test_the_manifest_differs_from_the_chart_in_helm_s_labels_only() -> None:
+    def bare(found: Json) -> Json:
+        text = yaml.safe_dump(found)
+        parsed: Json = yaml.safe_load(HELM_LABELS.sub("", text))
+        return parsed
+
+    chart = [bare(each) for each in objects({}, namespace=NAMESPACE) if each["kind"] != "Pod"]
+    plain = [each for each in documents(MANIFEST) if each["kind"] != "Namespace"]
+    assert sorted(map(canonical, plain)) == sorted(map(canonical, chart))
+    assert "Helm" not in MANIFEST.read_text().replace("without Helm", "")
+
+
+@pytest.mark.parametrize("path", [MANIFEST, STRESS], ids=lambda path: path.name)
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
+def test_manifests_are_valid(path: Path, version: str) -> None:
+    for found in documents(path):
+        kubernetes_validate.validate(found, version, strict=True)
+
+
+def test_the_namespace_allows_host_paths_and_the_pod_asks_for_nothing_else() -> None:
+    namespace = only(documents(MANIFEST), "Namespace")
+    assert namespace["metadata"]["name"] == only(documents(MANIFEST), "DaemonSet")["metadata"]["namespace"]
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "privileged"}
+
+
+# ---- The Job ----
+
+
+def test_the_job_runs_commands_that_exist() -> None:
+    [stress] = [command.load() for command in COMMANDS if command.name == "stress"]
+    parser = ArgumentParser()
+    stress.add_arguments(parser)
+    [(_, spec)] = list(pod_specs(documents(STRESS)))
+    profiles = set()
+    for container in spec["containers"]:
+        command, *arguments = container["args"]
+        assert command == "stress"
+        given = parser.parse_args(arguments)
+        profiles.add(given.profile)
+        assert given.duration < only(documents(STRESS), "Job")["spec"]["activeDeadlineSeconds"]
+        assert container["name"] == given.profile
+    assert profiles == {"steady", "burst", "fibtest"}
+
+
+def test_the_job_has_limits_and_no_rights() -> None:
+    [(_, spec)] = list(pod_specs(documents(STRESS)))
+    assert spec["automountServiceAccountToken"] is False
+    assert "volumes" not in spec
+    for container in spec["containers"]:
+        assert container["resources"]["limits"]["cpu"] == "500m", "without a quota nothing is throttled"
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert only(documents(STRESS), "Namespace")["metadata"]["labels"] == {
+        "pod-security.kubernetes.io/enforce": "restricted"
+    }
+
+
+@pytest.mark.parametrize("path", [MANIFEST, STRESS], ids=lambda path: path.name)
+def test_every_image_is_this_version_s(path: Path) -> None:
+    images = {container["image"] for _, spec in pod_specs(documents(path)) for container in spec["containers"]}
+    assert images == {f"kube-throttle-exporter:{exporter.__version__}"}
+
+
+# ---- Prometheus ----
+
+
+def test_promtool_accepts_the_scrape_configuration(tmp_path: Path) -> None:
+    configuration = yaml.safe_load(PROMETHEUS.read_text())
+    # Debian builds Prometheus without Kubernetes: a fixed target stands in, all else is checked as it is.
+    [job] = configuration["scrape_configs"]
+    [discovery] = job.pop("kubernetes_sd_configs")
+    assert discovery == {
+        "role": "pod",
+        "selectors": [{"role": "pod", "label": "app.kubernetes.io/name=kube-throttle-exporter"}],
+    }
+    job["static_configs"] = [{"targets": ["192.0.2.7:9843"]}]
+    (tmp_path / "rules").symlink_to(DEPLOY / "prometheus" / "rules")
+    file = tmp_path / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration))
+    done = subprocess.run(
+        [needs("promtool"), "check", "config", str(file)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"SUCCESS: \d+ rules found", done.stdout), "the rule files are found where the file looks"
+
+
+def relabelled(rules: list[Json], labels: dict[str, str]) -> dict[str, str] | None:
+    """Prometheus' relabelling, as far as the file uses it; ``None`` for a target that is dropped."""
+    labels = dict(labels)
+    for rule in rules:
+        text = ";".join(labels.get(name, "") for name in rule.get("source_labels", []))
+        matches = re.fullmatch(rule.get("regex", "(.*)"), text)
+        match rule.get("action", "replace"):
+            case "keep" if not matches:
+                return None
+            case "drop" if matches:
+                return None
+            case "replace":
+                labels[rule["target_label"]] = text
+            case "keep" | "drop":
+                pass
+            case action:
+                raise AssertionError(f"unknown action {action}")
+    return {name: value for name, value in labels.items() if not name.startswith("__")}
+
+
+POD = {
+    "__meta_kubernetes_namespace": "monitoring",
+    "__meta_kubernetes_pod_name": "kube-throttle-exporter-x7k2p",
+    "__meta_kubernetes_pod_node_name": "node-1",
+    "__meta_kubernetes_pod_phase": "Running",
+    "__meta_kubernetes_pod_container_port_name": "metrics",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "labels"),
+    [
+        ({}, {"node": "node-1", "namespace": "monitoring", "pod": "kube-throttle-exporter-x7k2p"}),
+        ({"__meta_kubernetes_pod_phase": "Failed"}, None),
+        ({"__meta_kubernetes_pod_container_port_name": "debug"}, None),
+    ],
+)
+def test_targets_get_the_node_and_no_container(changed: dict[str, str], labels: dict[str, str] | None) -> None:
+    [job] = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    assert relabelled(job["relabel_configs"], POD | changed) == labels
+    assert job["honor_labels"] is True
+    assert job["job_name"] == RELEASE
+
+
+def test_the_plain_file_and_the_monitors_agree() -> None:
+    [job] = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    node = {"source_labels": NODE_LABEL["sourceLabels"], "target_label": NODE_LABEL["targetLabel"]}
+    assert node in job["relabel_configs"]
+    labels: Any = only(documents(MANIFEST), "DaemonSet")["spec"]["template"]["metadata"]["labels"]
+    [selector] = job["kubernetes_sd_configs"][0]["selectors"]
+    name, _, value = selector["label"].partition("=")
+    assert labels[name] == value
