@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from exporter import __version__, web
@@ -80,6 +81,7 @@ class Exporter:
             monotonic=time.monotonic,
             wants_names=lambda new: self.directory.poke(new=new),
         )
+        self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=time.monotonic)
         self._renderer = Renderer(settings.collectors)
 
@@ -148,8 +150,12 @@ class Exporter:
 
     def _learned(self, pods: PodList) -> None:
         self.sampler.set_pods(pods)
+        # Each list names its problems anew: one bad annotation is one error, not one a minute.
         for reason, number in pods.problems.items():
-            self.own.count(MappingError.stage, reason, number)
+            added = number - self._problems.get(reason, 0)
+            if added > 0:
+                self.own.count(MappingError.stage, reason, added)
+        self._problems = pods.problems
 
     def _survived(self, error: ExporterError) -> None:
         self.own.count(error.stage, error.reason)
