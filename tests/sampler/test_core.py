@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -396,6 +397,27 @@ def test_crun_s_child_that_comes_after_the_scope_is_taken_in(tmp_path: Path) -> 
         assert found.limits is not None
         assert (found.limits.limit_cores, found.stat.periods) == (want.limit_cores, want.periods)
         assert rig.snapshot().cgroups["lingering"] == 0
+
+
+def test_a_process_that_gets_no_inotify_finds_by_walking_and_says_so_once(tmp_path: Path) -> None:
+    small(tmp_path)
+    opener = Opener(detect(str(tmp_path)), Descriptors(0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        rig = Rig(tmp_path, opener=opener)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with running(rig):
+        assert rig.failures() == {("read", "emfile"): 1}
+        write_v2(tmp_path / cgroupfs_pod(UID, "Burstable") / container_id("late"), 77, 50_000)
+        rig.tick()
+        assert row(rig.snapshot(), container_id("late")) is None
+        rig.scan()
+        assert row(rig.snapshot(), container_id("late")) is not None
+        assert rig.failures() == {}
 
 
 # ---- what changes ----
