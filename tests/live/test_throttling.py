@@ -14,12 +14,15 @@ from exporter.commands.lab.prediction import Figures, Place
 from exporter.commands.lab.profiles import Comparison
 from exporter.commands.lab.spec import Container, Pod, Workload
 from exporter.commands.stress import table
-from tests.support.lab import CONTAINER, labels, live_node, pod
+from tests.support.lab import CONTAINER, POD, labels, live_node, pod
 from tests.support.pages import Page
 
-LIMITED = pod("worked-example", Container(name="app", limit_cores=0.4))
-TWO_IN_TWO = pod("two-in-two", Container(name="app", limit_cores=2.0))
-TEN_IN_ONE = pod("ten-in-one", Container(name="app", limit_cores=1.0))
+HELPER = Container(name="helper")
+"""Without a limit: so its pod has none either. A pod whose containers all have one gets their sum as its own quota, and
+which of two equal quotas is used up first, the container's or the pod's, is then a matter of chance."""
+LIMITED = pod("worked-example", Container(name="app", limit_cores=0.4), HELPER)
+TWO_IN_TWO = pod("two-in-two", Container(name="app", limit_cores=2.0), HELPER)
+TEN_IN_ONE = pod("ten-in-one", Container(name="app", limit_cores=1.0), HELPER)
 
 NAMES = (
     "cpu_periods_total",
@@ -121,3 +124,22 @@ def test_one_cpu_is_enough_for_a_quota_of_one_cpu(hierarchy: Hierarchy, tmp_path
         assert periods >= 5
         assert throttled <= periods * 0.4
         assert page.get(CONTAINER + "cpuset_cpus", **labels(one)) == 1
+
+
+def test_one_quota_above_another_of_the_same_size_takes_its_part_of_the_throttling(
+    hierarchy: Hierarchy, tmp_path: Path
+) -> None:
+    """As the kubelet makes it for a pod of one container: neither group alone tells how long the thread stood still."""
+    single = pod("single", Container(name="app", limit_cores=0.4))
+    with live_node(hierarchy, tmp_path, single) as node:
+        [one] = node.pods
+        [report] = node.workforce.wait([node.start(one, Workload(kind="fixed", unit_seconds=0.2))], 20)
+        kernel, page = node.settled(lambda: (node.container(one), node.pod(one)), node.exporter.page_after_ticks)
+
+    name = "cpu_throttled_seconds_total"
+    shown = page.get(CONTAINER + name, **labels(one)), page.get(POD + name, **labels(one, None))
+    assert shown == (kernel[0][name], kernel[1][name])
+    assert page.get(POD + "cpu_limit_cores", **labels(one, None)) == page.get(
+        CONTAINER + "cpu_limit_cores", **labels(one)
+    )
+    assert 0 < sum(value or 0 for value in shown) <= 2 * (report.wall_seconds - report.cpu_seconds + 0.02)
