@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
+from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.tree import Found
-from exporter.readings import (
-    CgroupRef,
-    ContainerIdentity,
-    CpuLimits,
-    Cpuset,
-    CpuStat,
-    PodIdentity,
-    PodList,
-    Pressure,
-    QosClass,
-)
+from exporter.cgroupfs.v2 import V2Files
+from exporter.readings import CgroupRef, ContainerIdentity, CpuLimits, PodIdentity, PodList, QosClass
 from exporter.sampler.mapping import Directory, Patience, assign
 from exporter.sampler.tracked import State, Tracked
 from tests.support.treebuilder import container_id
@@ -27,39 +19,6 @@ SMALLEST = CpuLimits("none", None, 0.1, shares=2)
 """What the kubelet gives a sandbox, and a container that asks for no CPU."""
 
 _inodes = count(1)
-
-
-class NoFiles:
-    """Files of a cgroup that nobody reads."""
-
-    closed = False
-
-    def stat(self) -> CpuStat | None:
-        raise NotImplementedError
-
-    def tick_stat(self) -> CpuStat | None:
-        raise NotImplementedError
-
-    def modes(self) -> tuple[float | None, float | None]:
-        raise NotImplementedError
-
-    def local_throttled_seconds(self) -> float | None:
-        raise NotImplementedError
-
-    def pressure(self) -> Pressure | None:
-        raise NotImplementedError
-
-    def limits(self) -> CpuLimits:
-        raise NotImplementedError
-
-    def cpuset(self) -> Cpuset | None:
-        raise NotImplementedError
-
-    def threads(self) -> int | None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def cgroup(
@@ -79,7 +38,7 @@ def cgroup(
     path = pod_path if cid is None else f"{pod_path}/{cid}"
     ref = CgroupRef(path, pod_path, uid, cid, qos_class, "containerd", "cgroupfs")
     found = Found(ref, next(_inodes) if inode is None else inode, subgroup=False)
-    one = Tracked(found, NoFiles(), now=seen, attempts=attempts, window=60.0)
+    one = Tracked(found, V2Files(path, path, None, Descriptors(0)), now=seen, attempts=attempts, window=60.0)
     one.limits = limits
     return one
 
