@@ -30,14 +30,7 @@ POD_LABELS = {
     "workload": "web",
 }
 ANCESTOR = {"alertname": "PodCPUThrottledByAncestor", "severity": "warning", **POD_LABELS}
-CONTAINER_LABELS = {
-    "cluster": "east",
-    "node": "node-1",
-    "namespace": "shop",
-    "pod": "web-5d8f-abcde",
-    "container": "app",
-}
-DRIFT = {"alertname": "CPULimitDrift", "severity": "warning", **CONTAINER_LABELS}
+DRIFT = {"alertname": "CPULimitDrift", "severity": "warning", **POD_LABELS, "container": "app"}
 KERNEL = {"alertname": "KernelCFSQuotaBug", "severity": "warning", "cluster": "east", "release": "4.19.10"}
 
 # ---- ancestors ----
@@ -170,7 +163,10 @@ def test_what_a_drift_s_alert_says(limits: dict[str, None], said: str, tmp_path:
                     "kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde/app"
                 ),
                 runbook_url=f"{RUNBOOKS}/CPULimitDrift.md",
-                dashboard_url="/d/kte-workload?var-cluster=east&var-namespace=shop&var-pod=web-5d8f-abcde&var-container=app",
+                dashboard_url=(
+                    "/d/kte-workload?var-cluster=east&var-namespace=shop&var-workload=web&var-pod=web-5d8f-abcde"
+                    "&var-container=app"
+                ),
             )
         ],
     )

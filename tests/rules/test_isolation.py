@@ -10,9 +10,9 @@ from tests.rules.scenario import ALIVE, EXPORTER_POD, OFF, RUNBOOKS, Container, 
 
 PLACE = {"cluster": "east", "node": "node-1", "namespace": "shop", "pod": "web-5d8f-abcde", "container": "app"}
 WORKLOAD = {"workload_kind": "Deployment", "workload": "web"}
-NOT_PINNED = {"alertname": "GuaranteedPodNotPinned", "severity": "warning", **PLACE}
+NOT_PINNED = {"alertname": "GuaranteedPodNotPinned", "severity": "warning", **PLACE, **WORKLOAD}
 THROTTLED = {"alertname": "ExclusiveCPUThrottled", "severity": "warning", **PLACE, **WORKLOAD}
-SHARED = {"alertname": "ExclusiveCPUShared", "severity": "warning", **PLACE}
+SHARED = {"alertname": "ExclusiveCPUShared", "severity": "warning", **PLACE, **WORKLOAD}
 CONTENTION = {"alertname": "CPUContention", "severity": "warning", **PLACE, **WORKLOAD}
 EXPLAIN = "kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde/app"
 WORKLOAD_DASHBOARD = (

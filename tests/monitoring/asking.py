@@ -1,0 +1,76 @@
+"""Every query of every dashboard, put to a Prometheus as Grafana would put it."""
+
+import re
+import time
+from collections.abc import Mapping
+
+from tests.dashboards.boards import Asked, Json, boards, label_values, panels, variables
+from tests.monitoring.parts import Server
+
+Values = Mapping[str, str]
+"""Variable -> the text Grafana writes in its place."""
+
+RATE_INTERVAL = "5s"
+PAST_SECONDS = 20
+
+EMPTY_BY_NATURE = {
+    ("exporter", "Failures, by stage and reason A"): "nothing fails",
+    ("node", "Spread over NUMA nodes A"): "no demo container has CPUs on two NUMA nodes",
+}
+"""Queries that may give nothing, and why that is as it should be."""
+
+
+def choices(board: Json, prometheus: Server) -> dict[str, list[str]]:
+    """What each variable offers, everything being chosen in those before it."""
+    found: dict[str, list[str]] = {}
+    for variable in variables(board):
+        selector, label = label_values(variable)
+        series = prometheus.get("/api/v1/series", **{"match[]": expand(selector, _texts(board, found))})["data"]
+        found[variable["name"]] = sorted({one[label] for one in series if one.get(label)})
+    return found
+
+
+def _texts(board: Json, found: Mapping[str, list[str]]) -> dict[str, str]:
+    texts = {}
+    for variable in variables(board):
+        if (name := variable["name"]) not in found:
+            continue
+        if not variable["includeAll"]:
+            # The last node: a synthetic one, which has pressure counters on any machine.
+            texts[name] = found[name][-1]
+        else:
+            texts[name] = variable.get("allValue") or "|".join(map(re.escape, found[name]))
+    return texts
+
+
+def expand(expression: str, texts: Values) -> str:
+    """The expression with every variable replaced."""
+    expanded = expression.replace("$__rate_interval", RATE_INTERVAL)
+    for name, text in texts.items():
+        # Within the quotes of a PromQL string a backslash is written twice.
+        expanded = expanded.replace(f'"${name}"', '"' + text.replace("\\", "\\\\") + '"')
+    assert "$" not in expanded, expanded
+    return expanded
+
+
+def answers(prometheus: Server) -> dict[Asked, int]:
+    """How many series each query of each dashboard gives over the last seconds, everything being chosen."""
+    found = {}
+    for name, board in boards().items():
+        texts = _texts(board, choices(board, prometheus))
+        for asked in _asked(name, board):
+            end = time.time()
+            result = prometheus.get(
+                "/api/v1/query_range", query=expand(asked.expr, texts), start=end - PAST_SECONDS, end=end, step=1
+            )
+            found[asked] = len(result["data"]["result"])
+    return found
+
+
+def _asked(name: str, board: Json) -> list[Asked]:
+    every = [
+        Asked(name, f"{panel['title']} {target['refId']}", target["expr"])
+        for panel in panels(board)
+        for target in panel["targets"]
+    ]
+    return every + [Asked(name, "annotation", item["expr"]) for item in board["annotations"]["list"]]

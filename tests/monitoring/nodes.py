@@ -1,0 +1,163 @@
+"""Three demo nodes: one of real cgroups with processes that are really throttled, two of files that move."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from exporter.commands.lab import podlist, scenario
+from exporter.commands.lab.hierarchy import Hierarchy
+from exporter.commands.lab.node import synthetic_node
+from exporter.commands.lab.owner import own_prefix
+from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.commands.lab.tree import KubepodsTree
+from exporter.commands.lab.workloads import Job, Workforce
+from exporter.cpulist import format_cpu_list
+from tests.support.kubelet_thread import kubelet
+from tests.support.process import Exporter, started
+
+MOST_SHARES = 262144
+LIFETIME = 150.0
+"""No worker outlives it, whatever becomes of the test."""
+FAST = ("--sample.interval=200ms", "--scan.interval=500ms", "--sample.window=10s")
+SYNTHETIC_CPUS = frozenset(range(4))
+_MOVE_SECONDS = 0.2
+
+LOUD = "storefront"
+"""Throttled in all its replicas, so that it pages."""
+MUTED = "cruncher"
+"""Throttled as much, and muted by its annotation."""
+MODERATE = "search"
+"""Over the thresholds of high, under those of severe; on the synthetic nodes, where its numbers are exact."""
+LIMIT_CORES = 0.05
+"""So small that even on a busy machine it is used up early in each period."""
+
+
+@dataclass
+class DemoNode:
+    """One node under load, its exporter, and a way to end the load."""
+
+    name: str
+    exporter: Exporter
+    calm: threading.Event = field(default_factory=threading.Event)
+    jobs: list[Job] = field(default_factory=list)
+    workforce: Workforce | None = None
+
+    def end_load(self) -> None:
+        self.calm.set()
+        for job in self.jobs:
+            assert self.workforce is not None
+            self.workforce.stop(job)
+
+
+def pods_of(number: int, cpus: frozenset[int]) -> scenario.Scenario:
+    """The demo's pods as replicas of this node, and two more."""
+    busy = Container(name="app", limit_cores=LIMIT_CORES, workload=Workload(kind="busy", workers=4))
+    # Each half second 60 ms of work under 20 ms a period: two of three active periods end throttled.
+    bursty = Workload(kind="bursty", unit_seconds=0.06, every_seconds=0.5)
+    extra = (
+        Pod(
+            namespace="shop",
+            name=f"{LOUD}-7d9f8b6c5d-x2k9{number}",
+            owner_kind="ReplicaSet",
+            owner_name=LOUD,
+            containers=(busy,),
+        ),
+        Pod(
+            namespace="batch",
+            name=f"{MUTED}-{number}",
+            owner_kind="StatefulSet",
+            owner_name=MUTED,
+            annotations={"kube-throttle-exporter/alert": "off"},
+            containers=(busy,),
+        ),
+        Pod(
+            namespace="shop",
+            name=f"{MODERATE}-{number}",
+            owner_kind="StatefulSet",
+            owner_name=MODERATE,
+            annotations={"kube-throttle-exporter/alert-threshold": "0.3"},
+            containers=(Container(name="app", request_cores=0.1, limit_cores=0.2, workload=bursty),),
+        ),
+    )
+    made = scenario.demo(cpus, f"node-{number}")
+    named = [
+        replace(pod, name=pod.name if pod.static else f"{pod.name[:-1]}{number}", uid="")
+        for pod in made.pods
+        if pod.owner_name != "checkout"  # would page beside the one that should
+    ]
+    fresh = [
+        replace(pod, sandbox_id="", containers=tuple(replace(one, container_id="") for one in pod.containers))
+        for pod in (*named, *extra)
+    ]
+    return scenario.Scenario(tuple(pod.identified(f"node-{number}") for pod in fresh), made.shared_cpus)
+
+
+@contextmanager
+def real(number: int, hierarchy: Hierarchy, folder: Path) -> Iterator[DemoNode]:
+    """Cgroups and processes of this machine's own kernel."""
+    everything = pods_of(number, hierarchy.cpus())
+    # The others would compete for the CPUs of a small machine.
+    pods = tuple(pod for pod in everything.pods if pod.owner_name in {LOUD, MUTED})
+    made = scenario.Scenario(pods, everything.shared_cpus)
+    with ExitStack() as stack:
+        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("test"), "cgroupfs"))
+        # The largest share of the CPUs: on a busy machine waiting would take the place of throttling.
+        tree.set("", CpuSettings(shares=MOST_SHARES))
+        workforce = stack.enter_context(Workforce())
+        jobs = []
+        for pod in made.pods:
+            tree.add_pod(pod, made.shared_cpus)
+            workforce.start(Workload(), tree.members(tree.container_group(pod)), lifetime=LIFETIME)
+            for container in pod.containers:
+                if container.finished:
+                    continue
+                members = tree.members(tree.container_group(pod, container))
+                job = workforce.start(container.workload, members, lifetime=LIFETIME)
+                if container.workload.kind != "idle":
+                    jobs.append(job)
+        exporter = stack.enter_context(_exporter(number, made, hierarchy.root, folder))
+        yield DemoNode(f"node-{number}", exporter, jobs=jobs, workforce=workforce)
+
+
+@contextmanager
+def synthetic(number: int, folder: Path) -> Iterator[DemoNode]:
+    """Files in cgroup v2's layout, pressure included, that advance by the kernel's rule."""
+    made = pods_of(number, SYNTHETIC_CPUS)
+    folder.mkdir(parents=True, exist_ok=True)
+    with synthetic_node(made, SYNTHETIC_CPUS, directory=folder) as tree:
+        assert tree.move is not None
+        tree.move()
+        with _exporter(number, made, tree.cgroup_root, folder) as exporter:
+            node = DemoNode(f"node-{number}", exporter)
+            ended = threading.Event()
+
+            def keep_moving() -> None:
+                while not (ended.is_set() or node.calm.is_set()):
+                    assert tree.move is not None
+                    tree.move()
+                    time.sleep(_MOVE_SECONDS)
+
+            mover = threading.Thread(target=keep_moving, name=f"mover-{number}")
+            mover.start()
+            try:
+                yield node
+            finally:
+                ended.set()
+                mover.join()
+
+
+@contextmanager
+def _exporter(number: int, made: scenario.Scenario, root: Path, folder: Path) -> Iterator[Exporter]:
+    folder.mkdir(parents=True, exist_ok=True)
+    pods = podlist.pod_list(made.pods, node_name=f"node-{number}", started=datetime.now(UTC))
+    reserved = format_cpu_list(sorted(made.shared_cpus or ())[:1])
+    configz = podlist.configz(driver="cgroupfs", static_cpus=made.shared_cpus is not None, reserved_cpus=reserved)
+    with kubelet(folder, json.dumps(pods).encode(), json.dumps(configz).encode()) as answering:
+        options = [f"--path.cgroup={root}", f"--node.name=node-{number}", *FAST, *answering.options]
+        with started(options) as exporter:
+            yield exporter
