@@ -1,4 +1,4 @@
-"""The documents that the tests of ``explain`` and ``top`` show, and a running exporter whose node has moved."""
+"""The documents that the tests of ``explain`` and ``top`` show, and a running exporter on a node that moves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.support.process import Exporter, started
 
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
 THROTTLED = "cgroup_container_cpu_throttled_periods_total"
-MOVED_PERIODS = 25
+MOVED_PERIODS = 12
 _MOVE_SECONDS = 0.05
 
 
@@ -47,7 +48,7 @@ class Lab:
 
 @contextmanager
 def lab(folder: Path) -> Iterator[Lab]:
-    """The files; they move while :func:`moving` does."""
+    """The files; they move with a :class:`Mover`."""
     with synthetic_node(scenario.demo(CPUS, "lab"), CPUS, directory=folder, now=time.monotonic) as node:
         pods = folder / "pods.json"
         pods.write_text(json.dumps(podlist.pod_list(node.pods, node_name="node-1", started=STARTED)))
@@ -67,35 +68,59 @@ def lab(folder: Path) -> Iterator[Lab]:
         )
 
 
-@contextmanager
-def moving(node: Node) -> Iterator[None]:
-    """Real time passes in the files, too."""
-    stop = threading.Event()
+class Mover:
+    """Lets real time pass in the files, too, but for where it :meth:`rests`."""
 
-    def run() -> None:
-        while not stop.wait(_MOVE_SECONDS):
-            if node.move is not None:
-                node.move()
+    def __init__(self, node: Node) -> None:
+        self._move = node.move or (lambda: None)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @contextmanager
+    def rests(self) -> Iterator[None]:
+        """Nothing changes in the files."""
+        with self._lock:
+            yield
+
+    def _run(self) -> None:
+        while not self._stop.wait(_MOVE_SECONDS):
+            with self._lock:
+                self._move()
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
-    """An exporter whose node moved for a while and now stands still, so that its figures stay."""
-    with lab(tmp_path_factory.mktemp("lab")) as one, started(one.options) as exporter:
-        with moving(one.node):
-            exporter.page_when(lambda page: page.total(THROTTLED, container="app") >= MOVED_PERIODS)
-        exporter.page_after_ticks(4)
-        yield exporter
+@dataclass(frozen=True)
+class Running:
+    """An exporter on a node that moves."""
+
+    exporter: Exporter
+    mover: Mover
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.exporter.host}:{self.exporter.port}"
 
 
-@pytest.fixture(scope="session")
-def url(running: Exporter) -> str:
-    return f"http://{running.host}:{running.port}"
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An exporter that has seen enough to have findings."""
+    with (
+        lab(tmp_path_factory.mktemp("lab")) as one,
+        started(one.options) as exporter,
+        Mover(one.node) as mover,
+    ):
+        exporter.page_when(lambda page: page.total(THROTTLED, container="app") >= MOVED_PERIODS)
+        yield Running(exporter, mover)
+
+
+@pytest.fixture(scope="module")
+def url(running: Running) -> str:
+    return running.url

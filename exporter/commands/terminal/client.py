@@ -38,12 +38,15 @@ def url_of(address: ListenAddress) -> str:
     return f"http://{ListenAddress(host, address.port)}"
 
 
-def fetch_containers(url: str, *, with_series: bool = False) -> ContainersDocument:
+def fetch_containers(
+    url: str, *, with_series: bool = False, answer_seconds: float = ANSWER_SECONDS
+) -> ContainersDocument:
     """``GET {url}/api/v1/containers``, checked; raises :class:`NoAnswerError`."""
     parts = urlsplit(url)
     path = f"{parts.path.rstrip('/')}/api/{SCHEMA}/containers" + ("" if with_series else "?series=false")
     try:
-        status, body = _get(_connection(parts.scheme, parts.hostname or "", parts.port), path)
+        connection = _connection(parts.scheme, parts.hostname or "", parts.port)
+        status, body = _get(connection, path, answer_seconds)
     except TimeoutError as error:
         raise NoAnswerError(f"{url} did not answer in time", reason="timeout") from error
     except ConnectionRefusedError as error:
@@ -63,11 +66,11 @@ def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPCon
     return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, bytes]:
-    deadline = time.monotonic() + CONNECT_SECONDS + ANSWER_SECONDS
+def _get(connection: http.client.HTTPConnection, path: str, answer_seconds: float) -> tuple[int, bytes]:
     try:
         connection.connect()
-        connection.sock.settimeout(ANSWER_SECONDS)
+        deadline = time.monotonic() + answer_seconds
+        connection.sock.settimeout(answer_seconds)
         connection.request("GET", path, headers={"Accept": "application/json"})
         response = connection.getresponse()
         body = bytearray()

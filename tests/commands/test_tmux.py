@@ -1,0 +1,132 @@
+"""``top`` and ``explain`` in a real terminal emulator, as its user sees them: tmux says what is on the screen."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import needs
+from tests.support.process import ROOT, command, environment
+
+_WAIT_SECONDS = 20.0
+_POLL_SECONDS = 0.05
+PROMPT = "prompt>"
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One window of a tmux of our own."""
+
+    socket: Path
+
+    def tmux(self, *arguments: str) -> str:
+        return subprocess.run(
+            [needs("tmux"), "-f", "/dev/null", "-S", str(self.socket), *arguments],
+            cwd=ROOT,
+            env=environment() | {"ENV": f"{self.socket}.rc", "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    def type(self, *keys: str) -> None:
+        self.tmux("send-keys", *keys)
+
+    def run(self, *arguments: str) -> None:
+        self.type(shlex.join(command(*arguments)), "Enter")
+
+    def screen(self) -> list[str]:
+        return self.tmux("capture-pane", "-p").splitlines()
+
+    def until(self, holds: Callable[[list[str]], object]) -> list[str]:
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while not holds(screen := self.screen()):
+            if time.monotonic() > deadline:
+                raise AssertionError("\n".join(screen))
+            time.sleep(_POLL_SECONDS)
+        return screen
+
+    def resize(self, columns: int, lines: int) -> None:
+        self.tmux("resize-window", "-x", str(columns), "-y", str(lines))
+
+
+@pytest.fixture(params=[80, 200])
+def columns(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
+@pytest.fixture
+def pane(columns: int, tmp_path: Path) -> Iterator[Pane]:
+    one = Pane(tmp_path / "tmux")
+    Path(f"{one.socket}.rc").write_text(f"PS1='{PROMPT} '\n")
+    one.tmux("new-session", "-d", "-x", str(columns), "-y", "24", "sh")
+    try:
+        one.until(lambda screen: PROMPT in screen[0])
+        yield one
+    finally:
+        one.tmux("kill-server")
+
+
+def footer(screen: list[str]) -> str:
+    return screen[-1] if len(screen) == 24 else ""
+
+
+def test_top(pane: Pane, columns: int, url: str) -> None:
+    pane.run("top", f"--url={url}", "--interval=300ms")
+    screen = pane.until(lambda screen: footer(screen).startswith("1-11 of 11") and "app" in screen[3])
+
+    assert "11 containers have findings" in screen[0]
+    assert screen[1].endswith(f"{url}, every 300ms")
+    assert screen[2].startswith("CONTAINER")
+    rows = screen[3:14]
+    assert all(row for row in rows)
+    assert screen[14:-1] == [""] * len(screen[14:-1])
+    assert max(map(len, screen)) <= columns
+    # Titles stand over their numbers.
+    at = screen[2].index("LOST/S") + len("LOST/S")
+    assert all(row[at - 1].isdigit() and row[at : at + 1].strip() == "" for row in rows)
+    assert ("ISOLATION" in screen[2]) is (columns == 200)
+
+    pane.resize(280 - columns, 24)
+    pane.until(lambda screen: footer(screen).startswith("1-11") and ("ISOLATION" in screen[2]) is (columns == 80))
+    pane.type("Down", "s")
+    pane.until(lambda screen: "by throttled" in footer(screen))
+    pane.type("/", "scan", "Enter")
+    screen = pane.until(lambda screen: "filter 'scan'" in footer(screen))
+    assert screen[3].startswith("data/indexer-7f4b9/scan")
+    assert screen[4] == ""
+
+    pane.type("q")
+    after = pane.until(lambda screen: [line for line in screen if line][-1:] == [PROMPT])
+    assert not any("CONTAINER" in line for line in after)  # the shell's own screen is back
+
+
+def test_explain(pane: Pane, columns: int, url: str) -> None:
+    pane.resize(columns, 60)
+    pane.run("explain", "shop/checkout-7d9f8b6c5d-x2k9p/app", f"--url={url}")
+    screen = pane.until(lambda screen: sum(PROMPT in line for line in screen) == 2)
+
+    start = screen.index("shop/checkout-7d9f8b6c5d-x2k9p/app")
+    told = [line for line in screen[start:] if line and PROMPT not in line]
+    # A line that the terminal had to break would begin at the margin.
+    assert [line for line in told if not line.startswith("  ")] == [
+        told[0],
+        *[x for x in told if x.startswith("Source:")],
+    ]
+    assert any("Do:" in line for line in told)
+    assert max(map(len, told)) > 0.7 * min(columns, 110)
+
+
+def test_colours_are_seen(pane: Pane, url: str) -> None:
+    pane.resize(80, 60)
+    pane.run("explain", "shop/checkout-7d9f8b6c5d-x2k9p/app", f"--url={url}")
+    pane.until(lambda screen: any("Source:" in line for line in screen))
+
+    assert "\x1b[3" in pane.tmux("capture-pane", "-p", "-e")

@@ -1,0 +1,179 @@
+"""``/api/v1`` as the running exporter serves it, and how often a report is made."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from exporter.report import Health, Report
+from exporter.report.check import containers_document
+from exporter.snapshot import NodeRow, Snapshot
+from exporter.webapi import Reports
+from tests.e2e.conftest import FAST
+from tests.support.process import Exporter, started, tree_options
+from tests.support.recordings import RECORDINGS, Recording, copied
+
+NODE = NodeRow("v2", "systemd", "6.12.0", "fixed", frozenset({0, 1}), None)
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    [found] = [one for one in RECORDINGS if one.name == "linux-6.18-cgroup-v2-systemd"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def exporter(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    tree = copied(recording, tmp_path_factory.mktemp("api") / "tree")
+    options = [*tree_options(tree), *FAST, f"--pods.sources=file:{recording.pods}", "--node.name=node-7"]
+    with started(options) as running:
+        running.page_after_ticks(3)
+        yield running
+
+
+def get(exporter: Exporter, path: str) -> Any:
+    answer = exporter.get(path)
+    assert answer.status == 200, answer.text
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["cache-control"] == "no-store"
+    return json.loads(answer.body)
+
+
+def test_all_containers(exporter: Exporter) -> None:
+    found = containers_document(get(exporter, "/api/v1/containers"))
+    page = exporter.page()
+
+    named = {(one["namespace"], one["pod"], one["container"]) for one in found["containers"]}
+    rows = page.rows("cgroup_container_cpu_usage_seconds_total")
+    assert named == {(row["namespace"], row["pod"], row["container"]) for row in map(dict[str, str], rows)}
+    assert found["exporter"]["healthy"]
+    assert found["exporter"]["sources"][0] | {"last_success": 0.0} == {
+        "name": "file",
+        "up": True,
+        "active": True,
+        "last_success": 0.0,
+        "last_error": "",
+    }
+
+
+def test_without_series(exporter: Exporter) -> None:
+    lean = get(exporter, "/api/v1/containers?series=false")
+    full = get(exporter, "/api/v1/containers")
+
+    assert all(one["series"]["ratio"] == [] for one in lean["containers"])
+    assert any(one["series"]["ratio"] for one in full["containers"])
+
+
+def test_one_container(exporter: Exporter) -> None:
+    for one in get(exporter, "/api/v1/containers")["containers"]:
+        path = f"/api/v1/containers/{one['namespace']}/{one['pod']}/{one['container']}"
+        alone = get(exporter, path)["container"]
+        assert (alone["container_id"], alone["pod"]) == (one["container_id"], one["pod"])
+
+
+def test_the_node(exporter: Exporter) -> None:
+    node = get(exporter, "/api/v1/node")["node"]
+
+    assert (node["name"], node["hierarchy"], node["driver"]) == ("node-7", "v2", "systemd")
+    assert [(cpu["cpu"], cpu["numa_node"]) for cpu in node["cpus"]] == [(0, 0), (1, 0), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("path", ["shop/none/app", "-/x/y", "%00/%1b/..%2f", "a/b/" + "c" * 4000])
+def test_a_container_that_is_not_there(exporter: Exporter, path: str) -> None:
+    answer = exporter.get(f"/api/v1/containers/{path}")
+
+    assert answer.status == 404
+    assert json.loads(answer.body) == {"schema": "v1", "error": "no such container on this node"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1", "/api/v1/", "/api/v2/containers", "/api/v1/containers/a", "/api/v1/containers/a/b"]
+)
+def test_other_paths(exporter: Exporter, path: str) -> None:
+    assert exporter.get(path).status == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_changed(exporter: Exporter, method: str) -> None:
+    assert exporter.get("/api/v1/containers", method=method).status == 405
+
+
+def test_a_container_that_has_no_name_yet(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tree = copied(recording, tmp_path_factory.mktemp("nameless") / "tree")
+    with started([*tree_options(tree), *FAST, "--pods.sources=none"]) as exporter:
+        exporter.page_after_ticks(1)
+        one = get(exporter, "/api/v1/containers")["containers"][0]
+
+        assert (one["namespace"], one["mapped"]) == ("", False)
+        alone = get(exporter, f"/api/v1/containers/-/{one['pod']}/{one['container']}")
+        assert alone["container"]["container_id"] == one["container_id"]
+
+
+class Maker:
+    """Makes empty reports, and counts them."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.state: tuple[int, bool] = (1, True)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def make(self) -> Report:
+        await self.gate.wait()
+        self.made += 1
+        snapshot = Snapshot(
+            taken_at=float(self.made), tick=1, settings_version=1, containers=(), pods=(), node=NODE, cgroups={}
+        )
+        return Report(snapshot, (), Health("1", "", True, 0.0, 1, 1.0, 60.0))
+
+    def reports(self) -> Reports:
+        return Reports(lambda: self.state, self.make)
+
+
+async def test_one_report_for_each_state() -> None:
+    maker = Maker()
+    reports = maker.reports()
+
+    first = await reports.get()
+    assert await reports.get() is first
+    assert json.loads(await reports.containers(with_series=True))["taken_at"] == 1.0
+    maker.state = (2, True)
+    assert await reports.get() is not first
+    assert json.loads(await reports.containers(with_series=True))["taken_at"] == 2.0
+    # A sampler that stands still must not look young for ever.
+    maker.state = (2, False)
+    await reports.get()
+    assert maker.made == 3
+
+
+async def test_who_comes_together_waits_for_one_report() -> None:
+    maker = Maker()
+    reports = maker.reports()
+    maker.gate.clear()
+    waiting = [asyncio.create_task(reports.get()) for _ in range(5)]
+    waiting += [asyncio.create_task(reports.get())]
+    await asyncio.sleep(0)
+    maker.gate.set()
+
+    assert len({id(report) for report in await asyncio.gather(*waiting)}) == 1
+    assert maker.made == 1
+
+
+async def test_a_failure_is_not_kept() -> None:
+    maker = Maker()
+    failures = [RuntimeError("once")]
+
+    async def make() -> Report:
+        if failures:
+            raise failures.pop()
+        return await maker.make()
+
+    reports = Reports(lambda: maker.state, make)
+
+    with pytest.raises(RuntimeError):
+        await reports.get()
+    assert await reports.get() is await reports.get()
