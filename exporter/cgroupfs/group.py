@@ -17,6 +17,9 @@ def nowhere() -> None:
     """For a cgroup that will never be in that tree."""
 
 
+Hinge = tuple[bytes | None, ...]
+
+
 class CgroupFiles(Protocol):
     """Reads one cgroup.
 
@@ -38,6 +41,9 @@ class CgroupFiles(Protocol):
 
     def pressure(self) -> Pressure | None:
         """PSI totals."""
+
+    def hinge(self) -> Hinge:
+        """The text of the two files that tell most changes of limits and cpuset: quota, and effective CPUs."""
 
     def limits(self) -> CpuLimits:
         """Quota, period, burst and weight."""

@@ -1,4 +1,4 @@
-"""What came and went in watched directories, told by the kernel (inotify(7)) instead of looked for.
+"""What came, went and was written in watched directories, told by the kernel (inotify(7)) instead of looked for.
 
 cgroups are made and removed through the VFS, so a watch on the read-only mount in our container sees what the kubelet
 and the runtime do. Nothing here blocks: the sampling thread drains the queue at each tick.
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from exporter.errors import ReadError
 
+IN_MODIFY = 0x2
 IN_CREATE = 0x100
 IN_DELETE = 0x200
 IN_Q_OVERFLOW = 0x4000
@@ -30,11 +31,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Event(NamedTuple):
     """One thing that happened."""
 
-    kind: Literal["created", "deleted", "overflow"]
+    kind: Literal["created", "deleted", "modified", "overflow"]
     directory: str
     """The watched directory, as it was given."""
     name: str
-    """The entry in it."""
+    """The entry in it: a directory that came or went, a file that was written to."""
 
 
 class Inotify:
@@ -55,7 +56,7 @@ class Inotify:
         """Watch ``directory``; False when it is gone. Raises ``ReadError`` when the limit of watches is reached."""
         if directory in self._watches:
             return True
-        mask = IN_CREATE | IN_DELETE | IN_ONLYDIR
+        mask = IN_CREATE | IN_DELETE | IN_MODIFY | IN_ONLYDIR
         watch = _libc.inotify_add_watch(self._fd, os.fsencode(directory), mask)
         if watch < 0:
             if ctypes.get_errno() in {errno.ENOENT, errno.ENOTDIR, errno.ENODEV}:
@@ -100,6 +101,8 @@ class Inotify:
             if mask & IN_IGNORED:
                 self._directories.pop(watch, None)
                 self._watches.pop(directory, None)
+            elif mask & IN_MODIFY:
+                yield Event("modified", directory, name)
             elif mask & IN_ISDIR:
                 yield Event("created" if mask & IN_CREATE else "deleted", directory, name)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Locate, ReadCpuset, nowhere
+from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, nowhere
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -88,6 +88,14 @@ class V1Files:
     def pressure(self) -> Pressure | None:
         """v1 has no PSI of a cgroup."""
         return None
+
+    def hinge(self) -> Hinge:
+        """``cpu.cfs_quota_us`` and ``cpuset.effective_cpus``."""
+        cpuset = self._cpuset_path
+        return (
+            read_once(f"{self._cpu}/cpu.cfs_quota_us"),
+            None if cpuset is None else read_once(f"{cpuset}/cpuset.effective_cpus"),
+        )
 
     def limits(self) -> CpuLimits:
         """``cpu.cfs_quota_us``, ``cpu.cfs_period_us``, ``cpu.cfs_burst_us``, ``cpu.shares``."""

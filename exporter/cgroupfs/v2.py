@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Locate, ReadCpuset, nowhere
+from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, nowhere
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -67,6 +67,15 @@ class V2Files:
     def pressure(self) -> Pressure | None:
         """``cpu.pressure``."""
         return self._pressure.value()
+
+    def hinge(self) -> Hinge:
+        """``cpu.max`` and ``cpuset.cpus.effective``."""
+        cpuset = self._cpuset_path
+        return (
+            read_once(f"{self._path}/cpu.max"),
+            None if self._leaf == self._path else read_once(f"{self._leaf}/cpu.max"),
+            None if cpuset is None else read_once(f"{cpuset}/cpuset.cpus.effective"),
+        )
 
     def limits(self) -> CpuLimits:
         """``cpu.max``, ``cpu.max.burst``, ``cpu.weight``; where crun's subgroup has the tighter quota, the subgroup's.

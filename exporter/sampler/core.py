@@ -27,6 +27,9 @@ from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 SETTLING_SECONDS = 5.0
 """How long a new cgroup's limits are read at each tick."""
 
+WHOLE_EVERY = 6
+"""Scans of which one reads all of a cgroup's settings, the others only quota and CPUs: a third of the files."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplerOptions:
@@ -72,6 +75,7 @@ class Sampler:
         self._monotonic, self._wall = monotonic, wall
         self._population = Population(opener, window=options.window, linger=options.linger, on_error=on_error)
         self._directory, self._ticks, self._version = Directory(), 0, 0
+        self._scans = 0
         self._count_attempts, self._attempts = attempts, 0
         self._must_assign = self._must_judge = True
         self._ancestors: dict[str, float | None] = {}
@@ -98,10 +102,12 @@ class Sampler:
         """Learn what came and went; read limits, cpusets and the machine."""
         now = self._monotonic()
         self._population.scan(now, self._attempts)
+        whole = self._scans % WHOLE_EVERY == 0
+        self._scans += 1
         self._ancestors.clear()
         self._machine.read(now)
         for one in list(self._population.live.values()):
-            if one.read_settings(self._on_error):
+            if one.read_settings(self._on_error, whole=whole):
                 self._version += 1
             one.read_stat(self._on_error)
             one.read_page_extras(self._options.collectors, self._on_error)
@@ -121,8 +127,8 @@ class Sampler:
         observe = "distribution" in self._options.collectors
         for one in list(self._population.live.values()):
             age = now - one.first_seen
-            # A runtime makes the cgroup first and sets its limits a moment later.
-            if age < SETTLING_SECONDS and one.read_settings(self._on_error):
+            # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
+            if (one.is_stale or age < SETTLING_SECONDS) and one.read_settings(self._on_error, whole=True):
                 self._must_judge = True
                 self._version += 1
             if one.has_quota or age < self._options.linger:

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from exporter.cgroupfs.inotify import Event, Inotify
+from exporter.cgroupfs.names import SUBGROUP
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import Found, walk
 from exporter.errors import ExporterError, ReadError
 from exporter.sampler.tracked import Tracked
+
+SETTINGS = frozenset(
+    {
+        "cpu.max",
+        "cpu.max.burst",
+        "cpu.weight",
+        "cpu.idle",
+        "cpu.cfs_quota_us",
+        "cpu.cfs_period_us",
+        "cpu.cfs_burst_us",
+        "cpu.shares",
+        "cpuset.cpus",
+        "cpuset.cpus.partition",
+    }
+)
+"""Files of a cgroup directory whose writing changes its limits or CPUs."""
 
 
 class Population:
@@ -77,16 +94,23 @@ class Population:
             self._on_error(ReadError(self._root, "more cgroups came and went than the kernel keeps", reason="overflow"))
             self.scan(now, attempts)
             return
-        path = f"{event.directory}/{event.name}".removeprefix(f"{self._root}/")
-        if event.kind == "deleted":
+        parent = event.directory.removeprefix(self._root).strip("/")
+        path = f"{parent}/{event.name}".lstrip("/")
+        holder = self.live.get(parent)
+        if event.kind == "modified":
+            if holder is not None and event.name in SETTINGS:
+                holder.is_stale = True
+        elif event.kind == "deleted":
             one = self.live.get(path)
             if one is not None:
                 self.retire(one, now)
             inotify.unwatch(f"{self._root}/{path}")
-        else:
+        elif holder is None or holder.ref.container_id is None:
             # What was made in it before it could be watched is found by looking, after the watch is on.
             self._watch(path)
             self._admit(walk(self._root, path).found, now, attempts)
+        elif event.name == SUBGROUP:
+            self._admit(walk(self._root, parent).found, now, attempts)
 
     def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
         for path, here in found.items():
@@ -97,14 +121,10 @@ class Population:
             elif here.subgroup != one.subgroup:
                 one.files.close()
                 one.files, one.subgroup = self._opener.open(here), here.subgroup
-            self._watch_above(here)
-
-    def _watch_above(self, here: Found) -> None:
-        """Watch a pod's directory and all above it: where pods and containers appear."""
-        if here.ref.container_id is None:
-            path = here.ref.path
-            while self._watch(path) and path:
-                path = path.rpartition("/")[0]
+            # Itself for what is written to its limits, all above it for the pods and containers that appear there.
+            above = path
+            while self._watch(above) and above:
+                above = above.rpartition("/")[0]
 
     def _watch(self, path: str) -> bool:
         """True when ``path`` had not been watched yet and is now."""

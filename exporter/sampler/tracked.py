@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from exporter.analysis.trend import Totals, Trend
 from exporter.analysis.windows import History, Observed
-from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.group import CgroupFiles, Hinge
 from exporter.cgroupfs.tree import Found
 from exporter.errors import ExporterError, ParseError, VanishedError
 from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
@@ -44,8 +44,10 @@ class Tracked:
         "first_attempts",
         "first_seen",
         "gone_at",
+        "hinge",
         "history",
         "inode",
+        "is_stale",
         "limits",
         "local_throttled_seconds",
         "observed",
@@ -66,11 +68,13 @@ class Tracked:
         self.first_seen, self.first_attempts = now, attempts
         self.gone_at: float | None = None
         self.vanished = False
+        self.is_stale = False
         self.state: State = "pending"
         self.pod: PodIdentity | None = None
         self.container: ContainerIdentity | None = None
         self.history: History | None = None
         self.stat: CpuStat | None = None
+        self.hinge: Hinge | None = None
         self.limits: CpuLimits | None = None
         self.cpuset: Cpuset | None = None
         self.pressure: Pressure | None = None
@@ -84,6 +88,11 @@ class Tracked:
     def live(self) -> bool:
         """Whether the cgroup was there when last looked at."""
         return self.gone_at is None
+
+    @property
+    def live_at_last_read(self) -> bool:
+        """Whether the newest read still found it."""
+        return not self.vanished
 
     @property
     def has_quota(self) -> bool:
@@ -111,11 +120,15 @@ class Tracked:
             if not self.vanished:
                 self.stat = self.stat._replace(user_seconds=user, system_seconds=system)
 
-    def read_settings(self, on_error: Callable[[ExporterError], None]) -> bool:
-        """Limits and cpuset; True when one of them changed."""
+    def read_settings(self, on_error: Callable[[ExporterError], None], *, whole: bool) -> bool:
+        """Limits and cpuset; True when one of them changed. Unless ``whole``, only the files that tell most changes."""
+        hinge = self._try(self.files.hinge, on_error)
+        if self.vanished or (hinge == self.hinge and not whole):
+            return False
+        self.hinge, self.is_stale = hinge, False
         limits = self._try(self.files.limits, on_error)
         cpuset = self._try(self.files.cpuset, on_error)
-        if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
+        if not self.live_at_last_read or (limits, cpuset) == (self.limits, self.cpuset):
             return False
         self.limits, self.cpuset = limits, cpuset
         return True
