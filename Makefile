@@ -16,6 +16,9 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # No build isolation: it would fetch, without a hash, what build.txt has locked.
 INSTALL_LOCKED := $(PIP) install --no-build-isolation --require-hashes -r
 INSTALL_CHECKOUT := $(PIP) install --no-build-isolation --no-deps --editable .
+IMAGE ?= kube-throttle-exporter
+VERSION = $(shell sed -n 's/^__version__.*= "\(.*\)"$$/\1/p' exporter/__init__.py)
+, := ,
 # The first of these that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -79,9 +82,20 @@ bench: $(VENV)/.dev ## the table of costs: a tick, a scrape, the process; minute
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: package
-package: $(VENV)/.dev ## sdist and wheel in dist/
+package: $(VENV)/.dev ## sdist, wheel and the chart's archive in dist/
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build
+	@$(BIN)/python -c 'import helm_python; print(helm_python.package("charts/kube-throttle-exporter", destination="dist"))'
+
+# The same commit gives the same files with the same times, whoever builds it.
+.PHONY: image
+image: ## the container image, as IMAGE=registry/name; PUSH=1 pushes it for amd64 and arm64
+	@docker buildx build --pull --tag $(IMAGE):$(VERSION) \
+		$(foreach name,BUILD_IMAGE BASE_IMAGE,$(if $($(name)),--build-arg $(name)=$($(name)))) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) \
+		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(if $(PUSH),--platform linux/amd64$(,)linux/arm64 --output type=image$(,)push=true$(,)rewrite-timestamp=true,--load) .
 
 .PHONY: clean
 clean: ## removes all that make made

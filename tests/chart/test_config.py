@@ -117,7 +117,7 @@ def test_nothing_set_is_the_exporter_s_own_default_but_for_what_the_chart_mounts
 
 
 def test_the_node_is_told_by_the_downward_api_ipv6_included() -> None:
-    assert container({})["env"] == [
+    assert container({})["env"][:2] == [
         {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
     ]
@@ -152,6 +152,21 @@ def test_the_cgroup_tree_is_mounted_where_the_process_looks_for_it() -> None:
     for values in ({}, CASES["options"]):
         [mount] = [one for one in container(values)["volumeMounts"] if one["name"] == "cgroup"]
         assert mount["mountPath"] == settings_of(values).path_cgroup
+
+
+def test_what_kubectl_exec_starts_finds_the_tree_and_the_exporter() -> None:
+    for values in ({}, CASES["options"]):
+        found = container(values)
+        environ = NODE | {one["name"]: one["value"] for one in found["env"] if "value" in one}
+        seen = Seen("explain", "keeps the settings")
+        assert main(["explain"], environ=environ, commands=[seen]) == 0
+        served, executed = settings_of(values), seen.settings[0]
+        for name, value in served:
+            if name.startswith(("path_", "web_")):
+                assert getattr(executed, name) == value, name
+    assert {"name": "THROTTLE_EXPORTER_WEB_CONFIG_FILE", "value": "/etc/kube-throttle-exporter/web/web-config.yml"} in (
+        container(CASES["web-tls"])["env"]
+    )
 
 
 def test_further_arguments_come_last_and_win() -> None:

@@ -26,6 +26,23 @@ option's own name: config.sample.interval is --sample.interval. So there is noth
 {{- end }}
 {{- end }}
 
+{{/*
+The options of paths and of the web server once more, as environment variables: what is started by `kubectl exec`, such
+as explain, gets none of the arguments, and has to find the same tree and the running exporter. Arguments win over
+variables, so that serve sees no difference.
+*/}}
+{{- define "kube-throttle-exporter.sharedOptions" -}}
+{{- $found := list }}
+{{- range include "kube-throttle-exporter.options" . | fromJsonArray }}
+{{- $name := regexFind `^--(path|web)\.[^=]+` . }}
+{{- if $name }}
+{{- $variable := regexReplaceAll `[.-]` (trimPrefix "--" $name) "_" | upper | printf "THROTTLE_EXPORTER_%s" }}
+{{- $found = append $found (dict "name" $variable "value" (trimPrefix (printf "%s=" $name) .)) }}
+{{- end }}
+{{- end }}
+{{- $found | toJson }}
+{{- end }}
+
 {{/* Pod sources as a list; nobody's choice is the exporter's own default. */}}
 {{- define "kube-throttle-exporter.podSources" -}}
 {{- $sources := .Values.config.pods.sources }}
