@@ -232,4 +232,6 @@ class Sampler:
         containers = [one for one in self._population.live.values() if one.ref.container_id is not None]
         count = Counter[str](one.state for one in containers)
         states = ("mapped", "unmapped", "pending", "sandbox")
-        return {state: count[state] for state in states} | {"lingering": sum(not row.live for row in rows)}
+        return {state: count[state] for state in states} | {
+            "lingering": sum(not row.live for row in rows if row.container is not None)
+        }

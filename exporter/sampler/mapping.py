@@ -61,7 +61,7 @@ class Patience:
 
 
 def assign(tracked: Iterable[Tracked], directory: Directory, patience: Patience) -> None:
-    """Set state, pod and container of every cgroup."""
+    """Set state, pod and container of every cgroup. A name once known stays, whatever a later list leaves out."""
     families: dict[str, list[Tracked]] = {}
     heads: list[Tracked] = []
     for one in tracked:
@@ -71,7 +71,7 @@ def assign(tracked: Iterable[Tracked], directory: Directory, patience: Patience)
             families.setdefault(one.ref.pod_path, []).append(one)
     pods = {path: _assign_family(family, directory, patience) for path, family in families.items()}
     for one in heads:
-        one.pod = directory.pods.get(one.ref.pod_uid) or pods.get(one.ref.path)
+        one.pod = directory.pods.get(one.ref.pod_uid) or pods.get(one.ref.path) or one.pod
         one.state = _unknown_state(one, patience) if one.pod is None else "mapped"
 
 
@@ -81,20 +81,38 @@ def _assign_family(family: list[Tracked], directory: Directory, patience: Patien
     known: PodIdentity | None = directory.pods.get(family[0].ref.pod_uid)
     for one in family:
         match = directory.find(one.ref.pod_uid, one.ref.container_id or "")
-        if match is None:
-            unknown.append(one)
-            one.pod, one.container = known, None
-        else:
+        if match is not None:
             one.pod, one.container = match
             one.state = "mapped"
-            known = known or one.pod
-    # Each pod has one leaf more than its status names: the sandbox. In a pod that nobody names, a single leaf is taken
-    # for a container, since pods without sandbox cgroups exist and hiding one would be worse than showing a pause.
-    alike = [one for one in unknown if _looks_like_sandbox(one)]
-    sandbox = min(alike, key=lambda one: one.inode) if alike and (known is not None or len(family) > 1) else None
+        elif one.container is None:
+            unknown.append(one)
+            one.pod = known
+        known = known or one.pod
+    sandbox = _sandbox(family, unknown, patience, pod_is_known=known is not None)
     for one in unknown:
-        one.state = "sandbox" if one is sandbox else _unknown_state(one, patience)
+        if one is sandbox:
+            one.state = "sandbox"
+        elif one.live or one.state != "sandbox":
+            one.state = _unknown_state(one, patience)
     return known
+
+
+def _sandbox(
+    family: list[Tracked], unknown: list[Tracked], patience: Patience, *, pod_is_known: bool
+) -> Tracked | None:
+    """The one leaf that a pod has more than its status names.
+
+    The first of its pod is it at once; another, which may be a container whose status lags, once it has waited for its
+    name in vain. In a pod that nobody names, a single leaf is taken for a container: pods without sandbox cgroups
+    exist, and hiding a container would be worse than showing a pause.
+    """
+    live = [one for one in family if one.live]
+    alike = [one for one in unknown if one.live and _looks_like_sandbox(one)]
+    if not alike or (len(live) == 1 and not pod_is_known):
+        return None
+    first = min(alike, key=lambda one: (one.first_seen, one.inode))
+    came_first = len(live) > 1 and all(first.first_seen <= one.first_seen for one in live)
+    return first if came_first or patience.is_over(first) else None
 
 
 def _looks_like_sandbox(one: Tracked) -> bool:

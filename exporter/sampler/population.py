@@ -38,6 +38,7 @@ class Population:
         self.gone: list[Tracked] = []
         self._opener, self._window, self._linger, self._on_error = opener, window, linger, on_error
         self._root = opener.hierarchy.cpu
+        self._changed = False
         self._inotify: Inotify | None = None
         try:
             self._inotify = Inotify()
@@ -68,14 +69,15 @@ class Population:
         """Take over what the kernel told since the last call. True when cgroups came or went."""
         if self._inotify is None:
             return False
-        before = set(self.live)
+        self._changed = False
         for event in self._inotify.drain():
             self._follow(self._inotify, event, now, attempts)
-        return before != self.live.keys()
+        return self._changed
 
     def retire(self, one: Tracked, now: float) -> None:
         """A cgroup is gone: its last counters linger."""
         one.retire(now)
+        self._changed = True
         self.live.pop(one.ref.path, None)
         self.gone.append(one)
         if self._inotify is not None:
@@ -117,6 +119,7 @@ class Population:
             one = self.live.get(path)
             if one is None:
                 files = self._opener.open(here)
+                self._changed = True
                 self.live[path] = Tracked(here, files, now=now, attempts=attempts, window=self._window)
             elif here.subgroup != one.subgroup:
                 one.files.close()

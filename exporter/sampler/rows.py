@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from exporter.readings import CpuStat
 from exporter.sampler.tracked import NO_COUNTERS, Tracked
 from exporter.snapshot import CgroupRow
 
@@ -49,7 +50,7 @@ def row_of(name: Name, one: Tracked, now: float, *, detailed: bool) -> CgroupRow
         name[2],
         one.live,
         one.ref,
-        one.stat or NO_COUNTERS,
+        _stat(one),
         one.local_throttled_seconds,
         one.pressure,
         None if history is None else history.window(),
@@ -67,3 +68,9 @@ def row_of(name: Name, one: Tracked, now: float, *, detailed: bool) -> CgroupRow
         None if one.observed is None else one.observed.so_far(),
         tuple(history.intervals()) if detailed and history is not None else (),
     )
+
+
+def _stat(one: Tracked) -> CpuStat:
+    stat, modes = one.stat or NO_COUNTERS, one.modes
+    # Only with the collector usage_modes; v2 has them in cpu.stat, and shows them only then.
+    return stat if modes == (None, None) else stat._replace(user_seconds=modes[0], system_seconds=modes[1])

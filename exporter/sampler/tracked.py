@@ -50,6 +50,7 @@ class Tracked:
         "is_stale",
         "limits",
         "local_throttled_seconds",
+        "modes",
         "observed",
         "pod",
         "pressure",
@@ -79,6 +80,7 @@ class Tracked:
         self.cpuset: Cpuset | None = None
         self.pressure: Pressure | None = None
         self.local_throttled_seconds: float | None = None
+        self.modes: tuple[float | None, float | None] = (None, None)
         self.threads: int | None = None
         self.observed: Observed | None = None
         self.trend = Trend(window)
@@ -116,9 +118,8 @@ class Tracked:
             pressure = self._try(self.files.pressure, on_error)
             self.pressure = self.pressure if self.vanished else pressure
         if "usage_modes" in collectors and self.stat is not None:
-            user, system = self._try(self.files.modes, on_error) or (None, None)
-            if not self.vanished:
-                self.stat = self.stat._replace(user_seconds=user, system_seconds=system)
+            modes = self._try(self.files.modes, on_error) or (None, None)
+            self.modes = self.modes if self.vanished else modes
 
     def read_settings(self, on_error: Callable[[ExporterError], None], *, whole: bool) -> bool:
         """Limits and cpuset; True when one of them changed. Unless ``whole``, only the files that tell most changes."""

@@ -295,7 +295,6 @@ def test_a_whole_pod_that_goes_leaves_pod_and_containers_lingering(tmp_path: Pat
         assert rig.failures() == {}
 
 
-@pytest.mark.xfail(reason="pods are counted among the lingering containers")
 def test_lingering_containers_are_counted_like_the_others_without_their_pods(tmp_path: Path) -> None:
     tree = small(tmp_path)
     with running(Rig(tmp_path)) as rig:
@@ -369,7 +368,6 @@ def test_another_cgroup_at_the_same_path_is_another_one_after_a_scan(descriptors
         assert rig.failures() == {}, "no counter ran backwards: the old one was let go"
 
 
-@pytest.mark.xfail(reason="a path that went and came between two ticks is taken for unchanged")
 def test_another_cgroup_at_the_same_path_is_another_one_at_the_next_tick(tmp_path: Path) -> None:
     tree = small(tmp_path)
     with running(Rig(tmp_path)) as rig:
@@ -663,7 +661,6 @@ def test_who_will_not_wait_sees_the_unknown_at_once(tmp_path: Path) -> None:
 # ---- collectors ----
 
 
-@pytest.mark.xfail(reason="a tick forgets what only the page reads")
 def test_user_and_system_time_linger_with_the_usage_on_v1(tmp_path: Path) -> None:
     tree = v1_joint_mount(tmp_path)
     path = tmp_path / "cpu,cpuacct" / tree.containers[0].path

@@ -131,7 +131,6 @@ def test_pod_waits_like_a_container() -> None:
 # ---- names that outlive the list ----
 
 
-@pytest.mark.xfail(reason="names are taken from the newest list alone")
 def test_container_of_a_deleted_pod_keeps_its_name_while_its_counters_linger() -> None:
     own, app = cgroup("uid-1"), cgroup("uid-1", "app")
     states([own, app], directory(pod("uid-1", "web", running("app"))))
@@ -141,7 +140,6 @@ def test_container_of_a_deleted_pod_keeps_its_name_while_its_counters_linger() -
     assert [name_of(own), name_of(app)] == [("shop", "web", None), ("shop", "web", "app")]
 
 
-@pytest.mark.xfail(reason="names are taken from the newest list alone")
 def test_instance_of_two_restarts_ago_keeps_its_name_while_its_counters_linger() -> None:
     first = cgroup("uid-1", "first")
     states([first], directory(pod("uid-1", "web", running("app", now="first"))))
@@ -152,7 +150,6 @@ def test_instance_of_two_restarts_ago_keeps_its_name_while_its_counters_linger()
     assert name_of(first) == name_of(third) == ("shop", "web", "app")
 
 
-@pytest.mark.xfail(reason="names are taken from the newest list alone")
 def test_container_that_a_later_list_forgets_keeps_its_name_while_it_runs() -> None:
     app = cgroup("uid-1", "app")
     states([app], directory(pod("uid-1", "web", running("app"))))
@@ -207,7 +204,6 @@ def test_sandbox_that_the_list_names_after_all_is_a_container() -> None:
     assert states([app], directory(pod("uid-1", "web", running("app"))), attempts=ATTEMPTS) == ["mapped"]
 
 
-@pytest.mark.xfail(reason="the oldest candidate is taken, gone or not")
 def test_sandbox_made_anew_is_not_shown_while_the_old_one_lingers() -> None:
     old, app = cgroup("uid-1", "pause", limits=SMALLEST), cgroup("uid-1", "app")
     known = directory(pod("uid-1", "web", running("app")))
@@ -217,7 +213,6 @@ def test_sandbox_made_anew_is_not_shown_while_the_old_one_lingers() -> None:
     assert states([old, app, new], known, attempts=ATTEMPTS) == ["sandbox", "mapped", "sandbox"]
 
 
-@pytest.mark.xfail(reason="taken for the sandbox at once")
 def test_a_new_container_that_asks_for_no_cpu_waits_for_its_name_where_there_is_no_sandbox() -> None:
     # CRI-O makes no infra container unless told to. The status lags: the list has not the new instance's id yet.
     new = cgroup("uid-1", "second", limits=SMALLEST)
