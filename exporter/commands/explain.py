@@ -14,6 +14,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Final
 
+from exporter.analysis.findings import words
 from exporter.commands.terminal.asking import add_source_arguments, ask, sampled_here, watch_seconds
 from exporter.commands.terminal.explaining import explained, finding_lines, troubles
 from exporter.commands.terminal.names import chosen
@@ -81,7 +82,7 @@ def _source(document: ContainersDocument, source: str, look: Look) -> list[str]:
         parts.append("It does not keep its pace: its samples are late.")
     unmapped = exporter["cgroups"].get("unmapped", 0)
     if unmapped:
-        parts.append(f"{unmapped} containers have no name yet.")
+        parts.append(f"{words.count(unmapped, 'container')} not known by name.")
     failed = [one for one in exporter["sources"] if one["last_error"]]
     if failed and not any(one["active"] for one in exporter["sources"]):
         parts.append(f"No source of pods answers: {failed[0]['last_error']}.")

@@ -15,13 +15,14 @@ Pain = tuple[bool, float, float, float, int, bool, str, str, str]
 def pain(container: Container) -> Pain:
     """Sort key, the worst container first.
 
-    A critical finding; time lost per second to quotas, its own or its pod's; throttled ratio, of the same two; share of
-    time spent waiting for a CPU; any other finding; a live container before one that is gone; then by name, so that the
-    order is total.
+    A critical finding; time lost per second to quotas, its own or those above; throttled ratio; share of time spent
+    waiting for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is
+    total.
     """
-    throttling, pod = container["throttling"], container["pod_cgroup"]
-    ratio = max(throttling["ratio"] or 0.0, (pod and pod["ratio"]) or 0.0)
-    pressure = container["pressure"]
+    throttling, pressure, pod = container["throttling"], container["pressure"], container["pod_cgroup"]
+    ratio = throttling["ratio"] or 0.0
+    if pod is not None and throttling["local_lost_seconds_per_second"] is None:
+        ratio = max(ratio, pod["ratio"] or 0.0)
     waiting = pressure["waiting_share"]
     if waiting is None:
         waiting = pressure["runqueue_seconds_per_second"]

@@ -64,6 +64,17 @@ def test_time_lost_to_an_ancestor_counts(healthy: Container, by_name: dict[str, 
     assert lost_seconds_per_second(changed(local, pod_cgroup=pod, throttling__local_lost_seconds_per_second=0.0)) == 0.0
 
 
+def test_a_pod_s_ratio_counts_where_nothing_tells_its_containers_apart(
+    healthy: Container, by_name: dict[str, Container]
+) -> None:
+    pod = by_name["report/query"]["pod_cgroup"]
+    told_apart = changed(healthy, pod_cgroup=pod, throttling__local_lost_seconds_per_second=0.0)
+    old_kernel = changed(told_apart, throttling__local_lost_seconds_per_second=None)
+
+    assert pain(told_apart) == pain(healthy)
+    assert pain(old_kernel) < pain(healthy)
+
+
 def test_nothing_known_is_nothing_lost_but_not_zero(healthy: Container) -> None:
     unknown = changed(healthy, throttling__lost_seconds_per_second=None, throttling__local_lost_seconds_per_second=None)
 
