@@ -26,7 +26,7 @@ COLLECTORS = frozenset(get_args(Collector))
 
 # Base units and what a name of this field may end in instead: https://prometheus.io/docs/practices/naming/
 UNITS = ("seconds", "cores", "ratio")
-COUNTED = ("periods", "cpus", "nodes", "weight", "shares")
+COUNTED = ("restarts", "periods", "cpus", "nodes", "weight", "shares")
 VERDICTS = ("state", "exclusive", "isolation", "drift", "assignment", "peak", "distribution", "threshold_ratio")
 NOT_BASE = {
     *("ms", "us", "ns", "usec", "nsec", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours"),
@@ -199,12 +199,12 @@ def test_a_gauge_that_no_file_holds_says_why_promql_cannot_compute_it(metric: Me
 
 
 @each_metric
-def test_a_counter_is_what_the_kernel_counts(metric: Metric[Any]) -> None:
+def test_a_counter_is_what_the_kernel_or_the_kubelet_counts(metric: Metric[Any]) -> None:
     if metric.kind == "counter":
         assert metric.why_here == ""
         for row_type in metric.of:
             asked = asked_of(metric, row_type) - ON_THE_PAGE_OF_THEMSELVES
-            assert asked <= {"stat", "pressure", "local_throttled_seconds"}
+            assert asked <= {"stat", "pressure", "local_throttled_seconds"} or asked == {"identity"}
 
 
 @each_family
