@@ -1,0 +1,74 @@
+"""The pages of the documentation that show what the program says are as the program says it now."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.commands.terminal.board import Board
+from exporter.commands.terminal.explaining import explained
+from exporter.commands.terminal.names import full_name
+from exporter.commands.terminal.overview import overview
+from exporter.commands.terminal.table import plain
+from exporter.commands.terminal.text import Look
+from exporter.report import ContainersDocument, Report
+from tests.conftest import Generated
+from tests.report.apidoc import api_page
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+GOLDEN = Path(__file__).parent / "golden"
+_EXAMPLE = re.compile(r"<!-- example: ([^>]+) -->\n(?:```\n.*?\n```\n)?", re.DOTALL)
+
+
+@pytest.mark.docs
+def test_the_page_of_the_api(report: Report, generated: Generated) -> None:
+    page = DOCS / "api.md"
+    generated(page, api_page(page.read_text(), report))
+
+
+@pytest.mark.docs
+def test_the_examples_of_explain_and_top(document: ContainersDocument, generated: Generated) -> None:
+    page = DOCS / "explain.md"
+    told = 0
+
+    def example(found: re.Match[str]) -> str:
+        nonlocal told
+        told += 1
+        return f"{found[0].splitlines()[0]}\n```\n{_example(document, found[1])}\n```\n"
+
+    generated(page, _EXAMPLE.sub(example, page.read_text()))
+    assert told == 4
+
+
+def _example(document: ContainersDocument, name: str) -> str:
+    if name == "overview":
+        return "\n".join(overview(document, Look()))
+    if name == "top 80":
+        board = Board(symbols=True)
+        board.document = document
+        lines = board.lines(80, 15, "23:15:04  http://127.0.0.1:9843, every 2s")
+        return "\n".join(plain(line) for line in lines)
+    [one] = [one for one in document["containers"] if full_name(one) == name]
+    return "\n".join(explained(one, Look()))
+
+
+@pytest.mark.golden
+def test_the_documents_of_a_whole_node(report: Report, generated: Generated) -> None:
+    # Whoever reads the API relies on what is in here: a diff that takes a field away or renames it breaks v1.
+    generated(GOLDEN / "containers.json", json.dumps(report.containers(with_series=False), indent=1) + "\n")
+    generated(GOLDEN / "node.json", json.dumps(report.node(), indent=1) + "\n")
+
+
+@pytest.mark.parametrize("page", ["api.md", "explain.md"])
+def test_links_of_these_pages_lead_somewhere(page: str) -> None:
+    text = (DOCS / page).read_text()
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert targets
+    anchors = {heading.strip().lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        assert not path or (DOCS / path).is_file(), target
+        assert path or anchor in anchors, target
