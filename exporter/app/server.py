@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from aiohttp import web as aiohttp_web
 
-from exporter import __version__, web, webapi
+from exporter import __version__, status, web, webapi
 from exporter.app.exporter import Exporter
 from exporter.errors import ConfigError
 from exporter.logs import fields
@@ -35,9 +35,9 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         healthy=exporter.healthy,
         ready=exporter.ready,
     )
-    webapi.add_routes(
-        application, webapi.Reports(lambda: (exporter.loop.ticks, exporter.healthy().ok), exporter.report)
-    )
+    reports = webapi.Reports(lambda: (exporter.loop.ticks, exporter.healthy().ok), exporter.report)
+    webapi.add_routes(application, reports)
+    status.add_routes(application, reports.get, telemetry_path=settings.web_telemetry_path)
     runner = aiohttp_web.AppRunner(
         application,
         access_log=None,
