@@ -77,8 +77,8 @@ class Inotify:
             _libc.inotify_rm_watch(self._fd, watch)
 
     def drain(self) -> Iterator[Event]:
-        """All that happened since the last call, oldest first."""
-        while True:
+        """All that happened since the last call, oldest first; may be closed in between."""
+        while self._fd >= 0:
             try:
                 data = os.read(self._fd, _BUFFER)
             except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -219,9 +220,7 @@ def test_counters_that_were_there_do_not_become_absent_but_vanish(twin: Write, t
 @twins
 def test_a_removed_cgroup_has_vanished_for_every_reading(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path / "cgroup", Facts(), Descriptors(0))
-    for path in sorted((tmp_path / "cgroup").rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    (tmp_path / "cgroup").rmdir()
+    shutil.rmtree(tmp_path / "cgroup")
     for read in (files.stat, files.local_throttled_seconds, files.limits, files.cpuset, files.threads):
         with pytest.raises(VanishedError):
             read()
@@ -473,3 +472,35 @@ def test_a_tick_meets_a_dying_cgroup_like_any_other_reading(twin: Write, tmp_pat
     path.unlink()
     with pytest.raises(VanishedError):
         files.tick_stat()
+
+
+@twins
+def test_hinge_turns_with_quota_and_cpus_and_with_nothing_else(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path, Facts(), Descriptors(0))
+    first = files.hinge()
+    assert files.hinge() == first
+    twin(tmp_path, Facts(periods=9, throttled_us=9, usage_us=9, local_us=9), Descriptors(0))
+    assert files.hinge() == first, "counters are no setting"
+    for changed in (Facts(quota_us=None), Facts(quota_us=70_000), Facts(cpus=frozenset({5}))):
+        twin(tmp_path, changed, Descriptors(0))
+        assert files.hinge() != first
+    twin(tmp_path, Facts(), Descriptors(0))
+    assert files.hinge() == first
+
+
+@twins
+def test_hinge_of_a_removed_cgroup_is_none(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path / "cgroup", Facts(), Descriptors(0))
+    shutil.rmtree(tmp_path / "cgroup")
+    with pytest.raises(VanishedError):
+        files.hinge()
+
+
+def test_hinge_turns_with_the_quota_of_crun_s_child(tmp_path: Path) -> None:
+    child = tmp_path / "container"
+    as_v2(tmp_path, replace(OUTER, quota_us=None), Descriptors(0))
+    as_v2(child, INNER, Descriptors(0))
+    files = v2_files(tmp_path, leaf=child)
+    first = files.hinge()
+    write(child, "cpu.max", "20000 100000\n")
+    assert files.hinge() != first

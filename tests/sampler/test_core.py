@@ -421,6 +421,26 @@ def test_a_process_that_gets_no_inotify_finds_by_walking_and_says_so_once(tmp_pa
 # ---- what changes ----
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("cpu.max", b"70000 100000\n"), ("cpu.weight", b"42\n"), ("cpu.max.burst", b"5000\n")]
+)
+def test_a_limit_that_is_written_while_a_container_runs_holds_from_the_next_tick(
+    name: str, text: bytes, tmp_path: Path
+) -> None:
+    tree = small(tmp_path)
+    with running(Rig(tmp_path)) as rig:
+        for _ in range(int(SETTLING_SECONDS) + 1):
+            rig.tick()
+        before = app_of(rig).limits
+        overwrite(tmp_path / path_of(tree, "app") / name, text)
+        assert app_of(rig).limits == before
+        version = rig.snapshot().settings_version
+        rig.tick()
+        assert app_of(rig).limits != before
+        assert rig.snapshot().settings_version != version
+        assert rig.failures() == {}
+
+
 def test_a_quota_that_appears_and_goes_is_followed(tmp_path: Path) -> None:
     tree = small(tmp_path)
     limit = tmp_path / path_of(tree, "app") / "cpu.max"
