@@ -50,7 +50,7 @@ def build(root: Path, image: Mapping[str, str], volumes: Mapping[str, str]) -> N
     show("/sys", root / "sys")
     for path, source in volumes.items():
         show(source, root / path.lstrip("/"), recursive=True)
-    mount("-o", "remount,ro", str(root))
+    mount("-o", "remount,bind,ro", str(root))
 
 
 def become(user: int, group: int, groups: Sequence[int]) -> None:

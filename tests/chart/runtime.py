@@ -74,7 +74,8 @@ def this_checkout() -> Image:
 
 def unpacked(root: Path) -> Image:
     """The image whose root file system is at ``root``, as deploy/image/try makes one."""
-    names = [path for path in root.iterdir() if path.name not in {"proc", "dev", "sys", "tmp"}]
+    # Not what mounts lie in: a read-only folder has no place for them, and an image's are empty.
+    names = [path for path in root.iterdir() if path.name in {"bin", "etc", "lib", "lib64", "opt", "sbin", "usr"}]
     folders = {f"/{path.name}": str(path) for path in names}
     return Image(folders, ("/usr/local/bin/throttle-exporter",), dockerfile.environment())
 
@@ -148,6 +149,14 @@ def running(found: Sequence[Json], node: Node, folder: Path, image: Image) -> It
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE) as process:
         yield from _followed(process)
+
+
+def executing(found: Sequence[Json], node: Node, folder: Path, image: Image, *arguments: str) -> list[str]:
+    """The command that does what ``kubectl exec`` does: the image's program in the pod, with other arguments."""
+    spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
+    environment = environment_of(spec["containers"][0], node)
+    volumes = volumes_of(found, node, folder / "volumes")
+    return entering(image, arguments, spec["securityContext"], folder, environment, volumes)
 
 
 def entering(
