@@ -207,6 +207,22 @@ def test_an_unlimited_container_under_its_pod_s_quota() -> None:
     assert "its own limit" not in found.summary
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_a_quota_that_the_pod_only_repeats_is_the_container_s_own(local: bool) -> None:
+    """Alone in its pod, a container and its pod have one limit twice, and chance decides which of them stops it."""
+    spent = make.deltas(
+        usage_seconds=60.0,
+        throttled_seconds=14.0,
+        local_throttled_seconds=48.0 if local else None,
+        waiting_seconds=50.0,
+    )
+    half = make.container(limit=1.0, window=make.window(0.4), deltas=spent, threads=4)._replace(intervals=())
+    same = make.pod(half, limit=1.0, window=make.window(0.45), deltas=make.deltas(throttled_seconds=30.0))
+    found = only(half, pods=(same,))
+    assert found.name == "throttled"
+    assert found.evidence["throttled_ratio"] == pytest.approx(0.85)
+
+
 def without_local(row: CgroupRow, usage_seconds: float) -> CgroupRow:
     return row._replace(
         local_throttled_seconds=None,

@@ -29,6 +29,32 @@ def use(row: CgroupRow) -> float | None:
     return None if deltas is None else rate(deltas.usage_seconds, deltas)
 
 
+def same_quota(row: CgroupRow, pod: CgroupRow) -> bool:
+    """Whether the pod's quota is the container's own, written twice.
+
+    The kubelet gives a pod the sum of its containers' limits. With one container, which of the two groups the kernel
+    stops in a period is chance, and neither of them tells the whole.
+    """
+    own = row.limits.limit_cores if row.limits else None
+    above = pod.limits.limit_cores if pod.limits else None
+    return own is not None and above is not None and abs(own - above) <= thresholds.DRIFT_RATIO * own
+
+
+def _with_pods_share(row: CgroupRow, pod: CgroupRow | None) -> CgroupRow:
+    """``row`` with what its pod's quota took from it, where that is the same quota."""
+    if pod is None or not same_quota(row, pod):
+        return row
+    window, theirs, deltas = row.window, pod.window, row.deltas
+    if window and theirs:
+        throttled = min(window.periods, window.throttled_periods + theirs.throttled_periods)
+        ratio = throttled / window.periods if window.periods else 0.0
+        peak = max(window.peak, theirs.peak, ratio)
+        window = window._replace(throttled_periods=throttled, ratio=ratio, peak=peak)
+    if deltas and deltas.local_throttled_seconds is not None:
+        deltas = deltas._replace(throttled_seconds=deltas.local_throttled_seconds)
+    return row._replace(window=window, deltas=deltas)
+
+
 @dataclass(frozen=True)
 class Busy:
     """What a set of CPUs did over the window, in cores (of ``cpus``)."""
@@ -52,7 +78,7 @@ class View:
     @cached_property
     def live(self) -> tuple[CgroupRow, ...]:
         """Containers that still run: the last counters of a removed one say nothing of now."""
-        return tuple(row for row in self.snapshot.containers if row.live)
+        return tuple(_with_pods_share(row, self.pod_of(row)) for row in self.snapshot.containers if row.live)
 
     def pod_of(self, row: CgroupRow) -> CgroupRow | None:
         """The row of the pod's own cgroup."""
