@@ -1,4 +1,4 @@
-"""The HTTP face: one page a tick whoever asks, in two formats; probes; the landing page."""
+"""The HTTP face: one page a tick whoever asks, in two formats; probes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
-from exporter import __version__
 from exporter.metrics.exposition import Format
 from exporter.web import Pages, Verdict, create_app
 
@@ -221,18 +220,6 @@ async def test_probes_answer_while_a_page_is_made() -> None:
         assert (await page).status == 200
 
 
-async def test_landing_page_leads_to_everything() -> None:
-    async with serving(telemetry_path='/met"<rics') as client:
-        response = await client.get("/")
-        text = await response.text()
-        assert response.content_type == "text/html"
-        assert __version__ in text
-        assert '"/met&quot;&lt;rics"' in text
-        for path in ("/healthz", "/readyz"):
-            assert f'href="{path}"' in text
-            assert (await client.get(path)).status == 200
-
-
 fails_in_prometheus_client = pytest.mark.xfail(reason="prometheus_client's choose_encoder raises TypeError")
 
 
@@ -262,7 +249,10 @@ async def test_no_version_is_claimed_that_is_not_written() -> None:
         assert "version=7.0.0" not in response.headers["Content-Type"]
 
 
-async def test_metrics_may_take_the_place_of_the_landing_page() -> None:
+async def test_metrics_may_be_at_any_path() -> None:
+    async with serving(telemetry_path="/throttle") as client:
+        assert await (await client.get("/throttle")).read() == b"text 1\n"
+        assert (await client.get("/metrics")).status == 404
     async with serving(telemetry_path="/") as client:
         assert await (await client.get("/")).read() == b"text 1\n"
 
@@ -280,7 +270,7 @@ async def test_no_answer_may_be_framed_sniffed_or_kept(path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_nothing_can_be_written(method: str) -> None:
     async with serving() as client:
-        for path in ("/metrics", "/healthz", "/readyz", "/"):
+        for path in ("/metrics", "/healthz", "/readyz"):
             assert (await client.request(method, path, data=b"x")).status == 405
 
 
