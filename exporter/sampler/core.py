@@ -124,14 +124,16 @@ class Sampler:
         self._ticks += 1
         if self._population.drain(now, self._attempts):
             self._must_assign = True
-        observe = "distribution" in self._options.collectors
+        collectors = self._options.collectors
+        observe = "distribution" in collectors
+        fine = observe or "throttle" in collectors
         for one in list(self._population.live.values()):
             age = now - one.first_seen
             # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
             if (one.is_stale or age < SETTLING_SECONDS) and one.read_settings(self._on_error, whole=True):
                 self._must_judge = True
                 self._version += 1
-            if one.has_quota or age < self._options.linger:
+            if (fine and one.has_quota) or age < self._options.linger:
                 one.read_stat(self._on_error, for_tick=True)
                 if one.vanished:
                     self._retire(one, now)
