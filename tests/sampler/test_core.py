@@ -19,7 +19,7 @@ from exporter.errors import ExporterError
 from exporter.metrics.exposition import Renderer
 from exporter.readings import Window
 from exporter.sampler.core import SETTLING_SECONDS, Wants
-from exporter.snapshot import CgroupRow
+from exporter.snapshot import CgroupRow, Snapshot
 from tests.sampler.rig import COLLECTORS, LINGER, Rig, remove, row, running
 from tests.support.pages import duplicates, triples
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples, overwrite
@@ -44,25 +44,43 @@ def test_recorded_node_is_shown_as_its_files_say_at_both_instants(recording: Rec
     tree = copied(recording, tmp_path / "node")
     with running(of(tree, recording)) as rig:
         rig.pods(recording.pods.read_bytes())
-        for later in (False, True):
-            if later:
-                advance(tree, recording)
-                rig.now += 10
-                rig.scan()
-            rig.tick()
-            expected = expected_samples(Node(tree), recording.pod_list)
-            page = rig.page()
-            assert expected.items() <= page.samples.items()
-            assert duplicates(page.text) == {}
-            wanted = {(one.namespace, one.pod, one.name) for one in listed_running(recording.pod_list)}
-            assert triples(page.rows("cgroup_container_cpu_usage_seconds_total")) == wanted
+        first = check_page(rig, tree, recording)
+        advance(tree, recording)
+        rig.tick(2.0)
+        check_windows(first, rig.snapshot())
+        rig.scan()
+        rig.tick(0.0)
+        check_page(rig, tree, recording)
         assert rig.failures() == {}
 
 
+def check_page(rig: Rig, tree: Path, recording: Recording) -> Snapshot:
+    """Every sample that the files and the list make one expect, and the running containers only."""
+    page = rig.page()
+    assert expected_samples(Node(tree), recording.pod_list).items() <= page.samples.items()
+    assert duplicates(page.text) == {}
+    wanted = {(one.namespace, one.pod, one.name) for one in listed_running(recording.pod_list)}
+    assert triples(page.rows("cgroup_container_cpu_usage_seconds_total")) == wanted
+    return rig.snapshot()
+
+
+def check_windows(first: Snapshot, second: Snapshot) -> None:
+    """Each window is the growth between the two instants, 2 s apart."""
+    before = {one[:3]: one.stat for one in first.containers}
+    shown = [one for one in second.containers if one.window is not None]
+    assert shown
+    for one in shown:
+        periods = (one.stat.periods or 0) - (before[one[:3]].periods or 0)
+        throttled = (one.stat.throttled_periods or 0) - (before[one[:3]].throttled_periods or 0)
+        ratio = throttled / periods if periods else 0.0
+        assert one.window == Window(2.0, periods, throttled, ratio, ratio)
+        assert one.limits is not None
+        assert one.limits.quota_state == "set"
+
+
 @each_recording
-def test_recorded_sandboxes_are_counted_and_not_shown(recording: Recording, tmp_path: Path) -> None:
-    tree = copied(recording, tmp_path / "node")
-    with running(of(tree, recording)) as rig:
+def test_recorded_sandboxes_are_counted_and_not_shown(recording: Recording) -> None:
+    with running(of(recording.t0, recording)) as rig:
         rig.pods(recording.pods.read_bytes())
         rig.tick()
         snapshot = rig.snapshot()
@@ -70,24 +88,6 @@ def test_recorded_sandboxes_are_counted_and_not_shown(recording: Recording, tmp_
         assert snapshot.cgroups["unmapped"] == snapshot.cgroups["lingering"] == snapshot.cgroups["pending"] == 0
         if recording.is_v1:
             assert snapshot.cgroups["sandbox"] == len(recording.pod_list["items"])
-
-
-@each_recording
-def test_recorded_window_is_the_growth_between_the_instants(recording: Recording, tmp_path: Path) -> None:
-    tree = copied(recording, tmp_path / "node")
-    with running(of(tree, recording)) as rig:
-        rig.pods(recording.pods.read_bytes())
-        before = {one[:3]: one.stat for one in rig.snapshot().containers}
-        advance(tree, recording)
-        rig.tick(2.0)
-        shown = [one for one in rig.snapshot().containers if one.window is not None]
-        assert shown
-        for one in shown:
-            periods = (one.stat.periods or 0) - (before[one[:3]].periods or 0)
-            throttled = (one.stat.throttled_periods or 0) - (before[one[:3]].throttled_periods or 0)
-            ratio = throttled / periods if periods else 0.0
-            assert one.window == Window(2.0, periods, throttled, ratio, ratio)
-        assert all(one.limits is not None and one.limits.quota_state == "set" for one in shown)
 
 
 def test_recorded_resize_is_followed_in_place(tmp_path: Path) -> None:
