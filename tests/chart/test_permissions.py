@@ -126,7 +126,10 @@ def test_the_network_policy_opens_what_the_sources_need() -> None:
     assert ports("network-policy-closed") == []
     [rule] = only(objects(CASES["network-policy"]), "NetworkPolicy")["spec"]["ingress"]
     assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
-    assert rule["from"] == CASES["network-policy"]["networkPolicy"]["from"]
+    *given, tester = rule["from"]
+    assert given == CASES["network-policy"]["networkPolicy"]["from"]
+    pod = only(objects(CASES["network-policy"]), "Pod")["metadata"]["labels"]
+    assert tester["podSelector"]["matchLabels"].items() <= pod.items()
 
 
 def test_openshift_is_asked_for_no_more_than_the_pod_needs() -> None:

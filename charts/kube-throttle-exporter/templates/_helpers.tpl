@@ -36,6 +36,12 @@ app.kubernetes.io/name: {{ include "kube-throttle-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Of the pod of helm test. Not the selector's labels: the Service would count it as an exporter. */}}
+{{- define "kube-throttle-exporter.testLabels" -}}
+app.kubernetes.io/name: {{ include "kube-throttle-exporter.name" . | trunc 58 | trimSuffix "-" }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "kube-throttle-exporter.labels" -}}
 {{- $own := dict
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
