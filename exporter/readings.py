@@ -117,6 +117,8 @@ class ContainerIdentity:
     """``status.containerStatuses[].resources`` (in-place resize): what the kubelet last applied, where it says so."""
     allocated_limit_cores: float | None = None
     restart_count: int = 0
+    image: str = ""
+    """As the status names it, else the spec; empty where neither does."""
     previous_container_ids: tuple[str, ...] = ()
     """Ids of earlier instances that the status still names: they label the last sample of one that just died."""
 

@@ -52,6 +52,11 @@ class Exporter:
             collectors=settings.collectors,
             expects_names=bool(settings.pods_sources),
         )
+        self.own = OwnMetrics(
+            interval=settings.sample_interval,
+            window=settings.sample_window,
+            directory=lambda: self.directory.status,
+        )
         kubelet = next((source for source in sources if isinstance(source, KubeletSource)), None)
         self.sampler = Sampler(
             Opener(self.hierarchy),
@@ -68,11 +73,6 @@ class Exporter:
             on_config=self.sampler.set_kubelet,
             interval=settings.pods_interval,
         )
-        self.own = OwnMetrics(
-            interval=settings.sample_interval,
-            window=settings.sample_window,
-            directory=lambda: self.directory.status,
-        )
         self.loop = SamplingLoop(
             self.sampler,
             self.own,
@@ -83,7 +83,7 @@ class Exporter:
         )
         self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=time.monotonic)
-        self._renderer = Renderer(settings.collectors)
+        self._renderer = Renderer(settings.collectors, cadvisor_names=settings.web_cadvisor_names)
 
     async def page(self, style: Format) -> bytes:
         """One page, whole; the rendering is in a thread of its own so that neither ticks nor probes wait for it."""
@@ -146,7 +146,7 @@ class Exporter:
     async def close(self) -> None:
         """Give everything back."""
         await self.directory.aclose()
-        self.loop.close()
+        await asyncio.to_thread(self.loop.close)
 
     def _learned(self, pods: PodList) -> None:
         self.sampler.set_pods(pods)

@@ -95,6 +95,7 @@ class V1Files:
         return (
             read_once(f"{self._cpu}/cpu.cfs_quota_us"),
             None if cpuset is None else read_once(f"{cpuset}/cpuset.effective_cpus"),
+            None if cpuset is None or self._read_cpuset is None else read_once(f"{cpuset}/cpuset.cpus.effective"),
         )
 
     def limits(self) -> CpuLimits:

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
 
-from exporter.metrics.catalog import FAMILIES
+from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
+from exporter.metrics.catalog.cadvisor import cadvisor_labels
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
 from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
 from exporter.snapshot import RATIO_BUCKETS, CgroupRow, Distribution, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
-CGROUP_ROWS = frozenset({"container", "pod"})
+CGROUP_ROWS = frozenset({"container", "pod", "cadvisor"})
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -48,9 +49,11 @@ def format_value(value: float) -> str:
 class Renderer:
     """Renders pages; keeps what did not change since the last page: label blocks, and families of settled values."""
 
-    def __init__(self, collectors: Iterable[str]) -> None:
+    def __init__(self, collectors: Iterable[str], *, cadvisor_names: bool = False) -> None:
         enabled = frozenset(collectors)
         self._families = [f for f in FAMILIES if f.metric.collector is None or f.metric.collector in enabled]
+        self._families += CADVISOR_FAMILIES if cadvisor_names else ()
+        self._cadvisor_names = cadvisor_names
         self._blocks: dict[Labels, str] = {}
         self._settled: dict[str, bytes] = {}
         self._version = -1
@@ -70,6 +73,9 @@ class Renderer:
             "pool": [(label_pairs(LABELS["pool"], (row.state,)), row) for row in pool_rows(snapshot.node)],
             "cpu": [(label_pairs(LABELS["cpu"], cpu_labels(row)), row) for row in cpu_rows(snapshot.node)],
         }
+        if self._cadvisor_names:
+            everyone = (*snapshot.containers, *snapshot.pods)
+            rows["cadvisor"] = [(label_pairs(LABELS["cadvisor"], cadvisor_labels(row)), row) for row in everyone]
         self._forget(rows["container"], rows["pod"])
         parts: list[bytes] = []
         for family in self._families:
@@ -134,7 +140,8 @@ def _samples(family: Family, rows: Sequence[tuple[str, Any]]) -> list[str]:
         if value is not None:
             labels = block
             if metric.label_values is not None:
-                labels = label_pairs(family.labels, (*_row_labels(row), *metric.label_values(row)))
+                own = cadvisor_labels(row) if family.row_type == "cadvisor" else _row_labels(row)
+                labels = label_pairs(family.labels, (*own, *metric.label_values(row)))
             lines.append(f"{name}{{{labels}}} {format_value(value)}\n" if labels else f"{name} {format_value(value)}\n")
     return lines
 

@@ -14,7 +14,7 @@ Collector = Literal[
     "throttle", "burst", "usage", "usage_modes", "limits", "pressure", "cpuset", "spec", "info", "distribution"
 ]
 Row = TypeVar("Row")
-RowType = Literal["container", "pod", "node", "cpu", "pool"]
+RowType = Literal["container", "pod", "node", "cpu", "pool", "cadvisor"]
 Labels = tuple[str, ...]
 
 BOTH: tuple[RowType, ...] = ("container", "pod")
@@ -24,6 +24,7 @@ LABELS: dict[RowType, Labels] = {
     "node": (),
     "cpu": ("cpu", "numa_node", "namespace", "pod", "container"),
     "pool": ("state",),
+    "cadvisor": ("container", "id", "image", "name", "namespace", "pod"),
 }
 """Labels of each row type: they belong to the row, not to the metric, so metrics that divide always match."""
 

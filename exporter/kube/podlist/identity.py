@@ -160,6 +160,7 @@ def _container(
         allocated_request_cores=_cores(applied.requests or status.allocated_resources, problems),
         allocated_limit_cores=_cores(applied.limits, problems),
         restart_count=status.restart_count or 0,
+        image=status.image or spec.image or "",
         previous_container_ids=tuple(dict.fromkeys(past for past in ended if past and past != container_id)),
     )
 

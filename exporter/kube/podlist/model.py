@@ -54,6 +54,7 @@ class Container(_Model):
     name: Text
     resources: Resources | None = None
     restart_policy: Text | None = Field(None, alias="restartPolicy")
+    image: Text | None = None
 
 
 class Terminated(_Model):
@@ -75,6 +76,7 @@ class ContainerStatus(_Model):
     name: Text
     container_id: Text | None = Field(None, alias="containerID")
     restart_count: int | None = Field(None, alias="restartCount")
+    image: Text | None = None
     state: State | None = None
     last_state: State | None = Field(None, alias="lastState")
     resources: Resources | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from exporter.metrics.catalog.cadvisor import CADVISOR_METRICS
 from exporter.metrics.catalog.node import CPU_METRICS, NODE_METRICS, POOL_METRICS
 from exporter.metrics.catalog.settings import SETTING_METRICS
 from exporter.metrics.catalog.time import TIME_METRICS
@@ -29,16 +30,20 @@ PREFIXES: Mapping[RowType, str] = {
     "cpu": "cgroup_node_",
 }
 
-FAMILIES: tuple[Family, ...] = tuple(
-    Family(
-        PREFIXES[row_type] + metric.name,
-        row_type,
-        (*LABELS[row_type], *metric.label_names),
-        metric,
-        metric in SETTING_METRICS,
+
+def _families(metrics: tuple[Metric[Any], ...], prefixes: Mapping[RowType, str]) -> tuple[Family, ...]:
+    return tuple(
+        Family(
+            prefix + metric.name, row_type, (*LABELS[row_type], *metric.label_names), metric, metric in SETTING_METRICS
+        )
+        for row_type, prefix in prefixes.items()
+        for metric in metrics
+        if row_type in metric.of
     )
-    for row_type in PREFIXES
-    for metric in CATALOG
-    if row_type in metric.of
-)
+
+
+FAMILIES: tuple[Family, ...] = _families(CATALOG, PREFIXES)
 """Every family of the page, in its order."""
+
+CADVISOR_FAMILIES: tuple[Family, ...] = _families(CADVISOR_METRICS, {"cadvisor": "container_"})
+"""What ``--web.cadvisor-names`` adds."""

@@ -1,0 +1,47 @@
+"""``--web.cadvisor-names`` on a recorded node, against what its kubelet's own cAdvisor said."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporter.metrics.catalog import CADVISOR_FAMILIES
+
+TREES = Path(__file__).parent.parent / "fixtures" / "trees"
+LINE = re.compile(r"^(container_\w+)\{([^}]*)\} (\S+)")
+
+
+def series(text: str) -> dict[tuple[str, str], float]:
+    found = {}
+    for line in text.splitlines():
+        match = LINE.match(line)
+        if match:
+            found[match[1], ",".join(sorted(match[2].split(",")))] = float(match[3])
+    return found
+
+
+@pytest.mark.parametrize("name", ["kubelet-1.36-cgroup-v1-cgroupfs", "kubelet-1.36-cgroup-v1-systemd"])
+def test_series_are_the_kubelet_s_own_name_by_name_and_label_by_label(name: str) -> None:
+    folder = TREES / name
+    root = folder / "t0"
+    flags = [f"--path.cgroup={root}/sys/fs/cgroup", f"--path.proc={root}/proc", f"--path.sys={root}/sys"]
+    flags += [f"--pods.sources=file:{folder}/pods.json", "--web.cadvisor-names"]
+    command = [sys.executable, "-m", "exporter", "once", *flags]
+    ours = series(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    theirs = series((folder / "cadvisor.txt").read_text(encoding="utf-8"))
+    names = {family.name for family in CADVISOR_FAMILIES}
+
+    assert {key[0] for key in ours} == names
+    # cAdvisor also shows sandboxes, QoS groups and the root, and not the containers it had not looked at yet.
+    common = ours.keys() & theirs.keys()
+    assert len(common) > 60
+    assert {key[0] for key in common} == names
+    for key in common:
+        if key[0].startswith("container_spec"):
+            assert ours[key] == theirs[key], key
+        else:
+            assert ours[key] >= theirs[key], f"{key}: theirs is up to 20 s older"
