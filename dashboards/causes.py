@@ -138,7 +138,8 @@ def quota_above_it(board: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Pod's own cgroup: periods throttled",
-                "The pod has a quota of its own; its containers' counters do not show when that runs out.",
+                "The pod has a quota of its own; its containers' counters do not show when that runs out. In a pod of"
+                " one container both have the same limit, and the kernel books what it takes to either.",
                 Query(
                     f"{rate('cgroup_pod_cpu_throttled_periods_total', by_pod, PODS)}"
                     f" / ({rate('cgroup_pod_cpu_periods_total', by_pod, PODS)} > 0)",

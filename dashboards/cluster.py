@@ -25,8 +25,8 @@ from dashboards.steps import LOST_HIGH, LOST_STEPS, RATIO_STEPS, STALLED
 WORKLOAD = "cluster, namespace, workload_kind, workload"
 IN_CLUSTER = selector("cluster")
 IN_NAMESPACE = selector("cluster", "namespace")
-WORST = f"topk(25, workload:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE} > 0)"
-MOST_STALLED = f"topk(15, workload:cgroup_container_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE} > 0)"
+WORST = f"topk(25, workload:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE} > 0)"
+MOST_STALLED = f"topk(15, workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE} > 0)"
 TO_WORKLOAD = (
     "Why: this workload",
     (
@@ -64,7 +64,7 @@ def _now(board: Dashboard) -> Dashboard:
                 "CPU time lost to quotas",
                 "CPU seconds that containers lost to their own quotas, every second, summed over CPUs: 2 s/s is two"
                 " CPUs' worth of work that stood still. The one number to watch.",
-                Query(f"sum(cluster:cgroup_container_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "lost"),
+                Query(f"sum(cluster:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "lost"),
                 unit=SECONDS_PER_SECOND,
             )
         )
@@ -73,7 +73,7 @@ def _now(board: Dashboard) -> Dashboard:
                 "Containers throttled",
                 "Containers that are over the thresholds of CPUThrottlingHigh at this moment: ratio, time lost and"
                 " active periods together.",
-                Query(f"sum(cluster:cgroup_container_cpu_throttled:count{IN_CLUSTER})", "containers"),
+                Query(f"sum(cluster:cgroup_cpu_throttled:count{IN_CLUSTER})", "containers"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
             )
@@ -83,9 +83,7 @@ def _now(board: Dashboard) -> Dashboard:
                 "Periods throttled",
                 "Throttled share of all active CPU periods of all containers with a quota. It hides single containers:"
                 " see the table.",
-                Query(
-                    f"avg(cluster:cgroup_container_cpu_throttled_periods:ratio_rate5m{IN_CLUSTER})", "throttled periods"
-                ),
+                Query(f"avg(cluster:cgroup_cpu_throttled_periods:ratio_rate5m{IN_CLUSTER})", "throttled periods"),
                 unit=RATIO,
                 steps=RATIO_STEPS,
             )
@@ -170,14 +168,14 @@ def _where(board: Dashboard) -> Dashboard:
                 Column("Lost", WORST, SECONDS_PER_SECOND, LOST_STEPS),
                 Column(
                     "Throttled",
-                    f"workload:cgroup_container_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}",
+                    f"workload:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}",
                     RATIO,
                     RATIO_STEPS,
                 ),
-                Column("Use", f"workload:cgroup_container_cpu_usage_seconds:rate5m{IN_NAMESPACE} {at}", CORES),
+                Column("Use", f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE} {at}", CORES),
                 Column(
                     "Stalled",
-                    f"workload:cgroup_container_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE} {at}",
+                    f"workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE} {at}",
                     RATIO,
                     ((STALLED, ORANGE),),
                 ),
@@ -190,9 +188,7 @@ def _where(board: Dashboard) -> Dashboard:
                 "CPU time lost, by namespace",
                 "The trend behind the table: CPU seconds lost per second, the ten namespaces that lose most at each"
                 " moment.",
-                Query(
-                    f"topk(10, namespace:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE})", "{{namespace}}"
-                ),
+                Query(f"topk(10, namespace:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE})", "{{namespace}}"),
                 unit=SECONDS_PER_SECOND,
                 stacked=True,
             )
@@ -203,7 +199,7 @@ def _where(board: Dashboard) -> Dashboard:
                 "Throttled share of the active periods, the ten worst namespaces. The dashed lines are the default"
                 " thresholds of the alerts, which look at single containers.",
                 Query(
-                    f"topk(10, namespace:cgroup_container_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE})",
+                    f"topk(10, namespace:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE})",
                     "{{namespace}}",
                 ),
                 unit=RATIO,
@@ -215,7 +211,7 @@ def _where(board: Dashboard) -> Dashboard:
             lines(
                 "CPU time lost, by node",
                 "One node that stands out points at the node (kernel, neighbours), many at the workload.",
-                Query(f"topk(10, node:cgroup_container_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "{{node}}"),
+                Query(f"topk(10, node:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "{{node}}"),
                 unit=SECONDS_PER_SECOND,
             )
         )
@@ -223,8 +219,8 @@ def _where(board: Dashboard) -> Dashboard:
             lines(
                 "CPU time used and lost",
                 "All containers together: what they got, and what quotas kept from them.",
-                Query(f"sum(cluster:cgroup_container_cpu_usage_seconds:rate5m{IN_CLUSTER})", "used"),
-                Query(f"sum(cluster:cgroup_container_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "lost to quotas"),
+                Query(f"sum(cluster:cgroup_cpu_usage_seconds:rate5m{IN_CLUSTER})", "used"),
+                Query(f"sum(cluster:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "lost to quotas"),
                 unit=SECONDS_PER_SECOND,
                 stacked=True,
             )
@@ -242,11 +238,11 @@ def _contention(board: Dashboard) -> Dashboard:
             Column("Stalled", MOST_STALLED, RATIO, ((STALLED, ORANGE),)),
             Column(
                 "Lost",
-                f"workload:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE} {at}",
+                f"workload:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE} {at}",
                 SECONDS_PER_SECOND,
                 ((LOST_HIGH, GREY),),
             ),
-            Column("Use", f"workload:cgroup_container_cpu_usage_seconds:rate5m{IN_NAMESPACE} {at}", CORES),
+            Column("Use", f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE} {at}", CORES),
             labels=NAMES,
             links={"Workload": TO_WORKLOAD},
         )

@@ -64,7 +64,7 @@ def _now(board: Dashboard) -> Dashboard:
             number(
                 "CPU time lost to quotas",
                 "CPU seconds that the containers of this node lose to their own quotas every second.",
-                Query(f"sum(node:cgroup_container_cpu_throttled_seconds:rate5m{HERE})", "lost"),
+                Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE})", "lost"),
                 unit=SECONDS_PER_SECOND,
             )
         )
@@ -72,7 +72,7 @@ def _now(board: Dashboard) -> Dashboard:
             number(
                 "Used by containers",
                 "CPUs that containers use on average, of those that are online.",
-                Query(f"sum(node:cgroup_container_cpu_usage_seconds:rate5m{HERE})", "used"),
+                Query(f"sum(node:cgroup_cpu_usage_seconds:rate5m{HERE})", "used"),
                 unit=CORES,
             )
         )
@@ -192,7 +192,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
             lines(
                 "CPU time lost to quotas, by container",
                 "Who is kept off the CPUs by a quota of its own: waiting that no neighbour causes.",
-                Query(f"topk(15, container:cgroup_container_cpu_throttled_seconds:rate5m{HERE} > 0)", ONE),
+                Query(f"topk(15, container:cgroup_cpu_throttled_seconds:max_rate5m{HERE})", ONE),
                 unit=SECONDS_PER_SECOND,
                 steps=LOST_STEPS,
             )

@@ -41,7 +41,7 @@ def mistakes(where: str, expression: str) -> Iterator[str]:
 def _labels(name: str) -> frozenset[str] | None:
     if (known := labels_of(name)) is not None:
         return known
-    matching = [other for other in metrics() if re.fullmatch(name, other)]
+    matching = [other for other in (*metrics(), *recorded()) if re.fullmatch(name, other)]
     return frozenset.intersection(*(labels for other in matching if (labels := labels_of(other)))) if matching else None
 
 

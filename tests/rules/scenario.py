@@ -103,6 +103,7 @@ class Container:
     exclusive: Values | None = None
     cpus: Values | None = None
     isolation: str | None = None
+    quota_state: str | None = "set"
 
     def but(self, **changes: Any) -> Self:
         return replace(self, **changes)
@@ -120,6 +121,8 @@ class Container:
         for attribute, name in GAUGES.items():
             if (value := getattr(self, attribute)) is not None:
                 yield Series(f"cgroup_container_{name}", labels, gauge(value))
+        if self.quota_state is not None:
+            yield Series("cgroup_container_cpu_quota_state", {**labels, "state": self.quota_state}, gauge(1))
         if self.isolation is not None:
             yield Series("cgroup_container_cpu_isolation", {**labels, "state": self.isolation}, gauge(1))
         if self.workload is not None:
@@ -137,6 +140,7 @@ class Pod:
     periods: Values | None = None
     throttled: Values | None = None
     lost: Values | None = None
+    limit: Values | None = None
     threshold: Values | None = None
 
     def but(self, **changes: Any) -> Self:
@@ -151,6 +155,8 @@ class Pod:
         ):
             if (rate := getattr(self, attribute)) is not None:
                 yield Series(f"cgroup_pod_cpu_{name}_total", labels, counter(rate))
+        if self.limit is not None:
+            yield Series("cgroup_pod_cpu_limit_cores", labels, gauge(self.limit))
         if self.threshold is not None:
             yield Series("cgroup_pod_alert_threshold_ratio", labels, gauge(self.threshold))
 

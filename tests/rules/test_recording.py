@@ -33,36 +33,37 @@ EXPECTED: Mapping[str, Mapping[str, float]] = {
     "pod:cgroup_container_info:workload": {WEB_1.replace('node="node-1",', ""): 1},
     "pod:cgroup_pod_alert_threshold_ratio:max": {f'{SHOP},pod="web-1"': 0.6},
     "container:cgroup_container_cpu_periods:rate5m": {f'{WEB_1},container="app"': 10},
-    "container:cgroup_container_cpu_throttled_periods:rate5m": {f'{WEB_1},container="app"': 8},
     "container:cgroup_container_cpu_throttled_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
     "container:cgroup_container_cpu_usage_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
     "container:cgroup_container_cpu_pressure_stalled_seconds:rate5m": {f'{WEB_1},container="app"': 0.5},
     "container:cgroup_container_cpu_throttled_periods:ratio_rate5m": {f'{WEB_1},container="app"': 0.8},
+    "container:cgroup_cpu_throttled_seconds:max_rate5m": {f'{WEB_1},container="app"': 0.4},
+    "container:cgroup_cpu_throttled_periods:max_ratio_rate5m": {f'{WEB_1},container="app"': 0.8},
     "pod:cgroup_pod_cpu_periods:rate5m": {WEB_1: 10},
     "pod:cgroup_pod_cpu_throttled_seconds:rate5m": {WEB_1: 0.3},
     "pod:cgroup_pod_cpu_throttled_periods:ratio_rate5m": {WEB_1: 0.5},
-    "workload:cgroup_container_cpu_periods:rate5m": {WEB: 15},
-    "workload:cgroup_container_cpu_throttled_periods:rate5m": {WEB: 10},
-    "workload:cgroup_container_cpu_throttled_seconds:rate5m": {WEB: 0.6},
-    "workload:cgroup_container_cpu_usage_seconds:rate5m": {WEB: 0.6},
-    "workload:cgroup_container_cpu_pressure_stalled_seconds:max_rate5m": {WEB: 0.5},
-    "workload:cgroup_container_cpu_throttled_periods:ratio_rate5m": {WEB: 0.6667},
-    "namespace:cgroup_container_cpu_throttled_seconds:rate5m": {SHOP: 0.6},
-    "namespace:cgroup_container_cpu_usage_seconds:rate5m": {SHOP: 0.9, f'{EAST},namespace="lab"': 0.5},
-    "namespace:cgroup_container_cpu_throttled_periods:ratio_rate5m": {SHOP: 0.5},
-    "node:cgroup_container_cpu_throttled_seconds:rate5m": {
+    "workload:cgroup_cpu_periods:rate5m": {WEB: 15},
+    "workload:cgroup_cpu_throttled_periods:rate5m": {WEB: 10},
+    "workload:cgroup_cpu_throttled_seconds:rate5m": {WEB: 0.6},
+    "workload:cgroup_cpu_usage_seconds:rate5m": {WEB: 0.6},
+    "workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m": {WEB: 0.5},
+    "workload:cgroup_cpu_throttled_periods:ratio_rate5m": {WEB: 0.6667},
+    "namespace:cgroup_cpu_throttled_seconds:rate5m": {SHOP: 0.6},
+    "namespace:cgroup_cpu_usage_seconds:rate5m": {SHOP: 0.9, f'{EAST},namespace="lab"': 0.5},
+    "namespace:cgroup_cpu_throttled_periods:ratio_rate5m": {SHOP: 0.5},
+    "node:cgroup_cpu_throttled_seconds:rate5m": {
         f'{EAST},node="node-1"': 0.4,
         f'{EAST},node="node-2"': 0.2,
     },
-    "node:cgroup_container_cpu_usage_seconds:rate5m": {f'{EAST},node="node-1"': 1.2, f'{EAST},node="node-2"': 0.2},
-    "node:cgroup_container_cpu_throttled_periods:ratio_rate5m": {
+    "node:cgroup_cpu_usage_seconds:rate5m": {f'{EAST},node="node-1"': 1.2, f'{EAST},node="node-2"': 0.2},
+    "node:cgroup_cpu_throttled_periods:ratio_rate5m": {
         f'{EAST},node="node-1"': 0.5333,
         f'{EAST},node="node-2"': 0.4,
     },
-    "cluster:cgroup_container_cpu_throttled_seconds:rate5m": {EAST: 0.6, 'cluster="west"': 0.01},
-    "cluster:cgroup_container_cpu_usage_seconds:rate5m": {EAST: 1.4, 'cluster="west"': 0.6},
-    "cluster:cgroup_container_cpu_throttled_periods:ratio_rate5m": {EAST: 0.5, 'cluster="west"': 0.1},
-    "cluster:cgroup_container_cpu_throttled:count": {EAST: 2, 'cluster="west"': 0},
+    "cluster:cgroup_cpu_throttled_seconds:rate5m": {EAST: 0.6, 'cluster="west"': 0.01},
+    "cluster:cgroup_cpu_usage_seconds:rate5m": {EAST: 1.4, 'cluster="west"': 0.6},
+    "cluster:cgroup_cpu_throttled_periods:ratio_rate5m": {EAST: 0.5, 'cluster="west"': 0.1},
+    "cluster:cgroup_cpu_throttled:count": {EAST: 2, 'cluster="west"': 0},
     "cluster:cgroup_container_cpu_isolation:sum": {f'{EAST},state="eligible"': 1, f'{EAST},state="shared"': 1},
     "cluster:cgroup_container_cpu_limit_drift:sum": {EAST: 1},
 }
@@ -75,8 +76,13 @@ LEVELS = {
     "cluster": "",
 }
 """Which series of each level EXPECTED has, all of them."""
-# Its test is in test_above_container.py: it needs what no kernel before 6.6 counts.
-ELSEWHERE = {"container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m"}
+# Their tests are in test_above_container.py.
+ELSEWHERE = {
+    "container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m",
+    "container:cgroup_pod_cpu_throttled_periods:ratio_rate5m",
+    "container:cgroup_pod_cpu_throttled_seconds:rate5m",
+    "pod:cgroup_pod_cpu_limit_cores:sum_of_containers",
+}
 
 
 def records() -> list[str]:
@@ -117,12 +123,11 @@ def test_twice_the_scrapes_are_the_same_numbers(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("level", ["container", "workload"])
+@pytest.mark.parametrize("level", ["container:cgroup_container", "workload:cgroup"])
 def test_an_idle_container_has_no_ratio_and_one_that_runs_freely_has_zero(level: str, tmp_path: Path) -> None:
-    ratio = f"count by (workload) ({level}:cgroup_container_cpu_throttled_periods:ratio_rate5m{{cluster='east'}} == 0)"
-    check(tmp_path, CONTAINERS, queries=[query(ratio, 30, [{"labels": '{workload="api"}', "value": 1}])])
-    idle = f"{level}:cgroup_container_cpu_throttled_periods:ratio_rate5m{{workload=~'idle|free'}}"
-    check(tmp_path, CONTAINERS, queries=[query(idle, 30, [])])
+    ratio = f"{level}_cpu_throttled_periods:ratio_rate5m"
+    zero = query(f"count by (workload) ({ratio}{{{EAST}}} == 0)", 30, [{"labels": '{workload="api"}', "value": 1}])
+    check(tmp_path, CONTAINERS, queries=[zero, query(f"{ratio}{{workload=~'idle|free'}}", 30, [])])
 
 
 def test_two_owners_of_one_pod_do_not_stop_the_rules(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_two_jobs_that_scrape_one_exporter_make_one_alert_with_true_numbers(tmp_
         queries=[
             query('ALERTS{alertstate="firing"}', 30, firing(HIGH)),
             query(
-                "round(cluster:cgroup_container_cpu_throttled_seconds:rate5m, 0.001)",
+                "round(cluster:cgroup_cpu_throttled_seconds:rate5m, 0.001)",
                 30,
                 [{"labels": '{cluster="east"}', "value": 0.2}],
             ),
