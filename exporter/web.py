@@ -18,6 +18,8 @@ CONTENT_TYPES: dict[Format, str] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
+PROBES = ("/healthz", "/readyz")
+"""Open to everybody who reaches the port: the kubelet has no password, and they tell no more than one number."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -73,8 +75,8 @@ def create_app(
     """The aiohttp application. Handlers only fetch: all that takes time happens in threads behind ``pages``."""
     app = web.Application(client_max_size=1024)
     app.router.add_get(telemetry_path, _metrics(pages))
-    app.router.add_get("/healthz", _probe(healthy))
-    app.router.add_get("/readyz", _probe(ready))
+    for path, verdict_of in zip(PROBES, (healthy, ready), strict=True):
+        app.router.add_get(path, _probe(verdict_of))
     app.on_response_prepare.append(_add_headers)
     return app
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from exporter import __version__, status, web, webapi
 from exporter.app.exporter import Exporter
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, ExporterError
 from exporter.logs import fields
 from exporter.settings import ListenAddress, Settings
 from exporter.webconfig import LiveConfig
@@ -28,8 +28,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    config = LiveConfig(settings.web_config_file, exporter.survived)
-    await config.load()
+    config = LiveConfig(settings.web_config_file, lambda error: _survived(exporter, error))
     application = web.create_app(
         telemetry_path=settings.web_telemetry_path,
         pages=web.Pages(lambda: exporter.loop.ticks, exporter.page),
@@ -44,11 +43,12 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         config,
         headers=web.HEADERS,
         open_paths=web.PROBES,
-        on_error=exporter.survived,
+        on_error=lambda error: _survived(exporter, error),
         shutdown_seconds=SHUTDOWN_SECONDS,
     )
     keep = {"sampling": exporter.loop.run, "pods": exporter.directory.run}
     try:
+        await config.load()
         url = await listen(server, settings.web_listen_address, "http" if config.current.context is None else "https")
         tree = exporter.hierarchy
         logger.info("listening", extra=fields(address=url, version=__version__, cgroup=tree.version, path=tree.cpu))
@@ -57,7 +57,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(exporter.supervisor.keep(name, start), name=f"keep-{name}")
-                for name, start in (keep | server.tasks).items()
+                for name, start in (keep | dict(server.tasks)).items()
             ]
             await stop.wait()
             logger.info("stopping")
@@ -77,3 +77,10 @@ async def listen(server: WebServer, address: ListenAddress, scheme: str) -> str:
         raise ConfigError(f"--web.listen-address: {address} {reason}") from error
     shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
+
+
+def _survived(exporter: Exporter, error: ExporterError) -> None:
+    exporter.own.count(error.stage, error.reason)
+    # The kind of failure is part of the message: the same message is written twice a minute at most.
+    message = f"survived: {error.stage} {error.reason}"
+    logger.warning(message, extra=fields(stage=error.stage, reason=error.reason, error=str(error)))
