@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 
+from dashboards.rules import ROOT
 from dashboards.thresholds import THRESHOLDS
 from tests.dashboards.boards import Json, boards, panels, queries, variables
 from tests.dashboards.promql import references
@@ -145,3 +146,18 @@ def test_every_dashboard_links_to_the_others_and_to_its_page() -> None:
     for board in boards().values():
         assert [link["type"] for link in board["links"]] == ["dashboards", "link"]
         assert board["tags"] == board["links"][0]["tags"]
+
+
+def test_the_page_about_dashboards_names_panels_that_exist() -> None:
+    page = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    names = {panel["title"] for board in boards().values() for panel in board["panels"]}
+    columns = {
+        renamed
+        for _, panel in PANELS
+        for step in panel.get("transformations") or []
+        for renamed in step["options"].get("renameByName", {}).values()
+    }
+    legends = {target["legendFormat"] for _, panel in PANELS for target in panel["targets"]}
+    named = set(re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", page))
+    assert len(named) > 20
+    assert named - names - columns - legends == set()

@@ -219,6 +219,7 @@ def test_contention_is_silent_just_under_each_of_its_conditions(
 
 def test_a_little_throttling_does_not_hide_contention(fires: Fires) -> None:
     fires([WAITING.but(periods=10, throttled=1, lost=0.04), Pod(periods=10, throttled=1, lost=0.04)], CONTENTION)
+    fires([WAITING.but(local_lost=0.04)], CONTENTION)
 
 
 def test_what_contention_says(tmp_path: Path) -> None:
