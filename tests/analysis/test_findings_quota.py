@@ -223,6 +223,18 @@ def test_a_quota_that_the_pod_only_repeats_is_the_container_s_own(local: bool) -
     assert found.evidence["throttled_ratio"] == pytest.approx(0.85)
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_a_quota_that_several_containers_inherit_is_their_pod_s(local: bool) -> None:
+    """With a pod-level limit each container's group gets the pod's quota: together they use up what none does alone."""
+    spent = make.deltas(usage_seconds=6.0, local_throttled_seconds=48.0 if local else None, waiting_seconds=None)
+    one, two = (make.container(name, limit=0.2, pod_limit=0.2, deltas=spent) for name in ("one", "two"))
+    two = two._replace(ref=two.ref._replace(pod_path=one.ref.pod_path))
+    both = make.deltas(usage_seconds=12.0, throttled_seconds=48.0)
+    full = make.pod(one, limit=0.2, window=make.window(1.0), deltas=both)
+    found = find(make.snapshot(one, two, pods=(full,)))
+    assert [(finding.name, finding.reason) for finding in found] == [("ancestor_throttled", "pod")] * 2
+
+
 def without_local(row: CgroupRow, usage_seconds: float) -> CgroupRow:
     return row._replace(
         local_throttled_seconds=None,

@@ -6,7 +6,7 @@ from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause, Evidence, Severity
 from exporter.analysis.findings.throttling import lost_to_ancestor, throttling
-from exporter.analysis.findings.view import View, same_quota, use
+from exporter.analysis.findings.view import View, use
 from exporter.snapshot import CgroupRow
 
 _ADVICE = {
@@ -24,7 +24,7 @@ def ancestor_throttled(view: View, row: CgroupRow) -> Cause | None:
     if seconds is not None and seconds < thresholds.ANCESTOR_LOST:
         return None
     pod = view.pod_of(row)
-    if seconds is None and pod is not None and same_quota(row, pod):
+    if seconds is None and pod is not None and view.repeats_quota(row, pod):
         return None
     if seconds is not None:
         return _from_local(row, pod, seconds)

@@ -29,21 +29,14 @@ def use(row: CgroupRow) -> float | None:
     return None if deltas is None else rate(deltas.usage_seconds, deltas)
 
 
-def same_quota(row: CgroupRow, pod: CgroupRow) -> bool:
-    """Whether the pod's quota is the container's own, written twice.
-
-    The kubelet gives a pod the sum of its containers' limits. With one container, which of the two groups the kernel
-    stops in a period is chance, and neither of them tells the whole.
-    """
+def _same_quota(row: CgroupRow, pod: CgroupRow) -> bool:
     own = row.limits.limit_cores if row.limits else None
     above = pod.limits.limit_cores if pod.limits else None
     return own is not None and above is not None and abs(own - above) <= thresholds.DRIFT_RATIO * own
 
 
-def _with_pods_share(row: CgroupRow, pod: CgroupRow | None) -> CgroupRow:
+def _with_pods_share(row: CgroupRow, pod: CgroupRow) -> CgroupRow:
     """``row`` with what its pod's quota took from it, where that is the same quota."""
-    if pod is None or not same_quota(row, pod):
-        return row
     window, theirs, deltas = row.window, pod.window, row.deltas
     if window and theirs:
         throttled = min(window.periods, window.throttled_periods + theirs.throttled_periods)
@@ -78,7 +71,24 @@ class View:
     @cached_property
     def live(self) -> tuple[CgroupRow, ...]:
         """Containers that still run: the last counters of a removed one say nothing of now."""
-        return tuple(_with_pods_share(row, self.pod_of(row)) for row in self.snapshot.containers if row.live)
+        return tuple(map(self._with_all_it_lost, self._running))
+
+    @cached_property
+    def _running(self) -> tuple[CgroupRow, ...]:
+        return tuple(row for row in self.snapshot.containers if row.live)
+
+    def _with_all_it_lost(self, row: CgroupRow) -> CgroupRow:
+        pod = self.pod_of(row)
+        return _with_pods_share(row, pod) if pod is not None and self.repeats_quota(row, pod) else row
+
+    def repeats_quota(self, row: CgroupRow, pod: CgroupRow) -> bool:
+        """Whether the pod's quota is the container's own, written twice.
+
+        The kubelet gives a pod the sum of its containers' limits. With one container, which of the two groups the
+        kernel stops in a period is chance, and neither of them tells the whole. Several containers have the pod's quota
+        each where only the pod has a limit (KEP-2837): there it is the pod's that they use up together.
+        """
+        return _same_quota(row, pod) and self.containers_of_pod[row.ref.pod_path] == 1
 
     def pod_of(self, row: CgroupRow) -> CgroupRow | None:
         """The row of the pod's own cgroup."""
@@ -92,7 +102,7 @@ class View:
     def containers_of_pod(self) -> Mapping[str, int]:
         """Live containers by the path of their pod."""
         counts: dict[str, int] = {}
-        for row in self.live:
+        for row in self._running:
             counts[row.ref.pod_path] = counts.get(row.ref.pod_path, 0) + 1
         return counts
 
