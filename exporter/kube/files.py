@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 
 from exporter.errors import MappingError
 from exporter.kube.podlist import parse_pod_list
 from exporter.readings import PodList
+from exporter.threads import TimedCall
 
+_TIMEOUT_SECONDS = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
 
 
@@ -17,13 +18,18 @@ class FileSource:
 
     name = "file"
 
-    def __init__(self, path: str, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, path: str, max_bytes: int = _MAX_BYTES, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._path = path
         self._max_bytes = max_bytes
+        self._call = TimedCall(self._read, timeout_seconds)
 
     async def pods(self) -> PodList:
-        """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large`` or ``malformed``."""
-        return await asyncio.to_thread(self._read)
+        """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large``, ``malformed`` or ``timeout``."""
+        try:
+            return await self._call.awaited()
+        except TimeoutError as error:
+            reading = f"file {self._path}: not read within {self._call.seconds:g} s"
+            raise MappingError(reading, reason="timeout") from error
 
     async def aclose(self) -> None:
         """Nothing is held open."""

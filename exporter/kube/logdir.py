@@ -7,20 +7,23 @@ Source: ``pkg/kubelet/kuberuntime/{helpers,legacy}.go``. No other of these names
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from exporter.errors import MappingError
 from exporter.readings import ContainerIdentity, PodIdentity, PodList
+from exporter.threads import TimedCall
 
+_TIMEOUT_SECONDS = 5.0
 _MOST_NAMES = 100_000
-_POD_FOLDER = re.compile(r"(?P<namespace>[^_/]+)_(?P<pod>[^_/]+)_(?P<uid>[^_/]+)")
-_LINK = re.compile(r"(?P<pod>[^_]+)_(?P<namespace>[^_]+)_(?P<container>[^_]+)-(?P<id>[0-9a-f]{64})\.log")
+# Surrogates stand for bytes that are no UTF-8: no page could show them, and two such names would look alike there.
+_NAME = r"[^_/\ud800-\udfff]+"
+_POD_FOLDER = re.compile(rf"(?P<namespace>{_NAME})_(?P<pod>{_NAME})_(?P<uid>{_NAME})")
+_LINK = re.compile(rf"(?P<pod>{_NAME})_(?P<namespace>{_NAME})_(?P<container>{_NAME})-(?P<id>[0-9a-f]{{64}})\.log")
 _TARGET = re.compile(r"(?:.*/)?[^_/]+_[^_/]+_(?P<uid>[^_/]+)/[^/]+/(?P<restarts>[0-9]{1,9})\.log")
 
 
@@ -29,22 +32,46 @@ class LogDirSource:
 
     name = "logs"
 
-    def __init__(self, path_logs: str) -> None:
-        """``path_logs`` is ``/var/log``, wherever it is mounted."""
-        self._pods_path = os.path.join(path_logs, "pods")
-        self._containers_path = os.path.join(path_logs, "containers")
+    def __init__(
+        self,
+        path_logs: str,
+        *,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+        list_names: Callable[[str], list[str]] = os.listdir,
+    ) -> None:
+        """``path_logs`` is ``/var/log``, wherever it is mounted; ``list_names`` lists a directory."""
+        self._path = path_logs
+        self._list_names = list_names
+        # A log directory on a file server hangs with it.
+        self._call = TimedCall(self._read, timeout_seconds)
 
     async def pods(self) -> PodList:
-        """Raises :class:`MappingError`: ``not_found``, ``unreadable`` or ``too_large``."""
-        return await asyncio.to_thread(self._read)
+        """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large`` or ``timeout``."""
+        try:
+            return await self._call.awaited()
+        except TimeoutError as error:
+            raise MappingError(
+                f"logs {self._path}: no answer within {self._call.seconds:g} s", reason="timeout"
+            ) from error
 
     async def aclose(self) -> None:
         """Nothing is held open."""
 
     def _read(self) -> PodList:
-        folders = _names(self._pods_path)
-        links = [(name, _target(self._containers_path, name)) for name in _names(self._containers_path)]
+        containers = os.path.join(self._path, "containers")
+        folders = self._names(os.path.join(self._path, "pods"))
+        links = [(name, _target(containers, name)) for name in self._names(containers)]
         return parse_log_names(folders, links)
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            names = self._list_names(path)
+        except OSError as error:
+            reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
+            raise MappingError(f"logs {path}: {error.strerror}", reason=reason) from error
+        if len(names) > _MOST_NAMES:
+            raise MappingError(f"logs {path}: more than {_MOST_NAMES} entries", reason="too_large")
+        return names
 
 
 class _Instance(NamedTuple):
@@ -97,17 +124,6 @@ def _containers(by_name: dict[str, list[_Instance]]) -> Iterator[ContainerIdenti
             restart_count=latest.restarts,
             previous_container_ids=tuple(instance.container_id for instance in reversed(earlier)),
         )
-
-
-def _names(path: str) -> list[str]:
-    try:
-        names = os.listdir(path)
-    except OSError as error:
-        reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
-        raise MappingError(f"logs {path}: {error.strerror}", reason=reason) from error
-    if len(names) > _MOST_NAMES:
-        raise MappingError(f"logs {path}: more than {_MOST_NAMES} entries", reason="too_large")
-    return names
 
 
 def _target(folder: str, name: str) -> str:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
 
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, ReadError
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release
 from exporter.node.procstat import Jiffies, cpu_times, read_proc_stat
 from exporter.node.topology import Topology, read_topology
 from exporter.readings import Driver, HierarchyVersion, KubeletConfig
 from exporter.snapshot import CpuManagerState, CpuTimes, NodeRow
+from exporter.threads import TimedCall
+
+T = TypeVar("T")
 
 MOST_READINGS = 64
+PATIENCE_SECONDS = 1.0
+"""How long a read may take. lxcfs (FUSE) may be behind procfs and sysfs, any disk behind the checkpoint."""
 
 
 class Machine:
-    """Kernel, topology, CPU times and the CPU manager's checkpoint."""
+    """Kernel, topology, CPU times and the CPU manager's checkpoint. What hangs, fails or is missing is absent."""
 
     def __init__(
         self,
@@ -28,8 +35,11 @@ class Machine:
         window: float,
         on_error: Callable[[ExporterError], None],
     ) -> None:
-        self._proc, self._sys, self._checkpoint_path = proc, sys, checkpoint_path
         self._window, self._on_error = window, on_error
+        self._read_topology = TimedCall(partial(read_topology, sys), PATIENCE_SECONDS)
+        self._read_release = TimedCall(partial(read_release, proc), PATIENCE_SECONDS)
+        self._read_checkpoint = TimedCall(partial(read_cpu_manager_state, checkpoint_path), PATIENCE_SECONDS)
+        self._read_ticks = TimedCall(partial(read_proc_stat, proc), PATIENCE_SECONDS)
         self._ticks: deque[tuple[float, Mapping[int, Jiffies]]] = deque(maxlen=MOST_READINGS)
         self.topology = Topology()
         self.checkpoint: CpuManagerState | None = None
@@ -38,26 +48,28 @@ class Machine:
 
     def read(self, now: float) -> None:
         """All of it, at monotonic ``now``."""
-        self.topology = read_topology(self._sys)
+        self.topology = self._survive(self._read_topology, "CPU topology") or Topology()
         for problem in self.topology.problems:
             self._on_error(problem)
-        self._release = read_release(self._proc)
-        try:
-            self.checkpoint = read_cpu_manager_state(self._checkpoint_path)
-        except ExporterError as error:
-            self.checkpoint = None
-            self._on_error(error)
-        try:
-            ticks = read_proc_stat(self._proc)
-        except ExporterError as error:
-            self._on_error(error)
-            ticks = None
+        if self._release is None:  # no kernel changes under a process
+            self._release = self._survive(self._read_release, "kernel release")
+        self.checkpoint = self._survive(self._read_checkpoint, "CPU manager's checkpoint")
+        ticks = self._survive(self._read_ticks, "CPU times")
         if ticks is None:
             self._ticks.clear()
             return
         self._ticks.append((now, ticks))
         while len(self._ticks) > 2 and now - self._ticks[1][0] >= self._window:
             self._ticks.popleft()
+
+    def _survive(self, read: TimedCall[T], what: str) -> T | None:
+        try:
+            return read()
+        except TimeoutError:
+            self._on_error(ReadError(what, f"not read within {read.seconds:g} s", reason="timeout"))
+        except ExporterError as error:
+            self._on_error(error)
+        return None
 
     def cpu_times(self) -> Mapping[int, CpuTimes]:
         """What each online CPU did over the last window; empty before there are two readings."""

@@ -1,0 +1,145 @@
+"""Calls that hang keep nobody: not the caller, not the next call, not the end of the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from exporter.threads import TimedCall, Worker
+
+SHORT = 0.05
+"""Patience of a test, in seconds."""
+
+
+class Read:
+    """A read that hangs while it is told to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._go_on = threading.Event()
+        self._go_on.set()
+
+    def __call__(self) -> int:
+        self.calls += 1
+        number = self.calls
+        self._go_on.wait()
+        return number
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self._go_on.clear()
+        try:
+            yield
+        finally:
+            self._go_on.set()
+
+
+def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_call_gives_what_the_work_gives_and_raises_what_it_raises() -> None:
+    assert TimedCall(lambda: 7, 10.0)() == 7
+    with pytest.raises(ZeroDivisionError):
+        TimedCall(lambda: 1 // 0, 10.0)()
+
+
+def test_each_call_is_a_new_one() -> None:
+    read = Read()
+    timed = TimedCall(read, 10.0)
+    assert [timed(), timed(), timed()] == [1, 2, 3]
+
+
+def test_a_call_that_hangs_is_waited_for_once_and_never_doubled() -> None:
+    read = Read()
+    timed = TimedCall(read, SHORT)
+    threads = threading.active_count()
+    with read.hanging():
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                timed()
+        assert read.calls == 1
+        assert threading.active_count() == threads + 1
+
+
+def test_what_comes_late_is_thrown_away() -> None:
+    read = Read()
+    timed = TimedCall(read, SHORT)
+    with read.hanging(), pytest.raises(TimeoutError):
+        timed()
+    until(lambda: _answers(timed))
+    assert timed() >= 3, "the second call's answer or a later one"
+
+
+def _answers(timed: TimedCall[int]) -> bool:
+    try:
+        return timed() > 1
+    except TimeoutError:
+        return False
+
+
+async def test_awaiting_it_is_the_same() -> None:
+    read = Read()
+    timed = TimedCall(read, SHORT)
+    assert await timed.awaited() == 1
+    with read.hanging():
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await timed.awaited()
+        assert read.calls == 2
+
+
+def test_a_worker_does_all_it_is_given_in_order_in_one_thread() -> None:
+    worker = Worker("test")
+    done: list[tuple[int, int]] = []
+    calls = [worker.submit(lambda number=number: done.append((number, threading.get_ident()))) for number in range(50)]  # type: ignore[misc] # a lambda's default has no type
+    assert worker.close(10.0)
+    assert all(call.done() for call in calls)
+    assert [number for number, _ in done] == list(range(50))
+    assert len({ident for _, ident in done}) == 1
+    with pytest.raises(RuntimeError):
+        worker.submit(lambda: None)
+
+
+def test_work_that_was_given_up_before_it_began_is_never_done() -> None:
+    worker, read = Worker("test"), Read()
+    with read.hanging():
+        worker.submit(read)
+        waiting = worker.submit(read)
+        assert waiting.cancel()
+    assert worker.close(10.0)
+    assert read.calls == 1
+
+
+def test_a_worker_that_hangs_is_left_behind() -> None:
+    worker, read = Worker("test"), Read()
+    with read.hanging():
+        call = worker.submit(read)
+        assert not worker.close(SHORT)
+    assert call.result(10.0) == 1
+
+
+def test_a_worker_that_never_worked_ends_at_once() -> None:
+    assert Worker("test").close(0.0)
+
+
+def test_no_hanging_thread_keeps_a_process() -> None:
+    hangs = (
+        "import threading\n"
+        "from exporter.threads import TimedCall, Worker\n"
+        "for_ever = threading.Event().wait\n"
+        "Worker('w').submit(for_ever)\n"
+        "try:\n    TimedCall(for_ever, 0.01)()\n"
+        "except TimeoutError:\n    print('late')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", hangs], check=True, capture_output=True, text=True, timeout=30)
+    assert ended.stdout == "late\n"
