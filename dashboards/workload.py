@@ -109,12 +109,9 @@ def _summary(board: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Restarts in the last hour",
-                "New containers in the place of old ones among the chosen. Counters begin at 0 again with each.",
-                Query(
-                    "sum(count by (cluster, namespace, pod, container) (count by (cluster, namespace, pod, container,"
-                    f" container_id) (last_over_time(cgroup_container_info{CONTAINERS}[1h]))) - 1)",
-                    "restarts",
-                ),
+                "How often the chosen containers were restarted, as the kubelet counts. Counters of a cgroup begin at"
+                " 0 again with each.",
+                Query(f"sum({BY_CONTAINER} (increase(cgroup_container_restarts_total{CONTAINERS}[1h])))", "restarts"),
                 unit=COUNT,
                 steps=((1, YELLOW),),
             )

@@ -25,12 +25,13 @@ def choices(board: Json, prometheus: Server) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for variable in variables(board):
         selector, label = label_values(variable)
-        series = prometheus.get("/api/v1/series", **{"match[]": expand(selector, _texts(board, found))})["data"]
+        series = prometheus.get("/api/v1/series", **{"match[]": expand(selector, texts_of(board, found))})["data"]
         found[variable["name"]] = sorted({one[label] for one in series if one.get(label)})
     return found
 
 
-def _texts(board: Json, found: Mapping[str, list[str]]) -> dict[str, str]:
+def texts_of(board: Json, found: Mapping[str, list[str]]) -> dict[str, str]:
+    """Variable -> what Grafana writes for it when everything is chosen."""
     texts = {}
     for variable in variables(board):
         if (name := variable["name"]) not in found:
@@ -57,7 +58,7 @@ def answers(prometheus: Server) -> dict[Asked, int]:
     """How many series each query of each dashboard gives over the last seconds, everything being chosen."""
     found = {}
     for name, board in boards().items():
-        texts = _texts(board, choices(board, prometheus))
+        texts = texts_of(board, choices(board, prometheus))
         for asked in _asked(name, board):
             end = time.time()
             result = prometheus.get(

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from dashboards.capacity import PER_NODE, SERIES, PerCgroup
 from exporter.commands.lab.hierarchy import DEFAULT_ROOT, LabError, writable_hierarchy
+from exporter.metrics.catalog import FAMILIES
 from tests.conftest import unavailable
 from tests.dashboards.boards import Asked, boards
 from tests.monitoring import parts, shortened
 from tests.monitoring.asking import EMPTY_BY_NATURE, answers, choices
 from tests.monitoring.nodes import LIMIT_CORES, LOUD, MODERATE, MUTED, DemoNode, real, synthetic
 from tests.monitoring.parts import Notified, Receiver, Server, eventually
+from tests.support.pages import Page
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -38,6 +41,8 @@ class Story:
     """What people were sent to read, by the way it went."""
     answers: dict[Asked, int]
     choices: dict[str, dict[str, list[str]]]
+    page: Page
+    """Of a node with cgroup v2."""
     throttled: dict[str, float]
     """Pod -> throttled share of its periods under load, from the raw counters."""
 
@@ -95,6 +100,7 @@ def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Rece
         texts={},
         answers=answers(prometheus),
         choices={name: choices(board, prometheus) for name, board in boards().items()},
+        page=nodes[-1].exporter.page(),
         throttled={
             sample["metric"]["pod"]: float(sample["value"][1])
             for sample in prometheus.query(
@@ -236,6 +242,29 @@ def test_all_is_over_when_the_load_has_ended(story: Story) -> None:
                 last[alert["labels"]["pod"]] = alert["status"]
     assert len(last) == 3
     assert set(last.values()) == {"resolved"}
+
+
+COUNTED = {"limited": ("dns-autoscaler", "autoscaler"), "unlimited": ("catalog", "cache")}
+COUNTED_PODS = {"limited_pod": "dns-autoscaler", "unlimited_pod": "indexer"}
+
+
+@pytest.mark.parametrize("collector", SERIES)
+def test_the_calculator_counts_the_series_of_a_real_page(collector: str, story: Story) -> None:
+    def count(row_type: str, pod: str, **labels: str) -> int:
+        families = {one.name for one in FAMILIES if one.row_type == row_type and one.metric.collector == collector}
+        found = [(name, dict(pairs)) for name, pairs in story.page.samples if name in families]
+        return len([1 for _, has in found if has["pod"].startswith(pod) and labels.items() <= has.items()])
+
+    assert SERIES[collector] == PerCgroup(
+        **{kind: count("container", pod, container=name) for kind, (pod, name) in COUNTED.items()},
+        **{kind: count("pod", pod) for kind, pod in COUNTED_PODS.items()},
+    )
+
+
+def test_the_calculator_knows_every_collector_and_the_rest_of_the_page(story: Story) -> None:
+    assert {one.metric.collector for one in FAMILIES} - {None, "usage_modes", "distribution"} == set(SERIES)
+    rest = [name for name, _ in story.page.samples if not name.startswith(("cgroup_container_", "cgroup_pod_"))]
+    assert 0.8 * PER_NODE < len(rest) <= PER_NODE
 
 
 def test_every_variable_offers_something(story: Story) -> None:

@@ -1,0 +1,252 @@
+"""Many nodes' worth of series in a real Prometheus: what the rules and the dashboards cost. Run by hand:
+
+    python -m tests.monitoring.scale --nodes 1000 --interval 60 --minutes 12
+
+Every page is a real exporter's, multiplied: the rows of one limited and one unlimited container of a demo node, under
+other names, with counters that grow. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import multiprocessing
+import os
+import platform
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from typing_extensions import override
+
+from dashboards.rules import PLAIN_RULES
+from tests.dashboards.boards import boards, panels
+from tests.monitoring import parts
+from tests.monitoring.asking import choices, expand, texts_of
+from tests.monitoring.nodes import synthetic
+from tests.monitoring.parts import Json, Server
+
+PODS = 40
+CONTAINERS = 2
+LIMITED_OF_TEN = 6
+REPLICAS = 10
+NAMESPACES = 100
+RATES = {
+    "cpu_periods_total": 6.0,
+    "cpu_throttled_periods_total": 0.2,
+    "cpu_throttled_seconds_total": 0.01,
+    "cpu_usage_seconds_total": 0.1,
+}
+BADLY = {"cpu_throttled_periods_total": 4.0, "cpu_throttled_seconds_total": 0.3}
+"""One in a hundred limited containers: enough that rules and tables have something to find."""
+BADLY_ONE_IN = 100
+
+
+@dataclass(frozen=True)
+class Template:
+    """Rows of a real page, without the labels that say whose they are."""
+
+    limited: tuple[tuple[str, str, float], ...]
+    unlimited: tuple[tuple[str, str, float], ...]
+    limited_pod: tuple[tuple[str, str, float], ...]
+    unlimited_pod: tuple[tuple[str, str, float], ...]
+    rest: str
+
+
+def template(page: str) -> Template:
+    """From the page of a demo node: ``dns-autoscaler`` has a limit, ``catalog``'s cache has none."""
+
+    def rows(prefix: str, *needles: str) -> tuple[tuple[str, str, float], ...]:
+        found = []
+        for line in page.splitlines():
+            if line.startswith(prefix) and all(needle in line for needle in needles):
+                name, _, tail = line.partition("{")
+                labels, _, value = tail.rpartition("} ")
+                kept = re.sub(r'(?:^|,)(?:namespace|pod|container|workload)="[^"]*"', "", labels).strip(",")
+                found.append((name, kept, float(value)))
+        return tuple(found)
+
+    rest = [line for line in page.splitlines() if not line.startswith(("#", "cgroup_container_", "cgroup_pod_"))]
+    return Template(
+        rows("cgroup_container_", 'container="autoscaler"'),
+        rows("cgroup_container_", 'container="cache"'),
+        rows("cgroup_pod_", 'pod="dns-autoscaler'),
+        rows("cgroup_pod_", 'pod="indexer'),
+        "\n".join(rest) + "\n",
+    )
+
+
+def node_rows(node: int, made: Template) -> Iterator[tuple[str, float, float]]:
+    """``(series, value at the start, growth per second)`` of one node."""
+    for slot in range(PODS):
+        number = node * PODS + slot
+        workload = f"workload-{number // REPLICAS}"
+        namespace = f"namespace-{number // REPLICAS % NAMESPACES}"
+        limited = number % 10 < LIMITED_OF_TEN
+        pod = f'namespace="{namespace}",pod="{workload}-5d8f9c7b6d-{number:05x}"'
+        badly = limited and number % BADLY_ONE_IN == 0
+        for row in made.limited_pod if limited else made.unlimited_pod:
+            yield _row(row, pod, workload, badly=False)
+        for index in range(CONTAINERS):
+            labels = f'{pod},container="container-{index}"'
+            for row in made.limited if limited else made.unlimited:
+                yield _row(row, labels, workload, badly=badly)
+
+
+def _row(row: tuple[str, str, float], labels: str, workload: str, *, badly: bool) -> tuple[str, float, float]:
+    name, kept, value = row
+    if name == "cgroup_container_info":
+        kept = f'{kept},workload="{workload}"'
+    short = re.sub(r"^cgroup_(?:container|pod)_", "", name)
+    grows = name.endswith("_total") and short != "restarts_total"
+    growth = (BADLY.get(short) if badly else None) or RATES.get(short, 0.01) if grows else 0.0
+    return f"{name}{{{','.join(part for part in (labels, kept) if part)}}} ", value, growth
+
+
+def serve(port: int, nodes: int, made: Template) -> None:
+    """Pages of all nodes, each under its number; a process of its own."""
+    started = time.monotonic()
+    pages: dict[int, list[tuple[str, float, float]]] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            node = int(self.path.strip("/"))
+            rows = pages.setdefault(node, list(node_rows(node, made)))
+            past = time.monotonic() - started
+            body = (
+                made.rest + "".join(f"{series}{value + growth * past:.6g}\n" for series, value, growth in rows)
+            ).encode()
+            self.send_response(http.HTTPStatus.OK)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Silence."""
+
+    assert nodes
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def config(port: int, nodes: int, interval: int) -> str:
+    targets = [
+        {
+            "targets": [f"127.0.0.1:{port}"],
+            "labels": {"__metrics_path__": f"/{node}", "node": f"node-{node}", "instance": f"node-{node}:9843"},
+        }
+        for node in range(nodes)
+    ]
+    job = {"job_name": "kube-throttle-exporter", "honor_labels": True, "static_configs": targets}
+    return yaml.safe_dump(
+        {
+            "global": {"scrape_interval": f"{interval}s", "external_labels": {"cluster": "scale"}},
+            "rule_files": [str(PLAIN_RULES)],
+            "scrape_configs": [job],
+        }
+    )
+
+
+def value(prometheus: Server, name: str) -> float:
+    """Of a metric of Prometheus's own page."""
+    page = str(prometheus.get("/metrics"))
+    return sum(float(found) for found in re.findall(rf"^{name}(?:\{{[^}}]*\}})? ([-+.\de]+)$", page, re.MULTILINE))
+
+
+def groups(prometheus: Server) -> dict[str, float]:
+    return {group["name"]: group["evaluationTime"] for group in prometheus.get("/api/v1/rules")["data"]["groups"]}
+
+
+def slowest(prometheus: Server) -> list[tuple[str, float]]:
+    rules: list[Json] = [rule for group in prometheus.get("/api/v1/rules")["data"]["groups"] for rule in group["rules"]]
+    return sorted(((rule["name"], rule["evaluationTime"]) for rule in rules), key=lambda pair: -pair[1])[:5]
+
+
+def panel_seconds(prometheus: Server) -> list[tuple[str, float]]:
+    """Each query of the cluster dashboard, over ten minutes as a graph of one hour would ask in points."""
+    board = boards()["cluster"]
+    texts = texts_of(board, choices(board, prometheus))
+    found = []
+    for panel in panels(board):
+        for target in panel["targets"]:
+            end = time.time()
+            before = time.monotonic()
+            prometheus.get(
+                "/api/v1/query_range", query=expand(target["expr"], texts), start=end - 600, end=end, step=10
+            )
+            found.append((panel["title"], time.monotonic() - before))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def measure(nodes: int, interval: int, minutes: int, folder: Path) -> str:
+    with synthetic(3, folder / "node") as demo:
+        made = template(demo.exporter.page_after_ticks(5).text)
+    port = parts.free_port()
+    pages = multiprocessing.Process(target=serve, args=(port, nodes, made), daemon=True)
+    pages.start()
+    try:
+        with parts.prometheus(config(port, nodes, interval), folder / "prometheus") as prometheus:
+            seen: dict[str, list[float]] = {}
+            began, cpu = time.monotonic(), value(prometheus, "process_cpu_seconds_total")
+            for minute in range(minutes):
+                time.sleep(60)
+                # The first minutes have no whole rate yet.
+                if minute >= min(6, minutes // 2):
+                    for name, seconds in groups(prometheus).items():
+                        seen.setdefault(name, []).append(seconds)
+            used = (value(prometheus, "process_cpu_seconds_total") - cpu) / (time.monotonic() - began)
+            facts = {
+                "series in the head": f"{value(prometheus, 'prometheus_tsdb_head_series'):,.0f}",
+                "of them recorded": f"{_count(prometheus):,.0f}",
+                "samples in a page": f"{_one(prometheus, 'max(scrape_samples_scraped)'):,.0f}",
+                "targets up": f"{_one(prometheus, 'sum(up)'):,.0f}",
+                "resident memory of Prometheus": f"{value(prometheus, 'process_resident_memory_bytes') / 2**20:,.0f} MiB",
+                "CPU of Prometheus, average": f"{used:.2f} CPUs",
+                "rule evaluations missed": f"{value(prometheus, 'prometheus_rule_group_iterations_missed_total'):.0f}",
+                **{
+                    f"group {name}: median, max": f"{statistics.median(times):.2f} s, {max(times):.2f} s"
+                    for name, times in seen.items()
+                },
+                "slowest rules": "; ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest(prometheus)),
+                "slowest panels of the cluster dashboard": "; ".join(
+                    f"{title} {seconds:.2f} s" for title, seconds in panel_seconds(prometheus)[:3]
+                ),
+            }
+    finally:
+        pages.terminate()
+        pages.join()
+    head = f"{nodes} nodes, {PODS} pods of {CONTAINERS} containers each, scraped every {interval} s, for {minutes} min"
+    machine = f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+    return "\n".join(
+        [f"## {head} ({machine})", "", "| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items())]
+    )
+
+
+def _one(prometheus: Server, expression: str) -> float:
+    return float(prometheus.query(expression)[0]["value"][1])
+
+
+def _count(prometheus: Server) -> float:
+    return _one(prometheus, 'count({__name__=~".+:.+"})')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=100)
+    parser.add_argument("--interval", type=int, default=30, help="seconds between scrapes")
+    parser.add_argument("--minutes", type=int, default=10, help="how long; rates are whole after six")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="throttle-scale-") as folder:
+        print(measure(chosen.nodes, chosen.interval, chosen.minutes, Path(folder)))  # noqa: T201 a program prints
+
+
+if __name__ == "__main__":
+    main()
