@@ -54,7 +54,7 @@ class Group:
 
 
 def told(finding: Finding) -> Told:
-    """One finding, with its evidence as text."""
+    """One finding, with its evidence as text, by the names that its page explains."""
     return Told(
         who=None if finding["subject"] is None else label(finding["subject"]),
         name=finding["name"],
@@ -64,8 +64,7 @@ def told(finding: Finding) -> Told:
         summary=finding["summary"],
         advice=finding["advice"],
         evidence=[
-            (key.replace("_", " "), value if isinstance(value, str) else f"{value:.6g}")
-            for key, value in finding["evidence"].items()
+            (key, value if isinstance(value, str) else f"{value:.6g}") for key, value in finding["evidence"].items()
         ],
         docs=DOCS + finding["docs"],
     )
@@ -84,8 +83,10 @@ def grouped(containers: Iterable[Container], node_findings: Iterable[Finding]) -
 
 def _group(findings: list[Finding]) -> Group:
     findings.sort(key=lambda finding: finding["severity"] != "critical")
-    full = [told(finding) for finding in findings[:FULL]]
-    rest = [label(finding["subject"]) for finding in findings[FULL:] if finding["subject"] is not None]
+    # One alone is not worth hiding.
+    at = FULL if len(findings) > FULL + 1 else FULL + 1
+    full = [told(finding) for finding in findings[:at]]
+    rest = [label(finding["subject"]) for finding in findings[at:] if finding["subject"] is not None]
     advices = {one.advice for one in full}
     return Group(
         name=full[0].name,

@@ -29,6 +29,8 @@ class Chart(NamedTuple):
     """What the upper edge and the middle stand for."""
     text: str
     """The same in words, for who does not see it."""
+    flat: bool
+    """Whether it was never throttled."""
 
 
 def row_chart(series: Series, window_seconds: float) -> Chart | None:
@@ -37,7 +39,7 @@ def row_chart(series: Series, window_seconds: float) -> Chart | None:
     if not ratios:
         return None
     per, slots = _grid(series, window_seconds, ROW_SLOTS)
-    return Chart(slots, _steps(binned(ratios, per), slots, 1.0), "", _scale(1.0), _text(series))
+    return Chart(slots, _steps(binned(ratios, per), slots, 1.0), "", _scale(1.0), _text(series), not any(ratios))
 
 
 def page_chart(series: Series, window_seconds: float) -> Chart | None:
@@ -50,7 +52,14 @@ def page_chart(series: Series, window_seconds: float) -> Chart | None:
     # Use is above the limit where a burst was saved up, and by the jitter between two readings.
     highest = max((share for share in usage if share is not None), default=0.0)
     top = 1.0 if highest <= 1.05 else math.ceil(4 * highest) / 4
-    return Chart(slots, _steps(binned(ratios, per), slots, top), _line(usage, slots, top), _scale(top), _text(series))
+    return Chart(
+        slots,
+        _steps(binned(ratios, per), slots, top),
+        _line(usage, slots, top),
+        _scale(top),
+        _text(series),
+        not any(ratios),
+    )
 
 
 def binned(values: Sequence[float | None], per: int) -> list[float | None]:

@@ -64,6 +64,7 @@ class CpuMap:
 
     summary: str
     areas: Sequence[Area]
+    legend: str
     hidden: int
     """CPUs that are not drawn."""
     holders: Sequence[Holder]
@@ -80,6 +81,7 @@ def cpu_map(node: Node, containers: Iterable[Container]) -> CpuMap:
     return CpuMap(
         summary=_summary(node),
         areas=[_area(numa, list(group), marks) for numa, group in groupby(shown, key=_numa)],
+        legend=_legend(cpus, owned=bool(owners)) if cpus else "",
         hidden=max(0, len(cpus) - MOST),
         holders=[
             *(_holder([cpu for cpu in cpus if _owner(cpu) == owner], owner, mark) for owner, mark in marks.items()),
@@ -154,6 +156,14 @@ def _pool(cpus: Sequence[Cpu], containers: Iterable[Container]) -> Iterator[Hold
 def _busy(cpus: Sequence[Cpu]) -> str:
     shares = [cpu["busy_share"] for cpu in cpus if cpu["busy_share"] is not None]
     return words.percent(sum(shares) / len(shares)) if shares else figures.NOT_KNOWN
+
+
+def _legend(cpus: Sequence[Cpu], *, owned: bool) -> str:
+    """Of what is in the map."""
+    parts = ["A cell is filled as far as its CPU was busy over the last window."]
+    parts += ["A letter is its owner’s, below."] if owned else []
+    parts += ["A dashed border: reserved for the system."] if any(cpu["reserved"] for cpu in cpus) else []
+    return " ".join(parts)
 
 
 def _summary(node: Node) -> str:

@@ -59,7 +59,8 @@ class Detail:
     """Why there is none."""
     window: str
     sections: Sequence[Section]
-    cpus: str
+    alone: str
+    """Said where it has no neighbours; empty where its CPUs are not known."""
     neighbours: Others
     siblings: Others
     health: HealthView
@@ -88,7 +89,7 @@ def detail(report: Report, name: CgroupName) -> Detail | None:
         else "Two samples are needed before there is anything to draw.",
         window=figures.seconds(exporter["window_seconds"]),
         sections=list(sections(one)),
-        cpus="" if one["cpuset"] is None else one["cpuset"]["cpus"],
+        alone=_alone(one),
         neighbours=_neighbours(one, others),
         siblings=_others(
             (other for other in others if other["pod_uid"] == one["pod_uid"]),
@@ -115,6 +116,13 @@ def _kind(one: Container) -> str:
     kind = "" if one["container_type"] in {None, "container"} else f"{one['container_type']} container"
     owner = " ".join(filter(None, (one["workload_kind"], one["workload"])))
     return ", ".join(filter(None, (one["qos_class"], kind, f"of {owner}" if owner else "")))
+
+
+def _alone(one: Container) -> str:
+    cpuset = one["cpuset"]
+    if cpuset is None or not cpuset["count"]:
+        return ""
+    return f"No other container may run on {'CPU' if cpuset['count'] == 1 else 'CPUs'} {cpuset['cpus']}."
 
 
 def _neighbours(one: Container, others: Iterable[Container]) -> Others:

@@ -68,6 +68,8 @@ class Overview:
     briefs: Sequence[Brief]
     total: int
     """Containers in all."""
+    crowded: bool
+    """More than are shown in full unless asked for."""
     troubles: Sequence[Group]
     notes: Sequence[Group]
     """Findings that only explain."""
@@ -91,7 +93,9 @@ def overview(report: Report, *, everything: bool) -> Overview:
         node=node["name"],
         taken_at=figures.moment(document["taken_at"]),
         headline=verdict.headline(document),
-        severity=_severity([finding["severity"] for finding in troubles], known=bool(containers)),
+        severity=_severity(
+            [finding["severity"] for finding in troubles], certain=bool(containers) and exporter["healthy"]
+        ),
         counts=_counts(suffering),
         worst=None if worst is None else told(worst),
         rows=[_row(one, window) for one in containers[:shown]],
@@ -99,6 +103,7 @@ def overview(report: Report, *, everything: bool) -> Overview:
             Brief(label(one), figures.cpus(one["usage_cores"]), one["severity"] or "") for one in containers[shown:]
         ],
         total=len(containers),
+        crowded=len(containers) > WORST,
         troubles=[group for group in groups if group.severity != "info"],
         notes=[group for group in groups if group.severity == "info"],
         machine=[
@@ -153,9 +158,9 @@ def _limit(one: Container) -> str:
     return {"none": "no limit", "unsupported": "limits are off"}.get(one["quota_state"] or "", "limit not known")
 
 
-def _severity(severities: Sequence[str], *, known: bool) -> str:
+def _severity(severities: Sequence[str], *, certain: bool) -> str:
     if not severities:
-        return "ok" if known else ""
+        return "ok" if certain else ""
     return "critical" if "critical" in severities else "warning"
 
 

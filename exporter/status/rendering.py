@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from exporter.report import Report
 from exporter.status.detail import detail
 from exporter.status.overview import overview
+from exporter.status.verdict import lowered
 from exporter.status.wanted import Places, Wanted
 
 _POLICY: Final = (
@@ -40,11 +41,11 @@ def render(report: Report, wanted: Wanted, places: Places) -> bytes | None:
     return text.encode()
 
 
-def render_missing(report: Report, places: Places) -> bytes:
+def render_missing(report: Report, wanted: Wanted, places: Places) -> bytes:
     """What is said instead of a page about a container that is not on the node."""
     page = _environment().get_template("missing.html")
     return page.render(
-        node=report.health.node_name, wanted=Wanted(), places=places, style=Markup(_style())  # noqa: S704 - our own file
+        node=report.health.node_name, wanted=wanted, places=places, style=Markup(_style())  # noqa: S704 - our own file
     ).encode()  # fmt: skip
 
 
@@ -86,5 +87,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["with_settings"] = with_settings
+    environment.filters.update(with_settings=with_settings, lowered=lowered)
     return environment

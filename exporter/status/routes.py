@@ -85,5 +85,5 @@ def _make(report: Report, wanted: Wanted, places: Places, *, zipped: bool) -> Ma
 
     body, status = rendering.render(report, wanted, places), HTTPStatus.OK
     if body is None:
-        body, status = rendering.render_missing(report, places), HTTPStatus.NOT_FOUND
+        body, status = rendering.render_missing(report, wanted, places), HTTPStatus.NOT_FOUND
     return Made(gzip.compress(body, GZIP_LEVEL, mtime=0) if zipped else body, status, rendering.security_policy())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from exporter.analysis.findings import words
 from exporter.report import Container, ContainersDocument, Finding
+
+_ACRONYMS: Final = {"cpu": "CPU", "numa": "NUMA"}
 
 
 def troubles(findings: Iterable[Finding]) -> list[Finding]:
@@ -32,9 +35,9 @@ def headline(document: ContainersDocument) -> str:
     if suffering:
         total = words.count(len(containers), "container")
         return f"{suffering} of {total} {'suffers' if suffering == 1 else 'suffer'}"
-    who = "The container" if len(containers) == 1 else f"All {len(containers)} containers"
-    verb = "is" if len(containers) == 1 else "are"
-    return f"{who} {verb} well, the node is not" if troubles(document["node_findings"]) else f"{who} {verb} well"
+    few = {1: "The container is well", 2: "Both containers are well"}
+    well = few.get(len(containers), f"All {len(containers)} containers are well")
+    return f"{well}, the node is not" if troubles(document["node_findings"]) else well
 
 
 def of_container(container: Container) -> str:
@@ -44,7 +47,7 @@ def of_container(container: Container) -> str:
         return "It is gone: only its last counters are left."
     if found:
         others = f", and {words.count(len(found) - 1, 'more finding')}" if len(found) > 1 else ""
-        return f"{found[0]['severity'].capitalize()}: {titled(found[0]).lower()}{others}."
+        return f"{found[0]['severity'].capitalize()}: {lowered(titled(found[0]))}{others}."
     if container["usage_cores"] is None and container["throttling"]["ratio"] is None:
         return "Nothing is known yet: it has been watched for too short a time."
     said = "; ".join(_health(container))
@@ -53,7 +56,13 @@ def of_container(container: Container) -> str:
 
 def titled(finding: Finding) -> str:
     """``throttled_below_limit`` as a heading: ``Throttled below limit``."""
-    return finding["name"].replace("_", " ").capitalize()
+    title = " ".join(_ACRONYMS.get(word, word) for word in finding["name"].split("_"))
+    return title[:1].upper() + title[1:]
+
+
+def lowered(title: str) -> str:
+    """A title in the middle of a sentence."""
+    return title if title.split(" ", 1)[0].isupper() else title[:1].lower() + title[1:]
 
 
 def _health(container: Container) -> Iterator[str]:

@@ -53,9 +53,14 @@ class Wanted:
         return _query(everything=True, refresh=self.refresh)
 
     @property
+    def part(self) -> str:
+        """The query of the node's page as it is unless more is asked for."""
+        return _query(everything=False, refresh=self.refresh)
+
+    @property
     def onward(self) -> str:
         """What links to other pages keep of the query."""
-        return _query(everything=False, refresh=self.refresh) if self.refresh else ""
+        return self.part if self.refresh else ""
 
 
 def _refresh(text: str) -> int | None:

@@ -1,0 +1,82 @@
+"""The nodes that the page is about, and a server with the page on it that another process can ask."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+
+from exporter import status
+from exporter.report import Report
+from exporter.web import Pages, Verdict, create_app
+from tests.report.node import minute
+from tests.status import nodes
+
+START_SECONDS = 10.0
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Report]]:
+    """Every node, by name: ``demo`` is a minute of the demo's."""
+    with minute(tmp_path_factory.mktemp("minute")) as one:
+        yield {
+            "demo": one.report(),
+            "empty": nodes.empty(),
+            "starting": nodes.starting(),
+            "unmapped": nodes.unmapped(),
+            "hostile": nodes.hostile(),
+            "crowded": nodes.crowded(),
+        }
+
+
+@dataclass
+class Served:
+    """The page of :attr:`report`, at :attr:`url`."""
+
+    url: str
+    report: Report
+
+    async def get(self) -> Report:
+        return self.report
+
+
+def application(served: Served, telemetry_path: str = "/metrics") -> web.Application:
+    """The exporter's application with the page on it, as ``serve`` puts them together."""
+
+    async def metrics(_: object) -> bytes:
+        return b"# EOF\n"
+
+    fine = Verdict(ok=True, text="ready")
+    pages = Pages(lambda: 0, metrics)
+    app = create_app(telemetry_path=telemetry_path, pages=pages, healthy=lambda: fine, ready=lambda: fine)
+    status.add_routes(app, served.get, telemetry_path=telemetry_path)
+    return app
+
+
+@pytest.fixture(scope="session")
+def served(reports: dict[str, Report]) -> Iterator[Served]:
+    """A server in a thread of its own; a test says which report it shows."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="status page")
+    thread.start()
+    one = Served("", reports["demo"])
+    runner = web.AppRunner(application(one))
+
+    async def start() -> int:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port: int = runner.addresses[0][1]
+        return port
+
+    try:
+        one.url = f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), loop).result(START_SECONDS)}"
+        yield one
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_SECONDS)
+        loop.close()

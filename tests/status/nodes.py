@@ -1,0 +1,145 @@
+"""Nodes to look at, each as the report that the page is made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from exporter.analysis.findings import find
+from exporter.cpulist import cpu_list
+from exporter.readings import Cpuset
+from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.snapshot import CgroupName, CgroupRow, CpuTimes, Interval, NodeRow, Overlap, Snapshot
+from tests.support import snapshots as make
+
+CROWD = 750
+CPUS = cpu_list("0-63", "")
+OWNERS = 6
+POOL = cpu_list("12-63", "")
+HOSTILE = "<script>alert(1)</script>\"'&\u202ebackwards\x00\x1b[31m"
+
+HEALTHY = Health(
+    version="1.2.3",
+    node_name="worker-3",
+    healthy=True,
+    age_seconds=0.25,
+    samples=4711,
+    interval_seconds=1.0,
+    window_seconds=60.0,
+    sources=(
+        SourceHealth("kubelet", up=True, active=True, last_success=1_799_999_990.0, last_error=""),
+        SourceHealth("apiserver", up=None, active=False, last_success=None, last_error=""),
+    ),
+)
+
+
+def of(snapshot: Snapshot, health: Health = HEALTHY) -> Report:
+    """Of a snapshot, with what is to be found in it."""
+    return Report(snapshot, find(snapshot), health)
+
+
+def empty() -> Report:
+    """A node whose kubelet runs nothing."""
+    return of(make.snapshot())
+
+
+def starting() -> Report:
+    """Nothing was read yet, and nobody answers."""
+    silent = SourceHealth("kubelet", up=False, active=False, last_success=None, last_error="connection refused")
+    bare = replace(make.snapshot(), node=NodeRow("v2", None, None, "unknown", None, None))
+    return of(bare, replace(HEALTHY, age_seconds=None, samples=0, sources=(silent,)))
+
+
+def unmapped() -> Report:
+    """Two pods whose names no source knows; samples are late, and things went wrong."""
+    rows = [
+        make.container(name, limit=0.5)._replace(
+            namespace="", pod=f"5c3e1b09-7a1d-4c0e-9d56-b9ff2359{name}", container=f"9d56b9ff{name}",
+            identity=None, pod_identity=None,
+        )
+        for name in ("0001", "0002")
+    ]  # fmt: skip
+    failing = SourceHealth(
+        "kubelet", up=False, active=False, last_success=1_799_990_000.0, last_error="401 Unauthorized"
+    )
+    health = replace(
+        HEALTHY, healthy=False, age_seconds=34.0, sources=(failing,), errors=(ErrorCount("pods", "unauthorized", 17),)
+    )
+    return of(replace(make.snapshot(*rows), cgroups={"mapped": 0, "unmapped": 2, "sandbox": 2}), health)
+
+
+def hostile() -> Report:
+    """Every text that comes from elsewhere is somebody's attempt; one name is as long as Kubernetes allows."""
+    evil = make.container("evil", limit=1.0)._replace(
+        namespace=HOSTILE, pod=HOSTILE, container="\udc80half", window=make.window(0.9),
+        deltas=make.deltas(usage_seconds=58.0, throttled_seconds=50.0, local_throttled_seconds=50.0),
+        intervals=make.intervals(1.0, 0.9),
+    )  # fmt: skip
+    long = make.container("long", limit=1.0)._replace(namespace="n" * 63, pod="p" * 253, container="c" * 63)
+    owner = CgroupName(HOSTILE, HOSTILE, "\udc80half")
+    node = make.node(
+        kernel_release=HOSTILE,
+        owners={7: owner},
+        shared_cpus=make.CPUS - {7},
+        overlaps=(Overlap(owner, CgroupName("n" * 63, "p" * 253, "c" * 63), frozenset({7}), 40.0),),
+    )
+    source = SourceHealth(HOSTILE, up=False, active=False, last_success=None, last_error=HOSTILE)
+    health = replace(HEALTHY, node_name=HOSTILE, sources=(source,), errors=(ErrorCount(HOSTILE, HOSTILE, 1),))
+    return of(make.snapshot(evil, long, on=node), health)
+
+
+def crowded(count: int = CROWD) -> Report:
+    """64 CPUs on two NUMA nodes; of ``count`` containers, six own two CPUs each and every twelfth suffers."""
+    rows = [_one_of_many(number) for number in range(count)]
+    owners = {
+        cpu: CgroupName(row.namespace, row.pod, row.container or "")
+        for row in rows[:OWNERS]
+        for cpu in (row.cpuset.cpus if row.cpuset else ())
+    }
+    node = make.node(
+        online_cpus=CPUS,
+        numa_node={cpu: cpu % 2 for cpu in CPUS},
+        kubelet=replace(make.static(), reserved_system_cpus="62-63"),
+        owners=owners,
+        shared_cpus=CPUS - frozenset(owners),
+        cpu_times={cpu: _times(cpu, owned=cpu in owners) for cpu in CPUS},
+    )
+    snapshot = replace(make.snapshot(*rows, on=node), cgroups={"mapped": count, "unmapped": 0, "sandbox": count // 3})
+    return of(snapshot)
+
+
+def _times(cpu: int, *, owned: bool) -> CpuTimes:
+    return make.busy(0.11 if owned else 0.35 + 0.3 * math.sin(cpu), irq_seconds=0.6)
+
+
+def _one_of_many(number: int) -> CgroupRow:
+    """The same at every run: what it does follows from its number."""
+    if number < OWNERS:
+        return _named(make.pinned(f"solver-{number}", f"{2 * number}-{2 * number + 1}"), number)
+    limit = None if number % 3 == 0 else 0.5 * (1 + number % 4)
+    row = make.container(f"app-{number}", limit=limit)._replace(cpuset=Cpuset(POOL, frozenset({0, 1}), "member"))
+    if number % 12 == 1 and limit is not None:
+        ratio = 0.3 + (number % 60) / 100
+        lost = make.deltas(
+            usage_seconds=6.0 * limit, throttled_seconds=60 * ratio, local_throttled_seconds=60 * ratio,
+            waiting_seconds=60 * ratio,
+        )  # fmt: skip
+        row = row._replace(
+            window=make.window(ratio), deltas=lost, intervals=_wave(7 * number, ratio, limit),
+            threads=4 + number % 60,
+        )  # fmt: skip
+    elif limit is not None:
+        row = row._replace(intervals=_wave(number, 0.02, limit))
+    return _named(row, number)
+
+
+def _wave(start: int, ratio: float, limit: float) -> tuple[Interval, ...]:
+    """A minute of ups and downs around ``ratio``."""
+    waves = [ratio * (1 + 0.6 * math.sin(second / (4 + ratio * 9))) for second in range(start, start + 60)]
+    return tuple(Interval(1.0, 10, min(10, round(10 * wave)), 0.1 * limit * (1 + wave)) for wave in waves)
+
+
+def _named(row: CgroupRow, number: int) -> CgroupRow:
+    return row._replace(
+        namespace=f"team-{number % 20:02}", pod=f"{row.pod}-7d9f8b6c5d-x{number // 3:03}", container=f"c{number % 3}"
+    )

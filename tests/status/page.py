@@ -1,0 +1,46 @@
+"""Pages made without a server."""
+
+from __future__ import annotations
+
+from exporter.report import Report
+from exporter.snapshot import CgroupName
+from exporter.status.rendering import render
+from exporter.status.wanted import Places, Wanted
+from tests.status.html import Element, parsed
+
+PLACES = Places("/", "/metrics")
+
+
+def text_of(report: Report, wanted: Wanted | None = None) -> str:
+    """The page as text."""
+    body = render(report, wanted or Wanted(), PLACES)
+    assert body is not None
+    return body.decode()
+
+
+def overview_of(report: Report, wanted: Wanted | None = None) -> Element:
+    """The node's page."""
+    return parsed(text_of(report, wanted))
+
+
+def page_of(report: Report, name: CgroupName) -> Element:
+    """A container's page."""
+    return parsed(text_of(report, Wanted(name)))
+
+
+def name_of(report: Report, beginning: str) -> CgroupName:
+    """The name of the container whose ``pod/container`` begins so."""
+    names = [CgroupName(row.namespace, row.pod, row.container or "") for row in report.snapshot.containers]
+    return next(name for name in names if f"{name.pod}/{name.container}".startswith(beginning))
+
+
+def rows_of(table: Element) -> list[list[str]]:
+    """The texts of a table's cells, line by line, without its head."""
+    [body] = table.every("tbody")
+    return [[cell.text for cell in row.inner if isinstance(cell, Element)] for row in body.every("tr")]
+
+
+def facts_of(around: Element) -> dict[str, str]:
+    """Labels and values of all description lists."""
+    pairs = [(one.every("dt"), one.every("dd")) for one in around.every("div")]
+    return {terms[0].text: values[0].text for terms, values in pairs if len(terms) == 1}

@@ -1,0 +1,179 @@
+"""What a container's page says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.analysis.findings import words
+from exporter.report import Report
+from exporter.status.detail import NEIGHBOURS
+from tests.status import nodes
+from tests.status.html import Element
+from tests.status.page import facts_of, name_of, page_of, rows_of
+from tests.support import snapshots as make
+
+
+@pytest.fixture
+def throttled(reports: dict[str, Report]) -> Element:
+    return page_of(reports["demo"], name_of(reports["demo"], "catalog-5c68f7d9c4-q7r2m/api"))
+
+
+def others(page: Element, title: str) -> tuple[str, list[list[str]]]:
+    """The heading and the rows of a table of other containers."""
+    [section] = [one for one in page.every("section") if one.every("h2") and one.one("h2").text.startswith(title)]
+    return section.one("h2").text, rows_of(section.one("table"))
+
+
+def test_it_begins_with_who_and_what(throttled: Element) -> None:
+    head = throttled.one("section", "verdict")
+
+    assert head.one("p", "namespace").text == "shop"
+    assert head.one("h1").text == "catalog-5c68f7d9c4-q7r2m/api"
+    assert head.one("p", "worst").text == "Warning: throttled below limit."
+    assert "warning" in head.classes
+    assert head.one("p", "asof").text.startswith("Burstable, of Deployment catalog · read 2026-01-01")
+    assert throttled.one("title").text.startswith("shop/catalog-5c68f7d9c4-q7r2m/api –")
+
+
+def test_its_numbers_have_units_and_are_the_document_s(throttled: Element, reports: dict[str, Report]) -> None:
+    document = reports["demo"].container(name_of(reports["demo"], "catalog-5c68f7d9c4-q7r2m/api"))
+    assert document is not None
+    one, facts = document["container"], facts_of(throttled.by_id("numbers"))
+    lost = one["throttling"]["lost_seconds_per_second"]
+    waiting = one["pressure"]["waiting_share"]
+    assert lost is not None
+    assert waiting is not None
+
+    assert facts["Throttled"] == "67 % (120 of 180 active periods, last 60 s)"
+    assert facts["Time lost, summed over CPUs"] == f"{words.amount(lost)} s per second"
+    assert facts["Limit"] == "0.6 CPUs, 60 ms in each 100 ms"
+    assert facts["Effective limit"] == "0.6 CPUs"
+    assert facts["Request of the spec"] == "0.2 CPUs"
+    assert facts["Threads"] == "8"
+    assert facts["Something in it waited"] == f"{words.percent(waiting)} of the time"
+    assert facts["CPUs"] == "0-2 (3 CPUs)"
+    assert facts["They are"] == "shared with others"
+    assert facts["NUMA nodes they are on"] == "2"
+    assert facts["Cgroup"] == one["cgroup"]
+    assert facts["Container id"] == one["container_id"]
+
+
+def test_its_window_is_drawn(throttled: Element) -> None:
+    drawing = throttled.one("figure").one("svg")
+    bars, line = (next(one for one in drawing.every("path") if kind in one.classes) for kind in ("bars", "line"))
+
+    assert drawing.attributes["viewbox"] == "0 0 60 100"
+    assert bars.attributes["d"] == "M0 100V33H60V100Z"
+    assert line.attributes["d"].startswith("M0.5 73L1.5 73")
+    assert drawing.attributes["aria-label"].endswith("at most 67 %, 67 % in the newest.")
+    assert [one.text for one in throttled.one("ol", "scale").every("li")] == ["100 %", "50 %", "0"]
+
+
+def test_its_finding_has_evidence_and_a_page(throttled: Element, reports: dict[str, Report]) -> None:
+    document = reports["demo"].container(name_of(reports["demo"], "catalog-5c68f7d9c4-q7r2m/api"))
+    assert document is not None
+    [found] = document["container"]["findings"]
+    section = throttled.by_id("findings").one("section", "finding")
+    evidence = facts_of(section.one("details"))
+
+    assert found["summary"] in section.text
+    assert found["advice"] in section.text
+    assert evidence.keys() == found["evidence"].keys()
+    assert evidence["throttled_periods"] == "120"
+    assert section.one("p", "more").one("a").attributes["href"].endswith("docs/findings/throttled_below_limit.md")
+
+
+def test_who_shares_its_cpus_comes_by_use(throttled: Element) -> None:
+    title, rows = others(throttled, "On the same CPUs")
+
+    assert title == "On the same CPUs 9"
+    assert rows[0][0].startswith("shop/checkout-7d9f8b6c5d-x2k9p/app")
+    assert {row[2] for row in rows} == {"0-2"}
+    # The trainer's CPU is its own.
+    assert not [row for row in rows if "trainer" in row[0]]
+
+
+def test_who_shares_its_pod(throttled: Element) -> None:
+    assert others(throttled, "In the same pod")[1] == [["shop/catalog-5c68f7d9c4-q7r2m/cache", "0 CPUs", "–"]]
+
+
+def test_only_the_greatest_neighbours_are_listed(reports: dict[str, Report]) -> None:
+    report = reports["crowded"]
+    title, rows = others(page_of(report, name_of(report, "app-13-")), "On the same CPUs")
+
+    count = nodes.CROWD - nodes.OWNERS - 1
+    assert title == f"On the same CPUs {count}, the {NEIGHBOURS} that use most"
+    assert len(rows) == NEIGHBOURS
+
+
+def test_an_owner_has_no_neighbours(reports: dict[str, Report]) -> None:
+    page = page_of(reports["demo"], name_of(reports["demo"], "trainer-0/worker"))
+
+    assert "No other container may run on CPU 3." in page.text
+    assert facts_of(page.by_id("numbers"))["They are"] == "its own alone"
+    assert page.one("section", "verdict").one("p", "worst").text.startswith("It is well: it has no quota")
+    assert "ok" in page.one("section", "verdict").classes
+
+
+def test_without_a_quota_nothing_is_drawn_and_it_says_why(reports: dict[str, Report]) -> None:
+    page = page_of(reports["demo"], name_of(reports["demo"], "indexer-7f4b9/scan"))
+
+    assert page.every("svg") == []
+    assert "It has no quota, so there is no throttling to draw." in page.text
+    facts = facts_of(page.by_id("numbers"))
+    assert facts["Throttled"] == "never: it has no quota of its own"
+    assert facts["Limit"] == "none: it has no quota"
+    assert facts["Request of the spec"] == "none"
+
+
+def test_what_is_not_known_says_so() -> None:
+    bare = make.container(
+        "new", limits=None, window=None, deltas=None, cpuset=None, isolation=None, exclusive=None, limit_drift=None,
+        threads=None, effective_limit_cores=None, numa_nodes=None, identity=None, pod_identity=None, intervals=(),
+    )  # fmt: skip
+    page = page_of(nodes.of(make.snapshot(bare, pods=())), make.named("new"))
+
+    assert page.one("section", "verdict").one("p", "worst").text.startswith("Nothing is known yet")
+    facts = facts_of(page.by_id("numbers"))
+    assert {facts[key] for key in ("Throttled", "Uses, on average", "Limit", "Request of the spec", "CPUs", "Pod")} == {
+        "not known"
+    }
+    assert page.one("section", "verdict").classes == {"verdict"}
+    assert "On the same CPUs" not in page.text
+
+
+def test_a_container_that_is_gone_says_so() -> None:
+    gone = make.container("a", live=False, limits=None, window=None, deltas=None, cpuset=None)
+
+    page = page_of(nodes.of(make.snapshot(gone)), make.named("a"))
+
+    assert page.one("section", "verdict").one("p", "worst").text == "It is gone: only its last counters are left."
+
+
+def test_use_above_the_limit_is_drawn_above_it() -> None:
+    bursting = make.container("a", limit=1.0, intervals=make.intervals(1.6, 0.0))
+
+    page = page_of(nodes.of(make.snapshot(bursting)), make.named("a"))
+
+    assert [one.text for one in page.one("ol", "scale").every("li")] == ["175 %", "88 %", "0"]
+    assert "M0.5 9L" in next(one for one in page.every("path") if "line" in one.classes).attributes["d"]
+
+
+def test_a_limit_that_is_not_the_spec_s_is_marked() -> None:
+    row = make.container("a", limit=1.0)
+    drifted = row._replace(limit_drift=True, identity=row.identity and replace(row.identity, limit_cores=2.0))
+
+    facts = facts_of(page_of(nodes.of(make.snapshot(drifted)), make.named("a")).by_id("numbers"))
+
+    assert facts["Limit of the spec"] == "2 CPUs, not what the cgroup has"
+
+
+def test_the_node_s_findings_concern_every_container() -> None:
+    affected = make.node(kernel_release="4.19.0", cfs_quota_bug="affected")
+    report = nodes.of(make.snapshot(make.container("a", limit=1.0), on=affected))
+
+    page = page_of(report, make.named("a"))
+
+    assert "The node:" in page.by_id("findings").text

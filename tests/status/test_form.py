@@ -1,0 +1,148 @@
+"""Every page of every node is well formed, whole without a script, and made of real links, headings and tables."""
+
+from __future__ import annotations
+
+import itertools
+from urllib.parse import unquote
+
+import pytest
+
+from exporter.report import Report, unescaped_segments
+from exporter.snapshot import CgroupName
+from exporter.status.rendering import render_missing
+from exporter.status.wanted import Wanted
+from tests.status.html import Element, parsed
+from tests.status.page import PLACES, name_of, text_of
+
+CASES = {
+    "demo": ("demo", None),
+    "demo, a container throttled": ("demo", "checkout"),
+    "demo, a container throttled below its limit": ("demo", "catalog"),
+    "demo, a container without a quota": ("demo", "indexer"),
+    "demo, a container with a CPU of its own": ("demo", "trainer"),
+    "demo, an idle container": ("demo", "frontend"),
+    "empty": ("empty", None),
+    "starting": ("starting", None),
+    "unmapped": ("unmapped", None),
+    "unmapped, a container": ("unmapped", "5c3e"),
+    "hostile": ("hostile", None),
+    "hostile, a container": ("hostile", "<script>"),
+    "hostile, a long name": ("hostile", "ppp"),
+    "crowded": ("crowded", None),
+    "crowded, everything": ("crowded", "*"),
+    "missing": ("demo", "-"),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, reports: dict[str, Report]) -> tuple[Report, str]:
+    """A report, and one of its pages."""
+    node, which = CASES[request.param]
+    report = reports[node]
+    if which == "-":
+        return report, render_missing(report, Wanted(CgroupName("a", "b", "c"), refresh=5), PLACES).decode()
+    if which in {None, "*"}:
+        return report, text_of(report, Wanted(everything=which == "*", refresh=7))
+    return report, text_of(report, Wanted(name_of(report, which or "")))
+
+
+@pytest.fixture
+def page(case: tuple[Report, str]) -> Element:
+    return parsed(case[1])
+
+
+def test_it_has_what_every_page_has(case: tuple[Report, str], page: Element) -> None:
+    html = page.one("html")
+
+    assert case[1].startswith("<!doctype html>\n")
+    assert html.attributes["lang"] == "en"
+    assert page.one("title").text.endswith(" – kube-throttle-exporter")
+    assert len(page.one("title").text) > len(" – kube-throttle-exporter")
+    assert {one.attributes.get("charset", "") for one in page.every("meta")} >= {"utf-8"}
+    for landmark in ("header", "main", "footer"):
+        page.one(landmark)
+    assert all(nav.attributes["aria-label"] for nav in page.every("nav"))
+
+
+def test_headings_leave_no_level_out(page: Element) -> None:
+    levels = [int(one.tag[1]) for one in page.walk() if one.tag in {"h1", "h2", "h3", "h4", "h5", "h6"}]
+
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all(one.text for one in page.walk() if one.tag in {"h1", "h2", "h3"})
+
+
+def test_it_needs_no_script_and_nothing_from_elsewhere(page: Element) -> None:
+    for one in page.walk():
+        assert one.tag not in {"script", "iframe", "object", "embed", "form", "base", "img"}
+        assert not [name for name in one.attributes if name == "style" or name.startswith("on") or name == "src"]
+    [icon] = page.every("link")
+    assert icon.attributes["href"].startswith("data:image/svg+xml,")
+    assert "url(" not in page.one("style").text
+    assert "@import" not in page.one("style").text
+
+
+def test_links_lead_somewhere(case: tuple[Report, str], page: Element) -> None:
+    ids = [one.attributes["id"] for one in page.walk() if "id" in one.attributes]
+    names = {row[:3] for row in case[0].snapshot.containers}
+
+    assert len(ids) == len(set(ids))
+    for link in page.every("a"):
+        href = link.attributes["href"]
+        assert link.text
+        if href.startswith("#"):
+            assert href[1:] in ids
+        elif href.startswith("/container/"):
+            _, _, *segments = href.partition("?")[0].split("/")
+            assert unescaped_segments(*map(unquote, segments)) in names
+        elif href.startswith("https://"):
+            assert "/docs/findings/" in href
+            assert link.attributes["rel"] == "noreferrer"
+        else:
+            assert href.partition("?")[0] in {"", "/", "/metrics", "/healthz", "/readyz", "/api/v1/containers",
+                                              "/api/v1/node"}  # fmt: skip
+
+
+def test_tables_are_tables(page: Element) -> None:
+    for table in page.every("table"):
+        heads = [one for one in table.one("thead").every("th") if one.attributes["scope"] == "col"]
+        assert all(one.text for one in heads)
+        for row in table.one("tbody").every("tr"):
+            cells = [one for one in row.inner if isinstance(one, Element)]
+            assert len(cells) == len(heads)
+            assert cells[0].tag == "th"
+            assert cells[0].attributes["scope"] == "row"
+    # Said again as roles, since a narrow window lays them out as blocks.
+    roles = {"table": {"table"}, "tr": {"row"}, "td": {"cell"}, "th": {"columnheader", "rowheader"}}
+    for one in page.walk():
+        if one.tag in roles:
+            assert one.attributes["role"] in roles[one.tag]
+
+
+def test_drawings_are_told_in_words(page: Element) -> None:
+    for one in page.every("svg"):
+        assert one.attributes["role"] == "img"
+        assert len(one.attributes["aria-label"]) > 20
+    for one in page.every("li"):
+        if "reserved" in one.classes:
+            assert "reserved" in one.attributes["title"]
+
+
+def test_nothing_unsaid_is_printed(page: Element) -> None:
+    text = page.one("body").text
+
+    for word in ("None", "nan", "inf", "Undefined", "True", "False", "{{", "{%"):
+        assert word not in text.split()
+    assert "<bound" not in text
+
+
+def test_it_refreshes_only_when_asked(case: tuple[Report, str], page: Element) -> None:
+    refresh = [one.attributes["content"] for one in page.every("meta") if one.attributes.get("http-equiv") == "refresh"]
+    offered = [one.text for one in page.one("header").every("a") if "efresh" in one.text]
+
+    if refresh:
+        assert refresh in (["7"], ["5"])
+        assert offered == ["Stop refreshing"]
+    else:
+        assert offered == ["Refresh every 10 s"]

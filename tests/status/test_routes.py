@@ -1,0 +1,198 @@
+"""The page as it is served: its policy, its cache, its paths."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from exporter.report import Report
+from exporter.status.routes import MOST_PAGES, Pages
+from exporter.status.wanted import Places, Wanted
+from tests.status import nodes
+from tests.status.conftest import Served, application
+from tests.status.html import parsed
+from tests.status.page import name_of
+from tests.support import snapshots as make
+
+
+@asynccontextmanager
+async def client_of(
+    report: Report, telemetry_path: str = "/metrics", *, unzips: bool = True
+) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own parameters say nothing here
+    app = application(Served("", report), telemetry_path)
+    async with TestClient(TestServer(app), auto_decompress=unzips) as client:
+        yield client
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    return {name: values for name, *values in (one.split() for one in policy.split(";"))}
+
+
+@pytest.mark.parametrize("path", ["/", "/?all", "/container/shop/checkout-7d9f8b6c5d-x2k9p/app", "/container/a/b/c"])
+async def test_the_policy_allows_just_what_the_page_has(reports: dict[str, Report], path: str) -> None:
+    async with client_of(reports["demo"]) as client:
+        answer = await client.get(path)
+        text = await answer.text()
+
+    policy = directives(answer.headers["Content-Security-Policy"])
+    [style] = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == {
+        "default-src": ["'none'"],
+        "style-src": [f"'sha256-{digest}'"],
+        "img-src": ["data:"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_what_is_not_the_page_allows_no_style(reports: dict[str, Report]) -> None:
+    async with client_of(reports["demo"]) as client:
+        answer = await client.get("/healthz")
+
+    assert "style-src" not in answer.headers["Content-Security-Policy"]
+
+
+async def test_a_container_that_is_not_there_is_not_found(reports: dict[str, Report]) -> None:
+    async with client_of(reports["demo"]) as client:
+        answer = await client.get("/container/shop/checkout-gone/app?refresh=10")
+        page = parsed(await answer.text())
+
+    assert answer.status == HTTPStatus.NOT_FOUND
+    assert page.one("h1").text == "No such container on this node"
+    assert [one.attributes["href"] for one in page.one("main").every("a")] == ["/?refresh=10"]
+
+
+@pytest.mark.parametrize("path", ["/container", "/container/a", "/container/a/b", "/container/a/b/c/d", "/status"])
+async def test_other_paths_are_not_found(reports: dict[str, Report], path: str) -> None:
+    async with client_of(reports["demo"]) as client:
+        assert (await client.get(path)).status == HTTPStatus.NOT_FOUND
+
+
+async def test_head_and_post(reports: dict[str, Report]) -> None:
+    async with client_of(reports["demo"]) as client:
+        head, post = await client.head("/"), await client.post("/")
+
+        assert (head.status, await head.read()) == (HTTPStatus.OK, b"")
+        assert post.status == HTTPStatus.METHOD_NOT_ALLOWED
+
+
+async def test_every_link_of_every_container_is_answered(reports: dict[str, Report]) -> None:
+    for report in (reports["demo"], reports["unmapped"], reports["hostile"]):
+        async with client_of(report) as client:
+            home = parsed(await (await client.get("/")).text())
+            links = [one.attributes["href"] for one in home.every("a", "name")]
+            assert links
+            for link in links:
+                answer = await client.get(URL(link, encoded=True))
+                assert answer.status == HTTPStatus.OK, link
+
+
+async def test_where_the_metrics_are_at_the_root_the_page_is_at_status(reports: dict[str, Report]) -> None:
+    async with client_of(reports["demo"], "/") as client:
+        assert await (await client.get("/")).read() == b"# EOF\n"
+        page = parsed(await (await client.get("/status")).text())
+
+    assert page.one("header").every("a")[0].attributes["href"] == "/status"
+    assert page.one("footer").every("a")[0].attributes["href"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        ("gzip", True), ("br, gzip;q=0.5", True), ("GZIP, deflate", True), ("gzip;q=1.0,*;q=0", True),
+        ("", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000, br", False), ("xgzip", False),
+    ],
+)  # fmt: skip
+async def test_it_is_zipped_for_who_can_unzip(reports: dict[str, Report], accepted: str, zipped: bool) -> None:
+    async with client_of(reports["demo"], unzips=False) as client:
+        answer = await client.get("/", headers={"Accept-Encoding": accepted})
+        body = await answer.read()
+
+    assert answer.headers.get("Content-Encoding", "") == ("gzip" if zipped else "")
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert (gzip.decompress(body) if zipped else body).startswith(b"<!doctype html>")
+
+
+class Counting:
+    """A source of reports that tells how often it was asked."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.asked = 0
+
+    async def get(self) -> Report:
+        self.asked += 1
+        return self.report
+
+
+async def test_a_page_is_made_once_for_all_who_ask_at_once() -> None:
+    source = Counting(nodes.empty())
+    pages = Pages(source.get, Places("/", "/metrics"))
+
+    made = await asyncio.gather(*(pages.get(Wanted(), zipped=False) for _ in range(8)))
+
+    assert all(one is made[0] for one in made)
+    assert await pages.get(Wanted(), zipped=False) is made[0]
+
+
+async def test_another_report_makes_another_page() -> None:
+    source = Counting(nodes.empty())
+    pages = Pages(source.get, Places("/", "/metrics"))
+    before = await pages.get(Wanted(), zipped=False)
+
+    source.report = nodes.of(make.snapshot(make.container("a")))
+    after = await pages.get(Wanted(), zipped=False)
+
+    assert b"No container runs" in before.body
+    assert b"The container is well" in after.body
+
+
+async def test_pages_that_are_kept_have_a_bound() -> None:
+    pages = Pages(Counting(nodes.empty()).get, Places("/", "/metrics"))
+    for refresh in range(1, 2 * MOST_PAGES):
+        await pages.get(Wanted(refresh=refresh), zipped=False)
+        assert len(pages._made) <= MOST_PAGES  # noqa: SLF001 - what grows is inside
+
+    assert b'content="7"' in (await pages.get(Wanted(refresh=7), zipped=False)).body
+
+
+async def test_a_page_that_cannot_be_made_does_not_stay_so(reports: dict[str, Report]) -> None:
+    answers: Iterator[RuntimeError | Report] = iter([RuntimeError("the sampler is stuck"), reports["demo"]])
+
+    async def report() -> Report:
+        answer = next(answers)
+        if isinstance(answer, Report):
+            return answer
+        raise answer
+
+    pages = Pages(report, Places("/", "/metrics"))
+    with pytest.raises(RuntimeError, match="stuck"):
+        await pages.get(Wanted(), zipped=False)
+
+    assert (await pages.get(Wanted(name_of(reports["demo"], "checkout")), zipped=False)).status == HTTPStatus.OK
+
+
+def test_who_is_only_scraped_does_not_pay_for_the_page() -> None:
+    program = "import sys, exporter.app; print(sorted({'jinja2', 'exporter.status.rendering'} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

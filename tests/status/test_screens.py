@@ -1,0 +1,188 @@
+"""The page in a real browser: it fits, it can be read, it keeps its policy. Pictures of it are kept to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from exporter.report import Report, escaped_path
+from tests.conftest import needs
+from tests.status.browser import Browser, chromium
+from tests.status.conftest import Served
+from tests.status.page import name_of
+from tests.status.png import Colour, paletted, picture, size_of
+
+ROOT = Path(__file__).parent.parent.parent
+LOOK = Path(__file__).with_name("look.js").read_text()
+IMAGES = ROOT / "docs" / "images"
+LARGEST_IMAGE = 200_000
+RED: Final[Colour] = (0xB3, 0x26, 0x1E)
+PALE_RED: Final[Colour] = (0xFF, 0x8F, 0x85)
+AMBER: Final[Colour] = (0x8A, 0x52, 0x00)
+GREEN: Final[Colour] = (0x17, 0x70, 0x3A)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One page in one window."""
+
+    name: str
+    node: str
+    container: str = ""
+    query: str = ""
+    width: int = 1280
+    dark: bool = False
+    sees: Colour | None = None
+    """A colour that must be in it."""
+
+
+SCREENS = (
+    Screen("overview", "demo", sees=RED),
+    Screen("overview-dark", "demo", dark=True, sees=PALE_RED),
+    Screen("overview-narrow", "demo", width=360, sees=RED),
+    Screen("overview-wide", "demo", width=2560, sees=RED),
+    Screen("container", "demo", "catalog", sees=AMBER),
+    Screen("container-dark-narrow", "crowded", "app-13-", width=360, dark=True),
+    Screen("container-owner", "demo", "trainer", sees=GREEN),
+    Screen("empty", "empty"),
+    Screen("empty-narrow-dark", "empty", width=360, dark=True),
+    Screen("starting", "starting"),
+    Screen("unmapped", "unmapped", width=768),
+    Screen("hostile", "hostile", width=900, sees=RED),
+    Screen("hostile-narrow", "hostile", width=360),
+    Screen("long-name-narrow", "hostile", "ppp", width=360),
+    Screen("750-containers", "crowded", sees=RED),
+    Screen("750-containers-narrow", "crowded", width=360),
+    Screen("750-containers-all", "crowded", query="?all", width=1000),
+    Screen("missing", "demo", "-"),
+)
+SHOWN_IN_DOCS = {"overview": "status-overview.png", "container": "status-container.png"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(needs("chromium"), tmp_path_factory.mktemp("chromium")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def screens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pictures are."""
+    return tmp_path_factory.mktemp("screens")
+
+
+def show(browser: Browser, served: Served, report: Report, screen: Screen) -> None:
+    served.report = report
+    path = "/"
+    if screen.container:
+        path += "container/"
+        path += "a/b/c" if screen.container == "-" else escaped_path(*name_of(report, screen.container))
+    browser.open(f"{served.url}{path}{screen.query}", width=screen.width, dark=screen.dark)
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
+def test_it_fits_and_can_be_read(
+    browser: Browser, served: Served, reports: dict[str, Report], screens: Path, screen: Screen
+) -> None:
+    show(browser, served, reports[screen.node], screen)
+    browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found: dict[str, Any] = browser.evaluate(LOOK)
+    browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })")
+    shot = browser.screenshot()
+    (screens / f"{screen.name}.png").write_bytes(shot)
+
+    assert found["width"] == screen.width
+    assert found["scrollWidth"] == screen.width
+    assert (found["wide"], found["cut"]) == ([], [])
+    assert found["faint"] == []  # WCAG AA: 4.5 to 1
+    # Under the policy the style still applies, and nothing broke it.
+    assert found["back"] == ("rgb(14, 18, 23)" if screen.dark else "rgb(246, 247, 249)")
+    assert [one for one in browser.complaints if "404" not in one] == []
+    width, height = size_of(shot)
+    assert width == screen.width
+    assert height > 500
+    small = picture(browser.screenshot(scale=0.25, most=2000))
+    assert len(small.colours) > 50
+    assert small.colours.most_common(1)[0][1] < 0.95 * small.width * small.height
+    assert (small.brightness < 80) == screen.dark
+    assert screen.sees is None or small.has_near(screen.sees)
+
+
+def test_a_narrow_window_keeps_the_table_a_table(browser: Browser, served: Served, reports: dict[str, Report]) -> None:
+    show(browser, served, reports["demo"], Screen("", "demo", width=360))
+    roles = browser.roles()
+    count = len(reports["demo"].snapshot.containers)
+
+    heads = [name for role, name in roles if role == "columnheader"]
+    assert heads[:3] == ["Container", "Finding", "Throttled"]
+    assert sum(role == "table" for role, _ in roles) >= 3
+    assert sum(role == "rowheader" for role, _ in roles) >= count
+    assert sum(role == "row" for role, _ in roles) >= count + 1
+    assert ("heading", reports_headline(reports)) in roles
+    drawings = [name for role, name in roles if role in {"image", "img"}]
+    assert drawings
+    assert all(name.startswith("Throttled share") for name in drawings)
+
+
+def reports_headline(reports: dict[str, Report]) -> str:
+    suffering = sum(
+        one["severity"] in {"critical", "warning"} for one in reports["demo"].containers()["containers"]
+    )  # fmt: skip
+    return f"{suffering} of 11 containers suffer"
+
+
+def test_it_is_used_with_the_keyboard_alone(browser: Browser, served: Served, reports: dict[str, Report]) -> None:
+    show(browser, served, reports["demo"], Screen("", "demo"))
+    focus = """(() => { const one = document.activeElement, box = one.getBoundingClientRect(); return {
+        text: one.textContent.trim(), left: box.left, top: box.top, tag: one.tagName,
+        outline: getComputedStyle(one).outlineStyle, width: parseFloat(getComputedStyle(one).outlineWidth) } })()"""
+
+    browser.press("Tab")
+    skip = browser.evaluate(focus)
+    assert skip["text"] == "Skip to the content"
+    assert skip["left"] >= 0
+    assert skip["top"] >= 0
+    browser.press("Enter")
+    assert browser.evaluate("document.activeElement.id") == "main"
+    seen = []
+    for _ in range(60):
+        browser.press("Tab")
+        seen.append(browser.evaluate(focus))
+        if seen[-1]["text"] == "Readiness":
+            break
+    assert all(one["text"] and one["outline"] == "solid" and one["width"] >= 2 for one in seen)
+    assert {one["tag"] for one in seen} <= {"A", "SUMMARY"}
+    assert seen[-1]["text"] == "Readiness"
+    browser.call("Page.navigate", url=f"{served.url}/#findings")
+    assert browser.evaluate("document.querySelector('#findings').getBoundingClientRect().top") < 400
+
+
+def test_without_scripts_it_is_the_same(browser: Browser, served: Served, reports: dict[str, Report]) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        show(browser, served, reports["demo"], Screen("", "demo"))
+        assert ("heading", reports_headline(reports)) in browser.roles()
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.docs
+def test_the_documentation_s_pictures(screens: Path, request: pytest.FixtureRequest, browser: Browser, served: Served,
+                                      reports: dict[str, Report]) -> None:  # fmt: skip
+    """A browser of another version draws other pixels, so the pictures are kept, not compared."""
+    if request.config.getoption("--regenerate"):
+        IMAGES.mkdir(exist_ok=True)
+        for screen in SCREENS:
+            if screen.name in SHOWN_IN_DOCS:
+                show(browser, served, reports[screen.node], screen)
+                (IMAGES / SHOWN_IN_DOCS[screen.name]).write_bytes(paletted(browser.screenshot()))
+    text = (ROOT / "docs" / "status.md").read_text()
+    for name in SHOWN_IN_DOCS.values():
+        data = (IMAGES / name).read_bytes()
+        assert size_of(data)[0] == 1280
+        assert len(data) < LARGEST_IMAGE
+        assert f"](images/{name})" in text
