@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 
 from exporter.errors import ExporterError
 from exporter.webconfig import Busy, LiveConfig, Passwords, WebError
@@ -82,6 +82,8 @@ class Gate:
         return await self._send(request, response, connection)
 
     async def _refusal(self, request: web.Request, address: str) -> web.Response | None:
+        if request.version < HttpVersion10:
+            return _closing(_plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED))
         if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
             return _closing(_plain(HTTPStatus.METHOD_NOT_ALLOWED, {hdrs.ALLOW: _METHODS}))
         if request.body_exists:
