@@ -208,7 +208,7 @@ def measure(nodes: int, interval: int, minutes: int, folder: Path) -> str:
                 "of them recorded": f"{_count(prometheus):,.0f}",
                 "samples in a page": f"{_one(prometheus, 'max(scrape_samples_scraped)'):,.0f}",
                 "targets up": f"{_one(prometheus, 'sum(up)'):,.0f}",
-                "resident memory of Prometheus": f"{value(prometheus, 'process_resident_memory_bytes') / 2**20:,.0f} MiB",
+                "memory of Prometheus": f"{value(prometheus, 'process_resident_memory_bytes') / 2**20:,.0f} MiB",
                 "CPU of Prometheus, average": f"{used:.2f} CPUs",
                 "rule evaluations missed": f"{value(prometheus, 'prometheus_rule_group_iterations_missed_total'):.0f}",
                 **{
