@@ -6,6 +6,7 @@ Kernel ``Documentation/admin-guide/kernel-parameters.rst``, "cpu lists"; also th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from exporter.errors import ParseError
 
@@ -16,18 +17,27 @@ MAX_CPUS = 1 << 16
 def cpu_list(data: bytes | str, path: str) -> frozenset[int]:
     """The kernel's list format, ``0-3,8``; empty text is the empty set. Also memory nodes."""
     text = (data.decode("ascii", "replace") if isinstance(data, bytes) else data).strip()
+    try:
+        return _numbers(text)
+    except ValueError as error:
+        raise ParseError(path, text, str(error)) from error
+
+
+@lru_cache(maxsize=256)
+def _numbers(text: str) -> frozenset[int]:
+    """Cached: the containers of a node share a handful of sets, one object each instead of one a container."""
     numbers: set[int] = set()
     named = 0
     for part in text.split(",") if text else ():
         first, dash, last = part.partition("-")
         if not _is_cpu(first) or (dash and not _is_cpu(last)):
-            raise ParseError(path, text, "not a list of CPUs")
+            raise ValueError("not a list of CPUs")
         low, high = int(first), int(last if dash else first)
         if low > high:
-            raise ParseError(path, text, "a range that runs backwards")
+            raise ValueError("a range that runs backwards")
         named += high - low + 1
         if named > MAX_CPUS:
-            raise ParseError(path, text, f"names more than {MAX_CPUS} CPUs")
+            raise ValueError(f"names more than {MAX_CPUS} CPUs")
         numbers.update(range(low, high + 1))
     return frozenset(numbers)
 

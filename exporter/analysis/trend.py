@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from exporter.snapshot import Deltas
@@ -28,7 +27,7 @@ class Trend:
 
     def __init__(self, window_seconds: float) -> None:
         self._window = window_seconds
-        self._readings: deque[Totals] = deque(maxlen=self.MOST)
+        self._readings: list[Totals] = []  # a deque takes ten times the memory of these few
 
     def push(self, totals: Totals) -> None:
         """Add a reading; what is older than the window leaves. A counter that ran backwards starts the trend anew."""
@@ -37,8 +36,8 @@ class Trend:
             readings.clear()
         readings.append(totals)
         # One reading older than the window stays: the window must be covered, not nearly covered.
-        while len(readings) > 2 and totals.time - readings[1].time >= self._window:
-            readings.popleft()
+        while len(readings) > self.MOST or (len(readings) > 2 and totals.time - readings[1].time >= self._window):
+            del readings[0]
 
     def deltas(self, now: Totals) -> Deltas | None:
         """From the oldest reading to ``now``; ``None`` before there is one, or when a counter ran backwards."""

@@ -90,9 +90,9 @@ class Exporter:
         start = time.monotonic()
         snapshot = await self.loop.snapshot()
         self.own.publish(snapshot)
-        body = await asyncio.to_thread(self._renderer.render, snapshot, style)
+        parts = await asyncio.to_thread(self._renderer.parts, snapshot, style)
         self.own.rendered(time.monotonic() - start)
-        return body + self.own.render(style)
+        return b"".join((*parts, self.own.render(style)))
 
     async def report(self) -> Report:
         """What the node's state means: everything but the metrics page is made of it."""

@@ -59,10 +59,11 @@ class Renderer:
         self._version = -1
 
     def render(self, snapshot: Snapshot, style: Format) -> bytes:
-        """The page of ``snapshot``, without the exporter's own metrics and without OpenMetrics' end mark.
+        """The page of ``snapshot``, without the exporter's own metrics and without OpenMetrics' end mark."""
+        return b"".join(self.parts(snapshot, style))
 
-        Encoded family by family, so that a page of 10 MB is never in memory as text too.
-        """
+    def parts(self, snapshot: Snapshot, style: Format) -> list[bytes]:
+        """The same in pieces, encoded family by family: a page of 10 MB is in memory once, and never as text."""
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
             self._settled.clear()
@@ -87,7 +88,7 @@ class Renderer:
                     self._settled[family.name] = body
             if body:
                 parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), body)
-        return b"".join(parts)
+        return parts
 
     @property
     def kept(self) -> int:
