@@ -122,7 +122,7 @@ def test_pinned_and_throttled() -> None:
     on = make.owning(row, {cpu: make.busy(0.5) for cpu in make.CPUS})
     found = only(row, on=on)
     assert (found.name, found.reason, found.severity) == ("pinned_but_limited", "throttled", "warning")
-    assert "It owns 2 CPUs (6-7) and is still under a quota of 2 CPUs" in found.summary
+    assert "It owns CPUs 6-7 and is still under a quota of 2 CPUs" in found.summary
     assert "10 % of 600 periods" in found.summary
 
 
@@ -200,7 +200,7 @@ def test_cpus_on_two_numa_nodes() -> None:
     row, on = spread("3-4", topology_manager_policy="none")
     found = only(row, on=on)
     assert (found.name, found.reason, found.severity) == ("numa_spread", "fits_one_node", "warning")
-    assert "Its 2 CPUs lie on 2 NUMA nodes (3 on node 0 and 4 on node 1)" in found.summary
+    assert "Its 2 CPUs lie on 2 NUMA nodes (CPU 3 on node 0 and CPU 4 on node 1)" in found.summary
     assert found.evidence["largest_numa_node_cpus"] == 4
     row, on = spread("1-6")
     found = only(row, on=on)

@@ -99,8 +99,8 @@ def pinned_but_limited(_view: View, row: CgroupRow) -> Cause | None:
     if window is not None and stopped:
         told = f", and was throttled in {words.percent(window.ratio)} of {window.periods} periods"
     return Cause(
-        summary=f"It owns {words.cpus(len(cpuset.cpus))} ({format_cpu_list(cpuset.cpus)}) and is still under a quota "
-        f"of {words.cpus(limits.limit_cores)}{told}.",
+        summary=f"It owns {words.numbered(cpuset.cpus)} and is still under a quota of "
+        f"{words.cpus(limits.limit_cores)}{told}.",
         advice="Kubernetes 1.33 sets no quota where CPUs are exclusive; before it, run these nodes with cpuCFSQuota "
         "false, or live with it while nothing is throttled.",
         reason="throttled" if stopped else "not_throttled",
@@ -132,7 +132,7 @@ def numa_spread(view: View, row: CgroupRow) -> Cause | None:
         if cpu in row.cpuset.cpus:
             parts.setdefault(node, []).append(cpu)
     fits = len(row.cpuset.cpus) <= max(sizes.values(), default=0)
-    where = words.listing(f"{format_cpu_list(cpus)} on node {node}" for node, cpus in sorted(parts.items()))
+    where = words.listing(f"{words.numbered(frozenset(cpus))} on node {node}" for node, cpus in sorted(parts.items()))
     policy = None if kubelet is None else kubelet.topology_manager_policy
     return Cause(
         summary=f"Its {len(row.cpuset.cpus)} CPUs lie on {row.numa_nodes} NUMA nodes ({where}): part of its memory is "
