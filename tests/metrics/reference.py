@@ -19,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 from typing_extensions import override
 
 from exporter.metrics.catalog import FAMILIES
+from exporter.metrics.catalog.cadvisor import cadvisor_labels
 from exporter.metrics.exposition import Format
 from exporter.metrics.metric import LABELS, Family
 from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
@@ -65,6 +66,8 @@ def _rows(family: Family, snapshot: Snapshot) -> list[tuple[tuple[str, ...], Any
             return [((row.state,), row) for row in pool_rows(snapshot.node)]
         case "cpu":
             return [(cpu_labels(row), row) for row in cpu_rows(snapshot.node)]
+        case "cadvisor":
+            return [(cadvisor_labels(row), row) for row in (*snapshot.containers, *snapshot.pods)]
 
 
 def _family(family: Family, snapshot: Snapshot) -> Metric:
