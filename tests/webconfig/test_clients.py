@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import resource
 import socket
 import time
 import tracemalloc
@@ -14,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from exporter.webserver import Limits
+from exporter.webserver.listener import bind
 from tests.webconfig.serving import HOST, Served, measured, served
 
 UNDISTURBED = 1.0
@@ -376,3 +379,39 @@ async def test_no_answer_tells_what_it_was_made_with(
             assert word not in answer.raw
         assert ("a defect of a handler" in caplog.text) is (status == 500), "but the log tells"
         assert server.reasons["internal"] == (status == 500)
+
+
+# ---- The listener ----
+
+
+async def test_all_interfaces_are_one_port() -> None:
+    opened = await bind("", 0)
+    assert len({sock.getsockname()[1] for sock in opened}) == 1
+    for sock in opened:
+        sock.close()
+
+
+async def test_an_address_that_is_taken_leaves_nothing_open(server: Served) -> None:
+    with pytest.raises(OSError, match="in use"):
+        await bind(HOST, server.port)
+
+
+async def test_no_descriptor_left_is_survived(server: Served) -> None:
+    loop = asyncio.get_running_loop()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client, spare = socket.socket(), [os.open(os.devnull, os.O_RDONLY)]
+    client.setblocking(False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare[0] + 10, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                spare.append(os.open(os.devnull, os.O_RDONLY))
+        await loop.sock_connect(client, (HOST, server.port))
+        assert "Too many open files" in await server.reason("accept")
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await loop.sock_sendall(client, LAST)
+    assert (await asyncio.wait_for(loop.sock_recv(client, 1000), 10)).startswith(b"HTTP/1.1 200")
+    client.close()
