@@ -56,7 +56,12 @@ def _throttling(one: Container) -> Iterator[tuple[str, str]]:
 
 def _limits(one: Container) -> Iterator[tuple[str, str]]:
     limit, period, effective = one["limit_cores"], one["period_seconds"], one["effective_limit_cores"]
-    yield "Uses, on average", _cpus_of(one["usage_cores"])
+    share = (
+        f", {words.percent(one['usage_cores'] / effective)} of what it may use"
+        if one["usage_cores"] and effective
+        else ""
+    )
+    yield "Uses, on average", _cpus_of(one["usage_cores"]) + share
     if limit is None:
         yield "Limit", _QUOTA.get(one["quota_state"] or "", NOT_KNOWN)
     else:

@@ -18,6 +18,7 @@ from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import facts_of, overview_of, rows_of, text_of
 from tests.support import snapshots as make
+from tests.support.process import ROOT
 
 
 def rows(page: Element) -> dict[str, list[str]]:
@@ -285,3 +286,9 @@ def test_the_exporter_s_health(reports: dict[str, Report]) -> None:
     }
     assert rows_of(sources) == [["kubelet", "fails", "3 h before this page", "401 Unauthorized"]]
     assert rows_of(errors) == [["pods", "unauthorized", "17"]]
+
+
+def test_the_documentation_is_where_the_alerts_say_it_is() -> None:
+    rules = (ROOT / "deploy" / "prometheus" / "rules" / "kube-throttle-exporter.yaml").read_text()
+
+    assert f"runbook_url: {DOCS}docs/runbooks/" in rules
