@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from exporter.errors import VanishedError
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
+
+T = TypeVar("T")
 
 Locate = Callable[[], str | None]
 """The cgroup's directory in another controller's tree; ``None`` while it is not there."""
@@ -13,8 +16,32 @@ ReadCpuset = Callable[[str], Cpuset | None]
 """Reads the cpuset of a directory."""
 
 
+TreeLives = Callable[[str], bool]
+"""Whether the tree of another controller that a directory was in is still mounted."""
+
+
 def nowhere() -> None:
     """For a cgroup that will never be in that tree."""
+
+
+def always(_: str) -> bool:
+    """For a tree that nobody unmounts."""
+    return True
+
+
+def elsewhere(read: Callable[[str], T], directory: str | None, lives: TreeLives) -> T | None:
+    """What ``read`` finds in another controller's tree; ``None`` where that is not there, or there no longer.
+
+    Raises ``VanishedError`` when the cgroup is gone and its tree is not: then it is on its way out everywhere.
+    """
+    if directory is None:
+        return None
+    try:
+        return read(directory)
+    except VanishedError:
+        if lives(directory):
+            raise
+        return None
 
 
 Hinge = tuple[bytes | None, ...]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from exporter.cgroupfs import names, v1, v2
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import CgroupFiles, Locate
-from exporter.cgroupfs.tree import Found, Hierarchy, walk
-from exporter.readings import CgroupRef, CpuLimits
+from exporter.cgroupfs.tree import Found, Hierarchy, detect, walk
+from exporter.errors import ReadError
+from exporter.readings import CgroupRef, CpuLimits, Cpuset
 
 Key = tuple[str, str | None]
 
@@ -28,13 +30,18 @@ class Opener:
         hierarchy, ref = self.hierarchy, found.ref
         path = f"{hierarchy.cpu}/{ref.path}"
         leaf = f"{path}/{names.SUBGROUP}" if found.subgroup else path
-        locate_cpuset: Locate = partial(self._locate_leaf if found.subgroup else self._locate, hierarchy.cpuset, ref)
-        read_cpuset = v2.read_cpuset if hierarchy.cpuset_is_v2 else v1.read_cpuset
+        locate_cpuset: Locate = partial(self._locate_cpuset, ref, leaf=found.subgroup)
         if hierarchy.cpu_is_v2:
             return v2.V2Files(
-                path, leaf, locate_cpuset(), self._budget, locate_cpuset=locate_cpuset, read_cpuset=read_cpuset
+                path,
+                leaf,
+                locate_cpuset(),
+                self._budget,
+                locate_cpuset=locate_cpuset,
+                read_cpuset=self._read_cpuset,
+                tree_lives=self._tree_lives,
             )
-        locate_cpuacct: Locate = partial(self._locate, hierarchy.cpuacct, ref)
+        locate_cpuacct: Locate = partial(self._locate_cpuacct, ref)
         return v1.V1Files(
             path,
             locate_cpuacct(),
@@ -42,7 +49,8 @@ class Opener:
             self._budget,
             locate_cpuacct=locate_cpuacct,
             locate_cpuset=locate_cpuset,
-            read_cpuset=read_cpuset,
+            read_cpuset=self._read_cpuset,
+            tree_lives=self._tree_lives,
         )
 
     def ancestor_limits(self, path: str) -> CpuLimits:
@@ -51,8 +59,14 @@ class Opener:
         return read(f"{self.hierarchy.cpu}/{path}")
 
     def new_scan(self) -> None:
-        """Forget the indexes: cgroups may have come since."""
+        """Forget the indexes, cgroups may have come since; look again for a controller that was not mounted yet."""
         self._indexes.clear()
+        known = self.hierarchy
+        if known.root and (known.cpuacct is None or known.cpuset is None):
+            with suppress(ReadError):
+                fresh = detect(known.root)
+                if fresh.cpu == known.cpu:
+                    self.hierarchy = fresh
 
     def _locate(self, root: str | None, ref: CgroupRef) -> str | None:
         """The same cgroup in another controller's tree: at the same path, else wherever its ids are."""
@@ -67,7 +81,26 @@ class Opener:
         other = self._indexes[root].get((ref.pod_uid, ref.container_id))
         return None if other is None else f"{root}/{other}"
 
-    def _locate_leaf(self, root: str | None, ref: CgroupRef) -> str | None:
-        path = self._locate(root, ref)
+    def _locate_cpuacct(self, ref: CgroupRef) -> str | None:
+        return self._locate(self.hierarchy.cpuacct, ref)
+
+    def _locate_cpuset(self, ref: CgroupRef, *, leaf: bool) -> str | None:
+        path = self._locate(self.hierarchy.cpuset, ref)
         inner = f"{path}/{names.SUBGROUP}"
-        return inner if path is not None and os.path.isdir(inner) else path
+        return inner if leaf and path is not None and os.path.isdir(inner) else path
+
+    def _read_cpuset(self, path: str) -> Cpuset | None:
+        return (v2.read_cpuset if self.hierarchy.cpuset_is_v2 else v1.read_cpuset)(path)
+
+    def _tree_lives(self, path: str) -> bool:
+        roots = {self.hierarchy.cpu, self.hierarchy.cpuacct, self.hierarchy.cpuset}
+        return any(root is not None and path.startswith(f"{root}/") and _is_mounted(root) for root in roots)
+
+
+def _is_mounted(root: str) -> bool:
+    """An unmounted tree leaves an empty directory, or none."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False

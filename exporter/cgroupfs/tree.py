@@ -29,6 +29,8 @@ class Hierarchy:
     cpuacct: str | None
     cpuset: str | None
     cpuset_is_v2: bool = False
+    root: str = field(default="", compare=False)
+    """Below which all of it was found; empty where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Walk:
     found: Mapping[str, Found]
     """By path."""
     problems: Mapping[str, int] = field(default_factory=dict)
-    """Directories that could not be listed, by errno name; vanished ones are none."""
+    """Directories that could not be listed, by errno name; vanished ones are none, but the root is one."""
 
 
 def detect(root: str) -> Hierarchy:
@@ -57,7 +59,7 @@ def detect(root: str) -> Hierarchy:
     if os.path.exists(f"{root}/cgroup.controllers"):
         available = _words(f"{root}/cgroup.controllers")
         if "cpu" in available:
-            return Hierarchy("v2", True, root, root, root, True)
+            return Hierarchy("v2", True, root, root, root, True, root)
         missing = " and ".join(f"no {name}" for name in ("cpu", "cpuset") if name not in available)
         raise ReadError(root, f"a cgroup v2 tree with {missing} controller", reason="not_cgroup")
     controllers = _v1_controllers(root)
@@ -68,9 +70,9 @@ def detect(root: str) -> Hierarchy:
     cpuset_is_v2 = "cpuset" not in controllers and "cpuset" in in_unified
     cpuset = unified if cpuset_is_v2 else controllers.get("cpuset")
     if "cpu" in controllers:
-        return Hierarchy(version, False, controllers["cpu"], controllers.get("cpuacct"), cpuset, cpuset_is_v2)
+        return Hierarchy(version, False, controllers["cpu"], controllers.get("cpuacct"), cpuset, cpuset_is_v2, root)
     if "cpu" in in_unified:
-        return Hierarchy(version, True, unified, unified, cpuset, cpuset_is_v2)
+        return Hierarchy(version, True, unified, unified, cpuset, cpuset_is_v2, root)
     raise ReadError(root, "not a cgroup tree with a cpu controller", reason="not_cgroup")
 
 
@@ -143,9 +145,9 @@ def _walk(root: str, problems: Counter[str], below: str = "") -> Iterator[Found]
             return
         try:
             children = _directories(f"{root}/{directory}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
         except OSError as error:
+            if directory and isinstance(error, FileNotFoundError | NotADirectoryError):
+                continue
             problems[ReadError.from_os_error(directory, error).reason] += 1
             continue
         for name, inode, leaf in children:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, nowhere
+from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, TreeLives, always, elsewhere, nowhere
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
+from exporter.errors import VanishedError
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 
 
@@ -31,6 +32,7 @@ class V1Files:
         "_locate_cpuset",
         "_read_cpuset",
         "_stat",
+        "_tree_lives",
         "_usage",
     )
 
@@ -44,10 +46,12 @@ class V1Files:
         locate_cpuacct: Locate = nowhere,
         locate_cpuset: Locate = nowhere,
         read_cpuset: ReadCpuset | None = None,
+        tree_lives: TreeLives = always,
     ) -> None:
         """``read_cpuset`` reads a cpuset that is not in a v1 tree."""
         self._cpu, self._cpuset_path, self._budget = cpu, cpuset, budget
         self._locate_cpuacct, self._locate_cpuset, self._read_cpuset = locate_cpuacct, locate_cpuset, read_cpuset
+        self._tree_lives = tree_lives
         self._stat = ParsedFile(f"{cpu}/cpu.stat", parse.cpu_stat_v1, budget, lasting=True)
         self._local = ParsedFile(f"{cpu}/cpu.stat.local", parse.cpu_stat_local, budget)
         self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
@@ -70,7 +74,12 @@ class V1Files:
         return self._joined[2] if stat is not None and stat is self._joined[0] else self._join(stat)
 
     def _join(self, stat: CpuStat | None) -> CpuStat | None:
-        usage = None if self._usage is None else self._usage.value()
+        try:
+            usage = None if self._usage is None else self._usage.value()
+        except VanishedError as error:
+            if self._tree_lives(error.args[0]):
+                raise
+            usage = None
         if stat is not self._joined[0] or usage is not self._joined[1]:
             joined = stat if usage is None else CpuStat(*(stat or CpuStat())[:6], usage)
             self._joined = (stat, usage, joined)
@@ -78,8 +87,7 @@ class V1Files:
 
     def modes(self) -> tuple[float | None, float | None]:
         """``cpuacct.stat``."""
-        data = None if self._accounting is None else read_once(f"{self._accounting}/cpuacct.stat")
-        return (None, None) if data is None else parse.cpuacct_stat(data, f"{self._accounting}/cpuacct.stat")
+        return elsewhere(_read_modes, self._accounting, self._tree_lives) or (None, None)
 
     def local_throttled_seconds(self) -> float | None:
         """``cpu.stat.local``."""
@@ -91,11 +99,9 @@ class V1Files:
 
     def hinge(self) -> Hinge:
         """``cpu.cfs_quota_us`` and ``cpuset.effective_cpus``."""
-        cpuset = self._cpuset_path
         return (
             read_once(f"{self._cpu}/cpu.cfs_quota_us"),
-            None if cpuset is None else read_once(f"{cpuset}/cpuset.effective_cpus"),
-            None if cpuset is None or self._read_cpuset is None else read_once(f"{cpuset}/cpuset.cpus.effective"),
+            elsewhere(_read_effective_cpus, self._cpuset_path, self._tree_lives),
         )
 
     def limits(self) -> CpuLimits:
@@ -108,7 +114,7 @@ class V1Files:
         """``cpuset.effective_cpus`` and its companion."""
         if self._cpuset_path is None:
             self._cpuset_path = self._locate_cpuset()
-        return None if self._cpuset_path is None else (self._read_cpuset or read_cpuset)(self._cpuset_path)
+        return elsewhere(self._read_cpuset or read_cpuset, self._cpuset_path, self._tree_lives)
 
     def threads(self) -> int | None:
         """``tasks``."""
@@ -119,6 +125,15 @@ class V1Files:
         for parsed in (self._stat, self._local, self._usage):
             if parsed is not None:
                 parsed.file.close()
+
+
+def _read_modes(path: str) -> tuple[float | None, float | None]:
+    data = read_once(f"{path}/cpuacct.stat")
+    return (None, None) if data is None else parse.cpuacct_stat(data, f"{path}/cpuacct.stat")
+
+
+def _read_effective_cpus(path: str) -> bytes | None:
+    return read_once(f"{path}/cpuset.effective_cpus")
 
 
 def read_limits(path: str) -> CpuLimits:

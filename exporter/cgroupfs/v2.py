@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, nowhere
+from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, TreeLives, always, elsewhere, nowhere
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -28,6 +28,7 @@ class V2Files:
         "_pressure",
         "_read_cpuset",
         "_stat",
+        "_tree_lives",
     )
 
     def __init__(
@@ -39,10 +40,11 @@ class V2Files:
         *,
         locate_cpuset: Locate = nowhere,
         read_cpuset: ReadCpuset | None = None,
+        tree_lives: TreeLives = always,
     ) -> None:
         """``read_cpuset`` reads a cpuset that is not in a v2 tree."""
         self._path, self._leaf, self._cpuset_path = path, leaf, cpuset_path
-        self._locate_cpuset, self._read_cpuset = locate_cpuset, read_cpuset
+        self._locate_cpuset, self._read_cpuset, self._tree_lives = locate_cpuset, read_cpuset, tree_lives
         self._stat = ParsedFile(f"{path}/cpu.stat", parse.cpu_stat_v2, budget, lasting=True)
         self._local = ParsedFile(f"{leaf}/cpu.stat.local", parse.cpu_stat_local, budget)
         self._pressure = ParsedFile(f"{path}/cpu.pressure", parse.pressure, budget)
@@ -70,11 +72,10 @@ class V2Files:
 
     def hinge(self) -> Hinge:
         """``cpu.max`` and ``cpuset.cpus.effective``."""
-        cpuset = self._cpuset_path
         return (
             read_once(f"{self._path}/cpu.max"),
             None if self._leaf == self._path else read_once(f"{self._leaf}/cpu.max"),
-            None if cpuset is None else read_once(f"{cpuset}/cpuset.cpus.effective"),
+            elsewhere(_read_effective_cpus, self._cpuset_path, self._tree_lives),
         )
 
     def limits(self) -> CpuLimits:
@@ -96,7 +97,7 @@ class V2Files:
         """``cpuset.cpus.effective`` and its companions."""
         if self._cpuset_path is None:
             self._cpuset_path = self._locate_cpuset()
-        return None if self._cpuset_path is None else (self._read_cpuset or read_cpuset)(self._cpuset_path)
+        return elsewhere(self._read_cpuset or read_cpuset, self._cpuset_path, self._tree_lives)
 
     def threads(self) -> int | None:
         """``cgroup.threads`` of the leaf."""
@@ -106,6 +107,10 @@ class V2Files:
         """Give the kept descriptors back."""
         for parsed in (self._stat, self._local, self._pressure):
             parsed.file.close()
+
+
+def _read_effective_cpus(path: str) -> bytes | None:
+    return read_once(f"{path}/cpuset.cpus.effective")
 
 
 def read_limits(path: str) -> CpuLimits:

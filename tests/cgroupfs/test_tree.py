@@ -219,11 +219,12 @@ def test_symlinks_are_not_followed(tmp_path: Path) -> None:
     assert dict(walked.problems) == {}
 
 
-def test_a_root_that_is_gone_holds_nothing_and_is_no_problem(tmp_path: Path) -> None:
+def test_a_root_that_is_gone_holds_nothing_and_is_a_problem(tmp_path: Path) -> None:
+    """A node without containers has a root; one whose cgroups were unmounted must not look like it."""
     (tmp_path / "file").write_text("")
-    for root in ("gone", "file"):
+    for root, reason in (("gone", "enoent"), ("file", "enotdir")):
         walked = walk(str(tmp_path / root))
-        assert (dict(walked.found), dict(walked.problems)) == ({}, {})
+        assert (dict(walked.found), dict(walked.problems)) == ({}, {reason: 1})
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444])

@@ -1,0 +1,98 @@
+"""Controller trees that are missing, go away and come: their values with them, never the containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sampler.rig import Rig, running
+from tests.support.pages import Page, triples
+from tests.support.treebuilder import Tree, container_id, pod_uid, v1
+from tests.support.trees import cgroupfs_pod, hybrid, v1_paths_differ
+
+USAGE = "cgroup_container_cpu_usage_seconds_total"
+PERIODS = "cgroup_container_cpu_periods_total"
+CPUS = "cgroup_container_cpuset_cpus"
+OF_TREE = {"cpuacct": USAGE, "cpuset": CPUS}
+SCAN_SECONDS = 10
+
+
+def two_containers(root: Path) -> Tree:
+    """v1, each controller in a mount of its own."""
+    build = v1(root)
+    pod = build.pod(cgroupfs_pod(pod_uid("two"), "Burstable"), pod_uid("two"), "Burstable")
+    for name in ("app", "log"):
+        build.container(f"{pod}/{container_id(name)}", container_id(name), "")
+    return build.tree()
+
+
+def seconds(rig: Rig, number: int) -> None:
+    """As a process lives them: a tick each second, a scan each ten."""
+    for second in range(number):
+        if second % SCAN_SECONDS == 0:
+            rig.scan()
+        rig.tick()
+
+
+def shown(page: Page, name: str) -> int:
+    return len(triples(page.rows(name)))
+
+
+@pytest.mark.parametrize("layout", [two_containers, v1_paths_differ, hybrid])
+@pytest.mark.parametrize("name", OF_TREE)
+def test_a_tree_that_goes_away_costs_its_values_and_no_container(
+    name: str, layout: Callable[[Path], Tree], tmp_path: Path
+) -> None:
+    containers = len(layout(tmp_path / "cgroup").containers)
+    mount, aside = tmp_path / "cgroup" / name, tmp_path / "aside"
+    with running(Rig(tmp_path / "cgroup", descriptors=0)) as rig:
+        seconds(rig, 30)
+        ratios = shown(rig.page(), "cgroup_container_cpu_throttled_ratio")
+        mount.rename(aside)
+        for _ in range(25):
+            rig.tick()
+            page = rig.page()
+            assert shown(page, PERIODS) == shown(page, "cgroup_container_cpu_limit_cores") == containers
+            # The history goes on: nothing has happened to the quota.
+            assert shown(page, "cgroup_container_cpu_throttled_ratio") == ratios == containers
+        rig.scan()
+        assert shown(rig.page(), OF_TREE[name]) == 0
+        assert shown(rig.page(), "cgroup_container_cpu_throttled_ratio") == containers
+
+        aside.rename(mount)
+        seconds(rig, 61)
+        assert shown(rig.page(), OF_TREE[name]) == containers
+        assert rig.failures() == {}
+
+
+@pytest.mark.parametrize("name", OF_TREE)
+def test_a_tree_that_is_mounted_later_is_found_by_a_scan(name: str, tmp_path: Path) -> None:
+    containers = len(two_containers(tmp_path / "cgroup").containers)
+    mount, aside = tmp_path / "cgroup" / name, tmp_path / "aside"
+    mount.rename(aside)
+    with running(Rig(tmp_path / "cgroup", descriptors=0)) as rig:
+        seconds(rig, 20)
+        assert shown(rig.page(), OF_TREE[name]) == 0
+        assert shown(rig.page(), PERIODS) == containers
+        aside.rename(mount)
+        seconds(rig, 61)
+        assert shown(rig.page(), OF_TREE[name]) == containers
+
+
+def test_the_cpu_tree_itself_goes_and_comes(tmp_path: Path) -> None:
+    """Without it there is no container to show, and that is said; the process waits for it."""
+    containers = len(two_containers(tmp_path / "cgroup").containers)
+    mount, aside = tmp_path / "cgroup/cpu", tmp_path / "aside"
+    with running(Rig(tmp_path / "cgroup", linger=5.0, descriptors=0)) as rig:
+        mount.rename(aside)
+        seconds(rig, 20)
+        assert shown(rig.page(), PERIODS) == 0
+        assert ("read", "enoent") in rig.failures()
+        aside.rename(mount)
+        seconds(rig, 11)
+        assert shown(rig.page(), PERIODS) == containers
+        rig.failures()
+        seconds(rig, 20)
+        assert rig.failures() == {}
