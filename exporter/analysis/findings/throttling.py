@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Evidence, Severity
-from exporter.analysis.findings.view import rate, use
+from exporter.analysis.findings.view import AtMost, rate, use
 from exporter.readings import Window
 from exporter.snapshot import CgroupRow
 
@@ -35,7 +35,9 @@ class Throttling:
     def told(self) -> str:
         """``in 87 % of 540 active periods of the last 60 s``."""
         window = self.window
-        return f"in {words.percent(window.ratio)} of {window.periods} active periods of the last {window.seconds:.0f} s"
+        ratio = words.percent(window.ratio)
+        share = f"up to {ratio}" if isinstance(window, AtMost) else ratio
+        return f"in {share} of {window.periods} active periods of the last {window.seconds:.0f} s"
 
 
 def throttling(row: CgroupRow) -> Throttling | None:

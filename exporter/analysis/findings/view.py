@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from exporter.analysis import thresholds
+from exporter.readings import Window
 from exporter.snapshot import CgroupName, CgroupRow, Deltas, NodeRow, Overlap, Snapshot
 
 
@@ -35,17 +36,28 @@ def _same_quota(row: CgroupRow, pod: CgroupRow) -> bool:
     return own is not None and above is not None and abs(own - above) <= thresholds.DRIFT_RATIO * own
 
 
+class AtMost(Window):
+    """A window whose throttled periods, and what follows from them, are a bound."""
+
+    __slots__ = ()
+
+
 def _with_pods_share(row: CgroupRow, pod: CgroupRow) -> CgroupRow:
     """``row`` with what its pod's quota took from it, where that is the same quota."""
     window, theirs, deltas = row.window, pod.window, row.deltas
     if window and theirs:
-        throttled = min(window.periods, window.throttled_periods + theirs.throttled_periods)
-        ratio = throttled / window.periods if window.periods else 0.0
-        peak = max(window.peak, theirs.peak, ratio)
-        window = window._replace(throttled_periods=throttled, ratio=ratio, peak=peak)
+        window = _either(window, theirs)
     if deltas and deltas.local_throttled_seconds is not None:
         deltas = deltas._replace(throttled_seconds=deltas.local_throttled_seconds)
     return row._replace(window=window, deltas=deltas)
+
+
+def _either(own: Window, theirs: Window) -> Window:
+    """The periods in which one of two quotas stopped it; on several CPUs both may, in the same period."""
+    throttled = min(own.periods, own.throttled_periods + theirs.throttled_periods)
+    ratio = throttled / own.periods if own.periods else 0.0
+    both = own._replace(throttled_periods=throttled, ratio=ratio, peak=max(own.peak, theirs.peak, ratio))
+    return both if throttled <= max(own.throttled_periods, theirs.throttled_periods) else AtMost(*both)
 
 
 @dataclass(frozen=True)
