@@ -27,6 +27,9 @@ SETTINGS = frozenset(
 )
 """Files of a cgroup directory whose writing changes its limits or CPUs."""
 
+ASK_AGAIN_SECONDS = 300.0
+"""How long the kernel is not asked for notifications after it refused: limits on them are shared, and may be lifted."""
+
 
 class Population:
     """The live cgroups by path, and those gone whose last counters linger."""
@@ -40,10 +43,8 @@ class Population:
         self._root = opener.hierarchy.cpu
         self._changed = False
         self._inotify: Inotify | None = None
-        try:
-            self._inotify = Inotify()
-        except ReadError as error:
-            on_error(error)  # walks alone find everything too, later
+        self._asked_at: float | None = None
+        self._listen()
 
     @property
     def everyone(self) -> list[Tracked]:
@@ -52,6 +53,9 @@ class Population:
 
     def scan(self, now: float, attempts: int) -> None:
         """Walk the whole tree: the truth, with which all that was told is reconciled."""
+        if self._inotify is None and (self._asked_at is None or now - self._asked_at >= ASK_AGAIN_SECONDS):
+            self._asked_at = now
+            self._listen()
         walked = walk(self._root)
         for reason, count in walked.problems.items():
             for _ in range(count):
@@ -91,9 +95,19 @@ class Population:
         if self._inotify is not None:
             self._inotify.close()
 
+    def _listen(self) -> None:
+        self._inotify = None
+        try:
+            self._inotify = Inotify()
+        except ReadError as error:
+            self._on_error(error)  # walks alone find everything too, later
+
     def _follow(self, inotify: Inotify, event: Event, now: float, attempts: int) -> None:
         if event.kind == "overflow":
             self._on_error(ReadError(self._root, "more cgroups came and went than the kernel keeps", reason="overflow"))
+            # Which watches are left is among what it did not keep.
+            inotify.close()
+            self._listen()
             self.scan(now, attempts)
             return
         parent = event.directory.removeprefix(self._root).strip("/")
