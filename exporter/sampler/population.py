@@ -43,7 +43,7 @@ class Population:
         self._root = opener.hierarchy.cpu
         self._changed = False
         self._inotify: Inotify | None = None
-        self._asked_at: float | None = None
+        self._refused_at: float | None = None
         self._listen()
 
     @property
@@ -53,8 +53,12 @@ class Population:
 
     def scan(self, now: float, attempts: int) -> None:
         """Walk the whole tree: the truth, with which all that was told is reconciled."""
-        if self._inotify is None and (self._asked_at is None or now - self._asked_at >= ASK_AGAIN_SECONDS):
-            self._asked_at = now
+        if self._inotify is not None:
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = now
+        elif now - self._refused_at >= ASK_AGAIN_SECONDS:
+            self._refused_at = now
             self._listen()
         walked = walk(self._root)
         for reason, count in walked.problems.items():
