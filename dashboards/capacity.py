@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
+
+from dashboards.rules import ROOT
 
 
 class PerCgroup(NamedTuple):
@@ -38,6 +41,8 @@ PER_NODE = 70
 
 RECORDED = PerCgroup(6, 2, 4, 1)
 """Recorded for each container and pod, at most; sums over them are few."""
+
+PAGE = ROOT / "docs" / "scale.md"
 
 KIB_PER_SERIES = 4.0
 """Memory of Prometheus for one series in its head, scraped every 15 to 60 s."""
@@ -100,6 +105,18 @@ def estimates() -> str:
         for one in [Cluster(nodes=nodes, pods=40, containers=2, limited=0.6)]
     ]
     return "\n".join([header, "| ---: | ---: | ---: | ---: | ---: |", *lines]) + "\n"
+
+
+def page() -> Mapping[Path, str]:
+    """``docs/scale.md`` with its tables made anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, made in (("series", table()), ("estimates", estimates())):
+        begin, end = f"<!-- made by make docs: {name} -->\n", "<!-- end -->"
+        head, found, tail = text.partition(begin)
+        if not found:
+            raise ValueError(f"{PAGE} has no place for {name}")
+        text = f"{head}{begin}{made}{end}{tail.partition(end)[2]}"
+    return {PAGE: text}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import cluster, exporter_health, node, rules, workload
+from dashboards import capacity, cluster, exporter_health, node, rules, workload
 
 CHART_DASHBOARDS = rules.ROOT / "charts" / "kube-throttle-exporter" / "dashboards"
 BUILDERS = {
@@ -21,9 +21,9 @@ BUILDERS = {
 
 
 def files() -> Mapping[Path, str]:
-    """Every generated file and what it should hold: dashboards, the chart's rules, the plain rule file."""
+    """Every generated file and what it should hold: dashboards, rules, the page with their cost."""
     boards = {CHART_DASHBOARDS / f"{name}.json": _json(build()) for name, build in BUILDERS.items()}
-    return {**boards, **rules.files()}
+    return {**boards, **rules.files(), **capacity.page()}
 
 
 def _json(board: Dashboard) -> str:

@@ -51,13 +51,18 @@ def test_rules_name_what_exists() -> None:
     ] == []
 
 
-def test_templates_of_alerts_ask_for_what_exists() -> None:
-    asked = [
+def asked_by_templates() -> list[tuple[str, str]]:
+    """Queries in the texts of alerts."""
+    return [
         (rule["alert"], text.replace("%q", '""'))
         for rule in rules()
         for annotation in rule.get("annotations", {}).values()
         for text in re.findall(r'printf\s+"([^"]*\{[^"]*\}[^"]*)"', annotation)
     ]
+
+
+def test_templates_of_alerts_ask_for_what_exists() -> None:
+    asked = asked_by_templates()
     assert asked
     assert [mistake for name, text in asked for mistake in mistakes(name, text)] == []
 
@@ -105,3 +110,14 @@ def test_documents_name_what_exists(path: Path) -> None:
     # A name may stand for its histogram, its counter without _total, or a family as in cgroup_container_...
     named = set(OURS.findall(text))
     assert {name for name in named if name not in known and not any(other.startswith(name) for other in known)} == set()
+
+
+def test_what_the_page_on_scale_drops_is_read_by_nobody() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    [dropped] = re.findall(r"regex: (cgroup_container_\S+)\n\s+action: drop", page)
+    read = {name for _, _, expr in queries() for name in references(expr).metrics}
+    read |= {name for rule in rules() for name in references(rule["expr"]).metrics}
+    read |= {name for _, text in asked_by_templates() for name in references(text).metrics}
+    gone = {name for name in metrics() if re.fullmatch(dropped, name)}
+    assert len(gone) > 8
+    assert {name for name in gone if any(re.fullmatch(pattern, name) for pattern in read)} == set()

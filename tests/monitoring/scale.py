@@ -36,15 +36,31 @@ CONTAINERS = 2
 LIMITED_OF_TEN = 6
 REPLICAS = 10
 NAMESPACES = 100
+ONE_IN = {"badly": 100, "some": 5}
+"""How many of the limited pods are throttled badly, and how many a little; the others are not."""
+USUAL = {"cpu_periods_total": 6.0, "cpu_usage_seconds_total": 0.1, "cpu_pressure_stalled_seconds_total": 0.002}
 RATES = {
-    "cpu_periods_total": 6.0,
-    "cpu_throttled_periods_total": 0.2,
-    "cpu_throttled_seconds_total": 0.01,
-    "cpu_usage_seconds_total": 0.1,
+    "calm": {
+        **USUAL,
+        "cpu_throttled_periods_total": 0.0,
+        "cpu_throttled_seconds_total": 0.0,
+        "cpu_throttled_local_seconds_total": 0.0,
+    },
+    "some": {
+        **USUAL,
+        "cpu_throttled_periods_total": 0.2,
+        "cpu_throttled_seconds_total": 0.01,
+        "cpu_throttled_local_seconds_total": 0.01,
+    },
+    "badly": {
+        **USUAL,
+        "cpu_throttled_periods_total": 4.0,
+        "cpu_throttled_seconds_total": 0.3,
+        "cpu_throttled_local_seconds_total": 0.3,
+        "cpu_pressure_stalled_seconds_total": 0.3,
+    },
 }
-BADLY = {"cpu_throttled_periods_total": 4.0, "cpu_throttled_seconds_total": 0.3}
-"""One in a hundred limited containers: enough that rules and tables have something to find."""
-BADLY_ONE_IN = 100
+"""Growth per second; any other counter grows by 0.01."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +105,22 @@ def node_rows(node: int, made: Template) -> Iterator[tuple[str, float, float]]:
         namespace = f"namespace-{number // REPLICAS % NAMESPACES}"
         limited = number % 10 < LIMITED_OF_TEN
         pod = f'namespace="{namespace}",pod="{workload}-5d8f9c7b6d-{number:05x}"'
-        badly = limited and number % BADLY_ONE_IN == 0
+        mood = next((name for name, one_in in ONE_IN.items() if limited and number % one_in == 0), "calm")
         for row in made.limited_pod if limited else made.unlimited_pod:
-            yield _row(row, pod, workload, badly=False)
+            yield _row(row, pod, workload, mood)
         for index in range(CONTAINERS):
             labels = f'{pod},container="container-{index}"'
             for row in made.limited if limited else made.unlimited:
-                yield _row(row, labels, workload, badly=badly)
+                yield _row(row, labels, workload, mood)
 
 
-def _row(row: tuple[str, str, float], labels: str, workload: str, *, badly: bool) -> tuple[str, float, float]:
+def _row(row: tuple[str, str, float], labels: str, workload: str, mood: str) -> tuple[str, float, float]:
     name, kept, value = row
     if name == "cgroup_container_info":
         kept = f'{kept},workload="{workload}"'
     short = re.sub(r"^cgroup_(?:container|pod)_", "", name)
     grows = name.endswith("_total") and short != "restarts_total"
-    growth = (BADLY.get(short) if badly else None) or RATES.get(short, 0.01) if grows else 0.0
+    growth = RATES[mood].get(short, 0.01) if grows else 0.0
     return f"{name}{{{','.join(part for part in (labels, kept) if part)}}} ", value, growth
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import yaml
 
 from dashboards.rules import SOURCES
@@ -123,11 +122,17 @@ def test_twice_the_scrapes_are_the_same_numbers(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("level", ["container:cgroup_container", "workload:cgroup"])
-def test_an_idle_container_has_no_ratio_and_one_that_runs_freely_has_zero(level: str, tmp_path: Path) -> None:
-    ratio = f"{level}_cpu_throttled_periods:ratio_rate5m"
+def test_a_workload_that_runs_freely_is_at_zero_and_an_idle_one_is_nowhere(tmp_path: Path) -> None:
+    ratio = "workload:cgroup_cpu_throttled_periods:ratio_rate5m"
     zero = query(f"count by (workload) ({ratio}{{{EAST}}} == 0)", 30, [{"labels": '{workload="api"}', "value": 1}])
     check(tmp_path, CONTAINERS, queries=[zero, query(f"{ratio}{{workload=~'idle|free'}}", 30, [])])
+
+
+def test_of_containers_only_those_that_are_throttled_are_kept(tmp_path: Path) -> None:
+    names = "container:cgroup_container_cpu_throttled_(seconds:rate5m|periods:ratio_rate5m)"
+    kept = f'count by (pod) ({{__name__=~"{names}",{EAST}}})'
+    both = [{"labels": f'{{pod="{pod}"}}', "value": 2} for pod in ("web-1", "web-2")]
+    check(tmp_path, CONTAINERS, queries=[query(kept, 30, both)])
 
 
 def test_two_owners_of_one_pod_do_not_stop_the_rules(tmp_path: Path) -> None:
