@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -41,22 +41,23 @@ class Verdict:
 class Pages:
     """Pages rendered at most once a tick, whoever asks; concurrent requests wait for the one being made."""
 
-    def __init__(self, tick: Callable[[], int], render: Callable[[Format], Awaitable[bytes]]) -> None:
-        self._tick, self._render = tick, render
+    def __init__(self, state: Callable[[], Hashable], render: Callable[[Format], Awaitable[bytes]]) -> None:
+        """A page is rendered anew when ``state`` has changed: another tick, or that none comes any more."""
+        self._state, self._render = state, render
         self._lock = asyncio.Lock()
         self._pages: dict[tuple[Format, bool], bytes] = {}
-        self._rendered_at = -1
+        self._rendered_in: Hashable = None
 
     async def get(self, style: Format, *, zipped: bool) -> bytes:
-        """The page of the current tick."""
+        """The page of the current state."""
         async with self._lock:
-            if self._rendered_at != self._tick():
+            if self._rendered_in != self._state():
                 self._pages.clear()
             page = self._pages.get((style, zipped))
             if page is None:
                 plain = self._pages.get((style, False))
                 if plain is None:
-                    self._rendered_at = self._tick()
+                    self._rendered_in = self._state()
                     plain = self._pages[style, False] = await self._render(style)
                 page = plain
                 if zipped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from exporter import __version__, web
@@ -17,6 +17,7 @@ from exporter.cgroupfs.tree import detect
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
 from exporter.kube.directory import PodDirectory
 from exporter.kube.kubelet import KubeletSource
+from exporter.kube.source import PodSource
 from exporter.logs import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
@@ -35,13 +36,21 @@ LATE_TICKS = 3
 class Exporter:
     """All parts, put together from the settings."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sources: Sequence[PodSource] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """``sources`` in place of those that the settings name."""
+        self.settings, self._monotonic = settings, monotonic
         try:
             self.hierarchy = detect(settings.path_cgroup)
         except ReadError as error:
             raise ConfigError(f"--path.cgroup: {error}") from error
-        sources = pod_sources(settings)
+        sources = pod_sources(settings) if sources is None else sources
         options = SamplerOptions(
             proc=settings.path_proc,
             sys=settings.path_sys,
@@ -61,8 +70,8 @@ class Exporter:
         self.sampler = Sampler(
             Opener(self.hierarchy),
             options,
-            monotonic=time.monotonic,
-            wall=time.time,
+            monotonic=monotonic,
+            wall=wall,
             attempts=lambda: self.directory.attempts,
             on_error=self._survived,
         )
@@ -72,30 +81,47 @@ class Exporter:
             config_source=kubelet,
             on_config=self.sampler.set_kubelet,
             interval=settings.pods_interval,
+            wall=wall,
         )
         self.loop = SamplingLoop(
             self.sampler,
             self.own,
             interval=settings.sample_interval,
             scan_interval=settings.scan_interval,
-            monotonic=time.monotonic,
+            monotonic=monotonic,
             wants_names=lambda new: self.directory.poke(new=new),
         )
         self._problems: Mapping[str, int] = {}
-        self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=time.monotonic)
+        self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=monotonic)
         self._renderer = Renderer(settings.collectors, cadvisor_names=settings.web_cadvisor_names)
 
     async def page(self, style: Format) -> bytes:
-        """One page, whole; the rendering is in a thread of its own so that neither ticks nor probes wait for it."""
-        start = time.monotonic()
-        snapshot = await self.loop.snapshot()
+        """One page; the rendering is in a thread of its own so that neither ticks nor probes wait for it.
+
+        While the kernel does not answer, it has only what the exporter knows of itself: counters that stand still would
+        look like those of an idle node.
+        """
+        start = self._monotonic()
+        try:
+            snapshot = await self.loop.snapshot()
+        except ReadError as error:
+            self._survived(error)
+            return self.own.render(style)
         self.own.publish(snapshot)
         parts = await asyncio.to_thread(self._renderer.parts, snapshot, style)
-        self.own.rendered(time.monotonic() - start)
+        self.own.rendered(self._monotonic() - start)
         return b"".join((*parts, self.own.render(style)))
 
+    @property
+    def state(self) -> tuple[int, bool]:
+        """Changes with every sample, and when none comes any more: what was made in one state holds no longer."""
+        return self.loop.ticks, self.healthy().ok
+
     async def report(self) -> Report:
-        """What the node's state means: everything but the metrics page is made of it."""
+        """What the node's state means: everything but the metrics page is made of it.
+
+        Raises ``ReadError``, reason ``timeout``, while the kernel does not answer.
+        """
         snapshot = await self.loop.snapshot(detailed=True)
         findings = await asyncio.to_thread(find, snapshot)
         return Report(snapshot, findings, self._health())

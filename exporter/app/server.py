@@ -8,10 +8,13 @@ import logging
 import signal
 from collections.abc import Callable
 
+from aiohttp.web import HTTPServiceUnavailable
+
 from exporter import __version__, status, web, webapi
 from exporter.app.exporter import Exporter
-from exporter.errors import ConfigError, ExporterError
+from exporter.errors import ConfigError, ExporterError, ReadError
 from exporter.logs import fields
+from exporter.report import Report
 from exporter.settings import ListenAddress, Settings
 from exporter.webconfig import LiveConfig
 from exporter.webserver import WebServer
@@ -31,11 +34,11 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     config = LiveConfig(settings.web_config_file, lambda error: _survived(exporter, error))
     application = web.create_app(
         telemetry_path=settings.web_telemetry_path,
-        pages=web.Pages(lambda: exporter.loop.ticks, exporter.page),
+        pages=web.Pages(lambda: exporter.state, exporter.page),
         healthy=exporter.healthy,
         ready=exporter.ready,
     )
-    reports = webapi.Reports(lambda: (exporter.loop.ticks, exporter.healthy().ok), exporter.report)
+    reports = webapi.Reports(lambda: exporter.state, lambda: _report(exporter))
     webapi.add_routes(application, reports)
     status.add_routes(application, reports.get, telemetry_path=settings.web_telemetry_path)
     server = WebServer(
@@ -77,6 +80,13 @@ async def listen(server: WebServer, address: ListenAddress, scheme: str) -> str:
         raise ConfigError(f"--web.listen-address: {address} {reason}") from error
     shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
+
+
+async def _report(exporter: Exporter) -> Report:
+    try:
+        return await exporter.report()
+    except ReadError as error:
+        raise HTTPServiceUnavailable(text=f"{error}\n") from error
 
 
 def _survived(exporter: Exporter, error: ExporterError) -> None:

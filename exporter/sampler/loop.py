@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
+from exporter.errors import ReadError
 from exporter.sampler.core import Sampler, Wants
 from exporter.sampler.pace import Pace
 from exporter.snapshot import Snapshot
+from exporter.threads import Worker
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS = 5.0
+"""How long a page waits for the sampling thread. Half of Prometheus' default scrape timeout."""
+CLOSE_SECONDS = 1.0
+"""How long the end of the process waits for it."""
 
 
 class Durations(Protocol):
@@ -43,7 +49,8 @@ class SamplingLoop:
     ) -> None:
         self._sampler, self._durations, self._wants_names = sampler, durations, wants_names
         self._interval, self._scan_interval, self._monotonic = interval, scan_interval, monotonic
-        self._thread = ThreadPoolExecutor(1, "sampler")
+        self._thread = Worker("sampler")
+        self._is_stuck = False
         self._scan_due = float("-inf")
         self.ticks = 0
         self.last_tick = monotonic()
@@ -64,17 +71,30 @@ class SamplingLoop:
             await asyncio.sleep(due - self._monotonic())
 
     async def scan(self) -> None:
-        """One scan and one tick, out of turn: what a single page needs."""
-        await self._hop(self._work)
+        """One scan and one tick, out of turn: what a single page needs. Raises as :meth:`snapshot` does."""
+        await self._within_patience(self._work)
 
     async def snapshot(self, *, detailed: bool = False) -> Snapshot:
-        """The node as it is now; ``detailed`` with all that findings need."""
-        return await self._hop(partial(self._sampler.snapshot, detailed=detailed))
+        """The node as it is now; ``detailed`` with all that findings need.
+
+        Raises ``ReadError``, reason ``timeout``, when the thread is stuck in a read; who asks again does not wait.
+        """
+        return await self._within_patience(partial(self._sampler.snapshot, detailed=detailed))
+
+    async def _within_patience(self, work: Callable[[], T]) -> T:
+        if self._is_stuck:
+            raise _stuck()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._hop(work)
+        except TimeoutError as error:
+            self._is_stuck = True
+            raise _stuck() from error
 
     def close(self) -> None:
-        """Wait for the thread, then give all descriptors back."""
-        self._thread.shutdown()
-        self._sampler.close()
+        """Give all descriptors back when the thread has ended; one that is stuck is left behind with them."""
+        if self._thread.close(CLOSE_SECONDS):
+            self._sampler.close()
 
     @property
     def age(self) -> float:
@@ -94,4 +114,14 @@ class SamplingLoop:
         return wants
 
     async def _hop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.wrap_future(self._thread.submit(partial(self._done, work)))
+
+    def _done(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._is_stuck = False
+
+
+def _stuck() -> ReadError:
+    return ReadError("the sampling thread", f"no answer within {PATIENCE_SECONDS:g} s", reason="timeout")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,9 +15,14 @@ import pytest
 from exporter.errors import MappingError
 from exporter.kube.files import FileSource
 from exporter.kube.logdir import LogDirSource, parse_log_names
+from tests.e2e.conftest import FAST
 from tests.sampler.rig import Rig, running
-from tests.support.treebuilder import pod_uid
+from tests.support.pages import triples
+from tests.support.process import started
+from tests.support.treebuilder import Tree, container_id, pod_uid, write_v2
 from tests.support.trees import containerd_systemd
+
+USAGE = "cgroup_container_cpu_usage_seconds_total"
 
 
 @contextmanager
@@ -133,3 +138,55 @@ def test_log_names_that_are_no_text_are_counted_not_shown() -> None:
     folders = [os.fsdecode(b"shop_web" + bytes([byte]) + f"_{pod_uid(str(byte))}".encode()) for byte in (254, 255)]
     found = parse_log_names(folders, [])
     assert (dict(found.pods), found.problems) == ({}, {"malformed_name": 2})
+
+
+# ---- a cgroup file ----
+
+
+def a_new_container(tree: Tree) -> Path:
+    """A container that appears beside the first, whole but for the file that is returned."""
+    folder = tree.root / tree.pods[0].path / f"cri-containerd-{container_id('hangs')}.scope"
+    write_v2(folder, 99, 50_000)
+    return folder / "cpu.stat"
+
+
+def test_a_read_that_never_returns_keeps_neither_page_nor_probe_nor_end(tmp_path: Path) -> None:
+    """With the kernel stuck nothing true can be said of containers; of the exporter itself it can, and is."""
+    tree = containerd_systemd(tmp_path / "cgroup")
+    aside = tmp_path / "aside"
+    stat = a_new_container(tree)
+    stat.parent.rename(aside)
+    flags = [f"--path.cgroup={tree.root}", f"--path.proc={tmp_path}", f"--path.sys={tmp_path}", *FAST]
+    with started([*flags, "--pods.sources=none"]) as exporter:
+        healthy = exporter.page_after_ticks(2)
+        with hung(aside / "cpu.stat"):
+            aside.rename(stat.parent)
+            # From here on no sample ends.
+            until(lambda: exporter.get("/healthz").status == 503)
+            page = exporter.page()
+            assert triples(page.rows(USAGE)) == set()
+            assert page.get("throttle_exporter_errors_total", stage="read", reason="timeout")
+            taken_at = page.get("throttle_exporter_snapshot_timestamp_seconds")
+            assert taken_at is not None
+            assert exporter.page().get("throttle_exporter_snapshot_timestamp_seconds") == taken_at
+            began = time.monotonic()
+            assert [exporter.get(path).status for path in ("/api/v1/containers", "/api/v1/node", "/")] == [503] * 3
+            assert time.monotonic() - began < 2.0, "who asks later does not wait"
+            assert exporter.get("/metrics").status == 200
+
+            stat.parent.rename(aside)
+        page = exporter.page_when(lambda page: triples(page.rows(USAGE)) >= triples(healthy.rows(USAGE)))
+        assert exporter.get("/healthz").status == 200
+
+        with hung(aside / "cpu.stat"):
+            aside.rename(stat.parent)
+            until(lambda: exporter.get("/healthz").status == 503)
+            assert exporter.stop() == 0, "within the time that stop allows"
+            stat.parent.rename(aside)
+
+
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
