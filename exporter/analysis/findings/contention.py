@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause, Evidence
-from exporter.analysis.findings.throttling import lost, throttling
+from exporter.analysis.findings.throttling import lost, lost_to_ancestor, throttling
 from exporter.analysis.findings.view import Busy, View, rate, use
 from exporter.snapshot import CgroupName, CgroupRow
 
@@ -66,8 +66,8 @@ def _waits(view: View, row: CgroupRow) -> Cause | None:
     around, cpus = _surroundings(view, row), _cpus(row)
     named = around.named(cpus)
     reason = _reason(around, named, waiting, cpus)
-    if reason not in {"neighbours", "outside"} and throttling(row) is not None:
-        # Threads that share a quota wait for each other while it lasts: that is the throttling's own story.
+    if reason not in {"neighbours", "outside"} and _is_stopped(view, row):
+        # What shares a quota waits for each other while it lasts: that is the throttling's own story.
         return None
     summed = "" if row.deltas is None or row.deltas.waiting_seconds is not None else ", summed over threads,"
     using = "" if own is None else f" while it used {words.cpus(own)}"
@@ -120,6 +120,14 @@ def _unexplained(view: View, row: CgroupRow) -> float | None:
     return None if own is None or above is None else waiting - own - above
 
 
+def _is_stopped(view: View, row: CgroupRow) -> bool:
+    """Whether a quota, its own or one above it, stops it so much that it is told of."""
+    above = lost_to_ancestor(row)
+    if above is None:
+        above = _stopped_above(view, row)
+    return throttling(row) is not None or (above is not None and above >= thresholds.ANCESTOR_LOST)
+
+
 def _stopped(row: CgroupRow) -> float | None:
     """Seconds per second that the quota of one cgroup took; 0.0 is known where it has none."""
     if row.limits is not None and row.limits.quota_state == "none":
@@ -139,7 +147,7 @@ def _saturated(view: View, row: CgroupRow) -> Cause | None:
     """The kernel counts no waiting: full CPUs, used mostly by others, make it likely."""
     around = _surroundings(view, row)
     cpus, others, own, busy = _cpus(row), around.others, around.own, around.busy
-    if own is None or own < thresholds.SATURATED_USE or others is None or busy is None or throttling(row) is not None:
+    if own is None or own < thresholds.SATURATED_USE or others is None or busy is None or _is_stopped(view, row):
         return None
     if busy.busy < thresholds.SATURATED * cpus or others < thresholds.SATURATED_NEIGHBOURS * busy.busy:
         return None
