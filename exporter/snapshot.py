@@ -197,3 +197,5 @@ class Snapshot:
     node: NodeRow
     cgroups: Mapping[str, int] = field(default_factory=dict)
     """Number of cgroups by state: ``mapped``, ``unmapped``, ``pending``, ``sandbox``, ``lingering``."""
+    inputs: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each thing that the values are made of is there; without those that nobody asked for."""

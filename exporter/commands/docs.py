@@ -134,7 +134,16 @@ def _own_metrics() -> Iterator[Sequence[str]]:
     own.count("stage", "reason")
     node = NodeRow("v2", None, None, "unknown", None, None)
     own.publish(
-        Snapshot(taken_at=0.0, tick=0, settings_version=0, containers=(), pods=(), node=node, cgroups={"mapped": 0})
+        Snapshot(
+            taken_at=0.0,
+            tick=0,
+            settings_version=0,
+            containers=(),
+            pods=(),
+            node=node,
+            cgroups={"mapped": 0},
+            inputs={"cpuset": True},
+        )
     )
     for family in own.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name

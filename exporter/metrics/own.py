@@ -130,6 +130,14 @@ class _SnapshotCollector(Collector):
         for state, number in snapshot.cgroups.items():
             cgroups.add_metric((state,), number)
         yield cgroups
+        inputs = GaugeMetricFamily(
+            "throttle_exporter_input_available",
+            "1 when the node gives what metrics are made of, 0 when it is missing, unreadable or late.",
+            labels=("input",),
+        )
+        for name, is_there in snapshot.inputs.items():
+            inputs.add_metric((name,), float(is_there))
+        yield inputs
 
 
 class _SourcesCollector(Collector):

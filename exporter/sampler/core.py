@@ -16,6 +16,7 @@ from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
 from exporter.errors import ExporterError, ReadError, VanishedError
 from exporter.readings import KubeletConfig, PodList
+from exporter.sampler.inputs import available
 from exporter.sampler.judge import Judge
 from exporter.sampler.machine import Machine
 from exporter.sampler.mapping import Directory, Patience, assign
@@ -162,6 +163,12 @@ class Sampler:
             pods=tuple(row for row in rows if row.container is None),
             node=self._node(),
             cgroups=self._count(rows),
+            inputs=available(
+                self._population.live.values(),
+                self._machine,
+                self._options.collectors,
+                notifications=self._population.is_told,
+            ),
         )
 
     def stop_waiting(self) -> None:

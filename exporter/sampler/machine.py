@@ -71,6 +71,11 @@ class Machine:
             self._on_error(error)
         return None
 
+    @property
+    def has_cpu_times(self) -> bool:
+        """Whether the last read of ``/proc/stat`` succeeded."""
+        return bool(self._ticks)
+
     def cpu_times(self) -> Mapping[int, CpuTimes]:
         """What each online CPU did over the last window; empty before there are two readings."""
         if len(self._ticks) < 2:

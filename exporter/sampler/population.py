@@ -51,6 +51,11 @@ class Population:
         """The live and the lingering."""
         return [*self.live.values(), *self.gone]
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the kernel tells what comes and goes; else walks find it, later."""
+        return self._inotify is not None
+
     def scan(self, now: float, attempts: int) -> None:
         """Walk the whole tree: the truth, with which all that was told is reconciled."""
         if self._inotify is not None:
