@@ -17,8 +17,6 @@ from exporter.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-
 
 def pod_sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> Sequence[PodSource]:
     """One object for each source that can be asked here.
@@ -53,8 +51,8 @@ def _source(name: str, settings: Settings, environ: Mapping[str, str]) -> PodSou
             return ApiServerSource(
                 url,
                 node_name=settings.node_name,
-                token_file=f"{_SERVICE_ACCOUNT}/token",
-                ca_file=f"{_SERVICE_ACCOUNT}/ca.crt",
+                token_file=settings.apiserver_token_file,
+                ca_file=settings.apiserver_ca_file,
             )
         case "logs":
             return LogDirSource(settings.path_logs)

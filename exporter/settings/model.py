@@ -117,7 +117,14 @@ class Settings(BaseModel):
     ] = False
     kubelet_timeout: Annotated[
         Duration, Between(0.1, 60), Option("kubelet.timeout", "Longest time one answer of the kubelet may take")
-    ] = 10.0
+    ] = 5.0
+
+    apiserver_token_file: Annotated[
+        File, Option("apiserver.token-file", "Bearer token for the API server, re-read when it changes; empty for none")
+    ] = f"{_SERVICE_ACCOUNT}/token"
+    apiserver_ca_file: Annotated[
+        CaFile, Option("apiserver.ca-file", "CA of the API server's certificate, PEM; empty for those of the system")
+    ] = f"{_SERVICE_ACCOUNT}/ca.crt"
 
     node_name: Annotated[
         Name,

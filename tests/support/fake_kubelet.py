@@ -77,10 +77,11 @@ class Request:
 
 
 class FakeKubelet:
-    """Listens on a free port of 127.0.0.1 while entered."""
+    """Listens on a free port of 127.0.0.1 while entered, or on the one that an earlier one had."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0) -> None:
         self._tls = tls
+        self._port = port
         self._replies: dict[str, deque[Reply]] = {}
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -100,7 +101,7 @@ class FakeKubelet:
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, shutdown_timeout=0, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,13 +173,15 @@ def tree_options(tree: Path) -> list[str]:
 
 
 @contextmanager
-def started(options: Sequence[str], *, privileged: bool = True, ready: bool = True) -> Iterator[Exporter]:
-    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end."""
+def started(
+    options: Sequence[str], *, privileged: bool = True, ready: bool = True, environ: Mapping[str, str] | None = None
+) -> Iterator[Exporter]:
+    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end; ``environ`` is added to ours."""
     arguments = command("serve", "--web.listen-address=127.0.0.1:0", *options)
     with subprocess.Popen(
         arguments if privileged else bound_by_permissions(arguments),
         cwd=ROOT,
-        env=environment(),
+        env=environment() | dict(environ or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
