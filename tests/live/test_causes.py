@@ -1,0 +1,269 @@
+"""Each thing that can take a container's CPU, done to it by real processes in real cgroups: ``explain`` names it alone.
+
+Four scenes under one exporter, for causes that would disturb each other. The kernel and the hypervisor cannot be had
+for the asking: ``tests/e2e/test_causes_files.py`` has them by files.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from exporter.commands.lab.hierarchy import Hierarchy
+from exporter.commands.lab.spec import Container, CpuSettings, Workload
+from exporter.node.topology import read_topology
+from tests.support.lab import CONTAINER, in_background, kernel_counters, labels, pod
+from tests.support.lab_causes import Case, Table, Told, explain
+from tests.support.lab_stage import SAMPLES, Stage, stage
+from tests.support.pages import Page
+from tests.support.process import Exporter, run
+
+SCHEDSTATS = Path("/proc/sys/kernel/sched_schedstats")
+"""With it cgroup v1 counts waiting (``wait_sum``). Not every kernel has it, and it is off unless asked for."""
+COUNTS_ON_DEMAND = SCHEDSTATS.exists() and not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+BUSY = Workload(kind="busy")
+THREADS = 16
+
+MACHINE = {"cpu_steal": "this machine's own hypervisor may give its CPUs to others"}
+OTHERS = {**MACHINE, "exclusive_cpu_disturbed": "other processes of this machine may run on its CPU, too"}
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(len(read_topology("/sys").online or ()) < 2, reason="a CPU of one's own needs a second CPU"),
+]
+
+
+@dataclass(frozen=True)
+class Places:
+    """CPUs for those who must not meet."""
+
+    everywhere: frozenset[int]
+    one: frozenset[int]
+    other: frozenset[int]
+    apart: frozenset[int] | None
+    """Two more, on two NUMA nodes, where the machine has them."""
+
+
+@pytest.fixture(scope="module")
+def places(hierarchy: Hierarchy) -> Places:
+    cpus, numa_node = hierarchy.cpus(), read_topology("/sys").numa_node
+    last = {numa_node.get(cpu, 0): cpu for cpu in sorted(cpus)}
+    apart = frozenset(list(last.values())[:2]) if len(last) > 1 and len(cpus) >= 4 else None
+    one, other = sorted(cpus - (apart or frozenset()))[:2]
+    return Places(cpus, frozenset({one}), frozenset({other}), apart)
+
+
+@pytest.fixture(scope="module")
+def node(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(hierarchy, tmp_path_factory.mktemp("causes")) as made:
+        yield made
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Table:
+    return Table.of(request.config)
+
+
+def test_a_healthy_container_the_quota_of_a_pod_and_one_that_is_not_pinned(
+    node: Stage, places: Places, table: Table
+) -> None:
+    healthy = pod("healthy", Container(name="app", request_cores=0.5, limit_cores=1.0))
+    report = pod("report", Container(name="query"), Container(name="render"), limit_cores=0.2)
+    trainer = pod("trainer", Container(name="worker", limit_cores=1.0))
+    healthy, report, trainer = node.play((healthy, places.other), (report, places.one), (trainer, places.everywhere))
+    node.start(node.group(healthy), Workload(kind="bursty", unit_seconds=0.02, every_seconds=0.1))
+    node.start(node.group(report, 0), BUSY)
+    node.start(node.group(report, 1), BUSY)
+    node.watch()
+
+    wrong = table.check(Case("nothing is wrong", "live/healthy/app", {}, MACHINE, exit_code=0), node.exporter)
+    sibling = {
+        "contention": "its pod's other container runs on the same CPU, and where PSI is they wait for each other"
+    }
+    above = Case("2 the pod's quota", "live/report/query", {"ancestor_throttled": {"pod"}}, MACHINE | sibling)
+    wrong += table.check(above, node.exporter)
+    # Of which the container's own file says nothing.
+    own = kernel_counters(node.tree, node.group(report))
+    assert own["cpu_throttled_periods_total"] <= own["cpu_periods_total"] * 0.2
+    not_pinned = {"eligible_not_pinned": {"policy_none"}}
+    wrong += table.check(
+        Case("4 not pinned: no policy", "live/trainer/worker", not_pinned, MACHINE, exit_code=0), node.exporter
+    )
+    node.restart_kubelet(static_cpus=True)
+    not_pinned = {"eligible_not_pinned": {"before_policy"}}
+    wrong += table.check(
+        Case("4 not pinned: before the policy", "live/trainer/worker", not_pinned, MACHINE), node.exporter
+    )
+    assert not wrong
+
+
+@pytest.mark.parametrize("schedstats", ["0", "1"] if COUNTS_ON_DEMAND else [None])
+def test_an_own_quota_and_a_neighbour(
+    hierarchy: Hierarchy, node: Stage, places: Places, table: Table, schedstats: str | None
+) -> None:
+    alone = pod("alone", Container(name="app", limit_cores=0.2))
+    web = pod("web", Container(name="app", request_cores=0.25))
+    hog = pod("hog", Container(name="burn", request_cores=0.75))
+    with setting(SCHEDSTATS, schedstats):
+        alone, web, hog = node.play((alone, places.other), (web, places.one), (hog, places.one))
+        for one in (alone, web, hog):
+            node.start(node.group(one), BUSY)
+        node.watch()
+
+        wrong = table.check(
+            Case("1 own quota, one thread", "live/alone/app", {"throttled": {""}}, MACHINE), node.exporter
+        )
+        counted = hierarchy.version == "v2" or schedstats == "1"
+        how = "counted" if counted else "likely"
+        contention = {"contention": {"neighbours" if counted else "saturated"}}
+        wrong += table.check(
+            Case(f"3 a neighbour on the same CPU ({how})", "live/web/app", contention, MACHINE), node.exporter
+        )
+        waited = node.exporter.page().get(f"{CONTAINER}cpu_runqueue_wait_seconds_total", **labels(web))
+    assert (waited is not None) == (schedstats == "1")
+    assert not wrong
+
+
+def test_the_answer_comes_soon_and_is_the_page(node: Stage, places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a container with a helper that has no limit, so that no quota of the pod takes its part of the throttling."""
+    [one] = node.play((pod("slow", Container(name="app", limit_cores=0.3), Container(name="helper")), places.other))
+    node.start(node.group(one), Workload(kind="busy", workers=2))
+    node.wait_ticks(1)
+    first_at, first = time.time(), node.exporter.page()
+    node.watch()
+
+    told, last_at, last = told_and_paged_in_one_sample(node.exporter, "live/slow/app")
+    shown = {name: last.get(CONTAINER + name, **labels(one)) for name in RATIOS}
+    throttling = told.container["throttling"]
+    assert shown == {
+        "cpu_throttled_ratio": pytest.approx(throttling["ratio"], abs=1e-6),
+        "cpu_throttled_ratio_peak": pytest.approx(throttling["peak"], abs=1e-6),
+        "cpu_limit_cores": told.container["limit_cores"],
+        "cpu_effective_limit_cores": told.container["effective_limit_cores"],
+    }
+    [finding] = [one for one in told.container["findings"] if one["name"] == "throttled"]
+    assert finding["evidence"]["throttled_ratio"] == pytest.approx(throttling["ratio"], abs=1e-6)
+    for name, rate in {
+        "cpu_throttled_seconds_total": throttling["lost_seconds_per_second"],
+        "cpu_usage_seconds_total": told.container["usage_cores"],
+    }.items():
+        before, after = (page.get(CONTAINER + name, **labels(one)) or 0.0 for page in (first, last))
+        assert (after - before) / (last_at - first_at) == pytest.approx(rate, rel=0.3)
+
+    # An emulated machine needs seconds to start any Python at all: then asking must cost little beside starting.
+    begun = time.monotonic()
+    assert run("explain", "--url=nobody").returncode == 2
+    start = time.monotonic() - begun
+    walls = sorted(explain(node.exporter, "live/slow/app").seconds for _ in range(3))
+    with capsys.disabled():
+        sys.stdout.write(f"\nexplain of a throttled container: {walls[0]:.2f} to {walls[-1]:.2f} s of wall time, ")
+        sys.stdout.write(f"{start:.2f} s where it asks nobody\n")
+    assert walls[0] < max(3.0, 2 * start)
+
+
+def test_many_threads_under_a_limit_of_one_cpu(node: Stage, places: Places, table: Table) -> None:
+    [one] = node.play(
+        (pod("openmp", Container(name="app", limit_cores=1.0), Container(name="helper")), places.everywhere)
+    )
+    # More than four periods' quota at the beginning of each second: on average far below the limit.
+    burst = Workload(kind="bursty", workers=THREADS, unit_seconds=0.45 / THREADS, every_seconds=1)
+    node.start(node.group(one), burst)
+    node.watch()
+
+    case = Case(f"1 own quota, {THREADS} threads", "live/openmp/app", {"throttled_below_limit": {"threads"}}, MACHINE)
+    assert not table.check(case, node.exporter)
+    [finding] = explain(node.exporter, case.subject).container["findings"]
+    assert f"{THREADS} threads under a limit of 1 CPU" in finding["summary"]
+    assert "OMP_NUM_THREADS=1" in finding["advice"]
+
+
+def test_pinned_and_limited_disturbed_and_spread(node: Stage, places: Places, table: Table) -> None:
+    limited = pod("limited", Container(name="worker", limit_cores=1.0, exclusive_cpus=places.one))
+    disturbed = pod("disturbed", Container(name="worker", limit_cores=1.0, exclusive_cpus=places.other))
+    scene = [(limited, places.one), (disturbed, places.other)]
+    if places.apart:
+        scene.append(
+            (pod("spread", Container(name="worker", limit_cores=2.0, exclusive_cpus=places.apart)), places.apart)
+        )
+    limited, disturbed, *_ = node.play(*scene)
+    # As a kubelet before 1.33 does it, which is no harm where the quota is as large as its CPUs.
+    node.tree.set(node.group(limited), CpuSettings(quota_cores=1.0, shares=1024))
+    node.wait_ticks(2)
+    pinned = {"pinned_but_limited": {"not_throttled"}}
+    wrong = table.check(
+        Case("5 pinned, and a quota as large", "live/limited/worker", pinned, OTHERS, exit_code=0), node.exporter
+    )
+    node.tree.set(node.group(limited), CpuSettings(quota_cores=0.5, shares=1024))
+    node.start(node.group(limited), Workload(kind="busy", workers=2))
+    node.start(node.group(disturbed), Workload(kind="bursty", unit_seconds=0.01, every_seconds=0.1))
+    node.tree.make("system.slice/backup")
+    backup = Workload(kind="bursty", unit_seconds=0.05, every_seconds=0.1, cpus=tuple(places.other))
+    job = node.start("system.slice/backup", backup)
+    node.watch()
+
+    quota = {
+        "throttled": "the quota is its own, and used up",
+        "limit_drift": "the quota of the spec is as large as its CPUs, and could not stop it",
+        "contention": "where PSI is, it waits for the other processes of this machine on its CPU",
+    }
+    pinned = {"pinned_but_limited": {"throttled"}}
+    wrong += table.check(
+        Case("5 pinned, and half the quota", "live/limited/worker", pinned, OTHERS | quota), node.exporter
+    )
+    waits = {"contention": "where PSI is, it waits for that process"}
+    outside = {"exclusive_cpu_disturbed": {"outside"}}
+    wrong += table.check(
+        Case("7 a process outside of kubepods", "live/disturbed/worker", outside, MACHINE | waits), node.exporter
+    )
+    if places.apart:
+        far = Case("5 pinned far apart", "live/spread/worker", {"numa_spread": {"fits_one_node"}}, OTHERS)
+        wrong += table.check(far, node.exporter)
+    node.workforce.stop(job)
+    assert not wrong
+
+
+RATIOS = ("cpu_throttled_ratio", "cpu_throttled_ratio_peak", "cpu_limit_cores", "cpu_effective_limit_cores")
+
+
+def told_and_paged_in_one_sample(exporter: Exporter, name: str) -> tuple[Told, float, Page]:
+    """An answer, a moment and a page of one and the same sample: they rest on the same windows."""
+    for _ in range(10):
+        pages: list[tuple[float, Page, float]] = []
+
+        def fetch(stop: threading.Event, pages: list[tuple[float, Page, float]] = pages) -> None:
+            while True:
+                before = time.time()
+                page = exporter.page()
+                pages.append((before, page, time.time()))
+                if stop.wait(0.1):
+                    return
+
+        with in_background(fetch):
+            told = explain(exporter, name)
+        taken_at = told.document["taken_at"]
+        earlier = [page for _, page, after in pages if after <= taken_at]
+        later = [page for before, page, _ in pages if before >= taken_at]
+        if earlier and later and earlier[-1].total(SAMPLES) == later[0].total(SAMPLES):
+            return told, taken_at, later[0]
+    raise AssertionError("a sample is taken in the middle of each answer")
+
+
+@contextmanager
+def setting(file: Path, value: str | None) -> Iterator[None]:
+    """The machine's setting for a while; ``None`` leaves it alone."""
+    if value is None:
+        yield
+        return
+    before = file.read_text()
+    file.write_text(value)
+    try:
+        yield
+    finally:
+        file.write_text(before)
