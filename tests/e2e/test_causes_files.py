@@ -128,7 +128,7 @@ SOUND = (
 def test_an_old_kernel_and_a_hypervisor_that_steals(
     machines: Machines, case: Case, request: pytest.FixtureRequest
 ) -> None:
-    assert not Table.of(request.config).check(case, machines.sick)
+    assert not Table.of(request.config).check(case, explain(machines.sick, case.subject))
 
 
 def test_what_the_hypervisor_took_is_told(machines: Machines) -> None:
@@ -141,4 +141,4 @@ def test_what_the_hypervisor_took_is_told(machines: Machines) -> None:
 
 @pytest.mark.parametrize("case", SOUND, ids=lambda case: case.subject)
 def test_a_sound_machine_with_two_numa_nodes(machines: Machines, case: Case, request: pytest.FixtureRequest) -> None:
-    assert not Table.of(request.config).check(case, machines.sound)
+    assert not Table.of(request.config).check(case, explain(machines.sound, case.subject))

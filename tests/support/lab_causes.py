@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,11 @@ import pytest
 
 from exporter.report.check import containers_document
 from exporter.report.schema import Container, ContainersDocument, Finding
+from tests.support.lab import in_background
+from tests.support.pages import Page
 from tests.support.process import Exporter, run
+
+SAMPLES = "throttle_exporter_sample_duration_seconds_count"
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,8 @@ class Table:
         config.pluginmanager.register(made, cls.NAME)
         return made
 
-    def check(self, case: Case, exporter: Exporter) -> list[str]:
-        """Asks, writes the row, and returns what is wrong with it."""
-        told = explain(exporter, case.subject)
+    def check(self, case: Case, told: Told) -> list[str]:
+        """Writes the row; returns what is wrong with it."""
         complaints = wrong(case, told)
         lines = [_spelled(one) + ("" if one["name"] in case.named else ", beside it") for one in told.findings]
         lines = [*(lines or ["nothing"]), *(f"WRONG: {one}" for one in complaints)]
@@ -110,3 +114,26 @@ class Table:
 
 def _spelled(finding: Finding) -> str:
     return f"{finding['severity']} {finding['name']}" + (f" ({finding['reason']})" if finding["reason"] else "")
+
+
+def told_and_paged_in_one_sample(exporter: Exporter, name: str) -> tuple[Told, float, Page]:
+    """An answer, a moment and a page of one and the same sample: they rest on the same windows."""
+    for _ in range(10):
+        pages: list[tuple[float, Page, float]] = []
+
+        def fetch(stop: threading.Event, pages: list[tuple[float, Page, float]] = pages) -> None:
+            while True:
+                before = time.time()
+                page = exporter.page()
+                pages.append((before, page, time.time()))
+                if stop.wait(0.1):
+                    return
+
+        with in_background(fetch):
+            told = explain(exporter, name)
+        taken_at = told.document["taken_at"]
+        earlier = [page for _, page, after in pages if after <= taken_at]
+        later = [page for before, page, _ in pages if before >= taken_at]
+        if earlier and later and earlier[-1].total(SAMPLES) == later[0].total(SAMPLES):
+            return told, taken_at, later[0]
+    raise AssertionError("a sample is taken in the middle of each answer")

@@ -20,12 +20,12 @@ from exporter.commands.lab.owner import own_prefix
 from exporter.commands.lab.spec import CpuSettings, Pod, Workload
 from exporter.commands.lab.tree import KubepodsTree
 from exporter.commands.lab.workloads import Job, Workforce
+from tests.support.lab_causes import SAMPLES
 from tests.support.process import Exporter, started
 
 INTERVAL_SECONDS = 1.0
 """The default. Use is compared with the limit at the grain of one sample, and a burst must fit into it."""
 WINDOW_SECONDS = 5.0
-SAMPLES = "throttle_exporter_sample_duration_seconds_count"
 
 _LIFETIME = 90.0
 _ANSWER_SECONDS = 10.0
@@ -165,3 +165,17 @@ def _only(tree: KubepodsTree, folder: Path) -> Path:
     for controller, mount in tree.hierarchy.mounts.items():
         (root / controller).symlink_to(mount / tree.prefix)
     return root
+
+
+@contextmanager
+def setting(file: Path, value: str | None) -> Iterator[None]:
+    """The machine's setting for a while; ``None`` leaves it alone."""
+    if value is None:
+        yield
+        return
+    before = file.read_text()
+    file.write_text(value)
+    try:
+        yield
+    finally:
+        file.write_text(before)
