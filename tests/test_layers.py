@@ -1,6 +1,8 @@
 """The import contracts of pyproject.toml hold, and name all they are meant to name."""
 
+import logging
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -13,6 +15,19 @@ PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 CONTRACTS = {
     contract["id"]: contract for contract in tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
 }
+
+
+@pytest.fixture(autouse=True)
+def logging_is_left_alone() -> Iterator[None]:
+    """import-linter sets up logging for itself, and with that turns every logger there is off."""
+    disabled = {name for name, one in logging.Logger.manager.loggerDict.items() if getattr(one, "disabled", False)}
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    for name, one in logging.Logger.manager.loggerDict.items():
+        if isinstance(one, logging.Logger):
+            one.disabled = name in disabled
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)

@@ -45,7 +45,10 @@ def server_context(tls: Tls, certificate: bytes, key: bytes, client_ca: bytes | 
     if tls.ciphers:
         context.set_ciphers(":".join(tls.ciphers))
     if tls.curve is not None:
-        context.set_ecdh_curve(tls.curve)
+        try:
+            context.set_ecdh_curve(tls.curve)
+        except (ssl.SSLError, ValueError) as error:
+            raise PemError(f"curve_preferences: this build of Python cannot set {tls.curve}") from error
     context.set_alpn_protocols(["http/1.1"])
     _load_chain(context, tls, certificate, key)
     if tls.client_ca is not None and client_ca is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,15 +162,35 @@ def test_odd_pods_cost_no_other(watched: Watched) -> None:
     assert pod_errors(page)
 
 
-def test_a_pod_whose_status_is_missing_is_shown_without_container_names(watched: Watched) -> None:
+def test_a_pod_that_loses_its_status_keeps_the_names_it_had(watched: Watched) -> None:
+    doctored = watched.good
+    del doctored["items"][0]["status"]
+    before = watched.exporter.page()
+
+    watched.serve(json.dumps(doctored).encode())
+    page = watched.exporter.page_after_ticks(10)
+
+    assert watched.names(page) == watched.names(before)
+
+
+def test_a_pod_whose_status_is_missing_is_shown_without_container_names(watched: Watched, tmp_path: Path) -> None:
     doctored = watched.good
     del doctored["items"][0]["status"]
     victim = watched.tree.containers[0]
+    pods = tmp_path / "pods.json"
+    pods.write_text(json.dumps(doctored))
 
-    watched.serve(json.dumps(doctored).encode())
-    page = watched.exporter.page_when(lambda now: len(watched.names(now) & watched.named) == len(watched.named) - 1)
-    page = watched.exporter.page_when(lambda now: len(watched.names(now)) == len(watched.named))
+    command = [
+        sys.executable,
+        "-m",
+        "exporter",
+        "once",
+        f"--path.cgroup={watched.tree.root}",
+        f"--pods.sources=file:{pods}",
+    ]
+    page = Page(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "text/plain")
 
+    assert len(watched.names(page)) == len(watched.named)
     assert ("", victim.pod_uid, victim.container_id[:12]) in watched.names(page)
     assert page.get("throttle_exporter_cgroups", state="unmapped") == 1
     pod = {"namespace": "apps", "pod": f"pod-{victim.pod_uid[:8]}"}

@@ -47,7 +47,8 @@ def test_no_sandbox_and_nothing_unmapped(observed: Observed) -> None:
         dict(labels)["state"]: value for labels, value in observed.first.rows("throttle_exporter_cgroups").items()
     }
     assert states.pop("mapped") == len(list(running(observed.recording.pod_list)))
-    assert states.pop("sandbox") == sandboxes
+    # The sandbox of a pod in which nothing else runs may be a container whose status lags: it waits, unseen as well.
+    assert states.pop("sandbox") + states.pop("pending") == sandboxes
     assert set(states.values()) == {0}
 
 

@@ -221,7 +221,8 @@ def test_every_name_that_is_accepted_is_one_that_openssl_has() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers(":".join(SUITES.values()))
     assert {cipher["name"] for cipher in context.get_ciphers()} >= set(SUITES.values())
-    for curve in CURVES.values():
+    # Some builds of Python cannot set X25519, which OpenSSL then prefers anyway.
+    for curve in set(CURVES.values()) - {"X25519"}:
         context.set_ecdh_curve(curve)
     for version in VERSIONS.values():
         context.minimum_version = version
