@@ -12,6 +12,7 @@ from exporter import __version__, web
 from exporter.analysis.findings import find
 from exporter.app.sources import pod_sources
 from exporter.app.supervision import Supervisor
+from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
@@ -26,6 +27,7 @@ from exporter.report import ErrorCount, Health, Report, SourceHealth
 from exporter.sampler import Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
+from exporter.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +43,11 @@ class Exporter:
         settings: Settings,
         *,
         sources: Sequence[PodSource] | None = None,
+        descriptors: Descriptors | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``sources`` in place of those that the settings name."""
+        """``sources`` in place of those that the settings name, ``descriptors`` of what the process may have."""
         self.settings, self._monotonic = settings, monotonic
         try:
             self.hierarchy = detect(settings.path_cgroup)
@@ -68,7 +71,7 @@ class Exporter:
         )
         kubelet = next((source for source in sources if isinstance(source, KubeletSource)), None)
         self.sampler = Sampler(
-            Opener(self.hierarchy),
+            Opener(self.hierarchy, descriptors),
             options,
             monotonic=monotonic,
             wall=wall,
@@ -106,9 +109,12 @@ class Exporter:
             snapshot = await self.loop.snapshot()
         except ReadError as error:
             self._survived(error)
-            return self.own.render(style)
+            return await asyncio.to_thread(self.own.render, style)
         self.own.publish(snapshot)
-        parts = await asyncio.to_thread(self._renderer.parts, snapshot, style)
+        return await asyncio.to_thread(self._render, snapshot, style, start)
+
+    def _render(self, snapshot: Snapshot, style: Format, start: float) -> bytes:
+        parts = self._renderer.parts(snapshot, style)
         self.own.rendered(self._monotonic() - start)
         return b"".join((*parts, self.own.render(style)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from exporter.errors import VanishedError
+from exporter.errors import ExporterError, VanishedError
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 
 T = TypeVar("T")
@@ -18,6 +18,14 @@ ReadCpuset = Callable[[str], Cpuset | None]
 
 TreeLives = Callable[[str], bool]
 """Whether the tree of another controller that a directory was in is still mounted."""
+
+
+OnError = Callable[[ExporterError], None]
+
+
+def raise_it(error: ExporterError) -> None:
+    """For a caller who wants all or nothing."""
+    raise error
 
 
 def nowhere() -> None:
@@ -54,10 +62,14 @@ class CgroupFiles(Protocol):
     what they should be, and gives ``None`` for what this kernel, mount or controller does not have.
     """
 
-    def stat(self) -> CpuStat | None:
-        """The counters; user and system time may be absent."""
+    def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
+        """The counters; user and system time may be absent.
 
-    def tick_stat(self) -> CpuStat | None:
+        Where they are in several files, ``on_error`` is told what is wrong with any but the first: it costs its own
+        counter only.
+        """
+
+    def tick_stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """The same for a tick: the usage may be as old as the last change of the period counters."""
 
     def modes(self) -> tuple[float | None, float | None]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, TreeLives, always, elsewhere, nowhere
+from exporter.cgroupfs.group import Hinge, Locate, OnError, ReadCpuset, TreeLives, always, elsewhere, nowhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
-from exporter.errors import VanishedError
+from exporter.errors import ExporterError, VanishedError
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
 
 
@@ -64,21 +64,24 @@ class V1Files:
             self._accounting = cpuacct
             self._usage = ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, self._budget, lasting=True)
 
-    def stat(self) -> CpuStat | None:
+    def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat`` and ``cpuacct.usage``."""
-        return self._join(self._stat.value())
+        return self._join(self._stat.value(), on_error)
 
-    def tick_stat(self) -> CpuStat | None:
+    def tick_stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat``, and ``cpuacct.usage`` when that has changed: half the reads of an idle node."""
         stat = self._stat.value()
-        return self._joined[2] if stat is not None and stat is self._joined[0] else self._join(stat)
+        return self._joined[2] if stat is not None and stat is self._joined[0] else self._join(stat, on_error)
 
-    def _join(self, stat: CpuStat | None) -> CpuStat | None:
+    def _join(self, stat: CpuStat | None, on_error: OnError) -> CpuStat | None:
         try:
             usage = None if self._usage is None else self._usage.value()
         except VanishedError as error:
             if self._tree_lives(error.args[0]):
                 raise
+            usage = None
+        except ExporterError as error:
+            on_error(error)
             usage = None
         if stat is not self._joined[0] or usage is not self._joined[1]:
             joined = stat if usage is None else CpuStat(*(stat or CpuStat())[:6], usage)

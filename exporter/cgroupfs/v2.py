@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Hinge, Locate, ReadCpuset, TreeLives, always, elsewhere, nowhere
+from exporter.cgroupfs.group import Hinge, Locate, OnError, ReadCpuset, TreeLives, always, elsewhere, nowhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
@@ -49,12 +49,14 @@ class V2Files:
         self._local = ParsedFile(f"{leaf}/cpu.stat.local", parse.cpu_stat_local, budget)
         self._pressure = ParsedFile(f"{path}/cpu.pressure", parse.pressure, budget)
 
-    def stat(self) -> CpuStat | None:
+    def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat``."""
+        del on_error  # one file
         return self._stat.value()
 
-    def tick_stat(self) -> CpuStat | None:
+    def tick_stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat``: it has the usage too."""
+        del on_error
         return self._stat.value()
 
     def modes(self) -> tuple[float | None, float | None]:

@@ -32,6 +32,8 @@ class Jiffies(NamedTuple):
 
 def parse_proc_stat(data: bytes, path: str) -> dict[int, Jiffies]:
     """CPU -> its counters; the kernel lists online CPUs only. Raises ``ParseError``."""
+    if not data.startswith(b"cpu"):
+        raise ParseError(path, data, "not the times of CPUs" if data.strip() else "is empty")
     cpus: dict[int, Jiffies] = {}
     for line in data.splitlines():
         if not line.startswith(b"cpu"):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 from exporter.analysis.trend import Totals, Trend
 from exporter.analysis.windows import History, Observed
-from exporter.cgroupfs.group import CgroupFiles, Hinge
+from exporter.cgroupfs.group import CgroupFiles, Hinge, OnError
 from exporter.cgroupfs.tree import Found
 from exporter.errors import ExporterError, ParseError, VanishedError
 from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
@@ -26,6 +26,7 @@ class Verdict(NamedTuple):
     limit_drift: bool | None = None
 
 
+P = ParamSpec("P")
 Value = TypeVar("Value")
 NO_COUNTERS = CpuStat()
 
@@ -101,15 +102,15 @@ class Tracked:
         """Whether throttling is possible, so that the fine grain is worth its cost."""
         return self.limits is not None and self.limits.quota_state == "set"
 
-    def read_stat(self, on_error: Callable[[ExporterError], None], *, for_tick: bool = False) -> None:
+    def read_stat(self, on_error: OnError, *, for_tick: bool = False) -> None:
         """The counters, fresh. A vanished cgroup keeps its last ones."""
         # Without a quota the period counters stand still, whatever the usage does.
         cheap = for_tick and self.has_quota
-        read = self._try(self.files.tick_stat if cheap else self.files.stat, on_error)
+        read = self._try(self.files.tick_stat if cheap else self.files.stat, on_error, on_error)
         if not self.vanished:
             self.stat = read
 
-    def read_page_extras(self, collectors: frozenset[str], on_error: Callable[[ExporterError], None]) -> None:
+    def read_page_extras(self, collectors: frozenset[str], on_error: OnError) -> None:
         """What only a page needs, beside :meth:`read_stat`."""
         if "throttle" in collectors and self.ref.container_id is not None:
             read = self._try(self.files.local_throttled_seconds, on_error)
@@ -121,7 +122,7 @@ class Tracked:
             modes = self._try(self.files.modes, on_error) or (None, None)
             self.modes = self.modes if self.vanished else modes
 
-    def read_settings(self, on_error: Callable[[ExporterError], None], *, whole: bool) -> bool:
+    def read_settings(self, on_error: OnError, *, whole: bool) -> bool:
         """Limits and cpuset; True when one of them changed. Unless ``whole``, only the files that tell most changes."""
         hinge = self._try(self.files.hinge, on_error)
         if self.vanished or (hinge == self.hinge and not whole):
@@ -134,7 +135,7 @@ class Tracked:
         self.limits, self.cpuset = limits, cpuset
         return True
 
-    def read_threads(self, on_error: Callable[[ExporterError], None]) -> None:
+    def read_threads(self, on_error: OnError) -> None:
         """Number of threads, where throttling makes it matter."""
         window = None if self.history is None else self.history.window()
         throttled = window is not None and window.throttled_periods > 0
@@ -174,9 +175,9 @@ class Tracked:
         self.history = None
         self.files.close()
 
-    def _try(self, read: Callable[[], Value], on_error: Callable[[ExporterError], None]) -> Value | None:
+    def _try(self, read: Callable[P, Value], on_error: OnError, *args: P.args, **kwargs: P.kwargs) -> Value | None:
         try:
-            return read()
+            return read(*args, **kwargs)
         except VanishedError:
             self.vanished = True
         except ExporterError as error:
