@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from exporter.errors import ConfigError
 from exporter.settings import OPTIONS, ListenAddress, Row, Settings, format_duration, load, parse_duration
 from exporter.settings.configfile import parse_options
-from exporter.settings.model import format_value
+from exporter.settings.table import format_value
 from exporter.settings.values import parse_file, parse_listen_address, parse_url
 
 NAMES = [row.flag for row in OPTIONS]

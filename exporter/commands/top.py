@@ -60,6 +60,6 @@ def _live(settings: Settings, answer: Answer, interval: float) -> int:
     from exporter.commands.terminal.live import watch_local, watch_remote  # noqa: PLC0415 - and for rich
 
     if answer.document is not None:
-        return asyncio.run(watch_remote(answer.url, interval))
+        return asyncio.run(watch_remote(answer.url, answer.credentials, interval))
     why = f" ({answer.reason})" if answer.reason else ""
     return asyncio.run(watch_local(settings, interval, f"sampling here{why}, every {format_duration(interval)}"))

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from exporter.settings.model import OPTIONS, Row, Settings
-from exporter.settings.sources import load, suggestion
+from exporter.settings.model import Settings
+from exporter.settings.sources import CLIENT_VARIABLES, load, suggestion
+from exporter.settings.table import OPTIONS, Row
 from exporter.settings.values import ListenAddress, format_duration, parse_duration
 
-__all__ = ["OPTIONS", "ListenAddress", "Row", "Settings", "format_duration", "load", "parse_duration", "suggestion"]
+__all__ = [
+    "CLIENT_VARIABLES",
+    "OPTIONS",
+    "ListenAddress",
+    "Row",
+    "Settings",
+    "format_duration",
+    "load",
+    "parse_duration",
+    "suggestion",
+]

@@ -8,8 +8,8 @@ from typing import Final
 import yaml
 
 from exporter.errors import ConfigError, quoted
-from exporter.settings.model import OPTIONS, Row
 from exporter.settings.sources import Given, suggestion
+from exporter.settings.table import OPTIONS, Row
 
 _BY_FLAG: Final = {row.flag: row for row in OPTIONS}
 _LARGEST: Final = 1 << 20

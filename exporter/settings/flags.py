@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn
 from typing_extensions import override
 
 from exporter.errors import ConfigError, quoted
-from exporter.settings.model import OPTIONS, Row
 from exporter.settings.sources import suggestion
+from exporter.settings.table import OPTIONS, Row
 from exporter.settings.values import parse_switch
 
 WIDTH: Final = 80

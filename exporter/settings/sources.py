@@ -9,10 +9,19 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 
 from exporter.errors import ConfigError, quoted
-from exporter.settings.model import OPTIONS, Row, Settings, format_value
+from exporter.settings.model import Settings
+from exporter.settings.table import OPTIONS, Row, format_value
 from exporter.settings.values import NotQuotedError, expand_references
 
 PREFIX: Final = "THROTTLE_EXPORTER_"
+CLIENT_VARIABLES: Final[Mapping[str, str]] = {
+    "user": f"{PREFIX}CLIENT_USER",
+    "password-file": f"{PREFIX}CLIENT_PASSWORD_FILE",
+    "tls.ca": f"{PREFIX}CLIENT_CA_FILE",
+    "cert": f"{PREFIX}CLIENT_CERT_FILE",
+    "key": f"{PREFIX}CLIENT_KEY_FILE",
+}
+"""By option of the commands that ask a running exporter, which read them. ``serve`` in the same pod has them, too."""
 _BY_FIELD: Final = {row.field: row for row in OPTIONS}
 _BY_VARIABLE: Final = {row.variable: row for row in OPTIONS}
 _SERVICE_LINK: Final = re.compile(r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)")
@@ -53,8 +62,9 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
         if name in _BY_VARIABLE:
             if text:
                 found[_BY_VARIABLE[name].field] = Given(text, name)
-        elif name.startswith(PREFIX) and not _is_service_link(name.removeprefix(PREFIX), text):
-            raise ConfigError(f"{quoted(name)[1:-1]}: unknown environment variable{suggestion(name, _BY_VARIABLE)}")
+        elif name.startswith(PREFIX) and not _is_foreign(name, text):
+            known = [*_BY_VARIABLE, *CLIENT_VARIABLES.values()]
+            raise ConfigError(f"{quoted(name)[1:-1]}: unknown environment variable{suggestion(name, known)}")
     return found
 
 
@@ -64,6 +74,10 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
     close = get_close_matches(word[:80], list(known), n=1)
     return f", did you mean {close[0]}?" if close else ""
+
+
+def _is_foreign(name: str, text: str) -> bool:
+    return name in CLIENT_VARIABLES.values() or _is_service_link(name.removeprefix(PREFIX), text)
 
 
 def _is_service_link(rest: str, text: str) -> bool:

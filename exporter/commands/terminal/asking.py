@@ -7,12 +7,19 @@ from argparse import ArgumentParser, Namespace
 from typing import Final, NamedTuple
 
 from exporter.commands.terminal.client import NoAnswerError, fetch_containers, url_of
+from exporter.commands.terminal.credentials import (
+    ANONYMOUS,
+    Credentials,
+    add_credential_arguments,
+    credentials_of,
+)
 from exporter.errors import ConfigError, quoted
 from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings, format_duration, parse_duration
 from exporter.settings.values import parse_url
 
 LONGEST_WATCH: Final = 600.0
+_LARGEST_WEB_CONFIG: Final = 1 << 20
 
 
 class Answer(NamedTuple):
@@ -23,11 +30,14 @@ class Answer(NamedTuple):
     """Empty where nobody was asked."""
     reason: str
     """One line; empty with a document."""
+    credentials: Credentials = ANONYMOUS
+    """What was shown."""
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
     """Whom to ask."""
     parser.add_argument("--url", help="base URL of the exporter to ask (the one of this node, by --web.listen-address)")
+    add_credential_arguments(parser)
     parser.add_argument("--local", action="store_true", help="ask no exporter: sample here and now")
     parser.add_argument(
         "--for",
@@ -45,11 +55,26 @@ def source_url(settings: Settings, args: Namespace) -> str | None:
             raise ConfigError("--url: contradicts --local")
         return None
     if args.url is None:
-        return url_of(settings.web_listen_address) if settings.web_listen_address.port else None
+        return (
+            url_of(settings.web_listen_address, tls=_serves_tls(settings)) if settings.web_listen_address.port else None
+        )
     try:
         return parse_url(args.url)
     except ValueError as error:
         raise ConfigError(f"--url: {error}") from error
+
+
+def _serves_tls(settings: Settings) -> bool:
+    """Whether an exporter with these settings speaks TLS. A file that cannot be read or used says nothing."""
+    if settings.web_config_file is None:
+        return False
+    from exporter.webconfig.document import parse  # noqa: PLC0415 - with YAML, for who has such a file
+
+    try:
+        with open(settings.web_config_file, "rb") as file:
+            return parse(file.read(_LARGEST_WEB_CONFIG), settings.web_config_file).tls is not None
+    except (ConfigError, OSError):
+        return False
 
 
 def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> Answer:
@@ -57,8 +82,9 @@ def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> An
     url = source_url(settings, args)
     if url is None:
         return Answer(None, "", "")
+    credentials = credentials_of(args)
     try:
-        return Answer(fetch_containers(url, with_series=with_series), url, "")
+        return Answer(fetch_containers(url, credentials, with_series=with_series), url, "", credentials)
     except NoAnswerError as error:
         if args.url is not None:
             raise

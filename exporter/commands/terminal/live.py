@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from exporter.commands.terminal.board import Board
 from exporter.commands.terminal.client import fetch_containers
+from exporter.commands.terminal.credentials import Credentials
 from exporter.commands.terminal.screen import screen_for
 from exporter.commands.terminal.session import Session, beside
 from exporter.commands.terminal.text import Look
@@ -15,11 +16,11 @@ from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings, format_duration
 
 
-async def watch_remote(url: str, interval: float) -> int:
+async def watch_remote(url: str, credentials: Credentials, interval: float) -> int:
     """The numbers of a running exporter; the exit code."""
 
     async def fetch() -> ContainersDocument:
-        return await beside(lambda: fetch_containers(url, with_series=True))
+        return await beside(lambda: fetch_containers(url, credentials, with_series=True))
 
     return await _session(fetch, f"{url}, every {format_duration(interval)}", interval).run()
 
