@@ -25,9 +25,7 @@ def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:
         advice="Look for what rewrote the cpusets (systemctl daemon-reload, a second CPU manager), and restart the "
         "kubelet, which sets them again.",
         evidence={
-            "overlapping_containers": len(found),
-            "overlap_seconds": longest,
-            "cpus": format_cpu_list(cpus),
+            **words.known(overlapping_containers=len(found), overlap_seconds=longest, cpus=format_cpu_list(cpus)),
             **{f"other_{number}": name for number, name in enumerate(names, 1)},
         },
         weight=float(len(found)),
