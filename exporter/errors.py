@@ -60,6 +60,12 @@ class VanishedError(Exception):
     """The cgroup went away while it was read (ENOENT or ENODEV): an ordinary result, never counted as a failure."""
 
 
+class RenderError(ExporterError):
+    """A metric could not be written from what was read."""
+
+    stage: ClassVar[str] = "render"
+
+
 class MappingError(ExporterError):
     """The pods behind the cgroups could not be learned from a source."""
 

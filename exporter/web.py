@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from aiohttp import web
 
 from exporter.metrics.exposition import Format
 
+OLDEST_SECONDS = 1.0
+"""For so long at most a page is served again."""
 GZIP_LEVEL = 1
 """A page of 3 MB takes 15 ms at level 1 and 60 ms at level 6, for a tenth more bytes."""
 CONTENT_TYPES: dict[Format, str] = {
@@ -41,9 +44,18 @@ class Verdict:
 class Pages:
     """Pages rendered at most once a tick, whoever asks; concurrent requests wait for the one being made."""
 
-    def __init__(self, state: Callable[[], Hashable], render: Callable[[Format], Awaitable[bytes]]) -> None:
-        """A page is rendered anew when ``state`` has changed: another tick, or that none comes any more."""
-        self._state, self._render = state, render
+    def __init__(
+        self,
+        state: Callable[[], Hashable],
+        render: Callable[[Format], Awaitable[bytes]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A page is rendered anew when ``state`` has changed: another tick, or that none comes any more.
+
+        Ticks may be a minute apart; what a page says must not be: see :data:`OLDEST_SECONDS`.
+        """
+        self._state, self._render, self._clock = state, render, clock
+        self._rendered_at = 0.0
         self._lock = asyncio.Lock()
         self._pages: dict[tuple[Format, bool], bytes] = {}
         self._rendered_in: Hashable = None
@@ -51,13 +63,13 @@ class Pages:
     async def get(self, style: Format, *, zipped: bool) -> bytes:
         """The page of the current state."""
         async with self._lock:
-            if self._rendered_in != self._state():
+            if self._rendered_in != self._state() or self._clock() - self._rendered_at >= OLDEST_SECONDS:
                 self._pages.clear()
             page = self._pages.get((style, zipped))
             if page is None:
                 plain = self._pages.get((style, False))
                 if plain is None:
-                    self._rendered_in = self._state()
+                    self._rendered_in, self._rendered_at = self._state(), self._clock()
                     plain = self._pages[style, False] = await self._render(style)
                 page = plain
                 if zipped:

@@ -46,6 +46,7 @@ class Exporter:
         descriptors: Descriptors | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        process_metrics: bool = True,
     ) -> None:
         """``sources`` in place of those that the settings name, ``descriptors`` of what the process may have."""
         self.settings, self._monotonic = settings, monotonic
@@ -68,6 +69,7 @@ class Exporter:
             interval=settings.sample_interval,
             window=settings.sample_window,
             directory=lambda: self.directory.status,
+            process=process_metrics,
         )
         kubelet = next((source for source in sources if isinstance(source, KubeletSource)), None)
         self.sampler = Sampler(
@@ -76,7 +78,7 @@ class Exporter:
             monotonic=monotonic,
             wall=wall,
             attempts=lambda: self.directory.attempts,
-            on_error=self._survived,
+            on_error=self.survived,
         )
         self.directory = PodDirectory(
             sources,
@@ -96,7 +98,9 @@ class Exporter:
         )
         self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=monotonic)
-        self._renderer = Renderer(settings.collectors, cadvisor_names=settings.web_cadvisor_names)
+        self._renderer = Renderer(
+            settings.collectors, cadvisor_names=settings.web_cadvisor_names, on_error=self.survived
+        )
 
     async def page(self, style: Format) -> bytes:
         """One page; the rendering is in a thread of its own so that neither ticks nor probes wait for it.
@@ -108,7 +112,7 @@ class Exporter:
         try:
             snapshot = await self.loop.snapshot()
         except ReadError as error:
-            self._survived(error)
+            self.survived(error)
             return await asyncio.to_thread(self.own.render, style)
         self.own.publish(snapshot)
         return await asyncio.to_thread(self._render, snapshot, style, start)
@@ -167,12 +171,14 @@ class Exporter:
         """One look at tree and pods, for a single page: what is unknown after it stays so."""
         await self.loop.scan()
         asking = asyncio.create_task(self.directory.run(), name="pods")
+        answered = asyncio.create_task(self.directory.first_result(), name="first-pods")
         try:
-            await self.directory.first_result()
+            await asyncio.wait((asking, answered), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            asking.cancel()
+            for task in (answered, asking):
+                task.cancel()
             with suppress(asyncio.CancelledError):
-                await asking
+                await asking  # raises what it died of
         self.sampler.stop_waiting()
 
     async def close(self) -> None:
@@ -189,7 +195,8 @@ class Exporter:
                 self.own.count(MappingError.stage, reason, added)
         self._problems = pods.problems
 
-    def _survived(self, error: ExporterError) -> None:
+    def survived(self, error: ExporterError) -> None:
+        """Count a failure and log it."""
         self.own.count(error.stage, error.reason)
         # The kind of failure is part of the message: the same message is written twice a minute at most.
         message = f"survived: {error.stage} {error.reason}"

@@ -12,7 +12,7 @@ from aiohttp.web import HTTPServiceUnavailable
 
 from exporter import __version__, status, web, webapi
 from exporter.app.exporter import Exporter
-from exporter.errors import ConfigError, ExporterError, ReadError
+from exporter.errors import ConfigError, ReadError
 from exporter.logs import fields
 from exporter.report import Report
 from exporter.settings import ListenAddress, Settings
@@ -31,7 +31,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    config = LiveConfig(settings.web_config_file, lambda error: _survived(exporter, error))
+    config = LiveConfig(settings.web_config_file, exporter.survived)
     application = web.create_app(
         telemetry_path=settings.web_telemetry_path,
         pages=web.Pages(lambda: exporter.state, exporter.page),
@@ -46,7 +46,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         config,
         headers=web.HEADERS,
         open_paths=web.PROBES,
-        on_error=lambda error: _survived(exporter, error),
+        on_error=exporter.survived,
         shutdown_seconds=SHUTDOWN_SECONDS,
     )
     keep = {"sampling": exporter.loop.run, "pods": exporter.directory.run}
@@ -87,10 +87,3 @@ async def _report(exporter: Exporter) -> Report:
         return await exporter.report()
     except ReadError as error:
         raise HTTPServiceUnavailable(text=f"{error}\n") from error
-
-
-def _survived(exporter: Exporter, error: ExporterError) -> None:
-    exporter.own.count(error.stage, error.reason)
-    # The kind of failure is part of the message: the same message is written twice a minute at most.
-    message = f"survived: {error.stage} {error.reason}"
-    logger.warning(message, extra=fields(stage=error.stage, reason=error.reason, error=str(error)))

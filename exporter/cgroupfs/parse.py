@@ -10,7 +10,8 @@ from __future__ import annotations
 from exporter.errors import ParseError
 from exporter.readings import CpuLimits, CpuStat, Pressure
 
-U64_MAX = 2**64 - 1
+LARGEST = 2**63 - 1
+"""Beyond it a negative number was written as an unsigned one: a mistake of the kernel's, not six hundred years."""
 
 _NS = 1_000_000_000
 _US = 1_000_000
@@ -30,7 +31,7 @@ def _flat_keyed(data: bytes, path: str) -> dict[bytes, int]:
             numbers = list(map(int, values))
         except ValueError:  # thousands of digits
             return _known_fields(data, path)
-        if max(numbers) <= U64_MAX:
+        if max(numbers) <= LARGEST:
             return dict(zip(words[::2], numbers, strict=True))
     return _known_fields(data, path)
 
@@ -54,8 +55,8 @@ _KNOWN = frozenset(
 
 
 def _u64(value: bytes, key: bytes, path: str) -> int:
-    if not value.isdigit() or len(value) > 20 or int(value) > U64_MAX:
-        raise ParseError(path, key + b" " + value, "not an unsigned 64-bit number")
+    if not value.isdigit() or len(value) > 20 or int(value) > LARGEST:
+        raise ParseError(path, key + b" " + value, "not a number that a counter can have reached")
     return int(value)
 
 

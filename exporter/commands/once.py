@@ -26,7 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(settings: Settings, args: Namespace) -> int:
     """Print or write the page."""
-    page = asyncio.run(one_page(settings, _seconds(args.watch), "openmetrics" if args.openmetrics else "text"))
+    style: Format = "openmetrics" if args.openmetrics else "text"
+    # node_exporter serves process_* of its own beside a text file's samples.
+    page = asyncio.run(one_page(settings, _seconds(args.watch), style, process_metrics=args.output is None))
     if args.output is None:
         sys.stdout.write(page.decode())
     else:
@@ -43,9 +45,9 @@ def _seconds(text: str | None) -> float:
         raise ConfigError(f"--for: {error}, not {text!r}") from error
 
 
-async def one_page(settings: Settings, watch_seconds: float, style: Format) -> bytes:
+async def one_page(settings: Settings, watch_seconds: float, style: Format, *, process_metrics: bool = True) -> bytes:
     """The page after ``watch_seconds`` of sampling."""
-    exporter = Exporter(settings)
+    exporter = Exporter(settings, process_metrics=process_metrics)
     sampling: asyncio.Task[None] | None = None
     try:
         await exporter.learn_names()

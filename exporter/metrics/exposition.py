@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
 
+from exporter.errors import ExporterError, RenderError
 from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
 from exporter.metrics.catalog.cadvisor import cadvisor_labels
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
@@ -49,11 +50,18 @@ def format_value(value: float) -> str:
 class Renderer:
     """Renders pages; keeps what did not change since the last page: label blocks, and families of settled values."""
 
-    def __init__(self, collectors: Iterable[str], *, cadvisor_names: bool = False) -> None:
+    def __init__(
+        self,
+        collectors: Iterable[str],
+        *,
+        cadvisor_names: bool = False,
+        on_error: Callable[[ExporterError], None] = lambda _error: None,
+    ) -> None:
         enabled = frozenset(collectors)
         self._families = [f for f in FAMILIES if f.metric.collector is None or f.metric.collector in enabled]
         self._families += CADVISOR_FAMILIES if cadvisor_names else ()
         self._cadvisor_names = cadvisor_names
+        self._on_error = on_error
         self._blocks: dict[Labels, str] = {}
         self._settled: dict[str, bytes] = {}
         self._version = -1
@@ -83,12 +91,20 @@ class Renderer:
             body = self._settled.get(family.name)
             if body is None:
                 # A name may hold bytes that were no UTF-8 where it came from; that costs nobody the page.
-                body = "".join(_samples(family, rows[family.row_type])).encode(errors="replace")
+                body = self._body(family, rows[family.row_type]).encode(errors="replace")
                 if family.settled:
                     self._settled[family.name] = body
             if body:
                 parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), body)
         return parts
+
+    def _body(self, family: Family, rows: Sequence[tuple[str, Any]]) -> str:
+        try:
+            return "".join(_samples(family, rows))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # One family's fault, or one value's, must not cost the others.
+            self._on_error(RenderError(f"{family.name}: {type(error).__name__}", reason="value"))
+            return ""
 
     @property
     def kept(self) -> int:

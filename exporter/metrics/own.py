@@ -27,7 +27,10 @@ _openmetrics: Callable[[CollectorRegistry], bytes] = generate_openmetrics
 class OwnMetrics:
     """What the exporter says of itself."""
 
-    def __init__(self, *, interval: float, window: float, directory: Callable[[], DirectoryStatus]) -> None:
+    def __init__(
+        self, *, interval: float, window: float, directory: Callable[[], DirectoryStatus], process: bool = True
+    ) -> None:
+        """``process`` adds ``process_*``, which a page that another exporter serves must not have."""
         _disable_created()
         self.registry = registry = CollectorRegistry(auto_describe=False)
         self._snapshot: Snapshot | None = None
@@ -68,7 +71,8 @@ class OwnMetrics:
         registry.register(_SnapshotCollector(lambda: self._snapshot))
         registry.register(_SourcesCollector(directory))
         registry.register(_ErrorsCollector(self.errors))
-        ProcessCollector(registry=registry)
+        if process:
+            ProcessCollector(registry=registry)
 
     def count(self, stage: str, reason: str, number: int = 1) -> None:
         """More survived failures. Both words come from small fixed sets, see :mod:`exporter.errors`."""

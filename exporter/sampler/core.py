@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from math import inf
 
 from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
 from exporter.errors import ExporterError, ReadError, VanishedError
 from exporter.readings import KubeletConfig, PodList
 from exporter.sampler.inputs import available
-from exporter.sampler.judge import Judge
+from exporter.sampler.judge import Judge, bound, smallest
 from exporter.sampler.machine import Machine
 from exporter.sampler.mapping import Directory, Patience, assign
 from exporter.sampler.population import Population
@@ -186,6 +187,8 @@ class Sampler:
     def _assign(self, now: float) -> Wants:
         """Name and judge the cgroups where anything has changed that names or verdicts depend on."""
         attempts = self._count_attempts()
+        if self._population.forget(now):
+            self._must_assign = True
         wants = Wants.NOTHING
         if self._must_assign or attempts != self._attempts:
             self._attempts = attempts
@@ -213,20 +216,19 @@ class Sampler:
         self._must_assign = True
 
     def _ancestor_limit(self, pod_path: str) -> float | None:
-        """The smallest limit of the directories above a pod, in cores."""
+        """The smallest limit of the directories above a pod, in cores; ``inf`` for none, ``None`` when not known."""
         parent = pod_path.rpartition("/")[0]
         if not parent:
-            return None
+            return inf
         if parent not in self._ancestors:
-            above = self._ancestor_limit(parent)
+            own: float | None = None
             try:
-                own = self._opener.ancestor_limits(parent).limit_cores
+                own = bound(self._opener.ancestor_limits(parent))
             except VanishedError:
-                own = None
+                own = inf
             except ExporterError as error:
                 self._on_error(error)
-                own = None
-            self._ancestors[parent] = min((x for x in (own, above) if x is not None), default=None)
+            self._ancestors[parent] = smallest(own, self._ancestor_limit(parent))
         return self._ancestors[parent]
 
     def _node(self) -> NodeRow:

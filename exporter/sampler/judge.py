@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.isolation import CpusetUser, Isolation, Pair, isolate, whole_cpus
 from exporter.node.topology import Topology
-from exporter.readings import KubeletConfig
+from exporter.readings import CpuLimits, KubeletConfig
 from exporter.sampler.rows import Name, newest_by_name
 from exporter.sampler.tracked import Tracked, Verdict
 from exporter.snapshot import CgroupName
@@ -40,18 +41,27 @@ class Judge:
         patience = (kubelet and kubelet.cpu_manager_reconcile_seconds) or RECONCILE_SECONDS
         isolation = isolate(users, topology.online, self._memory, now, patience)
         self._memory, self.isolation = isolation.memory, isolation
-        pod_limits = {
-            one.ref.path: one.limits.limit_cores
-            for one in shown.values()
-            if one.ref.container_id is None and one.limits
-        }
+        pod_limits = {one.ref.path: bound(one.limits) for one in shown.values() if one.ref.container_id is None}
         changed = False
         for name, one in shown.items():
-            bounds = (pod_limits.get(one.ref.pod_path), ancestor_limit(one.ref.pod_path))
+            bounds = (pod_limits.get(one.ref.pod_path, inf), ancestor_limit(one.ref.pod_path))
             verdict = _verdict(name, one, bounds, isolation, topology, kubelet)
             if verdict != one.verdict:
                 one.verdict, changed = verdict, True
         return changed
+
+
+def bound(limits: CpuLimits | None) -> float | None:
+    """A cgroup's limit in cores, ``inf`` without a quota; ``None`` when it is not known."""
+    if limits is None:
+        return None
+    return inf if limits.limit_cores is None else limits.limit_cores
+
+
+def smallest(*bounds: float | None) -> float | None:
+    """The smallest of several limits; ``None`` when one is not known, since that might be the smallest."""
+    known = [one for one in bounds if one is not None]
+    return min(known) if len(known) == len(bounds) else None
 
 
 def _verdict(
@@ -63,9 +73,10 @@ def _verdict(
     kubelet: KubeletConfig | None,
 ) -> Verdict:
     cpuset, limits = one.cpuset, one.limits
-    cpus = None if cpuset is None or not cpuset.cpus else float(len(cpuset.cpus))
-    own = None if limits is None else limits.limit_cores
-    limit = min((x for x in (own, *bounds, cpus) if x is not None), default=None)
+    cpus = inf if cpuset is None or not cpuset.cpus else float(len(cpuset.cpus))
+    limit = smallest(bound(limits), *bounds, cpus)
+    if limit == inf:
+        limit = None
     if one.ref.container_id is None:
         return Verdict(limit)
     key = CgroupName(name[0], name[1], name[2] or "")

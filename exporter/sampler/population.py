@@ -76,7 +76,13 @@ class Population:
             if here is None or here.inode != one.inode:
                 self.retire(one, now)
         self._admit(walked.found, now, attempts)
-        self.gone = [one for one in self.gone if one.gone_at is not None and now - one.gone_at < self._linger]
+
+    def forget(self, now: float) -> bool:
+        """Let go of what has lingered long enough; True when there was any."""
+        before = len(self.gone)
+        if before:
+            self.gone = [one for one in self.gone if one.gone_at is not None and now - one.gone_at < self._linger]
+        return len(self.gone) < before
 
     def drain(self, now: float, attempts: int) -> bool:
         """Take over what the kernel told since the last call. True when cgroups came or went."""

@@ -129,10 +129,14 @@ class Tracked:
             return False
         self.hinge, self.is_stale = hinge, False
         limits = self._try(self.files.limits, on_error)
+        if limits is None:
+            self.hinge = None  # to be tried again at the next scan
         cpuset = self._try(self.files.cpuset, on_error)
         if not self.live_at_last_read or (limits, cpuset) == (self.limits, self.cpuset):
             return False
         self.limits, self.cpuset = limits, cpuset
+        if not self.has_quota:
+            self.history = None  # nothing is throttled any more, or nobody knows: the window says nothing of now
         return True
 
     def read_threads(self, on_error: OnError) -> None:

@@ -75,7 +75,7 @@ class ContainerStatus(_Model):
 
     name: Text
     container_id: Text | None = Field(None, alias="containerID")
-    restart_count: int | None = Field(None, alias="restartCount")
+    restart_count: int | None = Field(None, alias="restartCount", ge=0, lt=2**31)
     image: Text | None = None
     state: State | None = None
     last_state: State | None = Field(None, alias="lastState")
