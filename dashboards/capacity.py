@@ -36,7 +36,7 @@ SERIES: Mapping[str, PerCgroup] = {
 }
 """On cgroup v2 and kernel 6.6 or newer, with the collectors that are on by default; every container has a request."""
 
-PER_NODE = 70
+PER_NODE = 80
 """Of the node and of the exporter itself; each CPU adds one."""
 
 RECORDED = PerCgroup(6, 2, 4, 1)
