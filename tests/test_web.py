@@ -153,6 +153,15 @@ async def serving(
         yield client
 
 
+async def test_a_page_is_served_again_for_a_second_at_most_however_rare_the_ticks() -> None:
+    kitchen, now = Kitchen(), [100.0]
+    pages = Pages(lambda: kitchen.tick, kitchen.render, lambda: now[0])
+    for later in (0.0, 0.9, 0.2, 0.9):
+        now[0] += later
+        await pages.get("text", zipped=False)
+    assert len(kitchen.rendered) == 2
+
+
 @pytest.mark.parametrize(
     ("accept", "style", "content_type"),
     [

@@ -116,6 +116,14 @@ def test_a_restarted_container_still_names_its_earlier_instance() -> None:
     assert (found.container_id, found.previous_container_ids, found.restart_count) == ("new", ("old",), 3)
 
 
+@pytest.mark.parametrize("count", [-7, 10**400, 2**31, "many"])
+def test_a_restart_count_that_no_kubelet_writes_costs_no_page(count: object) -> None:
+    found = read(pod(statuses=[running(container_id="containerd://new", restartCount=count)]))
+    assert sum(found.problems.values()) == 1
+    counts = [one.restart_count for listed in found.pods.values() for one in listed.containers]
+    assert counts == [0]
+
+
 def test_a_container_that_waits_for_its_restart_is_not_its_own_earlier_instance() -> None:
     last = {"terminated": {"containerID": "containerd://same"}}
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
