@@ -30,6 +30,8 @@ _ANY_VERSION = "0"
 """Whatever the server's cache has: a list from its database would scan all pods of the cluster for each node."""
 _NEWEST = ""
 _GOOD_WATCH_SECONDS = 1.0
+_MOST_MUTE_WATCHES = 3
+"""Watches in a row that end at once and bring nothing."""
 
 _FORBIDDEN = "the ClusterRole needs verbs list and watch on pods, which the chart grants when this source is chosen"
 _CA_ADVICE = "the CA file is that of the service account"
@@ -82,6 +84,8 @@ class Reflector:
         self._pace = pace
         self._jitter = jitter
         self._version = _ANY_VERSION
+        self._heard = False
+        """Whether the watch has brought anything."""
         self.synced = False
         self.failure: MappingError | None = None
         self.settled = asyncio.Event()
@@ -89,9 +93,10 @@ class Reflector:
 
     async def run(self) -> None:
         """Until cancelled."""
-        failures = 0
+        failures = mute = 0
         while True:
             began = asyncio.get_running_loop().time()
+            self._heard = False
             try:
                 if not self.synced:
                     await self._list()
@@ -103,6 +108,12 @@ class Reflector:
                 self.settled.set()
             # A server that hangs up at once is treated as one that fails, whatever it says.
             lasted = asyncio.get_running_loop().time() - began
+            if self._heard or lasted >= _GOOD_WATCH_SECONDS:
+                mute = 0
+            elif self.failure is None:
+                mute += 1
+                # It may not be an API server at all; a list would tell.
+                self.synced = self.synced and mute < _MOST_MUTE_WATCHES
             failures = 0 if lasted >= _GOOD_WATCH_SECONDS and self.failure is None else failures + 1
             if failures:
                 await asyncio.sleep(full_jitter(failures, self._pace.first_retry, self._pace.last_retry, self._jitter))
@@ -148,6 +159,7 @@ class Reflector:
                 _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
 
     def _apply(self, event: WatchEvent) -> None:
+        self._heard = True
         match event.kind:
             case "ADDED" | "MODIFIED":
                 self._store.put(event.item)

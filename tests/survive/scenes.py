@@ -1,0 +1,308 @@
+"""The cells of the fault matrix that need real time: pods asked over sockets, reads that hang.
+
+Each scene is a node of its own, and all of them live at once. The pod sources have short timeouts and retries; what
+they are by default is in ``docs/degradation.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from exporter.kube.apiserver import ApiServerSource
+from exporter.kube.files import FileSource
+from exporter.kube.kubelet import KubeletSource
+from exporter.kube.logdir import LogDirSource
+from exporter.kube.reflector import Pace
+from exporter.kube.source import PodSource
+from tests.kube.fake_apiserver import NODE, FakeApiServer
+from tests.support.fake_kubelet import FakeKubelet, Reply
+from tests.support.pages import Page
+from tests.support.treebuilder import container_id, write_v1, write_v2
+from tests.support.trees import containerd_systemd
+from tests.survive import configz
+from tests.survive.files import FILE_DEPENDENCIES, on_v1
+from tests.survive.gate import Gate, State
+from tests.survive.matrix import FAULTS, Cell
+from tests.survive.node import AVAILABLE, Place, by_itself, failures, grown, named
+
+UP = "throttle_exporter_pods_source_up"
+TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
+QUICK: Final = Pace(answer_seconds=0.5, silent_seconds=1.0, first_retry=0.1, last_retry=0.5)
+TIMEOUT: Final = 0.5
+
+SOURCES: Final = ("kubelet", "API server", "log directory")
+CGROUP_FILES: Final = {
+    "cpu controller": "cpu/{}/cpu.stat",
+    "cpuset tree": "cpuset/{}/cpuset.effective_cpus",
+    "cpuacct tree": "cpuacct/{}/cpuacct.usage",
+    "cpu.pressure": "{}/cpu.pressure",
+    "cpu.stat.local": "{}/cpu.stat.local",
+}
+"""The file of a container whose read never returns."""
+MACHINE_FILES: Final = {
+    "sysfs topology": "sys/devices/system/cpu/online",
+    "/proc/stat": "proc/stat",
+    "CPU manager checkpoint": "cpu_manager_state",
+}
+KEYS: Final = [
+    *((name, fault) for name in (*SOURCES, "configz") for fault in FAULTS),
+    *((name, "hangs") for name in (*CGROUP_FILES, *MACHINE_FILES)),
+]
+
+
+def all_at_once(folder: Path) -> dict[tuple[str, str], Cell | BaseException]:
+    """Every cell, or what went wrong in its scene."""
+    found: dict[tuple[str, str], Cell | BaseException] = {}
+    for fault in FAULTS:
+        found["configz", fault] = configz.fault(fault, place_in(folder / f"configz {fault}"))
+    scenes = {
+        key: partial(scene(*key), place_in(folder / "-".join(key).replace("/", ""), key[0]))
+        for key in KEYS
+        if key not in found
+    }
+
+    async def main() -> Sequence[Cell | BaseException]:
+        return await asyncio.gather(*(live() for live in scenes.values()), return_exceptions=True)
+
+    return found | dict(zip(scenes, asyncio.run(main()), strict=True))
+
+
+def place_in(folder: Path, name: str = "") -> Place:
+    v1 = name in {"cpu controller", "cpuset tree", "cpuacct tree"}
+    return Place(folder, (on_v1 if v1 else containerd_systemd)(folder / "cgroup"))
+
+
+def scene(name: str, fault: str) -> Callable[[Place], Awaitable[Cell]]:
+    if name in CGROUP_FILES:
+        return partial(a_cgroup_file_hangs, name)
+    if name in MACHINE_FILES:
+        return partial(a_machine_file_hangs, name)
+    return partial(a_source_fails, name, fault)
+
+
+# ---- pod sources ----
+
+
+class Names:
+    """A pod source and the switch that breaks it."""
+
+    def __init__(self, label: str, reason: dict[str, str]) -> None:
+        self.label = label
+        self.reason = reason
+        """The failure that each fault is counted as."""
+        self.source: PodSource
+        self.turn: Callable[[State], Awaitable[None]]
+        self.tell: Callable[[], Awaitable[None]]
+        """The pods of the place are what it answers from now on."""
+
+
+HTTP_REASONS: Final = {
+    "absent at start": "refused",
+    "dies": "refused",
+    "hangs": "timeout",
+    "garbage": "malformed",
+    "returns": "refused",
+}
+
+
+async def kubelet(stack: AsyncExitStack, place: Place, state: State) -> Names:
+    server = await stack.enter_async_context(FakeKubelet())
+    gate = await stack.enter_async_context(Gate(server.url, state))
+    server.answer("/configz", Reply(body=b'{"kubeletconfig": {}}'))
+    names = Names("kubelet", HTTP_REASONS)
+    names.source, names.turn = KubeletSource(gate.url, timeout_seconds=TIMEOUT), gate.turn
+
+    async def tell() -> None:
+        server.answer("/pods", Reply(body=json.dumps(place.listed).encode()))
+
+    names.tell = tell
+    return names
+
+
+async def api_server(stack: AsyncExitStack, place: Place, state: State) -> Names:
+    server = await stack.enter_async_context(FakeApiServer())
+    gate = await stack.enter_async_context(Gate(server.url, state))
+    place.write("token", server.token)
+    names = Names("apiserver", HTTP_REASONS)
+    names.turn = gate.turn
+    names.source = ApiServerSource(
+        gate.url, node_name=NODE, token_file=str(place.folder / "token"), ca_file=None, pace=QUICK
+    )
+
+    async def tell() -> None:
+        for item in place.listed["items"]:
+            await server.put(item)
+
+    names.tell = tell
+    return names
+
+
+async def log_directory(_: AsyncExitStack, place: Place, state: State) -> Names:
+    pods, aside = place.folder / "logs/pods", place.folder / "logs/pods.aside"
+    go_on = threading.Event()
+
+    def list_names(path: str) -> list[str]:
+        go_on.wait()
+        return os.listdir(path)
+
+    async def turn(state: State) -> None:
+        (go_on.clear if state == "silent" else go_on.set)()
+        if aside.exists():
+            if pods.exists():
+                shutil.rmtree(pods)
+            aside.rename(pods)
+        if state in {"shut", "nonsense"}:
+            pods.rename(aside)
+        if state == "nonsense":
+            for number in range(5):
+                os.makedirs(os.fsencode(pods) + b"/\xff\xfe %d" % number)
+
+    async def tell() -> None:
+        if pods.exists():
+            await asyncio.to_thread(place.write_logs)
+
+    reasons = dict.fromkeys(FAULTS, "not_found") | {"hangs": "timeout", "garbage": "malformed_name"}
+    names = Names("logs", reasons)
+    names.source = LogDirSource(str(place.folder / "logs"), timeout_seconds=TIMEOUT, list_names=list_names)
+    names.turn, names.tell = turn, tell
+    place.write_logs()
+    await turn(state)
+    return names
+
+
+OPENED: Final = {"kubelet": kubelet, "API server": api_server, "log directory": log_directory}
+STATES: Final[dict[str, State]] = {
+    "absent at start": "shut",
+    "dies": "shut",
+    "hangs": "silent",
+    "garbage": "nonsense",
+    "returns": "shut",
+}
+
+
+async def a_source_fails(name: str, fault: str, place: Place) -> Cell:
+    """Names once known stay; a container that comes meanwhile goes by its id, and is named after the return."""
+    at_start = fault == "absent at start"
+    async with AsyncExitStack() as stack:
+        names = await OPENED[name](stack, place, STATES[fault] if at_start else "open")
+        await names.tell()
+        node = await stack.enter_async_context(by_itself(place, [names.source]))
+        page = Page("", "text/plain")
+        if not at_start:
+            page, _ = await node.when(lambda page: named(page) == node.containers)
+            await names.turn(STATES[fault])
+        failed = ("pods", names.reason[fault])
+        page, _ = await node.when(lambda now: failed in grown(page, now))
+        page, _ = await node.when(lambda now: shown(now) == node.containers)
+        known, total = named(page), node.containers
+        assert known == (0 if at_start else total)
+        if fault == "returns":
+            place.add_pod("late")
+            page, _ = await node.when(lambda now: shown(now) == total + 1)
+            assert named(page) == total
+        if fault != "garbage" or name != "log directory":  # of which the rest of its names would do
+            assert page.get(UP, source=names.label) == 0
+        assert node.exporter.ready().ok
+        assert node.exporter.healthy().ok
+        await names.turn("open")
+        await names.tell()
+        wanted = total + (fault == "returns")
+        _, seconds = await node.when(lambda now: named(now) == wanted and now.get(UP, source=names.label) == 1)
+    return Cell(
+        name,
+        fault,
+        "whole, by uid and id" if at_start else "whole, with the last names",
+        f"{known} of {total}" + (", a new one by id" if fault == "returns" else ""),
+        f"{seconds:.1f} s" + (", the new one too" if fault == "returns" else ""),
+        f'errors_total{{stage="pods",reason="{names.reason[fault]}"}}'
+        + ("" if names.reason[fault] == "malformed_name" else f', pods_source_up{{source="{names.label}"}} 0'),
+    )
+
+
+def shown(page: Page) -> int:
+    return len(page.rows("cgroup_container_cpu_quota_state"))
+
+
+# ---- reads that hang ----
+
+
+@contextmanager
+def hung(file: Path) -> Iterator[None]:
+    """Who opens the file waits until the end."""
+    said = file.read_bytes()
+    file.unlink()
+    os.mkfifo(file)
+    try:
+        yield
+    finally:
+        spent = file.with_name(f"{file.name}.spent")
+        file.rename(spent)
+        file.write_bytes(said)
+        with suppress(OSError):  # nobody waits
+            os.close(os.open(spent, os.O_WRONLY | os.O_NONBLOCK))
+        spent.unlink()
+
+
+async def a_cgroup_file_hangs(name: str, place: Place) -> Cell:
+    """The kernel stands still for one thread; nothing true is left to say of containers."""
+    path = f"{place.tree.pods[0].path}/{container_id('hangs')}"
+    mounts = {mount: place.tree.root / mount for mount in ("cpu", "cpuacct", "cpuset")}
+    aside = place.folder / "late"
+    async with by_itself(place, [FileSource(str(place.folder / "pods.json"))]) as node:
+        page, _ = await node.when(lambda page: shown(page) == node.containers)
+        if place.tree.version == "v1":
+            write_v1({mount: aside / mount for mount in mounts}, path, 99, 50_000, path)
+        else:
+            write_v2(aside / path, 99, 50_000)
+        with hung(aside / CGROUP_FILES[name].format(path)):
+            for mount in mounts if place.tree.version == "v1" else [""]:
+                (aside / mount / path).rename(place.tree.root / mount / path)
+            page, _ = await node.when(lambda page: shown(page) == 0)
+            assert ("read", "timeout") in failures(page)
+            assert (await node.page()).get(TAKEN_AT) == page.get(TAKEN_AT), "it stands still"
+            await node.when(lambda _: not node.exporter.healthy().ok)
+            for mount in mounts if place.tree.version == "v1" else [""]:
+                (place.tree.root / mount / path).rename(aside / mount / path)
+        _, seconds = await node.when(lambda page: shown(page) == node.containers)
+        assert node.exporter.healthy().ok
+    return Cell(
+        name,
+        "hangs",
+        "only the exporter's own part; /healthz 503",
+        "none while it hangs",
+        f"{seconds:.1f} s",
+        f'errors_total{{stage="read",reason="timeout"}}, {TAKEN_AT.removeprefix("throttle_exporter_")} stands still',
+    )
+
+
+async def a_machine_file_hangs(name: str, place: Place) -> Cell:
+    """It has a thread of its own, which nobody waits for twice."""
+    input_name = next(one.input for one in FILE_DEPENDENCIES if one.name == name)
+    async with by_itself(place, [FileSource(str(place.folder / "pods.json"))]) as node:
+        await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 1)
+        with hung(place.folder / MACHINE_FILES[name]):
+            page, _ = await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 0)
+            assert ("read", "timeout") in failures(page)
+            before = page.total("throttle_exporter_sample_duration_seconds_count")
+            began = time.monotonic()
+            page, _ = await node.when(
+                lambda page: page.total("throttle_exporter_sample_duration_seconds_count") >= before + 5
+            )
+            assert time.monotonic() - began < 10.0, "samples go on"
+            assert shown(page) == node.containers
+            assert node.exporter.healthy().ok
+        _, seconds = await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 1)
+    told = f'input_available{{input="{input_name}"}} 0, errors_total{{stage="read",reason="timeout"}}'
+    return Cell(
+        name, "hangs", "all but its values", f"{node.containers} of {node.containers}", f"{seconds:.1f} s", told
+    )

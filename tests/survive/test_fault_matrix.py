@@ -1,0 +1,207 @@
+"""Each dependency x each way in which it fails: what is still served, who keeps its name, how it ends, what tells.
+
+Files fail on a node whose clock is the test's (:func:`tests.survive.node.by_hand`): recovery is in seconds of that
+clock, at the default sample and scan intervals. What hangs and what is asked over HTTP fails on nodes on real time, all
+at once; their recovery is what this machine took. The table is printed at the end of the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import ConfigError
+from tests.survive import scenes
+from tests.survive.files import FILE_DEPENDENCIES, FileDependency
+from tests.survive.matrix import DEPENDENCIES, FAULTS, Cell
+from tests.survive.node import AVAILABLE, Node, Place, by_hand, grown, named
+
+SCAN_SECONDS = 10
+WHOLE_SECONDS = 60
+"""Each sixth scan reads all of a cgroup's settings, and not only those that tell most changes."""
+
+BY_NAME = {one.name: one for one in FILE_DEPENDENCIES}
+by_file = pytest.mark.parametrize("name", [name for name in BY_NAME if name != "cpu controller"])
+
+
+def place(name: str, folder: Path) -> tuple[FileDependency, Place]:
+    dependency = BY_NAME[name]
+    return dependency, Place(folder, dependency.layout(folder / "cgroup"))
+
+
+async def shown(node: Node, dependency: FileDependency) -> list[float | str]:
+    return list(dependency.shows(await node.page(), await node.document()))
+
+
+async def healthy(node: Node, dependency: FileDependency) -> list[float | str]:
+    """What is shown of the dependency before anything happens to it."""
+    await node.lives(25)
+    page = await node.page()
+    assert named(page) == node.containers
+    assert page.get(AVAILABLE, input=dependency.input) == 1
+    values = await shown(node, dependency)
+    assert values
+    return values
+
+
+async def without(node: Node, dependency: FileDependency, fault: str, *reasons: tuple[str, str]) -> Cell:
+    """The page while the dependency is of no use: all but its values."""
+    before = await node.page()
+    await node.lives(2 * SCAN_SECONDS)
+    page = await node.page()
+    assert await shown(node, dependency) == []
+    assert page.get(AVAILABLE, input=dependency.input) == 0
+    assert named(page) == node.containers
+    assert grown(before, page) == set(reasons)
+    counted = "".join(f', errors_total{{stage="{stage}",reason="{reason}"}}' for stage, reason in reasons)
+    served = "all but its values"
+    told = f'input_available{{input="{dependency.input}"}} 0{counted}'
+    return Cell(dependency.name, fault, served, f"{named(page)} of {node.containers}", "", told)
+
+
+async def recovered(node: Node, dependency: FileDependency, values: list[float | str]) -> str:
+    """Seconds until the page says ``values`` of it."""
+    for seconds in range(1, WHOLE_SECONDS + 2):
+        await node.lives(1)
+        if await shown(node, dependency) == values:
+            assert (await node.page()).get(AVAILABLE, input=dependency.input) == 1
+            return f"{seconds} s"
+    raise AssertionError(f"{await shown(node, dependency)} and not {values} after {WHOLE_SECONDS + 1} s")
+
+
+@by_file
+async def test_absent_at_start(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+    dependency, files = place(name, tmp_path)
+    dependency.take(files)
+    async with by_hand(files) as node:
+        cell = await without(node, dependency, "absent at start")
+        dependency.give_back(files)
+        async with by_hand(files) as other:  # what a start beside it says
+            values = await healthy(other, dependency)
+        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+
+
+@by_file
+async def test_dies(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+    dependency, files = place(name, tmp_path)
+    async with by_hand(files) as node:
+        values = await healthy(node, dependency)
+        dependency.take(files)
+        cell = await without(node, dependency, "dies")
+        dependency.give_back(files)
+        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+
+
+@by_file
+async def test_garbage(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+    dependency, files = place(name, tmp_path)
+    async with by_hand(files) as node:
+        values = await healthy(node, dependency)
+        said = dependency.spoil(files)
+        cell = await without(node, dependency, "garbage", ("parse", "malformed"))
+        for file, text in said.items():
+            file.write_bytes(text)
+        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+
+
+@by_file
+async def test_returns(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+    """What it says after its return is served, and nothing of what it said before."""
+    dependency, files = place(name, tmp_path)
+    async with by_hand(files) as node:
+        values = await healthy(node, dependency)
+        dependency.take(files)
+        cell = await without(node, dependency, "returns")
+        dependency.give_back(files)
+        dependency.renew(files)
+        async with by_hand(files) as other:
+            fresh = await healthy(other, dependency)
+        assert fresh != values or name == "/proc/stat", "of which only the growth since its return is shown"
+        seconds = await recovered(node, dependency, fresh)
+        cells.append(cell._replace(recovery=f"{seconds}, its new values"))
+
+
+# ---- the cpu controller: without it there is nothing to serve ----
+
+
+async def test_the_cpu_controller_is_absent_at_start(tmp_path: Path, cells: list[Cell]) -> None:
+    dependency, files = place("cpu controller", tmp_path)
+    dependency.take(files)
+    with pytest.raises(ConfigError, match=r"--path.cgroup: .*not a cgroup tree with a cpu controller"):
+        async with by_hand(files):
+            pass
+    served, recovery = "refuses to start: exit code 2, one line", "the next start"
+    cells.append(Cell(dependency.name, "absent at start", served, "none", recovery, "up 0"))
+
+
+@pytest.mark.parametrize("fault", ["dies", "returns"])
+async def test_the_cpu_controller_goes_and_comes(fault: str, tmp_path: Path, cells: list[Cell]) -> None:
+    dependency, files = place("cpu controller", tmp_path)
+    async with by_hand(files) as node:
+        values = await healthy(node, dependency)
+        before = await node.page()
+        dependency.take(files)
+        await node.lives(SCAN_SECONDS)
+        page = await node.page()
+        assert await shown(node, dependency) == values, "the last counters linger"
+        assert page.rows("cgroup_container_cpu_limit_cores") == {}
+        assert grown(before, page) == {("read", "enoent")}
+        while_lingering = named(page)
+        await node.lives(70)
+        page = await node.page()
+        assert (named(page), await shown(node, dependency)) == (0, [])
+        assert page.get("throttle_exporter_cgroups", state="mapped") == 0
+        dependency.give_back(files)
+        if fault == "returns":
+            dependency.renew(files)
+            values = [70000.0] * node.containers
+        recovery = await recovered(node, dependency, values)
+        assert named(await node.page()) == node.containers
+        cells.append(
+            Cell(
+                dependency.name,
+                fault,
+                "last counters for --sample.linger",
+                f"{while_lingering} of {node.containers}, then none",
+                recovery + (", its new values" if fault == "returns" else ""),
+                'errors_total{stage="read",reason="enoent"}, cgroups{state="mapped"} 0',
+            )
+        )
+
+
+async def test_the_cpu_controller_says_nonsense(tmp_path: Path, cells: list[Cell]) -> None:
+    dependency, files = place("cpu controller", tmp_path)
+    async with by_hand(files) as node:
+        values = await healthy(node, dependency)
+        said = dependency.spoil(files)
+        cell = await without(node, dependency, "garbage", ("parse", "malformed"))
+        for file, text in said.items():
+            file.write_bytes(text)
+        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+
+
+# ---- what hangs, and what is asked over HTTP ----
+
+
+@pytest.fixture(scope="module")
+def on_real_time(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Cell | BaseException]:
+    """All scenes on real time, lived through at once: waiting is most of what they do."""
+    return scenes.all_at_once(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.mark.timeout(150)  # the first of them waits for all scenes
+@pytest.mark.parametrize("key", scenes.KEYS, ids="-".join)
+def test_on_real_time(
+    key: tuple[str, str], on_real_time: dict[tuple[str, str], Cell | BaseException], cells: list[Cell]
+) -> None:
+    found = on_real_time[key]
+    if isinstance(found, BaseException):
+        raise found
+    cells.append(found)
+
+
+def test_nothing_is_left_untried() -> None:
+    files = {(name, fault) for name in BY_NAME for fault in FAULTS if fault != "hangs"}
+    assert files | set(scenes.KEYS) == {(name, fault) for name in DEPENDENCIES for fault in FAULTS}
+    assert files.isdisjoint(scenes.KEYS)
