@@ -35,6 +35,10 @@ class CpusetUser(NamedTuple):
     whole_cpus: int | None
     """How many CPUs the CPU manager would give it, see :func:`whole_cpus`; ``None`` when it would give none."""
     container_type: ContainerType | None
+    claim_is_known: bool = True
+    """False where neither spec nor shares tell what it asked for (v2 without a pod list)."""
+    is_partition: bool = False
+    """The root of a cpuset partition: the kernel takes its CPUs from everybody else, whatever the kubelet's policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Isolation:
     """The verdict on a node."""
 
     states: Mapping[CgroupName, IsolationState]
-    """How the kubelet placed it. One that was given CPUs stays ``exclusive`` here while others intrude."""
+    """How the kubelet placed it, where known. One that was given CPUs stays ``exclusive`` while others intrude."""
     exclusive: Mapping[CgroupName, bool]
     """Whether that holds: false as soon as an overlap is believed."""
     owners: Mapping[int, CgroupName]
@@ -63,7 +67,7 @@ def whole_cpus(
     Without a spec, v1's ``cpu.shares`` tells the request: 1024 a CPU. v2's weight does not (two conversions exist).
     Source: kubelet ``pkg/kubelet/cm/cpumanager/policy_static.go``, ``guaranteedCPUs``.
     """
-    if (ref.qos_class if pod is None else pod.qos_class) != "Guaranteed":
+    if qos_class_of(ref, pod) != "Guaranteed":
         return None
     if container is None:
         shares = None if limits is None else limits.shares
@@ -76,16 +80,37 @@ def whole_cpus(
     return int(request)
 
 
+def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> str:
+    """As the pod's status says, else (no pod list, or one of names alone) as the path does."""
+    return (pod.qos_class if pod is not None else "") or ref.qos_class
+
+
+def claim_is_known(
+    ref: CgroupRef, limits: CpuLimits | None, container: ContainerIdentity | None, pod: PodIdentity | None
+) -> bool:
+    """Whether :func:`whole_cpus` rests on something: a Guaranteed pod's containers all have limits in their spec."""
+    if qos_class_of(ref, pod) != "Guaranteed" or (limits is not None and limits.shares is not None):
+        return True
+    return container is not None and _first(container.limit_cores, container.request_cores) is not None
+
+
 def _first(*amounts: float | None) -> float | None:
     return next((amount for amount in amounts if amount is not None), None)
 
 
 def isolate(
-    users: Sequence[CpusetUser], online: Cpus | None, memory: Mapping[Pair, float], now: float, patience: float
+    users: Sequence[CpusetUser],
+    online: Cpus | None,
+    memory: Mapping[Pair, float],
+    now: float,
+    patience: float,
+    *,
+    pins: bool = True,
 ) -> Isolation:
     """The verdict at monotonic ``now``. ``patience``: the kubelet's reconcile period, after which overlaps count.
 
     ``users`` in a steady order. Where ``online`` is not known, the CPUs that anybody may use stand in for it.
+    ``pins`` is False where the kubelet's CPU manager is known to give nobody CPUs (policy ``none``).
     """
     by_set: dict[Cpus, list[CpusetUser]] = {}
     for user in users:
@@ -98,13 +123,15 @@ def isolate(
     for cpus, members in by_set.items():
         in_pool = cpus == pool or cpus >= everywhere
         for user in members:
-            if user.whole_cpus is None or not cpus:
-                states[user.name] = "shared"
-            # More CPUs than it asked for are the shared pool with nobody else in it yet.
-            elif in_pool or len(cpus) > user.whole_cpus:
-                states[user.name] = "eligible"
+            if not user.claim_is_known and not user.is_partition:
+                # Without its spec only its cpuset speaks: apart from the pool and from everybody else.
+                apart = pool is not None and pool.isdisjoint(cpus) and not any(_intruders(user, by_set, holders))
+                state: IsolationState | None = "exclusive" if pins and cpus and apart else None
             else:
-                states[user.name] = "exclusive"
+                state = _state(user, in_pool=in_pool, is_proper=not cpus >= everywhere, pins=pins)
+            if state is not None:
+                states[user.name] = state
+            if state == "exclusive":
                 placed.append(user)
     remembered: dict[Pair, float] = {}
     believed: list[Overlap] = []
@@ -120,6 +147,16 @@ def isolate(
     return Isolation(
         states, exclusive, owners, None if online is None else online - owners.keys(), tuple(believed), remembered
     )
+
+
+def _state(user: CpusetUser, *, in_pool: bool, is_proper: bool, pins: bool) -> IsolationState:
+    """How the kubelet, or the kernel, placed a container whose claim is known."""
+    if user.is_partition and user.cpus and is_proper:
+        return "exclusive"
+    if user.whole_cpus is None or not user.cpus:
+        return "shared"
+    # More CPUs than it asked for are the shared pool with nobody else in it yet.
+    return "eligible" if not pins or in_pool or len(user.cpus) > user.whole_cpus else "exclusive"
 
 
 def _holders(by_set: Iterable[Cpus]) -> dict[int, list[Cpus]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from exporter.analysis.drift import limit_drift
-from exporter.analysis.isolation import CpusetUser, Isolation, Pair, isolate, whole_cpus
+from exporter.analysis.isolation import CpusetUser, Isolation, Pair, claim_is_known, isolate, whole_cpus
 from exporter.node.topology import Topology
 from exporter.readings import CpuLimits, KubeletConfig
 from exporter.sampler.rows import Name, newest_by_name
@@ -39,7 +39,8 @@ class Judge:
         shown = newest_by_name(live)
         users = [user for name, one in shown.items() if (user := _cpuset_user(name, one)) is not None]
         patience = (kubelet and kubelet.cpu_manager_reconcile_seconds) or RECONCILE_SECONDS
-        isolation = isolate(users, topology.online, self._memory, now, patience)
+        pins = kubelet is None or kubelet.cpu_manager_policy != "none"
+        isolation = isolate(users, topology.online, self._memory, now, patience, pins=pins)
         self._memory, self.isolation = isolation.memory, isolation
         pod_limits = {one.ref.path: bound(one.limits) for one in shown.values() if one.ref.container_id is None}
         changed = False
@@ -97,9 +98,8 @@ def _cpuset_user(name: Name, one: Tracked) -> CpusetUser | None:
         name=CgroupName(name[0], name[1], name[2]),
         pod_path=one.ref.pod_path,
         cpus=one.cpuset.cpus,
-        # A partition's CPUs are taken from everybody else by the kernel, whatever the kubelet's policy.
-        whole_cpus=len(one.cpuset.cpus)
-        if one.cpuset.partition in PARTITIONS
-        else whole_cpus(one.ref, one.limits, one.container, one.pod),
+        whole_cpus=whole_cpus(one.ref, one.limits, one.container, one.pod),
         container_type=None if one.container is None else one.container.container_type,
+        claim_is_known=claim_is_known(one.ref, one.limits, one.container, one.pod),
+        is_partition=one.cpuset.partition in PARTITIONS,
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, isolate, whole_cpus
+from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, claim_is_known, isolate, whole_cpus
 from exporter.cgroupfs.names import decode
 from exporter.cgroupfs.v1 import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
@@ -186,7 +186,8 @@ def test_whatever_the_cpusets_owned_and_shared_cpus_make_up_the_node(
     first = isolate(users, online, {}, 0.0, PATIENCE)
     found = isolate(users, online, first.memory, age, PATIENCE)
     by_name = {user.name: user for user in users}
-    assert found.states.keys() == found.exclusive.keys() == by_name.keys()
+    assert found.states.keys() == found.exclusive.keys()
+    assert found.states.keys() >= {one.name for one in users if one.claim_is_known}
     if online is not None:
         assert found.shared is not None
         assert found.shared.isdisjoint(found.owners)
@@ -195,11 +196,55 @@ def test_whatever_the_cpusets_owned_and_shared_cpus_make_up_the_node(
         assert cpu in by_name[owner].cpus
         assert found.states[owner] == "exclusive"
     for one in users:
-        if found.exclusive[one.name] and age > PATIENCE:
-            assert one.whole_cpus is not None
+        if found.exclusive.get(one.name) and age > PATIENCE:
+            assert one.whole_cpus is not None or one.is_partition or not one.claim_is_known
             assert all(
                 one.cpus.isdisjoint(other.cpus) or other.pod_path == one.pod_path for other in users if other is not one
             )
+
+
+def unknown(text: str, cpus: str) -> CpusetUser:
+    """Guaranteed, on v2, named by nobody: what it asked for is not known."""
+    return user(text, cpus)._replace(claim_is_known=False)
+
+
+def test_without_a_spec_a_set_apart_from_the_pool_and_from_everybody_is_its_own() -> None:
+    found = judge(unknown("pinned", "2-3"), *POOL)
+    assert found.states[name("pinned")] == "exclusive"
+    assert found.owners == {2: name("pinned"), 3: name("pinned")}
+
+
+@pytest.mark.parametrize("others", [POOL, (user("a", "2-3"),), ()], ids=["in the pool", "beside another", "alone"])
+def test_without_a_spec_what_the_cpusets_do_not_tell_is_not_known(others: tuple[CpusetUser, ...]) -> None:
+    found = judge(unknown("maybe", "0-1,4-7" if others == POOL else "2-3"), *others)
+    assert name("maybe") not in found.states
+    assert name("maybe") not in found.exclusive
+
+
+def test_where_the_cpu_manager_pins_nobody_nobody_is_pinned_and_nobody_intruded_upon() -> None:
+    """kubepods may have fewer CPUs than the node, and then looks like somebody's own."""
+    big, small = user("big", "0-3", 4), user("small", "0-3")
+    found = isolate([big, small], cpu_list("0-7", ""), {}, 0.0, PATIENCE, pins=False)
+    later = isolate([big, small], cpu_list("0-7", ""), found.memory, 60.0, PATIENCE, pins=False)
+    assert later.states == {name("big"): "eligible", name("small"): "shared"}
+    assert (later.overlaps, later.owners) == ((), {})
+
+
+@pytest.mark.parametrize("pins", [True, False])
+def test_a_partition_owns_its_cpus_whatever_the_kubelet_does(pins: bool) -> None:
+    own = user("isolated", "2-3")._replace(is_partition=True)
+    found = isolate([own, *POOL], cpu_list("0-7", ""), {}, 0.0, PATIENCE, pins=pins)
+    assert found.states[name("isolated")] == "exclusive"
+    assert set(found.owners.values()) == {name("isolated")}
+
+
+@pytest.mark.parametrize("qos_class", ["", "Guaranteed"])
+def test_a_list_of_names_alone_tells_no_claim(qos_class: str) -> None:
+    nameless = PodIdentity("u", "ns", "p", qos_class, "Pod", "p")
+    bare = ContainerIdentity("c", "app", "container", "", True, None, None)
+    assert not claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, nameless)
+    assert claim_is_known(GUARANTEED, CpuLimits("none", shares=2048), bare, nameless)
+    assert claim_is_known(BURSTABLE, None, None, None)
 
 
 GUARANTEED = CgroupRef("kubepods/podu/c", "kubepods/podu", "u", "c", "Guaranteed", "", "cgroupfs")
