@@ -183,6 +183,49 @@ def test_processes_outside_of_containers_are_told_from_neighbours() -> None:
     assert "0.67 CPUs of its 1 go to processes outside of all containers" in found.summary
 
 
+def wide(usage: float) -> CgroupRow:
+    """On eight CPUs, of which nobody counts which it ran on."""
+    return make.container("wide", deltas=make.deltas(usage_seconds=usage))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(on_cpu_0("gone", 40.0, live=False), id="ended within the window"),
+        pytest.param(on_cpu_0("gone", 40.0, live=False, cpuset=None), id="ended, its CPUs are not known"),
+        pytest.param(on_cpu_0("young", 0.0, deltas=None), id="too young for a window"),
+        pytest.param(on_cpu_0("young", 0.0, deltas=make.deltas(seconds=5.0, usage_seconds=0.1)), id="young"),
+        pytest.param(on_cpu_0("any", 0.1, cpuset=None), id="its CPUs are not known"),
+        pytest.param(wide(40.0), id="one thread, that may have been on this CPU all the time"),
+    ],
+)
+def test_nobody_outside_is_accused_of_what_a_container_may_have_done(other: CgroupRow) -> None:
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0), other, on=CPU_0)
+    assert (found.name, found.reason) == ("contention", "")
+    assert found.evidence.get("outside_usage_cores", 0.0) == pytest.approx(0.0)
+
+
+def test_nobody_outside_is_accused_of_what_came_before_the_container() -> None:
+    young = make.deltas(seconds=5.0, usage_seconds=1.0, waiting_seconds=3.5)
+    assert of(on_cpu_0("victim", 0.0, deltas=young), on=CPU_0).reason == ""
+
+
+def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> None:
+    row = on_cpu_0("victim", 20.0, waiting=38.0)
+    unnamed = replace(make.snapshot(row, on=CPU_0), cgroups={"pending": 1})
+    assert [one.reason for one in find(unnamed)] == [""]
+
+
+def test_what_no_container_can_have_used_went_outside() -> None:
+    """A neighbour with more CPUs counts with all its use; one on other CPUs, and a removed one there, not at all."""
+    elsewhere = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
+    crowd = (wide(6.0), elsewhere, elsewhere._replace(pod="gone", live=False))
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0), *crowd, on=CPU_0)
+    assert found.reason == "outside"
+    assert found.evidence["outside_usage_cores"] == pytest.approx(34 / 60)
+    assert "at least 0.57 CPUs of its 1 go" in found.summary
+
+
 def test_own_threads_are_told_from_neighbours() -> None:
     found = of(on_cpu_0("victim", 59.0, waiting=55.0), on=CPU_0)
     assert (found.reason, found.severity) == ("own_threads", "info")

@@ -32,13 +32,10 @@ class Surroundings:
     """Cores used by all neighbours together."""
     busy: Busy | None
     own: float | None
-
-    @property
-    def outside(self) -> float | None:
-        """Busy cores that no container accounts for."""
-        if self.busy is None or self.others is None or self.own is None:
-            return None
-        return max(0.0, self.busy.busy - self.others - self.own)
+    rest: float | None
+    """Busy cores that are not its own, at least; ``None`` when not known."""
+    outside: float | None
+    """Busy cores that no container can have used; ``None`` when not known."""
 
     def named(self, cpus: int) -> Sequence[tuple[CgroupName, float]]:
         """The busiest neighbours, where all of them together use enough of ``cpus`` CPUs to matter."""
@@ -93,7 +90,7 @@ def _told(reason: str, around: Surroundings, named: Sequence[tuple[CgroupName, f
     if reason == "neighbours":
         return f"; on the same CPUs: {_listing(named)}"
     if reason == "outside":
-        return f"; {words.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers"
+        return f"; at least {words.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers"
     return f"; its own threads want more than its {words.cpus(cpus)}" if reason == "own_threads" else ""
 
 
@@ -173,17 +170,25 @@ def _surroundings(view: View, row: CgroupRow) -> Surroundings:
     busy = None if row.cpuset is None else view.busy(row.cpuset.cpus)
     neighbours = view.neighbours(row)
     others = None if neighbours is None else sum(cores for _, cores in neighbours)
-    return Surroundings(neighbours, others, busy, use(row))
+    rest = None if busy is None else busy.without(row)
+    return Surroundings(neighbours, others, busy, use(row), rest, view.outside(row))
 
 
 def _reason(around: Surroundings, named: Sequence[tuple[CgroupName, float]], waiting: float, cpus: int) -> str:
     """Nobody makes others wait for longer than he runs himself: who ran too little for it is not accused."""
     others, outside, own = around.others, around.outside, around.own
+    enough = thresholds.NEIGHBOUR_USE * cpus
+
+    def is_to_blame(used: float) -> bool:
+        return used >= enough and _hurts(min(waiting, used), own)
+
     if named and others is not None and _hurts(min(waiting, others), own):
         return "neighbours"
-    if outside is not None and outside >= thresholds.NEIGHBOUR_USE * cpus and _hurts(min(waiting, outside), own):
+    if outside is not None and is_to_blame(outside):
         return "outside"
-    return "own_threads" if outside is not None and own and own >= thresholds.NEIGHBOUR_USE * cpus else ""
+    # Whoever the others are: all of them together ran too little.
+    nobody_else = around.rest is not None and not is_to_blame(around.rest)
+    return "own_threads" if nobody_else and own and own >= enough else ""
 
 
 def _listing(named: Sequence[tuple[CgroupName, float]]) -> str:

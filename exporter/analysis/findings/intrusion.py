@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
-from exporter.analysis.findings.view import View, name_of, use
+from exporter.analysis.findings.view import View, name_of
 from exporter.cpulist import format_cpu_list
 from exporter.snapshot import CgroupRow
 
@@ -36,14 +36,13 @@ def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
     """Its CPUs do more than it does."""
     if not row.exclusive:
         return None
-    cpus, deltas, used = view.owned.get(name_of(row)), row.deltas, use(row)
+    cpus = view.owned.get(name_of(row))
     if not cpus or row.cpuset is None or row.cpuset.cpus != cpus:
         return None
     busy = view.busy(cpus)
-    if busy is None or used is None or deltas is None or deltas.seconds < thresholds.SAME_WINDOW * busy.seconds:
+    own = None if busy is None else busy.at_most(row)
+    if busy is None or own is None:
         return None
-    # Its window begins with that of the CPUs and ends after it: of what it used, at most all was used in theirs.
-    own = used * deltas.seconds / busy.seconds
     others = busy.busy - own
     if others < thresholds.DISTURBED * len(cpus):
         return None

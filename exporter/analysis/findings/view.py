@@ -70,6 +70,21 @@ class Busy:
     interrupts: float
     steal: float
 
+    def at_most(self, row: CgroupRow) -> float | None:
+        """Cores that a container used in this window, at most; ``None`` where its own window is too short to tell.
+
+        A container's window begins with that of the CPUs and ends after it.
+        """
+        used, deltas = use(row), row.deltas
+        if used is None or deltas is None or deltas.seconds < thresholds.SAME_WINDOW * self.seconds:
+            return None
+        return used * deltas.seconds / self.seconds
+
+    def without(self, row: CgroupRow) -> float | None:
+        """Busy cores that are not the container's, at least; ``None`` when not known."""
+        own = self.at_most(row)
+        return None if own is None else max(0.0, self.busy - own)
+
 
 class View:
     """One snapshot, looked up."""
@@ -79,6 +94,7 @@ class View:
         self.node: NodeRow = snapshot.node
         # Few sets of CPUs are shared by many containers.
         self._users: dict[frozenset[int], list[tuple[CgroupName, float]]] = {}
+        self._outside: dict[frozenset[int], float | None] = {}
 
     @cached_property
     def live(self) -> tuple[CgroupRow, ...]:
@@ -164,3 +180,31 @@ class View:
             cores = use(row)
             if cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
                 yield name_of(row), cores * common / len(row.cpuset.cpus)
+
+    def outside(self, row: CgroupRow) -> float | None:
+        """Busy cores on the CPUs of ``row`` that no container can have used; ``None`` when not known.
+
+        Nobody outside is accused of what a container may have done. One that ended within the window has its time in
+        that of the CPUs, and one that began in it shows its use over another time.
+        """
+        if row.cpuset is None or not row.cpuset.cpus:
+            return None
+        cpus = row.cpuset.cpus
+        if cpus not in self._outside:
+            self._outside[cpus] = self._outside_of(cpus)
+        return self._outside[cpus]
+
+    def _outside_of(self, cpus: frozenset[int]) -> float | None:
+        busy = self.busy(cpus)
+        if busy is None or self.snapshot.cgroups.get("pending"):
+            return None
+        left = busy.busy
+        for row in self.snapshot.containers:
+            if row.cpuset is not None and cpus.isdisjoint(row.cpuset.cpus):
+                continue
+            used = busy.at_most(row) if row.live and row.cpuset is not None else None
+            if used is None or row.cpuset is None:
+                return None
+            # Where among its CPUs a container runs is not counted: its threads may all be on these.
+            left -= min(used, float(len(row.cpuset.cpus & cpus)))
+        return max(0.0, left)
