@@ -57,11 +57,31 @@ def test_a_limit_that_is_used_up() -> None:
     assert found.evidence["throttled_seconds_per_second"] == pytest.approx(50 / 60)
 
 
+def saturated_in_parallel(**changes: Any) -> CgroupRow:
+    """Eight CPUs stood still for three quarters of each throttled period."""
+    lost = 8 * 0.75 * 54.0
+    spent = make.deltas(usage_seconds=116.0, throttled_seconds=lost, local_throttled_seconds=lost, waiting_seconds=55.0)
+    return saturated(deltas=spent, **changes)
+
+
 def test_many_threads_that_use_a_limit_up_are_told_to_be_fewer() -> None:
-    found = only(saturated(threads=64))
+    found = only(saturated_in_parallel(threads=64))
     assert found.name == "throttled"
     assert found.summary.startswith("64 threads under a limit of 2 CPUs")
     assert "OMP_NUM_THREADS=2" in found.advice
+
+
+@pytest.mark.parametrize("lost", [27.0, None])
+def test_threads_that_may_sleep_are_told_of_and_not_blamed(lost: float | None) -> None:
+    """One thread of 40 that wants to run all the time loses half of each period."""
+    spent = make.deltas(usage_seconds=29.0, throttled_seconds=lost, local_throttled_seconds=lost, waiting_seconds=None)
+    found = only(saturated(0.5, threads=40, deltas=spent, intervals=make.intervals(0.49, 0.9)))
+    assert found.name == "throttled"
+    assert found.summary.startswith(
+        "It uses up its limit of 0.5 CPUs (use: 0.48 CPUs) and has 40 threads: throttled in"
+    )
+    assert found.advice.startswith("Raise the limit")
+    assert "if many of its threads want to run at once, run no more than 1 thread at once" in found.advice
 
 
 def test_without_intervals_nothing_contradicts_that_the_limit_is_used_up() -> None:
@@ -82,6 +102,7 @@ def test_without_intervals_nothing_contradicts_that_the_limit_is_used_up() -> No
         ),
         pytest.param(bursting(window=make.window(1.0, periods=2)), id="at its start"),
         pytest.param(bursting(window=None), id="no window yet"),
+        pytest.param(bursting(window=make.window(0.8)._replace(ratio=math.nan)), id="a ratio that is no number"),
         pytest.param(bursting(limits=None), id="limits not known"),
         pytest.param(bursting(limits=CpuLimits("unsupported")), id="no quota files"),
         pytest.param(bursting(live=False), id="gone"),

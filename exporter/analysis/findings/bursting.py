@@ -6,7 +6,14 @@ from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.quota import fewer_threads, has_too_many_threads, mostly_below_limit
-from exporter.analysis.findings.throttling import Throttling, evidence_of, lost, lost_to_ancestor, throttling
+from exporter.analysis.findings.throttling import (
+    Throttling,
+    evidence_of,
+    lost,
+    lost_to_ancestor,
+    ran_in_parallel,
+    throttling,
+)
 from exporter.analysis.findings.view import View
 from exporter.snapshot import CgroupRow
 
@@ -49,16 +56,9 @@ def _reason(view: View, row: CgroupRow, found: Throttling) -> str:
         return "ancestor"
     if found.period <= thresholds.SHORT_PERIOD_SECONDS:
         return "short_period"
-    if found.limit < 1 and not _ran_in_parallel(row, found):
+    if found.limit < 1 and not ran_in_parallel(row, found):
         return "below_one_cpu"
     return "threads" if has_too_many_threads(row, found.limit) else "burst"
-
-
-def _ran_in_parallel(row: CgroupRow, found: Throttling) -> bool:
-    """Throttled seconds are summed over CPUs: more of them than the throttled periods lasted means several CPUs."""
-    seconds = lost(row)
-    stopped = found.window.throttled_periods * found.period / found.window.seconds
-    return seconds is not None and seconds > stopped and row.threads is not None and row.threads > 1
 
 
 def _told(view: View, row: CgroupRow, found: Throttling, reason: str) -> tuple[str, str]:
@@ -83,7 +83,7 @@ def _told(view: View, row: CgroupRow, found: Throttling, reason: str) -> tuple[s
         return f"A limit of {cores} is {slot}: even a single busy thread stands still for the other {rest}", (
             "Raise the limit to 1 CPU or more, allow a CPU burst, or remove the limit."
         )
-    fewer = fewer_threads(limit)
+    fewer = f"Run {fewer_threads(limit)}"
     if reason == "threads":
         threads = words.count(row.threads or 0, "thread")
         return f"{threads} under a limit of {cores}: when they run at once they use up {slot} and wait for the next", (

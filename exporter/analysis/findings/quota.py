@@ -7,7 +7,7 @@ import math
 from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
-from exporter.analysis.findings.throttling import Bursts, Throttling, bursts, evidence_of, throttling
+from exporter.analysis.findings.throttling import Bursts, Throttling, bursts, evidence_of, ran_in_parallel, throttling
 from exporter.analysis.findings.view import View, use
 from exporter.snapshot import CgroupRow
 
@@ -18,17 +18,19 @@ def throttled(_view: View, row: CgroupRow) -> Cause | None:
     if found is None or mostly_below_limit(row, found) is not None:
         return None
     cores, limit = use(row), words.cpus(found.limit)
-    many = has_too_many_threads(row, found.limit)
-    who = f"{words.count(row.threads or 0, 'thread')} under a limit of {limit} use it up" if many else (
-        f"It uses up its limit of {limit}"
-    )  # fmt: skip
+    who, having, first, last = f"It uses up its limit of {limit}", "", "Raise", ""
+    if has_too_many_threads(row, found.limit):
+        threads, fewer = words.count(row.threads or 0, "thread"), fewer_threads(found.limit)
+        if ran_in_parallel(row, found):
+            who, first = f"{threads} under a limit of {limit} use it up", f"Run {fewer}, then raise"
+        else:
+            having, last = f" and has {threads}", f"; if many of its threads want to run at once, run {fewer}"
     using = "" if cores is None else f" (use: {words.cpus(cores)})"
     return Cause(
-        summary=f"{who}{using}: throttled {found.told}, it stood still for up to {words.percent(found.stopped)} of the "
-        "time.",
-        advice=(f"{fewer_threads(found.limit)}, then raise" if many else "Raise")
-        + " the limit to what it needs, or spread the work over more replicas; nothing is wrong when the limit is there"
-        " to slow it down.",
+        summary=f"{who}{using}{having}: throttled {found.told}, it stood still for up to "
+        f"{words.percent(found.stopped)} of the time.",
+        advice=f"{first} the limit to what it needs, or spread the work over more replicas{last}; nothing is wrong "
+        "when the limit is there to slow it down.",
         evidence=evidence_of(row, found),
         severity=found.severity,
         weight=found.stopped,
@@ -45,7 +47,7 @@ def mostly_below_limit(row: CgroupRow, found: Throttling) -> Bursts | None:
 
 
 def has_too_many_threads(row: CgroupRow, limit: float) -> bool:
-    """More threads than the limit has CPUs; how many of them want to run is not known."""
+    """More threads than the limit has CPUs; how many of them want to run is another question."""
     return row.threads is not None and row.threads > math.ceil(limit)
 
 
@@ -53,6 +55,6 @@ def fewer_threads(limit: float) -> str:
     """The settings that mend it, with their number."""
     at_once = max(1, math.floor(limit))
     return (
-        f"Run no more than {words.count(at_once, 'thread')} at once (OMP_NUM_THREADS={at_once}, GOMAXPROCS={at_once}, "
+        f"no more than {words.count(at_once, 'thread')} at once (OMP_NUM_THREADS={at_once}, GOMAXPROCS={at_once}, "
         f"-XX:ActiveProcessorCount={at_once})"
     )

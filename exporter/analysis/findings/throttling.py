@@ -49,7 +49,7 @@ def throttling(row: CgroupRow) -> Throttling | None:
     window, limits = row.window, row.limits
     if window is None or limits is None or limits.limit_cores is None or limits.period_seconds is None:
         return None
-    if window.throttled_periods < thresholds.MIN_THROTTLED_PERIODS or window.ratio < thresholds.THROTTLED_RATIO:
+    if window.throttled_periods < thresholds.MIN_THROTTLED_PERIODS or not window.ratio >= thresholds.THROTTLED_RATIO:
         return None
     if not window.seconds > 0:
         return None
@@ -65,6 +65,13 @@ def throttling(row: CgroupRow) -> Throttling | None:
 def lost(row: CgroupRow) -> float | None:
     """Seconds per second that its own quota took, summed over CPUs."""
     return None if row.deltas is None else rate(row.deltas.throttled_seconds, row.deltas)
+
+
+def ran_in_parallel(row: CgroupRow, found: Throttling) -> bool:
+    """Throttled seconds are summed over CPUs: more of them than the throttled periods lasted means several CPUs."""
+    seconds = lost(row)
+    stopped = found.window.throttled_periods * found.period / found.window.seconds
+    return seconds is not None and seconds > stopped and row.threads is not None and row.threads > 1
 
 
 def lost_to_ancestor(row: CgroupRow) -> float | None:
