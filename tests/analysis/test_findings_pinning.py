@@ -51,6 +51,25 @@ def test_why_a_guaranteed_container_is_not_pinned(on: NodeRow, reason: str, seve
     assert found.evidence["request_cores"] == 2.0
 
 
+@pytest.mark.parametrize("on", [STATIC, make.node(kubelet=None)], ids=["static", "policy not known"])
+def test_a_container_that_has_just_started_may_be_pinned_yet(on: NodeRow) -> None:
+    slow = make.node(kubelet=make.static(cpu_manager_reconcile_seconds=30.0))
+    assert find(make.snapshot(eligible(deltas=None), on=on)) == ()
+    assert find(make.snapshot(eligible(deltas=make.deltas(seconds=5.0)), on=on)) == ()
+    assert find(make.snapshot(eligible(deltas=make.deltas(seconds=20.0)), on=slow)) == ()
+    assert only(eligible(deltas=make.deltas(seconds=10.0)), on=on).name == "eligible_not_pinned"
+
+
+def test_a_policy_of_none_pins_nobody_later_either() -> None:
+    assert only(eligible(deltas=None)).reason == "policy_none"
+
+
+def test_when_it_started_is_only_likely_where_the_checkpoint_is_not_known() -> None:
+    assert "it likely started before the policy did" in only(eligible(), on=STATIC).summary
+    read = only(eligible(), on=make.node(kubelet=make.static(), checkpoint=checkpoint(other="4-5")))
+    assert (read.reason, "likely" in read.summary) == ("before_policy", False)
+
+
 def test_pod_level_resources_are_not_pinned() -> None:
     row = eligible()
     pod = row.pod_identity and replace(row.pod_identity, limit_cores=2.0)

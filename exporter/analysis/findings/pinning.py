@@ -22,6 +22,11 @@ def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
     if reason is None or request is None:
         return None
     cause, advice = _NOT_PINNED[reason]
+    if reason == "before_policy" and view.node.checkpoint is None:
+        cause = (
+            "the policy is static, so it likely started before the policy did (the checkpoint, which would tell, "
+            "could not be read)"
+        )
     return Cause(
         summary=f"Guaranteed with {words.cpus(request)}, yet it shares {words.numbered(row.cpuset.cpus)}: {cause}.",
         advice=advice,
@@ -37,6 +42,8 @@ def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
     )
 
 
+_RECONCILE_SECONDS = 10.0
+"""The kubelet's default ``cpuManagerReconcilePeriod``: so late it may set a cpuset."""
 _NOT_PINNED = {
     "policy_none": (
         "the kubelet's CPU manager policy is none, which pins nobody",
@@ -72,6 +79,8 @@ def _why_not_pinned(view: View, row: CgroupRow, request: float | None) -> str | 
             return "policy_none"
         if row.pod_identity is not None and row.pod_identity.limit_cores is not None:
             return "pod_level"
+        if _may_be_pinned_yet(view, row):
+            return None
         if checkpointed(view, row) is not None:
             return "cpuset_changed"
         return "before_policy" if policy is not None else ""
@@ -86,6 +95,13 @@ def _why_not_pinned(view: View, row: CgroupRow, request: float | None) -> str | 
         and row.pod_identity.limit_cores is None
     )
     return "request_not_whole" if wanted_more else None
+
+
+def _may_be_pinned_yet(view: View, row: CgroupRow) -> bool:
+    """The kubelet narrows the cpuset just after the start, or when it next reconciles."""
+    kubelet = view.node.kubelet
+    patience = (kubelet and kubelet.cpu_manager_reconcile_seconds) or _RECONCILE_SECONDS
+    return row.deltas is None or not row.deltas.seconds >= patience
 
 
 def pinned_but_limited(_view: View, row: CgroupRow) -> Cause | None:
