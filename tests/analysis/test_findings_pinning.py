@@ -1,10 +1,14 @@
 """Findings about CPUs of one's own, the checkpoint, the spec and the node."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
+from exporter.analysis.drift import limit_drift
 from exporter.analysis.findings import Finding, find
 from exporter.cpulist import cpu_list
 from exporter.readings import ContainerIdentity, KubeletConfig
@@ -248,11 +252,33 @@ def spec(row: CgroupRow) -> ContainerIdentity:
         (1.0, None, 3.0, "different", "no limit of its own under its pod's 3 CPUs, and its cgroup has 1 CPU"),
     ],
 )
-def test_limit_drift(actual: float | None, wanted: float | None, pods: float | None, reason: str, said: str) -> None:
+def test_a_limit_that_is_not_the_spec_s(
+    actual: float | None, wanted: float | None, pods: float | None, reason: str, said: str
+) -> None:
     row = make.container(limit=wanted, pod_limit=pods, limits=make.limits(actual), limit_drift=True)
     found = only(row)
     assert (found.name, found.reason) == ("limit_drift", reason)
     assert said in found.summary
+
+
+# The kernel takes no quota below 1 ms of a period of 100 ms.
+@given(actual=st.floats(0.01, 512), wanted=st.floats(0.001, 512), of_pod=st.booleans())
+@example(actual=0.125, wanted=0.12, of_pod=False)
+@example(actual=0.0102, wanted=0.0104, of_pod=True)
+def test_the_two_limits_of_a_drift_read_differently(actual: float, wanted: float, of_pod: bool) -> None:
+    own, inherited = (None, wanted) if of_pod else (wanted, None)
+    row = make.container(limit=own, pod_limit=inherited, limits=make.limits(actual))
+    drifts = limit_drift(row.limits, row.identity, row.pod_identity, isolation="shared", kubelet=make.static())
+    assume(drifts)
+    told = only(row._replace(limit_drift=drifts, window=None)).summary
+    asked, has = re.findall(r"([0-9.e+]+) CPU", told)
+    assert asked != has
+
+
+@pytest.mark.parametrize("cores", [0.125, 0.015, 12.5])
+def test_a_limit_keeps_its_digits(cores: float) -> None:
+    row = make.container(limit=2.0, limits=make.limits(cores), limit_drift=True, window=None)
+    assert f"its cgroup has {cores} CPUs" in only(row).summary
 
 
 def test_drift_that_is_not_known_is_no_finding() -> None:

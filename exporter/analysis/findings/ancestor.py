@@ -97,14 +97,14 @@ def _numbers(pod: CgroupRow | None) -> str:
     if pod is None or pod.limits is None or pod.limits.limit_cores is None or pod.window is None:
         return ""
     ratio, periods = words.percent(pod.window.ratio), pod.window.periods
-    return f" ({words.cpus(pod.limits.limit_cores)}; throttled in {ratio} of {periods} active periods)"
+    return f" ({words.limit(pod.limits.limit_cores)}; throttled in {ratio} of {periods} active periods)"
 
 
 def _own(row: CgroupRow) -> str:
     if row.limits is None or row.limits.limit_cores is None or row.window is None:
         return ""
     ratio = words.percent(row.window.ratio)
-    return f"; its own limit of {words.cpus(row.limits.limit_cores)} throttled it in {ratio} of its periods"
+    return f"; its own limit of {words.limit(row.limits.limit_cores)} throttled it in {ratio} of its periods"
 
 
 def _evidence(row: CgroupRow, pod: CgroupRow | None, seconds: float | None) -> Evidence:

@@ -30,7 +30,7 @@ def throttled_below_limit(view: View, row: CgroupRow) -> Cause | None:
     cause, advice = _told(view, row, found, reason)
     return Cause(
         summary=f"{cause}; throttled {found.told}, though in those seconds it used {words.amount(seen.usage)} of "
-        f"{words.cpus(found.limit)} on average.",
+        f"{words.limit(found.limit)} on average.",
         advice=advice,
         reason=reason,
         evidence={
@@ -64,7 +64,7 @@ def _reason(view: View, row: CgroupRow, found: Throttling) -> str:
 def _told(view: View, row: CgroupRow, found: Throttling, reason: str) -> tuple[str, str]:
     """Cause and advice in words."""
     limit, quota, period = found.limit, found.limit * found.period, found.period
-    cores, slot = words.cpus(limit), f"{words.milliseconds(quota)} of CPU time in each {words.milliseconds(period)}"
+    cores, slot = words.limit(limit), f"{words.milliseconds(quota)} of CPU time in each {words.milliseconds(period)}"
     if reason == "kernel":
         return f"Kernel {view.node.kernel_release} lets unused quota expire (512ac999d275)", (
             "Upgrade the kernel to 5.4 or a patched stable release, or remove the limit until then."

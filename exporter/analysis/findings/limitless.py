@@ -17,7 +17,7 @@ def no_quota(view: View, row: CgroupRow) -> Cause | None:
     kubelet = view.node.kubelet
     if spec is not None and spec.limit_cores and kubelet is not None and kubelet.cpu_cfs_quota is False:
         return Cause(
-            summary=f"Its limit of {words.cpus(spec.limit_cores)} is not enforced: this node's kubelet runs with "
+            summary=f"Its limit of {words.limit(spec.limit_cores)} is not enforced: this node's kubelet runs with "
             "cpuCFSQuota false.",
             advice="Nothing to do if that is on purpose; containers here are held back by their requests alone, and "
             "throttling cannot happen.",
@@ -35,7 +35,7 @@ def _unbounded(view: View, row: CgroupRow) -> Cause | None:
     request = spec.request_cores or 0.0
     if own < thresholds.UNBOUNDED_SHARE * cpus or own <= request or not view.neighbours(row):
         return None
-    asked = f"a request of {words.cpus(request)}" if request else "no request"
+    asked = f"a request of {words.limit(request)}" if request else "no request"
     return Cause(
         summary=f"It uses {words.cpus(own)} of the {cpus} it shares with others, without a limit and with {asked}.",
         advice="Give it a request that fits its use, so that the scheduler leaves room for it, or a limit.",

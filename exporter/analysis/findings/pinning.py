@@ -28,7 +28,7 @@ def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
             "could not be read)"
         )
     return Cause(
-        summary=f"Guaranteed with {words.cpus(request)}, yet it shares {words.numbered(row.cpuset.cpus)}: {cause}.",
+        summary=f"Guaranteed with {words.limit(request)}, yet it shares {words.numbered(row.cpuset.cpus)}: {cause}.",
         advice=advice,
         reason=reason,
         evidence=words.known(
@@ -116,7 +116,7 @@ def pinned_but_limited(_view: View, row: CgroupRow) -> Cause | None:
         told = f", and was throttled in {words.percent(window.ratio)} of {window.periods} periods"
     return Cause(
         summary=f"It owns {words.numbered(cpuset.cpus)} and is still under a quota of "
-        f"{words.cpus(limits.limit_cores)}{told}.",
+        f"{words.limit(limits.limit_cores)}{told}.",
         advice="Kubernetes 1.33 sets no quota where CPUs are exclusive; before it, run these nodes with cpuCFSQuota "
         "false, or live with it while nothing is throttled.",
         reason="throttled" if stopped else "not_throttled",

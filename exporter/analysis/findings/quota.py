@@ -17,7 +17,7 @@ def throttled(_view: View, row: CgroupRow) -> Cause | None:
     found = throttling(row)
     if found is None or mostly_below_limit(row, found) is not None:
         return None
-    cores, limit = use(row), words.cpus(found.limit)
+    cores, limit = use(row), words.limit(found.limit)
     who, having, first, last = f"It uses up its limit of {limit}", "", "Raise", ""
     if has_too_many_threads(row, found.limit):
         threads, fewer = words.count(row.threads or 0, "thread"), fewer_threads(found.limit)

@@ -20,11 +20,11 @@ def limit_drift(_view: View, row: CgroupRow) -> Cause | None:
     else:
         reason, told = (
             ("different" if wanted or inherited else "unexpected"),
-            f"and its cgroup has {words.cpus(actual)}",
+            f"and its cgroup has {words.limit(actual)}",
         )
-    asks = "no limit" if not wanted else f"a limit of {words.cpus(wanted)}"
+    asks = "no limit" if not wanted else f"a limit of {words.limit(wanted)}"
     if not wanted and inherited:
-        asks = f"no limit of its own under its pod's {words.cpus(inherited)}"
+        asks = f"no limit of its own under its pod's {words.limit(inherited)}"
     return Cause(
         summary=f"Its spec asks for {asks}, {told}.",
         advice="Find out what rewrote it (systemctl daemon-reload, a resize that failed, an edit by hand), and restart "

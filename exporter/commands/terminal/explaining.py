@@ -86,7 +86,7 @@ def _health(container: Container) -> Iterator[str]:
 
 def _of_limit(container: Container) -> str:
     limit = container["limit_cores"]
-    return f" of its limit of {words.cpus(limit)}" if limit else ""
+    return f" of its limit of {words.limit(limit)}" if limit else ""
 
 
 def verdict_style(container: Container) -> str:
@@ -136,16 +136,16 @@ def _limit(one: Container) -> str:
     if limit is not None:
         period = one["period_seconds"]
         slot = f" ({words.milliseconds(limit * period)} in each {words.milliseconds(period)})" if period else ""
-        parts.append(words.cpus(limit) + slot)
+        parts.append(words.limit(limit) + slot)
     else:
         parts.append({"none": "no quota", "unsupported": "quotas are off"}.get(one["quota_state"] or "", "not known"))
     if effective is not None and (limit is None or effective < limit):
         by = "its CPUs" if one["cpuset"] is not None and one["cpuset"]["count"] == effective else "a limit above it"
-        parts.append(f"at most {words.cpus(effective)} by {by}")
+        parts.append(f"at most {words.limit(effective)} by {by}")
     if one["spec_limit_cores"] is not None and one["limit_drift"]:
-        parts.append(f"the spec says {words.cpus(one['spec_limit_cores'])}")
+        parts.append(f"the spec says {words.limit(one['spec_limit_cores'])}")
     if one["request_cores"] is not None:
-        parts.append(f"request {words.cpus(one['request_cores'])}")
+        parts.append(f"request {words.limit(one['request_cores'])}")
     if one["burst_seconds"]:
         parts.append(f"burst {words.milliseconds(one['burst_seconds'])}")
     return ", ".join(parts)
@@ -170,7 +170,7 @@ def _above(one: Container) -> str | None:
     parts = []
     pod = one["pod_cgroup"]
     if pod is not None and pod["limit_cores"] is not None:
-        parts.append(f"its pod may use {words.cpus(pod['limit_cores'])} in all")
+        parts.append(f"its pod may use {words.limit(pod['limit_cores'])} in all")
         if pod["ratio"] is not None:
             parts.append(f"the pod was throttled in {words.percent(pod['ratio'])} of its active periods")
     own, local = one["throttling"]["lost_seconds_per_second"], one["throttling"]["local_lost_seconds_per_second"]
