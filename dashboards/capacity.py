@@ -39,12 +39,13 @@ SERIES: Mapping[str, PerCgroup] = {
 PER_NODE = 80
 """Of the node and of the exporter itself; each CPU adds one."""
 
-RECORDED = PerCgroup(6, 2, 4, 1)
-"""Recorded for each container and pod, at most; sums over them are few."""
+RECORDED = PerCgroup(4, 1, 2, 1)
+"""Recorded for each container and pod, on average, sums over them included, where one limited container in five is
+throttled a little: of throttling only what there is is kept."""
 
 PAGE = ROOT / "docs" / "scale.md"
 
-KIB_PER_SERIES = 4.0
+KIB_PER_SERIES = 4.4
 """Memory of Prometheus for one series in its head, scraped every 15 to 60 s."""
 
 

@@ -124,7 +124,7 @@ def _row(row: tuple[str, str, float], labels: str, workload: str, mood: str) -> 
     return f"{name}{{{','.join(part for part in (labels, kept) if part)}}} ", value, growth
 
 
-def serve(port: int, nodes: int, made: Template) -> None:
+def serve(port: int, made: Template) -> None:
     """Pages of all nodes, each under its number; a process of its own."""
     started = time.monotonic()
     pages: dict[int, list[tuple[str, float, float]]] = {}
@@ -149,8 +149,12 @@ def serve(port: int, nodes: int, made: Template) -> None:
         def log_message(self, format: str, *args: object) -> None:
             """Silence."""
 
-    assert nodes
-    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    class Pages(http.server.ThreadingHTTPServer):
+        @override
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A scraper that goes away in the middle is no news."""
+
+    Pages(("127.0.0.1", port), Handler).serve_forever()
 
 
 def config(port: int, nodes: int, interval: int) -> str:
@@ -206,7 +210,7 @@ def measure(nodes: int, interval: int, minutes: int, folder: Path) -> str:
     with synthetic(3, folder / "node") as demo:
         made = template(demo.exporter.page_after_ticks(5).text)
     port = parts.free_port()
-    pages = multiprocessing.Process(target=serve, args=(port, nodes, made), daemon=True)
+    pages = multiprocessing.Process(target=serve, args=(port, made), daemon=True)
     pages.start()
     try:
         with parts.prometheus(config(port, nodes, interval), folder / "prometheus") as prometheus:
