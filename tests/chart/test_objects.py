@@ -241,7 +241,20 @@ def test_probes_go_by_the_web_config() -> None:
 
     assert handlers("default") == http("HTTP")
     assert handlers("web-tls") == http("HTTPS")
-    assert handlers("web-basic-auth") == handlers("web-client-certificates") == [{"tcpSocket": {"port": "metrics"}}] * 2
+    for case in ("web-basic-auth", "web-client-certificates", "web-own-file"):
+        assert handlers(case) == [{"tcpSocket": {"port": "metrics"}}] * 2
+
+
+def test_a_web_config_of_one_s_own_is_known_to_all_that_ask_the_exporter() -> None:
+    values = CASES["web-own-file"]
+    found = objects(values)
+    [endpoint] = only(found, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    arguments = only(found, "Pod")["spec"]["containers"][0]["args"]
+    assert (arguments[2], arguments[-1]) == ("https", "locked")
+    assert "--silent https://127.0.0.1" in texts(values)["NOTES.txt"]
+    open_to_all = values | {"webConfig": {"tls": True, "credentials": False}}
+    assert container(open_to_all)["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
 
 
 def test_the_service_is_headless_and_finds_the_pods_only() -> None:

@@ -98,6 +98,24 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"webConfig": {"existingSecret": "mine", "tlsSecret": "mine"}},
         "webConfig.tlsSecret is the Secret that holds the web config file",
     ),
+    "certificate without a web config": (
+        {"webConfig": {"tlsSecret": "mine"}},
+        "turn nothing on by themselves: the exporter would serve plain HTTP to everybody",
+    ),
+    "TLS without a web config": ({"webConfig": {"tls": True}}, "turn nothing on by themselves"),
+    "credentials without a web config": ({"webConfig": {"credentials": True}}, "turn nothing on by themselves"),
+    "certificate beside a file of one's own": (
+        {"webConfig": {"tlsSecret": "mine", "tls": True}, "config": {"web": {"config": {"file": "/own.yml"}}}},
+        "webConfig.tlsSecret has no effect with config.web.config.file",
+    ),
+    "certificate that the web config does not use": (
+        {"webConfig": {"tlsSecret": "mine", "content": {"basic_auth_users": {"a": "b"}}}},
+        "webConfig.content has no tls_server_config",
+    ),
+    "credentials that the web config does not ask for": (
+        {"webConfig": {"credentials": True, "content": {"tls_server_config": {"cert_file": "a", "key_file": "b"}}}},
+        "webConfig.content asks for neither a password nor a client certificate",
+    ),
     "right without a role": (
         {"rbac": {"create": False, "legacyNodesProxy": True}},
         "rbac.legacyNodesProxy has no effect with rbac.create: false",

@@ -88,14 +88,24 @@ variables, so that serve sees no difference.
 {{- default (printf "%s-web-config" (include "kube-throttle-exporter.fullname" . | trunc 52 | trimSuffix "-")) .Values.webConfig.existingSecret }}
 {{- end }}
 
+{{/* Whether the web config is a file that the chart does not see: webConfig.tls and webConfig.credentials tell of it. */}}
+{{- define "kube-throttle-exporter.webConfigUnseen" -}}
+{{- if or .Values.webConfig.existingSecret .Values.config.web.config.file }}on{{ end }}
+{{- end }}
+
 {{/* http or https: read from the file where the chart has it, told by webConfig.tls where it has not. */}}
 {{- define "kube-throttle-exporter.scheme" -}}
-{{- if or .Values.webConfig.content.tls_server_config (and .Values.webConfig.existingSecret .Values.webConfig.tls) }}https{{ else }}http{{ end }}
+{{- if or .Values.webConfig.content.tls_server_config (and (include "kube-throttle-exporter.webConfigUnseen" .) .Values.webConfig.tls) }}https{{ else }}http{{ end }}
+{{- end }}
+
+{{/* Whether the file that the chart has asks for a client certificate: text, or nothing. */}}
+{{- define "kube-throttle-exporter.clientCertificates" -}}
+{{- $tls := default dict .Values.webConfig.content.tls_server_config }}
+{{- if has (default "NoClientCert" $tls.client_auth_type) (list "RequireAnyClientCert" "RequireAndVerifyClientCert") }}on{{ end }}
 {{- end }}
 
 {{/* Whether a kubelet's HTTP probe is turned away: it has neither a password nor a certificate. */}}
 {{- define "kube-throttle-exporter.probesLockedOut" -}}
-{{- $tls := default dict .Values.webConfig.content.tls_server_config }}
-{{- $clients := default "NoClientCert" $tls.client_auth_type }}
-{{- if or (has $clients (list "RequireAnyClientCert" "RequireAndVerifyClientCert")) .Values.webConfig.content.basic_auth_users (and .Values.webConfig.existingSecret .Values.webConfig.credentials) }}on{{ end }}
+{{- $told := and (include "kube-throttle-exporter.webConfigUnseen" .) .Values.webConfig.credentials }}
+{{- if or (include "kube-throttle-exporter.clientCertificates" .) .Values.webConfig.content.basic_auth_users $told }}on{{ end }}
 {{- end }}

@@ -18,4 +18,23 @@
 {{- if and (include "kube-throttle-exporter.webConfigured" .) .Values.webConfig.tlsSecret (eq .Values.webConfig.tlsSecret (include "kube-throttle-exporter.webConfigSecret" .)) }}
 {{- fail "\n\nwebConfig.tlsSecret is the Secret that holds the web config file: put the certificate into one of its own." }}
 {{- end }}
+{{- include "kube-throttle-exporter.validateWebConfig" . }}
+{{- end }}
+
+{{/* Whoever asks for TLS or passwords must not get plain HTTP for everybody instead, and be told nothing. */}}
+{{- define "kube-throttle-exporter.validateWebConfig" -}}
+{{- $web := .Values.webConfig }}
+{{- $unseen := include "kube-throttle-exporter.webConfigUnseen" . }}
+{{- if and (or $web.tlsSecret $web.tls $web.credentials) (not $web.content) (not $unseen) }}
+{{- fail "\n\nwebConfig.tlsSecret, webConfig.tls and webConfig.credentials turn nothing on by themselves: the exporter would serve plain HTTP to everybody. Set webConfig.content or webConfig.existingSecret." }}
+{{- end }}
+{{- if and $web.tlsSecret .Values.config.web.config.file }}
+{{- fail "\n\nwebConfig.tlsSecret has no effect with config.web.config.file: mount the certificate with extraVolumes." }}
+{{- end }}
+{{- if and $web.content (or $web.tlsSecret $web.tls) (not $web.content.tls_server_config) }}
+{{- fail "\n\nwebConfig.tlsSecret or webConfig.tls is set, and webConfig.content has no tls_server_config: the exporter would serve plain HTTP." }}
+{{- end }}
+{{- if and $web.content $web.credentials (not (include "kube-throttle-exporter.probesLockedOut" .)) }}
+{{- fail "\n\nwebConfig.credentials is set, and webConfig.content asks for neither a password nor a client certificate: everybody could read." }}
+{{- end }}
 {{- end }}
