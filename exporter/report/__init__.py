@@ -6,7 +6,7 @@ Pure: the same snapshot gives the same documents. Their schema is :mod:`exporter
 from __future__ import annotations
 
 from exporter.report.health import ErrorCount, Health, SourceHealth
-from exporter.report.names import escaped_path, unescaped_segments
+from exporter.report.names import DOCS, escaped_path, unescaped_segments
 from exporter.report.pain import pain
 from exporter.report.report import Report
 from exporter.report.schema import (
@@ -24,6 +24,7 @@ from exporter.report.schema import (
 )
 
 __all__ = [
+    "DOCS",
     "SCHEMA",
     "Container",
     "ContainerDocument",

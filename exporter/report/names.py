@@ -1,4 +1,4 @@
-"""A container's name as the path of a URL, and back."""
+"""A container's name as the path of a URL, and back; where the pages about findings are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from exporter.snapshot import CgroupName
 
+DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
+"""Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""
 NO_NAMESPACE: Final = "-"
 """Stands for the empty namespace of a container whose pod is not known: no Kubernetes name is a lone dash."""
 

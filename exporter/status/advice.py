@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.report import Container, Finding
+from exporter.report import DOCS, Container, Finding
 from exporter.report.pain import rank
 from exporter.status.label import Label, label
 from exporter.status.verdict import titled
 
-DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
-"""Where the repository's pages are; the alerts' runbooks are beside them."""
 FULL: Final = 5
 """Containers of one finding that are told in full."""
 NAMED: Final = 50

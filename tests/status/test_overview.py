@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from exporter.analysis.findings import Finding, words
-from exporter.report import Report
+from exporter.report import DOCS, Report
 from exporter.snapshot import CgroupName, Snapshot
 from exporter.status import verdict
-from exporter.status.advice import DOCS, FULL, NAMED
+from exporter.status.advice import FULL, NAMED
 from exporter.status.overview import WORST
 from exporter.status.wanted import Wanted
 from tests.status import nodes

@@ -8,7 +8,7 @@ from typing import Final
 from exporter.analysis.findings import words
 from exporter.commands.terminal.names import full_name
 from exporter.commands.terminal.text import SEVERITY_STYLE, Look, made_harmless
-from exporter.report.schema import Container, Finding
+from exporter.report import DOCS, Container, Finding
 
 LABEL: Final = 11
 """Width of what stands before a text."""
@@ -49,9 +49,10 @@ def finding_lines(finding: Finding, look: Look) -> list[str]:
         ("", finding["summary"]),
         ("Do:", finding["advice"]),
         *([("Evidence:", evidence)] if evidence else []),
-        ("Read:", finding["docs"]),
     ]
-    return [head, *_wrapped(body, look, indent=4)]
+    # In one piece, however long: terminals make a link of it, and people copy it.
+    page = f"{'Read:':{LABEL}}{DOCS}{finding['docs']}"
+    return [head, *_wrapped(body, look, indent=4), " " * 4 + page]
 
 
 def verdict(container: Container) -> str:
