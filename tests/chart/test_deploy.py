@@ -114,7 +114,7 @@ def test_the_job_has_limits_and_no_rights() -> None:
         assert container["resources"]["limits"]["cpu"] == "500m", "without a quota nothing is throttled"
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert only(documents(STRESS), "Namespace")["metadata"]["labels"] == {
         "pod-security.kubernetes.io/enforce": "restricted"
     }

@@ -146,6 +146,25 @@ def test_openshift_is_asked_for_no_more_than_the_pod_needs() -> None:
     assert any_uid["runAsUser"] == {"type": "MustRunAsNonRoot"}
 
 
+def test_the_pod_of_the_helm_test_is_the_user_that_the_exporter_is() -> None:
+    def contexts(values: Json) -> list[Json]:
+        return [{**spec["securityContext"], "fsGroup": 0} for _, spec in pod_specs(objects(values))]
+
+    other = {"podSecurityContext": {"runAsUser": 1234, "runAsGroup": 1234}}
+    bare = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "seccompProfile": None}}
+    for values in ({}, other, bare, CASES["openshift-any-uid"]):
+        exporter, tester = contexts(values)
+        assert exporter == tester
+    assert contexts(bare) == [{"runAsNonRoot": True, "fsGroup": 0}] * 2
+    accounts = {spec["serviceAccountName"] for _, spec in pod_specs(objects(CASES["openshift"]))}
+    assert len(accounts) == 1, "constraints of OpenShift go by the account"
+
+
+def test_the_log_of_the_helm_test_is_there_to_be_read() -> None:
+    annotations = only(objects({}), "Pod")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
 def rows(document: str) -> list[str]:
     return [line for line in (ROOT / "docs" / document).read_text().splitlines() if line.startswith("| `")]
 
