@@ -1,6 +1,7 @@
 """What the chart hands to Prometheus and Grafana: monitors, rules and dashboards."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 LARGEST_CONFIG_MAP = 1 << 20
 
 NODE_LABEL = {"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}
+JOB_LABEL = {"action": "replace", "targetLabel": "job", "replacement": "kube-throttle-exporter"}
 NO_CONTAINER = {"action": "labeldrop", "regex": "container"}
 
 
@@ -41,8 +43,7 @@ def test_a_monitor_keeps_the_observed_pod_s_labels_and_adds_the_node(kind: str) 
     monitor = only(found, kind)
     [endpoint] = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["honorLabels"] is True
-    assert endpoint["relabelings"][:2] == [NODE_LABEL, NO_CONTAINER]
-    assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/name"
+    assert endpoint["relabelings"][:3] == [JOB_LABEL, NODE_LABEL, NO_CONTAINER]
     assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     selected = only(found, "Service" if kind == "ServiceMonitor" else "DaemonSet")
     labels = selected["metadata"]["labels"]
@@ -52,11 +53,21 @@ def test_a_monitor_keeps_the_observed_pod_s_labels_and_adds_the_node(kind: str) 
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["monitoring"]}
 
 
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
+def test_the_job_is_the_one_that_the_rules_ask_for_whatever_the_release_is_called(kind: str) -> None:
+    switch = f"{kind[0].lower()}{kind[1:]}"
+    values = CASES["names"] | {switch: {"enabled": True}}
+    monitor = only(objects(values, name="other"), kind)["spec"]
+    [endpoint] = monitor.get("endpoints") or monitor["podMetricsEndpoints"]
+    [job] = [rule["replacement"] for rule in endpoint["relabelings"] if rule.get("targetLabel") == "job"]
+    assert re.fullmatch(json.loads(THRESHOLDS["jobPattern"].value), job)
+
+
 def test_monitors_pass_on_what_they_are_given() -> None:
     [endpoint] = only(objects(CASES["service-monitor"]), "ServiceMonitor")["spec"]["endpoints"]
     given = CASES["service-monitor"]["serviceMonitor"]
     assert endpoint["interval"] == "30s"
-    assert endpoint["relabelings"][2:] == given["relabelings"]
+    assert endpoint["relabelings"][3:] == given["relabelings"]
     assert endpoint["metricRelabelings"] == given["metricRelabelings"]
     [tls] = only(objects(CASES["web-tls"]), "ServiceMonitor")["spec"]["endpoints"]
     assert tls["scheme"] == "https"

@@ -134,8 +134,14 @@ def test_two_releases_in_one_cluster_do_not_meet() -> None:
 
 def test_labels_of_a_user_never_replace_those_that_select() -> None:
     name = "app.kubernetes.io/name"
-    values = {"podLabels": {name: "mine", "tier": "infra"}, "commonLabels": {name: "mine", "team": "platform"}}
+    values = {
+        "podLabels": {name: "mine", "tier": "infra"},
+        "commonLabels": {name: "mine", "team": "platform"},
+        "service": {"labels": {name: "mine", "scrape": "yes"}},
+    }
     found = daemonset(values)
+    service = only(objects(values), "Service")["metadata"]["labels"]
+    assert (service[name], service["scrape"]) == ("kube-throttle-exporter", "yes")
     labels = found["spec"]["template"]["metadata"]["labels"]
     assert found["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert labels["tier"] == "infra"
@@ -261,6 +267,7 @@ def test_the_service_is_headless_and_finds_the_pods_only() -> None:
     found = objects({})
     service = only(found, "Service")["spec"]
     assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True, "else the test could not see an exporter that is not ready"
     assert service["selector"].items() <= only(found, "DaemonSet")["spec"]["template"]["metadata"]["labels"].items()
     assert not service["selector"].items() <= only(found, "Pod")["metadata"]["labels"].items()
 

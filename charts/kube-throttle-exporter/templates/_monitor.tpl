@@ -21,6 +21,10 @@ basicAuth:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 relabelings:
+  # Whatever the release, its Service or nameOverride call it; the rules rely on it.
+  - action: replace
+    targetLabel: job
+    replacement: {{ .root.Chart.Name }}
   - action: replace
     sourceLabels: [__meta_kubernetes_pod_node_name]
     targetLabel: node
