@@ -44,7 +44,7 @@ class Story:
     page: Page
     """Of a node with cgroup v2."""
     throttled: dict[str, float]
-    """Pod -> throttled share of its periods under load, from the raw counters."""
+    """Pod -> throttled share of its periods under load, of the container's group or the pod's: they have one limit."""
 
     def firing(self, name: str) -> list[dict[str, str]]:
         found = [sample["metric"] for sample in self.alerts]
@@ -103,10 +103,7 @@ def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Rece
         page=nodes[-1].exporter.page(),
         throttled={
             sample["metric"]["pod"]: float(sample["value"][1])
-            for sample in prometheus.query(
-                "rate(cgroup_container_cpu_throttled_periods_total[10s])"
-                " / rate(cgroup_container_cpu_periods_total[10s])"
-            )
+            for sample in prometheus.query("container:cgroup_cpu_throttled_periods:max_ratio_rate5m")
             if sample["metric"]["container"] == "app"
         },
     )
