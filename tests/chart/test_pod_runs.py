@@ -230,7 +230,7 @@ def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Pat
 
 
 def _impatient(values: Json) -> Json:
-    return values | {"test": {"timeoutSeconds": 1}}
+    return values | {"test": {"timeoutSeconds": 2}}
 
 
 def test_the_script_of_the_helm_test_is_the_one_that_is_linted() -> None:
