@@ -80,7 +80,6 @@ class Namespaces(Strict):
 
 
 class Monitor(Strict):
-    job_label: str
     namespace_selector: Namespaces
     selector: Selector
     sample_limit: Annotated[int, Field(gt=0)] | None = None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import yaml
 
-from dashboards.thresholds import THRESHOLDS
+from dashboards.thresholds import THRESHOLDS, Threshold
 from exporter.settings import OPTIONS, Row, Settings
 
 Json = dict[str, Any]
 
+RULES: Final = Path(__file__).parent.parent.parent / "charts" / "kube-throttle-exporter" / "rules"
 BEGIN: Final = "config:"
 END: Final = "# --- End of the options "
 WIDTH: Final = 120
@@ -22,7 +25,7 @@ IN_THE_CHART: Final = {
     "path.cgroup": "The chart mounts hostPaths.cgroup there.",
     "path.logs": "The chart mounts pods and containers of hostPaths.logs there when pods.sources has logs.",
     "pods.sources": "They decide which rights and mounts the chart asks for. Also as a list.",
-    "web.listen-address": "The chart takes the port from here.",
+    "web.listen-address": "The chart takes the port from here; 0 is refused.",
     "web.config.file": "webConfig sets it; set it here for a file of your own from extraVolumes.",
     "kubelet.url": "NODE_IP is the node's address.",
     "kubelet.ca-file": "Where the kubelets have a CA of their own: a file from extraVolumes.",
@@ -34,6 +37,8 @@ IN_THE_CHART: Final = {
 # Short rather than exact, because Helm's message shows them; the exporter says the rest.
 _DURATION: Final = "^(0|([0-9]+(ms|[smhdwy]))+)$"
 _ONE_LINE: Final = r"^[^\n\r\t]*$"
+# Not 0, which the exporter takes for any free one: the Service and the probes have to know it.
+_PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _SOURCE: Final = "(kubelet|apiserver|logs|file:[^,]+)"
 
 _TYPES: Final[Mapping[str, Json]] = {
@@ -42,7 +47,7 @@ _TYPES: Final[Mapping[str, Json]] = {
     "path": {"type": ["string", "null"], "pattern": _ONE_LINE},
     "URL": {"type": ["string", "null"], "pattern": r"^https?://[^@\s]+$"},
     "URL path": {"type": ["string", "null"], "pattern": r"^(/[A-Za-z0-9._~-]+)+$"},
-    "address": {"type": ["string", "null"], "pattern": r"^\S*:[0-9]{1,5}$"},
+    "address": {"type": ["string", "null"], "pattern": rf"^\S*:{_PORT}$"},
     "text": {"type": ["string", "null"], "pattern": _ONE_LINE},
     "list": {
         "type": ["string", "array", "null"],
@@ -90,12 +95,29 @@ def schema_with_options(schema: Json) -> Json:
     config = _object(tree) | {"description": "Options of the exporter, each under its own name."}
     rules = schema["properties"]["prometheusRule"]
     rules["properties"]["thresholds"] = _object({}) | {
-        "properties": {
-            name: {"description": threshold.help, "type": ["number", "string"]}
-            for name, threshold in sorted(THRESHOLDS.items())
-        }
+        "properties": {name: _threshold(threshold) for name, threshold in sorted(THRESHOLDS.items())}
     }
+    rules["properties"]["disabledAlerts"]["items"] = {"type": "string", "enum": alerts()}
     return schema | {"properties": schema["properties"] | {"config": config, "prometheusRule": rules}}
+
+
+def alerts(folder: Path = RULES) -> list[str]:
+    """Names of the alerts of the chart's rule files, sorted."""
+    files = [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")]
+    return sorted(
+        rule["alert"] for file in files for group in file["groups"] for rule in group["rules"] if "alert" in rule
+    )
+
+
+def _threshold(threshold: Threshold) -> Json:
+    """What may stand in its place: a number, a duration, or a regular expression without what would end its quotes."""
+    if threshold.value.startswith('"'):
+        kind: Json = {"type": "string", "pattern": r'^([^\s"\\]|\\[^\s"])+$'}
+    elif re.fullmatch(_DURATION, threshold.value):
+        kind = {"type": "string", "pattern": _DURATION}
+    else:
+        kind = {"type": "number", "minimum": 0}
+    return {"description": threshold.help} | kind
 
 
 def _block(tree: Json, kept: Mapping[str, object], indent: str) -> Iterator[str]:

@@ -131,7 +131,14 @@ def test_each_threshold_can_be_changed_and_changes_nothing_else(name: str) -> No
         for rule in group["rules"]
     ]
     assert wanted != rules({})
-    assert rules({"thresholds": {name: other}}) == wanted
+    written = other if schema_of(name)["type"] == "string" else float(other)
+    assert rules({"thresholds": {name: written}}) == wanted
+
+
+def schema_of(threshold: str) -> Json:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    found: Json = schema["properties"]["prometheusRule"]["properties"]["thresholds"]["properties"][threshold]
+    return found
 
 
 def test_links_lead_to_the_user_s_own_pages() -> None:

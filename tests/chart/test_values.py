@@ -78,6 +78,50 @@ WRONG: dict[str, tuple[Json, str]] = {
         {"prometheusRule": {"thresholds": {"highRation": 0.5}}},
         "at '/prometheusRule/thresholds': additional properties 'highRation' not allowed",
     ),
+    "text for a share": (
+        {"prometheusRule": {"thresholds": {"highRatio": "a lot"}}},
+        "at '/prometheusRule/thresholds/highRatio': got string, want number",
+    ),
+    "number for a rule's duration": (
+        {"prometheusRule": {"thresholds": {"highFor": 15}}},
+        "at '/prometheusRule/thresholds/highFor': got number, want string",
+    ),
+    "duration of a rule that is none": (
+        {"prometheusRule": {"thresholds": {"highKeep": "ten minutes"}}},
+        "at '/prometheusRule/thresholds/highKeep': 'ten minutes' does not match pattern",
+    ),
+    "pattern that ends its quotes": (
+        {"prometheusRule": {"thresholds": {"jobPattern": 'a"} or vector(1)'}}},
+        "at '/prometheusRule/thresholds/jobPattern'",
+    ),
+    "alert that is none": (
+        {"prometheusRule": {"disabledAlerts": ["CPUThrotlingHigh"]}},
+        "at '/prometheusRule/disabledAlerts/0': value must be one of",
+    ),
+    "any free port": (
+        {"config": {"web": {"listen-address": ":0"}}},
+        "at '/config/web/listen-address': ':0' does not match",
+    ),
+    "port that is none": (
+        {"config": {"web": {"listen-address": ":65536"}}},
+        "at '/config/web/listen-address': ':65536' does not match",
+    ),
+    "role for everybody's account": (
+        {"serviceAccount": {"create": False}},
+        "every pod of the namespace that names no account would get the exporter's rights",
+    ),
+    "monitor without the certificate's CA": (
+        {"serviceMonitor": {"enabled": True}, "webConfig": {"existingSecret": "mine", "tls": True}},
+        "serviceMonitor.tlsConfig is empty",
+    ),
+    "monitor without the password": (
+        {"podMonitor": {"enabled": True}, "webConfig": {"content": {"basic_auth_users": {"a": "b"}}}},
+        "podMonitor.basicAuth is empty",
+    ),
+    "monitor without any credentials": (
+        {"podMonitor": {"enabled": True}, "webConfig": {"existingSecret": "mine", "credentials": True}},
+        "podMonitor.basicAuth and podMonitor.tlsConfig are empty",
+    ),
     "two monitors": (
         {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
         "each exporter would be scraped twice. Choose one.",
@@ -240,6 +284,26 @@ def _value_references(text: str) -> Iterator[str]:
 
 def _covers(known: str, path: str) -> bool:
     return path == known or path.startswith(f"{known}.") or known.startswith(f"{path}.")
+
+
+@pytest.mark.parametrize(
+    ("web", "wanted"),
+    [
+        ({"basic_auth_users": {"a": "b"}}, "curl --user NAME --silent"),
+        (
+            {"tls_server_config": {"client_auth_type": "RequireAndVerifyClientCert"}},
+            "curl --insecure --cert FILE --key FILE --silent",
+        ),
+        ({}, "curl --silent"),
+    ],
+)
+def test_the_notes_know_what_the_exporter_asks_for(web: Json, wanted: str) -> None:
+    assert wanted in texts({"webConfig": {"content": web}})["NOTES.txt"]
+
+
+def test_the_notes_name_both_where_the_chart_cannot_read_the_file() -> None:
+    values = {"webConfig": {"existingSecret": "mine", "credentials": True}}
+    assert "curl [--user NAME] [--cert FILE --key FILE] --silent" in texts(values)["NOTES.txt"]
 
 
 def test_every_case_renders() -> None:

@@ -18,7 +18,29 @@
 {{- if and (include "kube-throttle-exporter.webConfigured" .) .Values.webConfig.tlsSecret (eq .Values.webConfig.tlsSecret (include "kube-throttle-exporter.webConfigSecret" .)) }}
 {{- fail "\n\nwebConfig.tlsSecret is the Secret that holds the web config file: put the certificate into one of its own." }}
 {{- end }}
+{{- $exists := or (include "kube-throttle-exporter.needsToken" .) .Values.rbac.extraRules }}
+{{- if and .Values.rbac.create $exists (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- fail "\n\nserviceAccount.create is false and serviceAccount.name is empty: rbac.create would bind the account \"default\", and every pod of the namespace that names no account would get the exporter's rights. Name an account, or set rbac.create: false." }}
+{{- end }}
 {{- include "kube-throttle-exporter.validateWebConfig" . }}
+{{- range $name := list "serviceMonitor" "podMonitor" }}
+{{- include "kube-throttle-exporter.validateMonitor" (dict "root" $ "name" $name "monitor" (index $.Values $name)) }}
+{{- end }}
+{{- end }}
+
+{{/* A monitor that cannot get in makes targets that are down for ever. */}}
+{{- define "kube-throttle-exporter.validateMonitor" -}}
+{{- if .monitor.enabled }}
+{{- if and (eq (include "kube-throttle-exporter.scheme" .root) "https") (not .monitor.tlsConfig) }}
+{{- fail (printf "\n\n%s.tlsConfig is empty, and the web config turns TLS on: Prometheus scrapes pods by their address, which no certificate names, and every scrape would fail. Set its ca and serverName." .name) }}
+{{- end }}
+{{- if and .root.Values.webConfig.content.basic_auth_users (not .monitor.basicAuth) }}
+{{- fail (printf "\n\n%s.basicAuth is empty, and the web config asks for a password: every scrape would fail." .name) }}
+{{- end }}
+{{- if and (include "kube-throttle-exporter.probesLockedOut" .root) (not .monitor.basicAuth) (not .monitor.tlsConfig) }}
+{{- fail (printf "\n\n%s.basicAuth and %s.tlsConfig are empty, and the web config asks for credentials: every scrape would fail." .name .name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Whoever asks for TLS or passwords must not get plain HTTP for everybody instead, and be told nothing. */}}
