@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -238,12 +239,12 @@ def test_a_partition_owns_its_cpus_whatever_the_kubelet_does(pins: bool) -> None
     assert set(found.owners.values()) == {name("isolated")}
 
 
-@pytest.mark.parametrize("qos_class", ["", "Guaranteed"])
-def test_a_list_of_names_alone_tells_no_claim(qos_class: str) -> None:
-    nameless = PodIdentity("u", "ns", "p", qos_class, "Pod", "p")
+def test_a_list_of_names_alone_tells_no_claim() -> None:
+    named = PodIdentity("u", "ns", "p", "", "Pod", "p")
     bare = ContainerIdentity("c", "app", "container", "", True, None, None)
-    assert not claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, nameless)
-    assert claim_is_known(GUARANTEED, CpuLimits("none", shares=2048), bare, nameless)
+    assert not claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, named)
+    assert claim_is_known(GUARANTEED, CpuLimits("none", shares=2048), bare, named)
+    assert claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, replace(named, qos_class="Guaranteed"))
     assert claim_is_known(BURSTABLE, None, None, None)
 
 
