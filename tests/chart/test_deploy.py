@@ -28,7 +28,8 @@ HEADER = f"""\
 # Made from charts/kube-throttle-exporter by `make docs`, with the chart's default values: change it there. Put the
 # image that you built in place of "{RELEASE}:{exporter.__version__}".
 #
-#   kubectl apply --filename deploy/kube-throttle-exporter.yaml
+#   sed 's|image: {RELEASE}:|image: registry.example.org/{RELEASE}:|' \\
+#     deploy/kube-throttle-exporter.yaml | kubectl apply --filename -
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -124,6 +125,24 @@ def test_the_job_has_limits_and_no_rights() -> None:
 def test_every_image_is_this_version_s(path: Path) -> None:
     images = {container["image"] for _, spec in pod_specs(documents(path)) for container in spec["containers"]}
     assert images == {f"kube-throttle-exporter:{exporter.__version__}"}
+
+
+def lines_with_sed(document: Path) -> list[tuple[str, str]]:
+    """Every ``sed 'SCRIPT' FILE`` that a reader is told to type: script and file."""
+    text = re.sub(r"\\\n(?:#)?\s*", "", document.read_text())
+    return re.findall(r"sed '([^']+)'\s+(\S+)", text)
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs" / "install.md", MANIFEST, STRESS], ids=lambda path: path.name)
+def test_the_line_that_puts_the_registry_in_reaches_every_image(document: Path) -> None:
+    found = lines_with_sed(document)
+    assert found
+    for script, name in found:
+        done = subprocess.run(["sed", script, name], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10)
+        read = [each for each in yaml.safe_load_all(done.stdout) if each]
+        images = [one["image"] for _, spec in pod_specs(read) for one in spec["containers"]]
+        assert images
+        assert set(images) == {f"registry.example.org/kube-throttle-exporter:{exporter.__version__}"}
 
 
 # ---- Prometheus ----
