@@ -88,7 +88,7 @@ def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> str:
 def claim_is_known(
     ref: CgroupRef, limits: CpuLimits | None, container: ContainerIdentity | None, pod: PodIdentity | None
 ) -> bool:
-    """Whether :func:`whole_cpus` rests on something: a pod list of names alone (log files) has neither class nor spec."""
+    """Whether :func:`whole_cpus` rests on something: a list of names alone (log files) has neither class nor spec."""
     if qos_class_of(ref, pod) != "Guaranteed" or (limits is not None and limits.shares is not None):
         return True
     return container is not None and pod is not None and pod.qos_class != ""
