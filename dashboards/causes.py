@@ -11,6 +11,11 @@ from dashboards.steps import LOST_STEPS, RATIO_STEPS, STALLED
 from dashboards.thresholds import THRESHOLDS
 
 RUNBOOK = f"{DOCS}/runbooks"
+BY_POD = "max by (cluster, namespace, pod)"
+POD_RATIO = (
+    f"{rate('cgroup_pod_cpu_throttled_periods_total', BY_POD, PODS)}"
+    f" / ({rate('cgroup_pod_cpu_periods_total', BY_POD, PODS)} > 0)"
+)
 TO_RUNBOOK = (("Runbook: CPUThrottlingHigh", f"{RUNBOOK}/CPUThrottlingHigh.md"),)
 
 
@@ -22,13 +27,15 @@ def own_quota(board: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Periods throttled",
-                "Throttled share of the periods in which the container ran. The line 'alert threshold' is the pod's own"
-                " from its annotation, or the default.",
+                "Throttled share of the periods in which the container ran, and the same of its pod: in a pod of one"
+                " container both have the same limit, and the kernel books what it takes to either. The line 'alert"
+                " threshold' is the pod's own from its annotation, or the default.",
                 Query(
                     f"{rate('cgroup_container_cpu_throttled_periods_total')}"
                     f" / ({rate('cgroup_container_cpu_periods_total')} > 0)",
                     ONE,
                 ),
+                Query(POD_RATIO, "{{pod}}, the pod's group"),
                 Query(
                     f"min(pod:cgroup_pod_alert_threshold_ratio:max{PODS} < Inf) or vector({default})", "alert threshold"
                 ),
@@ -53,9 +60,10 @@ def own_quota(board: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "CPU time lost",
-                "CPU seconds lost to the container's own quota every second. It sums over CPUs: four threads that wait"
-                " together lose 4 s/s.",
+                "CPU seconds lost to the container's own quota every second, and to its pod's. It sums over CPUs: four"
+                " threads that wait together lose 4 s/s.",
                 Query(rate("cgroup_container_cpu_throttled_seconds_total"), ONE),
+                Query(rate("cgroup_pod_cpu_throttled_seconds_total", BY_POD, PODS), "{{pod}}, the pod's group"),
                 unit=SECONDS_PER_SECOND,
                 steps=LOST_STEPS,
                 links=TO_RUNBOOK,
@@ -132,7 +140,6 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
 
 def quota_above_it(board: Dashboard) -> Dashboard:
     """The pod's own cgroup, and what any ancestor took."""
-    by_pod = "max by (cluster, namespace, pod)"
     return (
         board.with_row(Row("A quota above it"))
         .with_panel(
@@ -140,11 +147,7 @@ def quota_above_it(board: Dashboard) -> Dashboard:
                 "Pod's own cgroup: periods throttled",
                 "The pod has a quota of its own; its containers' counters do not show when that runs out. In a pod of"
                 " one container both have the same limit, and the kernel books what it takes to either.",
-                Query(
-                    f"{rate('cgroup_pod_cpu_throttled_periods_total', by_pod, PODS)}"
-                    f" / ({rate('cgroup_pod_cpu_periods_total', by_pod, PODS)} > 0)",
-                    "{{pod}}",
-                ),
+                Query(POD_RATIO, "{{pod}}"),
                 unit=RATIO,
                 steps=RATIO_STEPS,
                 top=1,
@@ -156,7 +159,7 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             lines(
                 "Pod's own cgroup: CPU time lost",
                 "CPU seconds lost to the pod's quota every second, summed over CPUs.",
-                Query(rate("cgroup_pod_cpu_throttled_seconds_total", by_pod, PODS), "{{pod}}"),
+                Query(rate("cgroup_pod_cpu_throttled_seconds_total", BY_POD, PODS), "{{pod}}"),
                 unit=SECONDS_PER_SECOND,
                 steps=LOST_STEPS,
                 span=8,

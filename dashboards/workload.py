@@ -52,9 +52,13 @@ def _summary(board: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Throttled",
-                "Throttled share of the CPU periods in which the chosen containers ran. 100 % of few periods is a"
-                " container that hardly runs: look at the time lost beside it.",
-                Query(f"sum({throttled}) / (sum({periods}) > 0)", "throttled"),
+                "Throttled share of the CPU periods in which the worst of the chosen containers ran. 100 % of few"
+                " periods is a container that hardly runs: look at the time lost beside it.",
+                Query(
+                    f"max(container:cgroup_cpu_throttled_periods:max_ratio_rate5m{CONTAINERS})"
+                    f" or sum({throttled}) / (sum({periods}) > 0)",
+                    "throttled",
+                ),
                 unit=RATIO,
                 steps=RATIO_STEPS,
                 no_value="idle or no quota",
@@ -75,7 +79,11 @@ def _summary(board: Dashboard) -> Dashboard:
             number(
                 "Lost",
                 "CPU seconds lost to their own quotas every second, summed over CPUs and containers.",
-                Query(f"sum({rate('cgroup_container_cpu_throttled_seconds_total')})", "lost"),
+                Query(
+                    f"sum(container:cgroup_cpu_throttled_seconds:max_rate5m{CONTAINERS})"
+                    f" or sum({rate('cgroup_container_cpu_throttled_seconds_total')})",
+                    "lost",
+                ),
                 unit=SECONDS_PER_SECOND,
                 steps=LOST_STEPS,
                 no_value="no quota",
