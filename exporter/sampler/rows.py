@@ -26,7 +26,7 @@ def name_of(one: Tracked) -> Name | None:
 
 
 def newest_by_name(tracked: Iterable[Tracked]) -> dict[Name, Tracked]:
-    """What is shown under each name: a live cgroup before a lingering one, then the one made last.
+    """What is shown under each name: a live cgroup before a lingering one, then the one that went or was made last.
 
     A name must never be on a page twice, whatever the pod list claims: Prometheus would drop the whole scrape.
     """
@@ -35,9 +35,13 @@ def newest_by_name(tracked: Iterable[Tracked]) -> dict[Name, Tracked]:
         name = name_of(one)
         if name is not None:
             rival = chosen.get(name)
-            if rival is None or (rival.live, rival.inode) < (one.live, one.inode):
+            if rival is None or _rank(rival) < _rank(one):
                 chosen[name] = one
     return chosen
+
+
+def _rank(one: Tracked) -> tuple[bool, float, int]:
+    return one.live, one.gone_at or 0.0, one.inode
 
 
 def row_of(name: Name, one: Tracked, now: float, *, detailed: bool) -> CgroupRow:

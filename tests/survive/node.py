@@ -162,7 +162,7 @@ def grown(before: Page, after: Page) -> set[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def by_hand(place: Place) -> AsyncIterator[Node]:
+async def by_hand(place: Place, wall: Callable[[], float] | None = None) -> AsyncIterator[Node]:
     """A node whose time passes when :meth:`Node.lives` says so; its pods are in a file."""
     clock = Clock()
     make = partial(
@@ -171,7 +171,7 @@ async def by_hand(place: Place) -> AsyncIterator[Node]:
         sources=[FileSource(str(place.folder / "pods.json"))],
         descriptors=Descriptors(0),
         monotonic=clock,
-        wall=clock,
+        wall=wall or clock,
     )
     exporter = await asyncio.to_thread(make)  # it looks at files, and this loop is watched
     asking = asyncio.create_task(exporter.directory.run())

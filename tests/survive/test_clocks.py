@@ -1,0 +1,113 @@
+"""A clock that is set, a machine that sleeps, a process that is frozen: a gap at most, never a spike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.recordings import overwrite
+from tests.support.trees import containerd_systemd
+from tests.survive.node import Node, Place, by_hand, jiffies
+
+RATIO, PEAK = "cgroup_container_cpu_throttled_ratio", "cgroup_container_cpu_throttled_ratio_peak"
+TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
+PERIODS_A_SECOND = 10
+
+
+class Motion:
+    """All containers of a place: so many periods a second, throttled or not."""
+
+    def __init__(self, place: Place) -> None:
+        self._files = sorted(place.folder.glob("cgroup/kubepods.slice/**/*.scope/cpu.stat"))
+        self._periods = self._throttled = 0
+        assert self._files
+        self.goes_on(0.0)
+
+    def goes_on(self, seconds: float, *, throttled: bool = False) -> None:
+        self._periods += round(seconds * PERIODS_A_SECOND)
+        self._throttled += round(seconds * PERIODS_A_SECOND) * throttled
+        text = f"usage_usec 1\nnr_periods {self._periods}\nnr_throttled {self._throttled}\nthrottled_usec 1\n"
+        for file in self._files:
+            overwrite(file, text.encode())
+
+
+async def lives(node: Node, motion: Motion, seconds: int, *, throttled: bool = False) -> None:
+    for _ in range(seconds):
+        motion.goes_on(1.0, throttled=throttled)
+        await node.lives(1)
+
+
+async def highest(node: Node) -> float | None:
+    """Ratio or peak; ``None`` when there is none."""
+    page = await node.page()
+    assert page.rows(RATIO).keys() == page.rows(PEAK).keys()
+    return max([*page.rows(RATIO).values(), *page.rows(PEAK).values()], default=None)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 30.0, 3600.0])
+async def test_what_happened_while_nobody_looked_is_a_gap(seconds: float, tmp_path: Path) -> None:
+    """The process was frozen, its containers were not: every period of that time was throttled."""
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    motion = Motion(place)
+    async with by_hand(place) as node:
+        await lives(node, motion, 20)
+        assert await highest(node) == 0.0
+        assert node.clock is not None
+        node.clock.now += seconds
+        motion.goes_on(seconds, throttled=True)
+        await lives(node, motion, 1)
+        assert await highest(node) is None, "the first reading after it stands alone"
+        for _ in range(30):
+            await lives(node, motion, 1)
+            assert await highest(node) == 0.0, "nor is it in any later window"
+
+
+async def test_a_sleep_below_three_intervals_is_an_interval_like_others(tmp_path: Path) -> None:
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    motion = Motion(place)
+    async with by_hand(place) as node:
+        await lives(node, motion, 20)
+        assert node.clock is not None
+        node.clock.now += 1.5
+        motion.goes_on(1.5, throttled=True)
+        await lives(node, motion, 1)
+        found = await highest(node)
+        assert found is not None
+        assert 0 < found <= 1
+
+
+@pytest.mark.parametrize("step", [-86_400.0, -1.0, 1.0, 365 * 86_400.0])
+async def test_a_wall_clock_that_is_set_moves_nothing_but_its_own_metric(step: float, tmp_path: Path) -> None:
+    """As after a suspend, too: the monotonic clock stood still, and so did the containers."""
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    motion = Motion(place)
+    wall = 1_800_000_000.0
+    read: Callable[[], float] = lambda: wall  # noqa: E731 - its value is set below
+    async with by_hand(place, read) as node:
+        await lives(node, motion, 20, throttled=True)
+        before = await node.page()
+        wall += step
+        await lives(node, motion, 1, throttled=True)
+        page = await node.page()
+        assert page.rows(RATIO) == before.rows(RATIO)
+        assert set(page.rows(RATIO).values()) == {1.0}
+        assert page.get(TAKEN_AT) == (before.get(TAKEN_AT) or 0.0) + step
+
+
+async def test_cpu_times_over_a_stall_are_of_that_time(tmp_path: Path) -> None:
+    """Half busy before, during and after: no CPU was ever busier than that."""
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    second = 0
+    shares: list[float | None] = []
+    async with by_hand(place) as node:
+        assert node.clock is not None
+        for seconds in [1] * 30 + [600] + [1] * 60:
+            second += seconds
+            node.clock.now += seconds - 1
+            place.write("proc/stat", jiffies(second))
+            await node.lives(1)
+            shares = [cpu["busy_share"] for cpu in (await node.document())["cpus"]]
+            assert all(share is None or share == pytest.approx(0.5) for share in shares)
+        assert None not in shares
