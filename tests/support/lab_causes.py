@@ -131,6 +131,8 @@ def told_and_paged_in_one_sample(exporter: Exporter, name: str) -> tuple[Told, f
 
         with in_background(fetch):
             told = explain(exporter, name)
+        before = time.time()  # the answer may be so quick that no page was asked for since
+        pages.append((before, exporter.page(), time.time()))
         taken_at = told.document["taken_at"]
         earlier = [page for _, page, after in pages if after <= taken_at]
         later = [page for before, page, _ in pages if before >= taken_at]

@@ -73,7 +73,7 @@ class Kubelet:
         return podlist.pod_list(self.pods, node_name="causes-node", started=self._began)
 
     def _configz(self) -> dict[str, Any]:
-        return podlist.configz(driver="cgroupfs", static_cpus=self.static_cpus, reserved_cpus="")
+        return podlist.configz(driver="cgroupfs", static_cpus=self.static_cpus, reserved_cpus="", reconcile="1s")
 
 
 @dataclass

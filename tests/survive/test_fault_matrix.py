@@ -17,6 +17,9 @@ from tests.survive.files import FILE_DEPENDENCIES, FileDependency
 from tests.survive.matrix import DEPENDENCIES, FAULTS, Cell
 from tests.survive.node import AVAILABLE, Node, Place, by_hand, grown, named
 
+# A server that dies on purpose leaves its transports to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 SCAN_SECONDS = 10
 WHOLE_SECONDS = 60
 """Each sixth scan reads all of a cgroup's settings, and not only those that tell most changes."""

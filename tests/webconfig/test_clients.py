@@ -19,6 +19,9 @@ from exporter.webserver import Limits
 from exporter.webserver.listener import bind
 from tests.webconfig.serving import HOST, Served, measured, served
 
+# Hostile clients do not close their sockets.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 UNDISTURBED = 1.0
 """Seconds that a scrape may take on a busy machine; 0.1 is what is promised on an idle one."""
 MEBIBYTE = 1 << 20

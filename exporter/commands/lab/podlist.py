@@ -22,7 +22,7 @@ def pod_list(pods: Sequence[Pod], *, node_name: str, started: datetime) -> Json:
     return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
 
 
-def configz(*, driver: Driver, static_cpus: bool, reserved_cpus: str) -> Json:
+def configz(*, driver: Driver, static_cpus: bool, reserved_cpus: str, reconcile: str = "10s") -> Json:
     """``GET /configz``: the keys that have to do with CPUs, and some that have not."""
     kubelet: Json = {
         "kind": "KubeletConfiguration",
@@ -33,7 +33,7 @@ def configz(*, driver: Driver, static_cpus: bool, reserved_cpus: str) -> Json:
         "cgroupsPerQOS": True,
         "cgroupDriver": driver,
         "cpuManagerPolicy": "static" if static_cpus else "none",
-        "cpuManagerReconcilePeriod": "10s",
+        "cpuManagerReconcilePeriod": reconcile,
         "memoryManagerPolicy": "None",
         "topologyManagerPolicy": "none",
         "topologyManagerScope": "container",
