@@ -1,0 +1,291 @@
+"""One function for each parser of foreign input: takes any bytes, and raises only what is a bug.
+
+Each knows which of our errors its parser may raise, and what must be true of what it returns. :mod:`tests.fuzz.fuzz`
+feeds them from a coverage-guided fuzzer, ``test_corpus`` with what it found, ``test_time`` with long input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from exporter.cgroupfs import names, parse
+from exporter.cpulist import MAX_CPUS, cpu_list, format_cpu_list
+from exporter.errors import ConfigError, ExporterError, MappingError, ParseError
+from exporter.kube import quantity
+from exporter.kube.configz import parse_configz
+from exporter.kube.logdir import parse_log_names
+from exporter.kube.podlist import PodStore, parse_pod_list
+from exporter.kube.source import PROBLEMS, REASONS
+from exporter.kube.watchlines import watch_events
+from exporter.metrics.exposition import label_pairs
+from exporter.node.cpumanager import parse_cpu_manager_state
+from exporter.node.kernel import cfs_quota_bug
+from exporter.node.procstat import cpu_times, parse_proc_stat
+from exporter.readings import PodList
+from exporter.settings import load, values
+from exporter.settings.configfile import parse_options
+from exporter.webconfig import document
+
+Target = Callable[[bytes], None]
+PATH: Final = "fuzzed"
+LARGEST: Final = 2**64 - 1
+
+
+def never_below_zero(numbers: Iterable[float | None]) -> None:
+    for number in numbers:
+        assert number is None or 0 <= number <= LARGEST, number
+        assert number is None or math.isfinite(number)
+
+
+def ours(error: ExporterError, reasons: Container[str] = ("malformed", "invalid", "too_large")) -> None:
+    """Counted under a known reason, told in one line of a log, whatever was parsed."""
+    text = str(error)
+    assert error.reason in reasons
+    assert "\n" not in text
+    assert len(text) < 1000
+
+
+# ---- the kernel's files ----
+
+
+def kernel_file(read: Callable[[bytes, str], Any], numbers: Callable[[Any], Iterable[float | None]]) -> Target:
+    """Numbers or a ParseError that names the file."""
+
+    def target(data: bytes) -> None:
+        try:
+            found = read(data, PATH)
+        except ParseError as error:
+            ours(error)
+            return
+        never_below_zero(numbers(found))
+
+    return target
+
+
+def _cpus(data: bytes) -> None:
+    try:
+        found = cpu_list(data, PATH)
+    except ParseError as error:
+        ours(error)
+        return
+    assert len(found) <= MAX_CPUS
+    assert cpu_list(format_cpu_list(found), PATH) == found
+
+
+def _proc_stat(data: bytes) -> None:
+    try:
+        found = parse_proc_stat(data, PATH)
+    except ParseError as error:
+        ours(error)
+        return
+    for jiffies in found.values():
+        never_below_zero(jiffies)
+    for spent in cpu_times(found, found, 1.0).values():
+        assert spent.busy_seconds == spent.steal_seconds == spent.irq_seconds == 0
+
+
+def _path(data: bytes) -> None:
+    path = os.fsdecode(data)
+    ref = names.decode(path)
+    if ref is None:
+        return
+    inside = path.strip("/")
+    assert inside == ref.path or inside.startswith(ref.path)
+    assert ref.path.startswith(ref.pod_path)
+    assert ref.container_id is None or len(ref.container_id) == 64
+    assert names.decode(ref.path) == ref
+
+
+def _release(data: bytes) -> None:
+    assert cfs_quota_bug(data.decode("utf-8", "replace")) in {"affected", "fixed", "unknown"}
+
+
+# ---- Kubernetes ----
+
+
+def servable(pods: PodList) -> None:
+    """Whatever the list says can stand on a page, and is counted by known names."""
+    assert set(pods.problems) <= set(PROBLEMS)
+    for pod in pods.pods.values():
+        label_pairs(("namespace", "pod", "workload"), (pod.namespace, pod.name, pod.workload)).encode()
+        assert pod.alert_threshold_ratio is None or 0 < pod.alert_threshold_ratio <= math.inf
+        never_below_zero((pod.request_cores, pod.limit_cores))
+        for one in pod.containers:
+            label_pairs(("container", "id", "runtime"), (one.name, one.container_id, one.runtime)).encode()
+            never_below_zero((one.request_cores, one.limit_cores, one.allocated_limit_cores))
+
+
+def _pod_list(data: bytes) -> None:
+    try:
+        servable(parse_pod_list(data, PATH))
+    except MappingError as error:
+        ours(error, REASONS)
+
+
+def _watch(data: bytes) -> None:
+    """The lines of a watch, in pieces of 64 bytes, and the copy they lead to."""
+
+    class Stream:
+        def __init__(self) -> None:
+            self._pieces = [data[at : at + 64] for at in range(0, len(data), 64)]
+
+        async def readany(self) -> bytes:
+            return self._pieces.pop(0) if self._pieces else b""
+
+    store = PodStore()
+    try:
+        for event in _drained(Stream()):
+            assert isinstance(event.version, str)
+            (store.remove if event.kind == "DELETED" else store.put)(event.item)
+    except MappingError as error:
+        ours(error)
+    servable(store.snapshot())
+
+
+def _drained(stream: Any) -> list[Any]:
+    """Without a loop: nothing in it ever waits, but for its timeout."""
+
+    async def collect() -> list[Any]:
+        return [event async for event in watch_events(stream, 60.0, PATH)]
+
+    return asyncio.run(collect())
+
+
+def _configz(data: bytes) -> None:
+    try:
+        found = parse_configz(data)
+    except MappingError as error:
+        ours(error)
+        return
+    for seconds in (found.cpu_cfs_quota_period_seconds, found.cpu_manager_reconcile_seconds):
+        assert seconds is None or math.isfinite(seconds)
+
+
+def _annotations(data: bytes) -> None:
+    """Two annotations of a pod, and its labels."""
+    text = data.decode("utf-8", "surrogateescape")
+    first, _, second = text.partition("\n")
+    annotations = {"kube-throttle-exporter/alert-threshold": first, "kube-throttle-exporter/alert": second}
+    annotations |= {"kubernetes.io/config.hash": second, "kubernetes.io/config.source": first}
+    metadata = {"name": "p", "namespace": "n", "uid": "u", "annotations": annotations, "labels": {first: second}}
+    owner = [{"kind": first, "name": second, "controller": True}]
+    body = {"kind": "PodList", "items": [{"metadata": metadata | {"ownerReferences": owner}, "spec": {}}]}
+    servable(parse_pod_list(json.dumps(body).encode(), PATH))
+
+
+def _checkpoint(data: bytes) -> None:
+    try:
+        found = parse_cpu_manager_state(data, PATH)
+    except ParseError as error:
+        ours(error)
+        return
+    assert found.policy
+    assert all(len(cpus) <= MAX_CPUS for cpus in (found.default_cpus, *found.entries.values()))
+
+
+def _log_names(data: bytes) -> None:
+    """Folders, then links with their targets, a name a line."""
+    folders, _, links = os.fsdecode(data).partition("\n\n")
+    pairs = [(name, target) for name, _, target in (line.partition(" ") for line in links.split("\n"))]
+    servable(parse_log_names(folders.split("\n"), pairs))
+
+
+def _quantity(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(ValueError):
+        value = quantity.parse_quantity(text)
+        assert abs(value) <= 2**63
+    with suppress(ValueError):
+        never_below_zero((quantity.parse_cores(text),))
+
+
+def _go_duration(data: bytes) -> None:
+    with suppress(ValueError):
+        assert math.isfinite(quantity.parse_duration(data.decode("utf-8", "surrogateescape")))
+
+
+# ---- what the user writes ----
+
+
+def _duration(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(ValueError):
+        seconds = values.parse_duration(text)
+        assert 0 <= seconds < math.inf
+        assert values.parse_duration(values.format_duration(seconds)) == round(seconds, 3)
+
+
+def _option(data: bytes) -> None:
+    """One text as the value of every kind of option that opens no file."""
+    text = data.decode("utf-8", "surrogateescape")
+    for parser in (
+        values.parse_switch,
+        values.parse_listen_address,
+        values.parse_telemetry_path,
+        values.parse_pod_sources,
+        values.parse_url,
+        values.parse_file,
+    ):
+        with suppress(ValueError):
+            parser(text)
+    with suppress(ValueError):
+        values.expand_references(text, {"NODE_IP": "fd00::1", "NODE_NAME": text})
+
+
+def _config_file(data: bytes) -> None:
+    with suppress(ConfigError):
+        list(parse_options(data, PATH))
+    with tempfile.NamedTemporaryFile(dir=_memory()) as file:
+        file.write(data)
+        file.flush()
+        try:
+            load({"config.file": file.name}, {})
+        except ConfigError as error:
+            ours(error)
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _web_config(data: bytes) -> None:
+    try:
+        document.parse(data, PATH)
+    except ConfigError as error:
+        ours(error)
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "cpu_stat_v1": kernel_file(parse.cpu_stat_v1, tuple),
+    "cpu_stat_v2": kernel_file(parse.cpu_stat_v2, tuple),
+    "cpu_stat_local": kernel_file(parse.cpu_stat_local, lambda found: (found,)),
+    "cpuacct_stat": kernel_file(parse.cpuacct_stat, tuple),
+    "number": kernel_file(parse.number, lambda found: (found,)),
+    "cpu_max": kernel_file(parse.cpu_max, tuple),
+    "cfs_quota": kernel_file(parse.cfs_quota, lambda found: (found,)),
+    "cfs_period": kernel_file(parse.cfs_period, lambda found: (found,)),
+    "pressure": kernel_file(parse.pressure, tuple),
+    "cpu_list": _cpus,
+    "proc_stat": _proc_stat,
+    "path": _path,
+    "release": _release,
+    "pod_list": _pod_list,
+    "watch": _watch,
+    "configz": _configz,
+    "annotations": _annotations,
+    "checkpoint": _checkpoint,
+    "log_names": _log_names,
+    "quantity": _quantity,
+    "go_duration": _go_duration,
+    "duration": _duration,
+    "option": _option,
+    "config_file": _config_file,
+    "web_config": _web_config,
+}
