@@ -2,7 +2,7 @@
 
 Needs atheris, which no test does. Begins with the kept corpus of the target, writes what reaches new code to a folder
 beside, and with ``--keep`` puts the smallest set that reaches as much into the corpus. Input that raises what is not
-ours ends it, and is shown and written down.
+ours ends it, and is shown and kept in the folder for temporary files.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def main() -> int:
 
 
 def child(target: str, *arguments: str) -> int:
-    """libFuzzer ends its process when it ends, so each run has one of its own; artifacts lie where it was started."""
-    command = [sys.executable, "-m", "tests.fuzz.fuzz", target, "--in-process", f"-max_len={LONGEST}", "-timeout=10"]
-    return subprocess.run([*command, *arguments], check=False).returncode
+    """libFuzzer ends its process when it ends, so each run has one of its own."""
+    command = [sys.executable, "-m", "tests.fuzz.fuzz", target, "--in-process"]
+    bounds = [f"-max_len={LONGEST}", "-timeout=10", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-{target}-"]
+    return subprocess.run([*command, *bounds, *arguments], check=False).returncode
 
 
 def run(target: str, arguments: list[str]) -> None:

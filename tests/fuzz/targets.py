@@ -219,7 +219,8 @@ def _duration(data: bytes) -> None:
     with suppress(ValueError):
         seconds = values.parse_duration(text)
         assert 0 <= seconds < math.inf
-        assert values.parse_duration(values.format_duration(seconds)) == round(seconds, 3)
+        # Above some centuries a float has no milliseconds left; no option takes that much.
+        assert seconds > 1e10 or values.parse_duration(values.format_duration(seconds)) == round(seconds, 3)
 
 
 def _option(data: bytes) -> None:
