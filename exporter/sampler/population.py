@@ -27,6 +27,9 @@ SETTINGS = frozenset(
 )
 """Files of a cgroup directory whose writing changes its limits or CPUs."""
 
+MOST_GONE = 10_000
+"""Removed cgroups whose last counters are kept at most, however long they are to linger."""
+
 ASK_AGAIN_SECONDS = 300.0
 """How long the kernel is not asked for notifications after it refused: limits on them are shared, and may be lifted."""
 
@@ -98,6 +101,8 @@ class Population:
         one.retire(now)
         self._changed = True
         self.live.pop(one.ref.path, None)
+        if len(self.gone) >= MOST_GONE:
+            del self.gone[: MOST_GONE // 10]
         self.gone.append(one)
         if self._inotify is not None:
             self._inotify.unwatch(f"{self._root}/{one.ref.path}")

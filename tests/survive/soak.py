@@ -16,7 +16,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -168,12 +169,19 @@ def lifetimes(soaked: Soaked, number: int) -> dict[str, Any]:
     return soaked.told(lifetimes=made)
 
 
-def soak(work: Callable[[Soaked, int], dict[str, Any]], number: int) -> dict[str, Any]:
+@contextmanager
+def memory_folder() -> Iterator[Path]:
     """On a file system in memory where there is one: thousands of small files are made and removed."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=memory) as folder:
-        soaked = Soaked(Path(folder))
+        yield Path(folder)
+
+
+def soak(work: Callable[[Soaked, int], dict[str, Any]], number: int) -> dict[str, Any]:
+    """In a folder of its own, which is removed."""
+    began = time.monotonic()
+    with memory_folder() as folder:
+        soaked = Soaked(folder)
         gc.collect()
         try:
             told = work(soaked, number)

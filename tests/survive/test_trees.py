@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from exporter.sampler.population import MOST_GONE
 from tests.sampler.rig import Rig, running
 from tests.support.pages import Page, triples
-from tests.support.treebuilder import Tree, container_id, pod_uid, v1
+from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
 from tests.support.trees import cgroupfs_pod, hybrid, v1_paths_differ
+from tests.survive.soak import memory_folder
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"
 PERIODS = "cgroup_container_cpu_periods_total"
@@ -96,3 +99,22 @@ def test_the_cpu_tree_itself_goes_and_comes(tmp_path: Path) -> None:
         rig.failures()
         seconds(rig, 20)
         assert rig.failures() == {}
+
+
+def test_what_lingers_has_a_bound() -> None:
+    """A job that makes a container a moment, and an hour of linger: the newest are kept, whatever was asked for."""
+    folders: list[Path] = []
+    with memory_folder() as root:
+        pod = root / v2(root).pod(cgroupfs_pod(pod_uid("jobs"), "Burstable"), pod_uid("jobs"), "Burstable")
+        with running(Rig(root, linger=3600.0)) as rig:
+            for batch in range(MOST_GONE // 500 + 2):
+                folders = [pod / container_id(f"{batch} {number}") for number in range(500)]
+                for folder in folders:
+                    write_files(folder, {"cpu.stat": "usage_usec 5"})
+                rig.tick(0.1)
+                for folder in folders:
+                    shutil.rmtree(folder)
+                rig.tick(0.1)
+            shown = {one.ref.container_id for one in rig.snapshot().containers}
+    assert MOST_GONE // 2 <= len(shown) <= MOST_GONE
+    assert {folder.name for folder in folders} <= shown
