@@ -6,9 +6,9 @@ All ratios are of active periods (``nr_periods`` counts no idle ones): they say 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from math import ceil, nan
+from struct import Struct
 
 from exporter.readings import Window
 from exporter.snapshot import RATIO_BUCKETS, Distribution, Interval
@@ -19,19 +19,37 @@ def _ratio(throttled: int, periods: int) -> float:
     return min(1.0, throttled / periods) if periods > 0 else 0.0
 
 
-class History:
-    """A ring of readings ``(time, periods, throttled periods, usage)`` in flat arrays, 32 bytes a reading."""
+_READING = Struct("dQQd")
+_write, _read, _SIZE = _READING.pack_into, _READING.unpack_from, _READING.size
 
-    __slots__ = ("_capacity", "_max_gap", "_next", "_periods", "_size", "_throttled", "_times", "_usage", "_window")
+
+class History:
+    """A ring of readings ``(time, periods, throttled periods, usage)`` in one flat buffer, 32 bytes a reading."""
+
+    __slots__ = (
+        "_capacity",
+        "_max_gap",
+        "_next",
+        "_peaks",
+        "_periods",
+        "_ring",
+        "_size",
+        "_throttled",
+        "_time",
+        "_window",
+    )
 
     def __init__(self, window_seconds: float, interval_seconds: float) -> None:
         self._window = window_seconds + interval_seconds / 2
         self._max_gap = max(3 * interval_seconds, interval_seconds + 1.0)
         self._capacity = ceil(window_seconds / interval_seconds) + 1
+        self._ring = bytearray(_SIZE * self._capacity)
         self._size = self._next = 0
-        zeros = bytes(8 * self._capacity)
-        self._times, self._usage = array("d", zeros), array("d", zeros)
-        self._periods, self._throttled = array("Q", zeros), array("Q", zeros)
+        # The newest reading, at hand.
+        self._time, self._periods, self._throttled = 0.0, 0, 0
+        # Intervals (end, ratio) that are the highest from their own end on: ratios fall, ends rise, the first that
+        # ended inside the window is its peak. Most containers never have one.
+        self._peaks: list[tuple[float, float]] = []
 
     def __len__(self) -> int:
         return self._size
@@ -44,72 +62,71 @@ class History:
         """
         steady = True
         if self._size:
-            last = self._next - 1
-            if time <= self._times[last]:
+            if time <= self._time:
                 return True
-            steady = periods >= self._periods[last] and throttled >= self._throttled[last]
-            if not steady or time - self._times[last] > self._max_gap:
+            steady = periods >= self._periods and throttled >= self._throttled
+            if not steady or time - self._time > self._max_gap:
                 self._size = 0
+                self._peaks.clear()
+            elif throttled != self._throttled:
+                self._note(time, _ratio(throttled - self._throttled, periods - self._periods))
         at = self._next
-        self._times[at] = time
-        self._periods[at] = periods
-        self._throttled[at] = throttled
-        self._usage[at] = nan if usage is None else usage
+        _write(self._ring, at * _SIZE, time, periods, throttled, nan if usage is None else usage)
+        self._time, self._periods, self._throttled = time, periods, throttled
         self._next = at + 1 if at + 1 < self._capacity else 0
         if self._size < self._capacity:
             self._size += 1
         return steady
 
+    def _note(self, end: float, ratio: float) -> None:
+        peaks = self._peaks
+        while peaks and peaks[-1][1] <= ratio:
+            peaks.pop()
+        peaks.append((end, ratio))
+        while end - peaks[0][0] > self._window:
+            del peaks[0]
+
     def last_interval(self) -> Interval | None:
         """What happened between the two newest readings; ``None`` before there are two."""
-        if self._size < 2:
-            return None
-        last, before = self._next - 1, self._next - 2
-        return Interval(
-            self._times[last] - self._times[before],
-            self._periods[last] - self._periods[before],
-            self._throttled[last] - self._throttled[before],
-            self._usage[last] - self._usage[before],
-        )
+        return next(self._intervals(self._size - 2), None) if self._size >= 2 else None
 
     def window(self) -> Window | None:
         """The window that ends at the newest reading; ``None`` before there are two."""
         if self._size < 2:
             return None
-        first, last = self._oldest(), self._next - 1
-        periods = self._periods[last] - self._periods[first]
-        throttled = self._throttled[last] - self._throttled[first]
-        ratio = _ratio(throttled, periods)
-        # A period whose end is read a sample before its count is in the whole window's ratio and in no interval's.
-        peak = max(ratio, self._peak(first)) if throttled else 0.0
-        return Window(self._times[last] - self._times[first], periods, throttled, ratio, peak)
-
-    def _peak(self, first: int) -> float:
-        """Highest ratio of the intervals from ``first`` on."""
-        periods, throttled = self._periods, self._throttled
-        return max(
-            _ratio(throttled[at] - throttled[at - 1], periods[at] - periods[at - 1])
-            for at in range(first + 1, self._next)
-            if throttled[at] != throttled[at - 1]
-        )
-
-    def _oldest(self) -> int:
-        """Index of the oldest reading inside the window; indices below zero count from the ring's end."""
-        first, last = self._next - self._size, self._next - 1
-        while first < last - 1 and self._times[last] - self._times[first] > self._window:
-            first += 1
-        return first
+        start, periods, throttled, _ = self._reading(self._oldest())
+        periods, throttled = self._periods - periods, self._throttled - throttled
+        ratio = peak = 0.0
+        if throttled:
+            ratio = _ratio(throttled, periods)
+            # A period whose end is read a sample before its count is in the whole window's ratio and in no interval's.
+            peak = max(ratio, next((highest for end, highest in self._peaks if end > start), 0.0))
+        return Window(self._time - start, periods, throttled, ratio, peak)
 
     def intervals(self) -> Iterator[Interval]:
         """The window's intervals, oldest first."""
-        times, periods, throttled, usage = self._times, self._periods, self._throttled, self._usage
-        for at in range(self._oldest() + 1, self._next):
-            yield Interval(
-                times[at] - times[at - 1],
-                periods[at] - periods[at - 1],
-                throttled[at] - throttled[at - 1],
-                usage[at] - usage[at - 1],
-            )
+        return self._intervals(self._oldest()) if self._size >= 2 else iter(())
+
+    def _intervals(self, first: int) -> Iterator[Interval]:
+        """From the reading ``first`` on, counted from the oldest that is kept."""
+        time, periods, throttled, usage = self._reading(first)
+        for number in range(first + 1, self._size):
+            reading = self._reading(number)
+            yield Interval(reading[0] - time, reading[1] - periods, reading[2] - throttled, reading[3] - usage)
+            time, periods, throttled, usage = reading
+
+    def _oldest(self) -> int:
+        """Which of the readings kept is the oldest inside the window; one interval is, however long it is."""
+        first = 0
+        while first < self._size - 2 and self._time - self._reading(first)[0] > self._window:
+            first += 1
+        return first
+
+    def _reading(self, number: int) -> tuple[float, int, int, float]:
+        reading: tuple[float, int, int, float] = _read(
+            self._ring, (self._next - self._size + number) % self._capacity * _SIZE
+        )
+        return reading
 
 
 class Observed:

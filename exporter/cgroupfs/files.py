@@ -51,12 +51,18 @@ def _raise_unless_absent(path: str, error: OSError) -> None:
 class KernelFile:
     """One file of one cgroup directory."""
 
-    __slots__ = ("_budget", "_fd", "path")
+    __slots__ = ("_budget", "_directory", "_fd", "_name")
 
-    def __init__(self, path: str, budget: Descriptors) -> None:
-        self.path = path
+    def __init__(self, directory: str, name: str, budget: Descriptors) -> None:
+        # Apart, so that a cgroup's files share the one long string.
+        self._directory, self._name = directory, name
         self._budget = budget
         self._fd = -1
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"{self._directory}/{self._name}"
 
     def read(self) -> bytes | None:
         """The file's bytes now; ``None`` when the cgroup has no such file.
@@ -104,10 +110,11 @@ class KernelFile:
             os.close(fd)
         return data
 
-    def move(self, path: str) -> None:
-        """Read another file from now on."""
-        self.close()
-        self.path = path
+    def move(self, directory: str) -> None:
+        """Read the file of the same name in another directory from now on."""
+        if directory != self._directory:
+            self.close()
+            self._directory = directory
 
     def close(self) -> None:
         """Give the descriptor back; a later read opens the file anew."""
@@ -122,7 +129,8 @@ _UNKEPT = Descriptors(0)
 
 def read_once(path: str) -> bytes | None:
     """One read of a file that is read too rarely to keep open; the rules of :meth:`KernelFile.read` hold."""
-    return KernelFile(path, _UNKEPT).read()
+    directory, _, name = path.rpartition("/")
+    return KernelFile(directory, name, _UNKEPT).read()
 
 
 def count_lines(path: str) -> int | None:

@@ -52,8 +52,8 @@ class V1Files:
         self._cpu, self._cpuset_path, self._budget = cpu, cpuset, budget
         self._locate_cpuacct, self._locate_cpuset, self._read_cpuset = locate_cpuacct, locate_cpuset, read_cpuset
         self._tree_lives = tree_lives
-        self._stat = ParsedFile(f"{cpu}/cpu.stat", parse.cpu_stat_v1, budget, lasting=True)
-        self._local = ParsedFile(f"{cpu}/cpu.stat.local", parse.cpu_stat_local, budget)
+        self._stat = ParsedFile(cpu, "cpu.stat", parse.cpu_stat_v1, budget, lasting=True)
+        self._local = ParsedFile(cpu, "cpu.stat.local", parse.cpu_stat_local, budget)
         self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
         self._accounting: str | None = None
         self._usage: ParsedFile[float] | None = None
@@ -62,7 +62,7 @@ class V1Files:
     def _account_at(self, cpuacct: str | None) -> None:
         if cpuacct is not None:
             self._accounting = cpuacct
-            self._usage = ParsedFile(f"{cpuacct}/cpuacct.usage", parse.nanoseconds, self._budget, lasting=True)
+            self._usage = ParsedFile(cpuacct, "cpuacct.usage", parse.nanoseconds, self._budget, lasting=True)
 
     def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat`` and ``cpuacct.usage``."""
@@ -127,7 +127,7 @@ class V1Files:
         """Give the kept descriptors back."""
         for parsed in (self._stat, self._local, self._usage):
             if parsed is not None:
-                parsed.file.close()
+                parsed.close()
 
 
 def _read_modes(path: str) -> tuple[float | None, float | None]:

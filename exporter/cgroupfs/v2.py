@@ -45,9 +45,9 @@ class V2Files:
         """``read_cpuset`` reads a cpuset that is not in a v2 tree."""
         self._path, self._leaf, self._cpuset_path = path, leaf, cpuset_path
         self._locate_cpuset, self._read_cpuset, self._tree_lives = locate_cpuset, read_cpuset, tree_lives
-        self._stat = ParsedFile(f"{path}/cpu.stat", parse.cpu_stat_v2, budget, lasting=True)
-        self._local = ParsedFile(f"{leaf}/cpu.stat.local", parse.cpu_stat_local, budget)
-        self._pressure = ParsedFile(f"{path}/cpu.pressure", parse.pressure, budget)
+        self._stat = ParsedFile(path, "cpu.stat", parse.cpu_stat_v2, budget, lasting=True)
+        self._local = ParsedFile(leaf, "cpu.stat.local", parse.cpu_stat_local, budget)
+        self._pressure = ParsedFile(path, "cpu.pressure", parse.pressure, budget)
 
     def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat``."""
@@ -91,8 +91,7 @@ class V2Files:
             if inner.limit_cores is not None and (limits.limit_cores or float("inf")) > inner.limit_cores:
                 # Its weight competes with the scope's other children, of which there are none.
                 limits, where = replace(inner, weight=limits.weight), self._leaf
-        if self._stat.file.path != f"{where}/cpu.stat":
-            self._stat.file.move(f"{where}/cpu.stat")
+        self._stat.move(where)
         return limits
 
     def cpuset(self) -> Cpuset | None:
@@ -108,7 +107,7 @@ class V2Files:
     def close(self) -> None:
         """Give the kept descriptors back."""
         for parsed in (self._stat, self._local, self._pressure):
-            parsed.file.close()
+            parsed.close()
 
 
 def _read_effective_cpus(path: str) -> bytes | None:

@@ -24,6 +24,10 @@ def cgroup(tmp_path: Path) -> Path:
     return folder
 
 
+def kernel_file(path: Path, budget: Descriptors) -> KernelFile:
+    return KernelFile(str(path.parent), path.name, budget)
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -31,8 +35,8 @@ def open_files() -> int:
 def reads(path: Path) -> list[Callable[[], bytes | None]]:
     """Every way to read ``path``; each must say the same."""
     return [
-        KernelFile(str(path), Descriptors(KEPT)).read,
-        KernelFile(str(path), Descriptors(NOT_KEPT)).read,
+        kernel_file(path, Descriptors(KEPT)).read,
+        kernel_file(path, Descriptors(NOT_KEPT)).read,
         lambda: read_once(str(path)),
     ]
 
@@ -40,7 +44,7 @@ def reads(path: Path) -> list[Callable[[], bytes | None]]:
 def test_each_read_shows_the_file_as_it_is_now(cgroup: Path) -> None:
     path = cgroup / "cpu.stat"
     for budget in (Descriptors(KEPT), Descriptors(NOT_KEPT)):
-        file = KernelFile(str(path), budget)
+        file = kernel_file(path, budget)
         for number in (1, 200, 30):
             path.write_bytes(b"nr_periods %d\n" % number)
             assert file.read() == b"nr_periods %d\n" % number
@@ -51,7 +55,7 @@ def test_a_file_is_opened_once_and_read_through_that_descriptor(cgroup: Path) ->
     path = cgroup / "cpu.stat"
     path.write_bytes(b"nr_periods 1\n")
     budget, before = Descriptors(KEPT), open_files()
-    file = KernelFile(str(path), budget)
+    file = kernel_file(path, budget)
     assert (budget.kept, open_files() - before) == (0, 0)
     for _ in range(3):
         file.read()
@@ -69,7 +73,7 @@ def test_beyond_the_limit_files_are_read_without_being_kept(cgroup: Path) -> Non
     files = []
     for number in range(5):
         (cgroup / f"file{number}").write_bytes(b"%d\n" % number)
-        files.append(KernelFile(str(cgroup / f"file{number}"), budget))
+        files.append(kernel_file(cgroup / f"file{number}", budget))
     for _ in range(3):
         assert [file.read() for file in files] == [b"%d\n" % number for number in range(5)]
         assert (budget.kept, open_files() - before) == (2, 2)
@@ -88,7 +92,7 @@ def test_a_file_that_the_cgroup_does_not_have_is_absent(cgroup: Path) -> None:
 
 
 def test_a_file_that_appears_is_read(cgroup: Path) -> None:
-    file = KernelFile(str(cgroup / "cpu.pressure"), Descriptors(KEPT))
+    file = kernel_file(cgroup / "cpu.pressure", Descriptors(KEPT))
     assert file.read() is None
     (cgroup / "cpu.pressure").write_bytes(b"some total=1\n")
     assert file.read() == b"some total=1\n"
@@ -160,20 +164,21 @@ def test_no_failure_leaves_a_descriptor_behind(cgroup: Path, limit: int) -> None
     budget, before = Descriptors(limit), open_files()
     for name in ("absent", "gone/cpu.stat", "directory"):
         path = str(cgroup / name)
-        for read in (KernelFile(path, budget).read, partial(read_once, path), partial(count_lines, path)):
+        for read in (kernel_file(Path(path), budget).read, partial(read_once, path), partial(count_lines, path)):
             with suppress(ReadError, VanishedError):
                 assert read() is None
     assert (budget.kept, open_files() - before) == (0, 0)
 
 
-def test_moved_to_another_file_it_reads_that_one(cgroup: Path) -> None:
+def test_moved_to_another_directory_it_reads_the_file_there(cgroup: Path) -> None:
     for name in ("one", "two"):
-        (cgroup / name).write_bytes(name.encode())
+        (cgroup / name).mkdir()
+        (cgroup / name / "cpu.stat").write_bytes(name.encode())
     budget = Descriptors(KEPT)
-    file = KernelFile(str(cgroup / "one"), budget)
+    file = kernel_file(cgroup / "one" / "cpu.stat", budget)
     assert file.read() == b"one"
     file.move(str(cgroup / "two"))
-    assert (file.path, file.read(), budget.kept) == (str(cgroup / "two"), b"two", 1)
+    assert (file.path, file.read(), budget.kept) == (str(cgroup / "two" / "cpu.stat"), b"two", 1)
     file.close()
 
 

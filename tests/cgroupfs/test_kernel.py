@@ -83,7 +83,7 @@ def test_a_removed_cgroup_has_vanished_for_whoever_reads_it(live: Path, limit: i
 
 def test_a_cgroup_made_anew_at_the_same_path_is_read_at_once(live: Path) -> None:
     live.mkdir()
-    file = KernelFile(f"{live}/cpu.stat", Descriptors(8))
+    file = KernelFile(str(live), "cpu.stat", Descriptors(8))
     first = file.read()
     live.rmdir()
     live.mkdir()

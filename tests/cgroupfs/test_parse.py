@@ -404,3 +404,21 @@ def test_any_bytes_are_a_value_or_our_error(parser: Parser, data: bytes) -> None
     assert message.startswith(FILE)
     assert message.isascii()
     assert message.isprintable()
+
+
+COUNTS = st.one_of(st.integers(0, 10**6), st.integers(10**17, 2**63 - 1))
+
+
+@given(st.lists(COUNTS, min_size=10, max_size=10), st.sets(st.sampled_from([b"nice", b"idle", b"cfs", b"burst"])))
+def test_a_text_as_kernels_write_it_means_what_it_means_line_by_line(numbers: list[int], has: set[bytes]) -> None:
+    keys = [b"usage_usec", b"user_usec", b"system_usec"]
+    keys += [b"nice_usec"] * (b"nice" in has) + [b"core_sched.force_idle_usec"] * (b"idle" in has)
+    keys += [b"nr_periods", b"nr_throttled", b"throttled_usec"] * (b"cfs" in has)
+    keys += [b"nr_bursts", b"burst_usec"] * ({b"cfs", b"burst"} <= has)
+    text = b"".join(b"%b %d\n" % pair for pair in zip(keys, numbers, strict=False))
+    assert parse.cpu_stat_v2(text, FILE) == parse.cpu_stat_v2(b"a_later_key 1\n" + text, FILE)
+
+    keys = [b"nr_periods", b"nr_throttled", b"throttled_time"] + [b"wait_sum"] * (b"idle" in has)
+    keys += [b"nr_bursts", b"burst_time"] * (b"burst" in has)
+    text = b"".join(b"%b %d\n" % pair for pair in zip(keys, numbers, strict=False))
+    assert parse.cpu_stat_v1(text, FILE) == parse.cpu_stat_v1(b"a_later_key 1\n" + text, FILE)
