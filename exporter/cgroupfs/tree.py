@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from exporter.cgroupfs import names
 from exporter.errors import ReadError
@@ -109,13 +110,14 @@ def _words(path: str) -> set[str]:
         return set()
 
 
-def walk(root: str, below: str = "") -> Walk:
+def walk(root: str, below: str = "", known: Mapping[str, Found] = MappingProxyType({})) -> Walk:
     """Every pod's and container's cgroup under ``root`` (one controller's mount, or v2's).
 
-    With ``below``, only the one at that path and those under it.
+    With ``below``, only the one at that path and those under it. What the walk before has ``known`` and is still the
+    same directory is not looked at again, only listed.
     """
     problems: Counter[str] = Counter()
-    found = {one.ref.path: one for one in _walk(root, problems, below)}
+    found = {one.ref.path: one for one in _walk(root, problems, below, known)}
     if below:
         found |= {one.ref.path: one for one in _itself(root, below)}
     return Walk(found, dict(problems))
@@ -131,7 +133,9 @@ def _itself(root: str, path: str) -> Iterator[Found]:
         yield Found(ref, inode, ref.runtime == "cri-o" and os.path.isdir(f"{root}/{path}/{names.SUBGROUP}"))
 
 
-def _walk(root: str, problems: Counter[str], below: str = "") -> Iterator[Found]:
+def _walk(
+    root: str, problems: Counter[str], below: str = "", known: Mapping[str, Found] = MappingProxyType({})
+) -> Iterator[Found]:
     ref = names.decode(below) if below else None
     if ref is not None and ref.container_id is not None:
         return
@@ -144,35 +148,45 @@ def _walk(root: str, problems: Counter[str], below: str = "") -> Iterator[Found]
             problems["too_many_directories"] += 1
             return
         try:
-            children = _directories(f"{root}/{directory}")
+            children = _directories(root, directory, known)
         except OSError as error:
             if directory and isinstance(error, FileNotFoundError | NotADirectoryError):
                 continue
             problems[ReadError.from_os_error(directory, error).reason] += 1
             continue
-        for name, inode, leaf in children:
-            path = f"{directory}/{name}" if directory else name
-            ref = names.decode(path)
-            if ref is not None:
-                subgroup = not leaf and ref.container_id is not None and ref.runtime == "cri-o"
-                yield Found(ref, inode, subgroup and os.path.isdir(f"{root}/{path}/{names.SUBGROUP}"))
+        for path, inode, leaf in children:
+            before = known.get(path)
+            if before is not None and before.inode == inode and before.ref.runtime != "cri-o":
+                yield before
+                ref = before.ref
+            else:
+                ref = names.decode(path)
+                if ref is not None:
+                    subgroup = not leaf and ref.container_id is not None and ref.runtime == "cri-o"
+                    yield Found(ref, inode, subgroup and os.path.isdir(f"{root}/{path}/{names.SUBGROUP}"))
             # What lies inside a container is its own business; a leaf has nothing inside.
             if not leaf and depth < MAX_DEPTH and (ref is None or ref.container_id is None):
                 pending.append((path, depth + 1))
 
 
-def _directories(path: str) -> list[tuple[str, int, bool]]:
-    """Name, inode and "has no subdirectories" of each child directory.
+def _directories(root: str, directory: str, known: Mapping[str, Found]) -> list[tuple[str, int, bool]]:
+    """Path, inode and "has no subdirectories" of each child directory.
 
-    kernfs keeps a directory's link count at 2 plus its subdirectories. Asking it spares listing a leaf's fifty files.
+    kernfs keeps a directory's link count at 2 plus its subdirectories. Asking it spares listing a leaf's fifty files;
+    a known cgroup that is no leaf as far as we know is not asked.
     """
     children = []
-    with os.scandir(path) as entries:
+    prefix = f"{directory}/" if directory else ""
+    with os.scandir(f"{root}/{directory}") as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                try:
-                    links = entry.stat(follow_symlinks=False).st_nlink
-                except FileNotFoundError:
-                    continue
-                children.append((entry.name, entry.inode(), links == 2))
+                path, inode = prefix + entry.name, entry.inode()
+                before = known.get(path)
+                leaf = False
+                if before is None or before.inode != inode or before.ref.runtime == "cri-o":
+                    try:
+                        leaf = entry.stat(follow_symlinks=False).st_nlink == 2
+                    except FileNotFoundError:
+                        continue
+                children.append((path, inode, leaf))
     return children

@@ -22,7 +22,7 @@ from exporter.sampler.judge import Judge, bound, smallest
 from exporter.sampler.machine import Machine
 from exporter.sampler.mapping import Directory, Patience, assign
 from exporter.sampler.population import Population
-from exporter.sampler.rows import newest_by_name, row_of
+from exporter.sampler.rows import Name, newest_by_name, row_of
 from exporter.sampler.tracked import Tracked
 from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 
@@ -30,7 +30,8 @@ SETTLING_SECONDS = 5.0
 """How long a new cgroup's limits are read at each tick."""
 
 WHOLE_EVERY = 6
-"""Scans of which one reads all of a cgroup's settings, the others only quota and CPUs: a third of the files."""
+"""Scans of which one reads all of a cgroup's settings, the others only quota and CPUs: a third of the files. Each scan
+reads all of another sixth of the cgroups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,14 @@ class Sampler:
         self._directory, self._ticks, self._version = Directory(), 0, 0
         self._scans = 0
         self._count_attempts, self._attempts = attempts, 0
-        self._must_assign = self._must_judge = True
+        self._must_assign = self._must_judge = self._reads_all = True
+        self._observes = "distribution" in options.collectors
+        self._is_fine = self._observes or "throttle" in options.collectors
+        self._fine: list[Tracked] = []
+        self._young: list[Tracked] = []
+        self._youth_ends, self._grouped = -inf, (-1, -1)
+        self._shown: dict[Name, Tracked] = {}
+        self._shown_at = self._grouped
         self._ancestors: dict[str, float | None] = {}
         self._judge = Judge()
         self._machine = Machine(
@@ -104,44 +112,77 @@ class Sampler:
         """Learn what came and went; read limits, cpusets and the machine."""
         now = self._monotonic()
         self._population.scan(now, self._attempts)
-        whole = self._scans % WHOLE_EVERY == 0
         self._scans += 1
         self._ancestors.clear()
         self._machine.read(now)
-        for one in list(self._population.live.values()):
+        for number, one in enumerate(list(self._population.live.values())):
+            whole = (number + self._scans) % WHOLE_EVERY == 0
             if one.read_settings(self._on_error, whole=whole):
                 self._version += 1
-            one.read_stat(self._on_error)
+            if one.vanished:
+                self._retire(one, now)
+        self._must_assign = self._must_judge = self._reads_all = True
+
+    def tick(self) -> Wants:
+        """One sample of what can be throttled or has just come; after a scan, one of everything."""
+        now = self._monotonic()
+        self._ticks += 1
+        if self._population.drain(now, self._attempts):
+            self._must_assign = True
+        self._group(now)
+        # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
+        settling = [one for one in self._young if now - one.first_seen < SETTLING_SECONDS]
+        for one in {**dict.fromkeys(settling), **dict.fromkeys(self._population.take_written())}:
+            if one.read_settings(self._on_error, whole=True):
+                self._must_judge = True
+                self._version += 1
+        self._group(now)
+        self._sample(now)
+        if self._reads_all:
+            self._reads_all = False
+            self._read_trends(now)
+        return self._assign(now)
+
+    def _group(self, now: float) -> None:
+        """Who is sampled, and who is young; looked for again when settings or cgroups changed, or youth ends."""
+        known = (self._version, self._population.generation)
+        if known == self._grouped and now < self._youth_ends:
+            return
+        youth = max(SETTLING_SECONDS, self._options.linger)
+        live = self._population.live.values()
+        self._fine = [one for one in live if one.has_quota] if self._is_fine else []
+        self._young = [one for one in live if now - one.first_seen < youth]
+        self._youth_ends = min((one.first_seen + youth for one in self._young), default=inf)
+        self._grouped = known
+
+    def _sample(self, now: float) -> None:
+        """The counters of all under a quota, into their histories, and of the young: they may be gone at the next."""
+        everything, observes = self._reads_all, self._observes
+        for one in self._fine:
+            steady = one.sample(now, self._on_error, self._new_history, fresh_usage=everything)
+            if one.vanished:
+                self._retire(one, now)
+            elif not steady:
+                self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
+            if observes and one.ref.container_id is not None:
+                one.observe()
+        sampled = self._is_fine
+        for one in list(self._population.live.values()) if everything else self._young:
+            if not (sampled and one.has_quota) and (everything or now - one.first_seen < self._options.linger):
+                one.history = None  # nothing is throttled any more, or nobody knows: the window says nothing of now
+                one.read_stat(self._on_error)
+                if one.vanished:
+                    self._retire(one, now)
+
+    def _read_trends(self, now: float) -> None:
+        """What findings compare over the last window, read at the grain of a scan."""
+        for one in list(self._population.live.values()):
             one.read_page_extras(self._options.collectors, self._on_error)
             one.read_threads(self._on_error)
             if one.vanished:
                 self._retire(one, now)
             else:
                 one.trend.push(one.totals(now))
-        self._must_assign = self._must_judge = True
-
-    def tick(self) -> Wants:
-        """One sample of what can be throttled or has just come."""
-        now = self._monotonic()
-        self._ticks += 1
-        if self._population.drain(now, self._attempts):
-            self._must_assign = True
-        collectors = self._options.collectors
-        observe = "distribution" in collectors
-        fine = observe or "throttle" in collectors
-        for one in list(self._population.live.values()):
-            age = now - one.first_seen
-            # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
-            if (one.is_stale or age < SETTLING_SECONDS) and one.read_settings(self._on_error, whole=True):
-                self._must_judge = True
-                self._version += 1
-            if (fine and one.has_quota) or age < self._options.linger:
-                one.read_stat(self._on_error, for_tick=True)
-                if one.vanished:
-                    self._retire(one, now)
-                elif not one.push(now, self._new_history, observe=observe and one.ref.container_id is not None):
-                    self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
-        return self._assign(now)
 
     def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """The node as it is now; ``detailed`` with all that findings need."""
@@ -154,8 +195,10 @@ class Sampler:
                 if one.vanished:
                     self._retire(one, now)
         self._assign(now)
-        shown = newest_by_name(self._population.everyone)
-        rows = [row_of(name, one, now, detailed=detailed) for name, one in shown.items()]
+        known = (self._version, self._population.generation)
+        if known != self._shown_at:
+            self._shown, self._shown_at = newest_by_name(self._population.everyone), known
+        rows = [row_of(name, one, now, detailed=detailed) for name, one in self._shown.items()]
         return Snapshot(
             taken_at=self._wall(),
             tick=self._ticks,

@@ -44,7 +44,10 @@ class Population:
         self.gone: list[Tracked] = []
         self._opener, self._window, self._linger, self._on_error = opener, window, linger, on_error
         self._root = opener.hierarchy.cpu
-        self._changed = False
+        self.generation = 0
+        """Grows when a cgroup comes, goes or is let go."""
+        self._written: dict[Tracked, None] = {}
+        self._walked: Mapping[str, Found] = {}
         self._inotify: Inotify | None = None
         self._refused_at: float | None = None
         self._listen()
@@ -68,7 +71,8 @@ class Population:
         elif now - self._refused_at >= ASK_AGAIN_SECONDS:
             self._refused_at = now
             self._listen()
-        walked = walk(self._root)
+        walked = walk(self._root, known=self._walked)
+        self._walked = walked.found
         for reason, count in walked.problems.items():
             for _ in range(count):
                 self._on_error(ReadError(self._root, "a directory cannot be listed", reason=reason))
@@ -85,21 +89,31 @@ class Population:
         before = len(self.gone)
         if before:
             self.gone = [one for one in self.gone if one.gone_at is not None and now - one.gone_at < self._linger]
-        return len(self.gone) < before
+        if len(self.gone) == before:
+            return False
+        self.generation += 1
+        return True
 
     def drain(self, now: float, attempts: int) -> bool:
         """Take over what the kernel told since the last call. True when cgroups came or went."""
         if self._inotify is None:
             return False
-        self._changed = False
+        before = self.generation
         for event in self._inotify.drain():
             self._follow(self._inotify, event, now, attempts)
-        return self._changed
+        return self.generation != before
+
+    def take_written(self) -> list[Tracked]:
+        """Cgroups whose settings were written to since the last call."""
+        written = list(self._written)
+        self._written.clear()
+        return written
 
     def retire(self, one: Tracked, now: float) -> None:
         """A cgroup is gone: its last counters linger."""
         one.retire(now)
-        self._changed = True
+        self.generation += 1
+        self._written.pop(one, None)
         self.live.pop(one.ref.path, None)
         if len(self.gone) >= MOST_GONE:
             del self.gone[: MOST_GONE // 10]
@@ -135,7 +149,7 @@ class Population:
         holder = self.live.get(parent)
         if event.kind == "modified":
             if holder is not None and event.name in SETTINGS:
-                holder.is_stale = True
+                self._written[holder] = None
         elif event.kind == "deleted":
             one = self.live.get(path)
             if one is not None:
@@ -153,7 +167,7 @@ class Population:
             one = self.live.get(path)
             if one is None:
                 files = self._opener.open(here)
-                self._changed = True
+                self.generation += 1
                 self.live[path] = Tracked(here, files, now=now, attempts=attempts, window=self._window)
             elif here.subgroup != one.subgroup:
                 one.files.close()

@@ -29,6 +29,8 @@ class Verdict(NamedTuple):
 P = ParamSpec("P")
 Value = TypeVar("Value")
 NO_COUNTERS = CpuStat()
+_SURVIVED = (VanishedError, ExporterError, OverflowError, ValueError)
+"""What a read may raise: the last two are a parser's own fault."""
 
 
 class Tracked:
@@ -48,7 +50,6 @@ class Tracked:
         "hinge",
         "history",
         "inode",
-        "is_stale",
         "limits",
         "local_throttled_seconds",
         "modes",
@@ -70,7 +71,6 @@ class Tracked:
         self.first_seen, self.first_attempts = now, attempts
         self.gone_at: float | None = None
         self.vanished = False
-        self.is_stale = False
         self.state: State = "pending"
         self.pod: PodIdentity | None = None
         self.container: ContainerIdentity | None = None
@@ -93,22 +93,42 @@ class Tracked:
         return self.gone_at is None
 
     @property
-    def live_at_last_read(self) -> bool:
-        """Whether the newest read still found it."""
-        return not self.vanished
-
-    @property
     def has_quota(self) -> bool:
         """Whether throttling is possible, so that the fine grain is worth its cost."""
         return self.limits is not None and self.limits.quota_state == "set"
 
-    def read_stat(self, on_error: OnError, *, for_tick: bool = False) -> None:
+    def sample(self, now: float, on_error: OnError, new_history: Callable[[], History], *, fresh_usage: bool) -> bool:
+        """One reading of a cgroup under a quota, into its history; False when a counter ran backwards.
+
+        Unless ``fresh_usage``, the usage may be as old as the last change of the period counters.
+        """
+        files = self.files
+        try:
+            self.stat = stat = files.stat(on_error) if fresh_usage else files.tick_stat(on_error)
+        except _SURVIVED as error:
+            self._survive(error, on_error)
+            if self.vanished:
+                return True
+            self.stat = stat = None
+        if stat is None or stat.periods is None or stat.throttled_periods is None:
+            self.history = None
+            return True
+        if self.history is None:
+            self.history = new_history()
+        return self.history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds)
+
+    def observe(self) -> None:
+        """Add the newest interval to the histogram of ratios."""
+        if self.history is not None:
+            if self.observed is None:
+                self.observed = Observed()
+            self.observed.observe(self.history.last_interval())
+
+    def read_stat(self, on_error: OnError) -> None:
         """The counters, fresh. A vanished cgroup keeps its last ones."""
-        # Without a quota the period counters stand still, whatever the usage does.
-        cheap = for_tick and self.has_quota
-        read = self._try(self.files.tick_stat if cheap else self.files.stat, on_error, on_error)
+        stat = self._try(self.files.stat, on_error, on_error)
         if not self.vanished:
-            self.stat = read
+            self.stat = stat
 
     def read_page_extras(self, collectors: frozenset[str], on_error: OnError) -> None:
         """What only a page needs, beside :meth:`read_stat`."""
@@ -127,12 +147,12 @@ class Tracked:
         hinge = self._try(self.files.hinge, on_error)
         if self.vanished or (hinge == self.hinge and not whole):
             return False
-        self.hinge, self.is_stale = hinge, False
+        self.hinge = hinge
         limits = self._try(self.files.limits, on_error)
         if limits is None:
             self.hinge = None  # to be tried again at the next scan
         cpuset = self._try(self.files.cpuset, on_error)
-        if not self.live_at_last_read or (limits, cpuset) == (self.limits, self.cpuset):
+        if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
             return False
         self.limits, self.cpuset = limits, cpuset
         if not self.has_quota:
@@ -158,21 +178,6 @@ class Tracked:
             stat.runqueue_wait_seconds,
         )
 
-    def push(self, now: float, new_history: Callable[[], History], *, observe: bool) -> bool:
-        """Add the counters to the history, and to the histogram of ratios; False when one ran backwards."""
-        stat = self.stat
-        if not self.has_quota or stat is None or stat.periods is None or stat.throttled_periods is None:
-            self.history = None
-            return True
-        if self.history is None:
-            self.history = new_history()
-        steady = self.history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds)
-        if observe:
-            if self.observed is None:
-                self.observed = Observed()
-            self.observed.observe(self.history.last_interval())
-        return steady
-
     def retire(self, now: float) -> None:
         """The cgroup is gone: let its files go, keep its last counters."""
         self.gone_at = now
@@ -182,11 +187,15 @@ class Tracked:
     def _try(self, read: Callable[P, Value], on_error: OnError, *args: P.args, **kwargs: P.kwargs) -> Value | None:
         try:
             return read(*args, **kwargs)
-        except VanishedError:
-            self.vanished = True
-        except ExporterError as error:
-            on_error(error)
-        except (OverflowError, ValueError) as error:
-            # A parser's own fault must not cost the page; it is counted apart from the kernel's.
-            on_error(ParseError(self.ref.path, str(error), "unexpected text", reason="unexpected"))
+        except _SURVIVED as error:
+            self._survive(error, on_error)
         return None
+
+    def _survive(self, error: Exception, on_error: OnError) -> None:
+        if isinstance(error, VanishedError):
+            self.vanished = True
+        elif isinstance(error, ExporterError):
+            on_error(error)
+        else:
+            # It must not cost the page; it is counted apart from the kernel's faults.
+            on_error(ParseError(self.ref.path, str(error), "unexpected text", reason="unexpected"))
