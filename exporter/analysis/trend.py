@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from math import isnan, nan
+from operator import lt
 from typing import NamedTuple
 
 from exporter.snapshot import Deltas
@@ -20,39 +23,43 @@ class Totals(NamedTuple):
 
 
 class Trend:
-    """The readings of the last window; bounded by window over scan interval, and by :data:`MOST`."""
+    """The readings of the last window, in one flat array; bounded by window over scan interval, and by :data:`MOST`."""
 
     MOST = 64
     __slots__ = ("_readings", "_window")
 
     def __init__(self, window_seconds: float) -> None:
         self._window = window_seconds
-        self._readings: list[Totals] = []  # a deque takes ten times the memory of these few
+        self._readings = array("d")
 
     def push(self, totals: Totals) -> None:
         """Add a reading; what is older than the window leaves. A counter that ran backwards starts the trend anew."""
         readings = self._readings
-        if readings and _ran_backwards(readings[-1], totals):
-            readings.clear()
-        readings.append(totals)
+        reading = array("d", [nan if value is None else value for value in totals])
+        if readings and _ran_backwards(readings[-_FIELDS:], reading):
+            del readings[:]
+        readings += reading
         # One reading older than the window stays: the window must be covered, not nearly covered.
-        while len(readings) > self.MOST or (len(readings) > 2 and totals.time - readings[1].time >= self._window):
-            del readings[0]
+        while len(readings) > self.MOST * _FIELDS or (
+            len(readings) > 2 * _FIELDS and totals.time - readings[_FIELDS] >= self._window
+        ):
+            del readings[:_FIELDS]
 
     def deltas(self, now: Totals) -> Deltas | None:
         """From the oldest reading to ``now``; ``None`` before there is one, or when a counter ran backwards."""
         if not self._readings:
             return None
-        first = self._readings[0]
-        seconds = now.time - first.time
-        if seconds <= 0 or _ran_backwards(first, now):
+        first = self._readings[:_FIELDS]
+        reading = array("d", [nan if value is None else value for value in now])
+        if reading[0] <= first[0] or _ran_backwards(first, reading):
             return None
-        return Deltas(seconds, *(_difference(a, b) for a, b in zip(first[1:], now[1:], strict=True)))
+        seconds, *grown = (after - before for before, after in zip(first, reading, strict=True))
+        return Deltas(seconds, *(None if isnan(growth) else growth for growth in grown))
 
 
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
+_FIELDS = len(Totals._fields)
 
 
-def _ran_backwards(before: Totals, after: Totals) -> bool:
-    return any(a is not None and b is not None and b < a for a, b in zip(before, after, strict=True))
+def _ran_backwards(before: array[float], after: array[float]) -> bool:
+    """What is not known, ``nan``, is not below anything."""
+    return any(map(lt, after, before))

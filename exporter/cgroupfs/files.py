@@ -77,9 +77,7 @@ class KernelFile:
             self.close()
             _raise_unless_absent(self.path, error)
             return None
-        if len(data) > MAX_BYTES:
-            raise ReadError(self.path, f"longer than {MAX_BYTES} bytes", reason="too_large")
-        return data
+        return _bounded(data, self.path)
 
     def _read_kept(self) -> bytes | None:
         """``None`` without a kept descriptor, and when what it was opened on is no longer at the path.
@@ -124,13 +122,24 @@ class KernelFile:
             self._budget.kept -= 1
 
 
-_UNKEPT = Descriptors(0)
-
-
 def read_once(path: str) -> bytes | None:
     """One read of a file that is read too rarely to keep open; the rules of :meth:`KernelFile.read` hold."""
-    directory, _, name = path.rpartition("/")
-    return KernelFile(directory, name, _UNKEPT).read()
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(fd, MAX_BYTES + 1, 0)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        _raise_unless_absent(path, error)
+        return None
+    return _bounded(data, path)
+
+
+def _bounded(data: bytes, path: str) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise ReadError(path, f"longer than {MAX_BYTES} bytes", reason="too_large")
+    return data
 
 
 def count_lines(path: str) -> int | None:

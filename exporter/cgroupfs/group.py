@@ -52,9 +52,6 @@ def elsewhere(read: Callable[[str], T], directory: str | None, lives: TreeLives)
         return None
 
 
-Hinge = tuple[bytes | None, ...]
-
-
 class CgroupFiles(Protocol):
     """Reads one cgroup.
 
@@ -81,8 +78,11 @@ class CgroupFiles(Protocol):
     def pressure(self) -> Pressure | None:
         """PSI totals."""
 
-    def hinge(self) -> Hinge:
-        """The text of the two files that tell most changes of limits and cpuset: quota, and effective CPUs."""
+    def quota_text(self) -> bytes | None:
+        """The text of the file that tells most changes of limits: the quota."""
+
+    def cpus_text(self) -> bytes | None:
+        """The text of the file that tells most changes of the cpuset: effective CPUs."""
 
     def limits(self) -> CpuLimits:
         """Quota, period, burst and weight."""

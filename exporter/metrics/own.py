@@ -7,7 +7,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterator
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
@@ -16,6 +16,7 @@ from typing_extensions import override
 from exporter import __version__
 from exporter.kube.directory import DirectoryStatus, SourceStatus
 from exporter.metrics.exposition import Format
+from exporter.metrics.process import ProcessCollector
 from exporter.snapshot import Snapshot
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -72,7 +73,7 @@ class OwnMetrics:
         registry.register(_SourcesCollector(directory))
         registry.register(_ErrorsCollector(self.errors))
         if process:
-            ProcessCollector(registry=registry)
+            registry.register(ProcessCollector())
 
     def count(self, stage: str, reason: str, number: int = 1) -> None:
         """More survived failures. Both words come from small fixed sets, see :mod:`exporter.errors`."""

@@ -29,9 +29,8 @@ from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 SETTLING_SECONDS = 5.0
 """How long a new cgroup's limits are read at each tick."""
 
-WHOLE_EVERY = 6
-"""Scans of which one reads all of a cgroup's settings, the others only quota and CPUs: a third of the files. Each scan
-reads all of another sixth of the cgroups."""
+WHOLE_EVERY = 12
+"""Scans in which each cgroup's settings are read once, whatever its other files say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +110,16 @@ class Sampler:
     def scan(self) -> None:
         """Learn what came and went; read limits, cpusets and the machine."""
         now = self._monotonic()
+        before = self._opener.hierarchy
         self._population.scan(now, self._attempts)
+        is_new = self._opener.hierarchy != before  # a controller's tree was mounted
         self._scans += 1
         self._ancestors.clear()
         self._machine.read(now)
         for number, one in enumerate(list(self._population.live.values())):
-            whole = (number + self._scans) % WHOLE_EVERY == 0
-            if one.read_settings(self._on_error, whole=whole):
+            moved = one.settings_moved(self._on_error, told=self._population.is_told)
+            whole = is_new or (number + self._scans) % WHOLE_EVERY == 0
+            if (moved or whole) and one.read_settings(self._on_error):
                 self._version += 1
             if one.vanished:
                 self._retire(one, now)
@@ -133,7 +135,7 @@ class Sampler:
         # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
         settling = [one for one in self._young if now - one.first_seen < SETTLING_SECONDS]
         for one in {**dict.fromkeys(settling), **dict.fromkeys(self._population.take_written())}:
-            if one.read_settings(self._on_error, whole=True):
+            if one.read_settings(self._on_error):
                 self._must_judge = True
                 self._version += 1
         self._group(now)

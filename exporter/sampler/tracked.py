@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 from exporter.analysis.trend import Totals, Trend
 from exporter.analysis.windows import History, Observed
-from exporter.cgroupfs.group import CgroupFiles, Hinge, OnError
+from exporter.cgroupfs.group import CgroupFiles, OnError
 from exporter.cgroupfs.tree import Found
 from exporter.errors import ExporterError, ParseError, VanishedError
 from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
@@ -76,7 +76,7 @@ class Tracked:
         self.container: ContainerIdentity | None = None
         self.history: History | None = None
         self.stat: CpuStat | None = None
-        self.hinge: Hinge | None = None
+        self.hinge: tuple[bytes | None, bytes | None] | None = None
         self.limits: CpuLimits | None = None
         self.cpuset: Cpuset | None = None
         self.pressure: Pressure | None = None
@@ -142,16 +142,27 @@ class Tracked:
             modes = self._try(self.files.modes, on_error) or (None, None)
             self.modes = self.modes if self.vanished else modes
 
-    def read_settings(self, on_error: OnError, *, whole: bool) -> bool:
-        """Limits and cpuset; True when one of them changed. Unless ``whole``, only the files that tell most changes."""
-        hinge = self._try(self.files.hinge, on_error)
-        if self.vanished or (hinge == self.hinge and not whole):
-            return False
-        self.hinge = hinge
+    def settings_moved(self, on_error: OnError, *, told: bool) -> bool:
+        """Whether the files that tell most changes of limits and cpuset tell one; no cheap look misses another.
+
+        ``told`` says that the kernel tells what is written to the limits. What a cgroup above does to its CPUs it never
+        tells; a pod's own are all there are, whatever the CPU manager does.
+        """
+        before = self.hinge
+        quota, cpus = before or (None, None)
+        if before is None or not told:
+            quota = self._try(self.files.quota_text, on_error)
+        if before is None or not told or self.ref.container_id is not None:
+            cpus = self._try(self.files.cpus_text, on_error)
+        self.hinge = quota, cpus
+        return self.hinge != before and not self.vanished
+
+    def read_settings(self, on_error: OnError) -> bool:
+        """Limits and cpuset; True when one of them changed."""
         limits = self._try(self.files.limits, on_error)
+        cpuset = self._try(self.files.cpuset, on_error)
         if limits is None:
             self.hinge = None  # to be tried again at the next scan
-        cpuset = self._try(self.files.cpuset, on_error)
         if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
             return False
         self.limits, self.cpuset = limits, cpuset
