@@ -59,6 +59,7 @@ class Pages:
         self._lock = asyncio.Lock()
         self._pages: dict[tuple[Format, bool], bytes] = {}
         self._rendered_in: Hashable = None
+        self._forgetting: asyncio.Handle | None = None
 
     async def get(self, style: Format, *, zipped: bool) -> bytes:
         """The page of the current state."""
@@ -70,6 +71,10 @@ class Pages:
                 plain = self._pages.get((style, False))
                 if plain is None:
                     self._rendered_in, self._rendered_at = self._state(), self._clock()
+                    # Nobody is served it any more after that, and it is the largest thing there is.
+                    if self._forgetting is not None:
+                        self._forgetting.cancel()
+                    self._forgetting = asyncio.get_running_loop().call_later(OLDEST_SECONDS, self._pages.clear)
                     plain = self._pages[style, False] = await self._render(style)
                 page = plain
                 if zipped:

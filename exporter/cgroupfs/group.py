@@ -6,19 +6,49 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from exporter.errors import ExporterError, VanishedError
-from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
+from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 T = TypeVar("T")
 
-Locate = Callable[[], str | None]
-"""The cgroup's directory in another controller's tree; ``None`` while it is not there."""
-ReadCpuset = Callable[[str], Cpuset | None]
-"""Reads the cpuset of a directory."""
+
+class Trees(Protocol):
+    """The trees of the other controllers, where the same cgroup is found by its ids."""
+
+    def cpuacct_of(self, ref: CgroupRef, /) -> str | None:
+        """The cgroup's directory in the cpuacct tree; ``None`` while it is not there."""
+
+    def cpuset_of(self, ref: CgroupRef, /, *, leaf: bool) -> str | None:
+        """The same in the cpuset tree; with ``leaf`` the subgroup's, where that tree has it."""
+
+    def read_cpuset(self, path: str, /) -> Cpuset | None:
+        """The cpuset of a directory in the cpuset tree; raises what reading raises."""
+
+    def is_mounted(self, path: str, /) -> bool:
+        """Whether the tree that a directory was in is still there."""
 
 
-TreeLives = Callable[[str], bool]
-"""Whether the tree of another controller that a directory was in is still mounted."""
+class FixedTrees:
+    """For one cgroup whose directories are known, named by :data:`ANY`."""
 
+    def __init__(self, cpuacct: str | None, cpuset: str | None, read_cpuset: Callable[[str], Cpuset | None]) -> None:
+        self._cpuacct, self._cpuset, self.read_cpuset = cpuacct, cpuset, read_cpuset
+
+    def cpuacct_of(self, _: CgroupRef) -> str | None:
+        """The one there is."""
+        return self._cpuacct
+
+    def cpuset_of(self, _: CgroupRef, *, leaf: bool) -> str | None:
+        """The one there is."""
+        del leaf
+        return self._cpuset
+
+    def is_mounted(self, _: str) -> bool:
+        """Nobody unmounts it."""
+        return True
+
+
+ANY = CgroupRef("", "", "", None, "Guaranteed", "", "cgroupfs")
+"""A cgroup that need not be a pod's."""
 
 OnError = Callable[[ExporterError], None]
 
@@ -28,16 +58,7 @@ def raise_it(error: ExporterError) -> None:
     raise error
 
 
-def nowhere() -> None:
-    """For a cgroup that will never be in that tree."""
-
-
-def always(_: str) -> bool:
-    """For a tree that nobody unmounts."""
-    return True
-
-
-def elsewhere(read: Callable[[str], T], directory: str | None, lives: TreeLives) -> T | None:
+def elsewhere(read: Callable[[str], T], directory: str | None, trees: Trees) -> T | None:
     """What ``read`` finds in another controller's tree; ``None`` where that is not there, or there no longer.
 
     Raises ``VanishedError`` when the cgroup is gone and its tree is not: then it is on its way out everywhere.
@@ -47,7 +68,7 @@ def elsewhere(read: Callable[[str], T], directory: str | None, lives: TreeLives)
     try:
         return read(directory)
     except VanishedError:
-        if lives(directory):
+        if trees.is_mounted(directory):
             raise
         return None
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from exporter.cgroupfs import names, v1, v2
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import CgroupFiles, Locate
+from exporter.cgroupfs.group import CgroupFiles
 from exporter.cgroupfs.tree import Found, Hierarchy, detect, walk
 from exporter.errors import ReadError
 from exporter.readings import CgroupRef, CpuLimits, Cpuset
@@ -29,29 +28,10 @@ class Opener:
         """The files of one cgroup."""
         hierarchy, ref = self.hierarchy, found.ref
         path = f"{hierarchy.cpu}/{ref.path}"
-        leaf = f"{path}/{names.SUBGROUP}" if found.subgroup else path
-        locate_cpuset: Locate = partial(self._locate_cpuset, ref, leaf=found.subgroup)
         if hierarchy.cpu_is_v2:
-            return v2.V2Files(
-                path,
-                leaf,
-                locate_cpuset(),
-                self._budget,
-                locate_cpuset=locate_cpuset,
-                read_cpuset=self._read_cpuset,
-                tree_lives=self._tree_lives,
-            )
-        locate_cpuacct: Locate = partial(self._locate_cpuacct, ref)
-        return v1.V1Files(
-            path,
-            locate_cpuacct(),
-            locate_cpuset(),
-            self._budget,
-            locate_cpuacct=locate_cpuacct,
-            locate_cpuset=locate_cpuset,
-            read_cpuset=self._read_cpuset,
-            tree_lives=self._tree_lives,
-        )
+            leaf = f"{path}/{names.SUBGROUP}" if found.subgroup else path
+            return v2.V2Files(path, leaf, ref, self, self._budget)
+        return v1.V1Files(path, ref, self, self._budget)
 
     def ancestor_limits(self, path: str) -> CpuLimits:
         """The limits of a directory above the pods, relative to the cpu tree's root."""
@@ -81,18 +61,22 @@ class Opener:
         other = self._indexes[root].get((ref.pod_uid, ref.container_id))
         return None if other is None else f"{root}/{other}"
 
-    def _locate_cpuacct(self, ref: CgroupRef) -> str | None:
+    def cpuacct_of(self, ref: CgroupRef) -> str | None:
+        """Where ``ref`` is in the cpuacct tree; ``None`` while it is not."""
         return self._locate(self.hierarchy.cpuacct, ref)
 
-    def _locate_cpuset(self, ref: CgroupRef, *, leaf: bool) -> str | None:
+    def cpuset_of(self, ref: CgroupRef, *, leaf: bool) -> str | None:
+        """Where ``ref`` is in the cpuset tree; with ``leaf`` its subgroup, where that tree has it."""
         path = self._locate(self.hierarchy.cpuset, ref)
         inner = f"{path}/{names.SUBGROUP}"
         return inner if leaf and path is not None and os.path.isdir(inner) else path
 
-    def _read_cpuset(self, path: str) -> Cpuset | None:
+    def read_cpuset(self, path: str) -> Cpuset | None:
+        """The cpuset of a directory in the cpuset tree, whose version may be another than the cpu tree's."""
         return (v2.read_cpuset if self.hierarchy.cpuset_is_v2 else v1.read_cpuset)(path)
 
-    def _tree_lives(self, path: str) -> bool:
+    def is_mounted(self, path: str) -> bool:
+        """Whether the tree that ``path`` was in is still mounted."""
         roots = {self.hierarchy.cpu, self.hierarchy.cpuacct, self.hierarchy.cpuset}
         return any(root is not None and path.startswith(f"{root}/") and _is_mounted(root) for root in roots)
 

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from os import pread
 from typing import Generic, TypeVar
 
-from exporter.cgroupfs.files import MAX_BYTES, Descriptors, KernelFile
+from exporter.cgroupfs.files import Descriptors, KernelFile
 from exporter.errors import VanishedError
 
 T = TypeVar("T")
+
+_USUAL_BYTES = 4096
+"""More than any of these files has; what is longer is read again, up to the bound."""
 
 
 class ParsedFile(KernelFile, Generic[T]):
@@ -37,7 +40,7 @@ class ParsedFile(KernelFile, Generic[T]):
         """The file's meaning now; raises what reading and parsing raise. The same object while nothing changed."""
         # This runs for each file of each sample: the way of every other time is straight, and one call deep.
         try:
-            data: bytes | None = pread(self._fd, MAX_BYTES, 0)
+            data: bytes | None = pread(self._fd, _USUAL_BYTES, 0)
         except OSError:  # not kept open, or gone
             data = self.read()
         if data != self._bytes:
@@ -45,7 +48,7 @@ class ParsedFile(KernelFile, Generic[T]):
         return self._value
 
     def _understand(self, data: bytes | None) -> None:
-        if data is not None and len(data) >= MAX_BYTES:
+        if data is not None and len(data) >= _USUAL_BYTES:
             data = self.read()
         # A cgroup on its way out loses its files before its directory.
         if data is None and self._lasting:

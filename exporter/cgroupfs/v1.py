@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Locate, OnError, ReadCpuset, TreeLives, always, elsewhere, nowhere, raise_it
+from exporter.cgroupfs.group import OnError, Trees, elsewhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.errors import ExporterError, VanishedError
-from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
+from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 
 class V1Files:
     """One cgroup as the cpu controller has it, and the same one in the cpuacct and cpuset trees where it is there.
 
     A runtime makes one directory after the other: where one is not there yet, each reading of the limits, or of the
-    cpuset, asks ``locate_cpuacct`` or ``locate_cpuset`` for it.
+    cpuset, looks for it.
     """
 
     __slots__ = (
@@ -28,41 +28,27 @@ class V1Files:
         "_cpuset_path",
         "_joined",
         "_local",
-        "_locate_cpuacct",
-        "_locate_cpuset",
-        "_read_cpuset",
+        "_ref",
         "_stat",
-        "_tree_lives",
+        "_trees",
         "_usage",
     )
 
-    def __init__(
-        self,
-        cpu: str,
-        cpuacct: str | None,
-        cpuset: str | None,
-        budget: Descriptors,
-        *,
-        locate_cpuacct: Locate = nowhere,
-        locate_cpuset: Locate = nowhere,
-        read_cpuset: ReadCpuset | None = None,
-        tree_lives: TreeLives = always,
-    ) -> None:
-        """``read_cpuset`` reads a cpuset that is not in a v1 tree."""
-        self._cpu, self._cpuset_path, self._budget = cpu, cpuset, budget
-        self._locate_cpuacct, self._locate_cpuset, self._read_cpuset = locate_cpuacct, locate_cpuset, read_cpuset
-        self._tree_lives = tree_lives
+    def __init__(self, cpu: str, ref: CgroupRef, trees: Trees, budget: Descriptors) -> None:
+        """``cpu`` is its directory in the cpu tree."""
+        self._cpu, self._ref, self._trees, self._budget = cpu, ref, trees, budget
+        self._cpuset_path = trees.cpuset_of(ref, leaf=False)
         self._stat = ParsedFile(cpu, "cpu.stat", parse.cpu_stat_v1, budget, lasting=True)
         self._local = ParsedFile(cpu, "cpu.stat.local", parse.cpu_stat_local, budget)
         self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
         self._accounting: str | None = None
         self._usage: ParsedFile[float] | None = None
-        self._account_at(cpuacct)
+        self._account()
 
-    def _account_at(self, cpuacct: str | None) -> None:
-        if cpuacct is not None:
-            self._accounting = cpuacct
-            self._usage = ParsedFile(cpuacct, "cpuacct.usage", parse.nanoseconds, self._budget, lasting=True)
+    def _account(self) -> None:
+        self._accounting = path = self._trees.cpuacct_of(self._ref)
+        if path is not None:
+            self._usage = ParsedFile(path, "cpuacct.usage", parse.nanoseconds, self._budget, lasting=True)
 
     def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat`` and ``cpuacct.usage``."""
@@ -77,7 +63,7 @@ class V1Files:
         try:
             usage = None if self._usage is None else self._usage.value()
         except VanishedError as error:
-            if self._tree_lives(error.args[0]):
+            if self._trees.is_mounted(error.args[0]):
                 raise
             usage = None
         except ExporterError as error:
@@ -90,7 +76,7 @@ class V1Files:
 
     def modes(self) -> tuple[float | None, float | None]:
         """``cpuacct.stat``."""
-        return elsewhere(_read_modes, self._accounting, self._tree_lives) or (None, None)
+        return elsewhere(_read_modes, self._accounting, self._trees) or (None, None)
 
     def local_throttled_seconds(self) -> float | None:
         """``cpu.stat.local``."""
@@ -106,19 +92,19 @@ class V1Files:
 
     def cpus_text(self) -> bytes | None:
         """``cpuset.effective_cpus``."""
-        return elsewhere(_read_effective_cpus, self._cpuset_path, self._tree_lives)
+        return elsewhere(_read_effective_cpus, self._cpuset_path, self._trees)
 
     def limits(self) -> CpuLimits:
         """``cpu.cfs_quota_us``, ``cpu.cfs_period_us``, ``cpu.cfs_burst_us``, ``cpu.shares``."""
         if self._accounting is None:
-            self._account_at(self._locate_cpuacct())
+            self._account()
         return read_limits(self._cpu)
 
     def cpuset(self) -> Cpuset | None:
         """``cpuset.effective_cpus`` and its companion."""
         if self._cpuset_path is None:
-            self._cpuset_path = self._locate_cpuset()
-        return elsewhere(self._read_cpuset or read_cpuset, self._cpuset_path, self._tree_lives)
+            self._cpuset_path = self._trees.cpuset_of(self._ref, leaf=False)
+        return elsewhere(self._trees.read_cpuset, self._cpuset_path, self._trees)
 
     def threads(self) -> int | None:
         """``tasks``."""

@@ -6,48 +6,30 @@ from dataclasses import replace
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import Locate, OnError, ReadCpuset, TreeLives, always, elsewhere, nowhere, raise_it
+from exporter.cgroupfs.group import OnError, Trees, elsewhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
-from exporter.readings import CpuLimits, Cpuset, CpuStat, Pressure
+from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 
 class V2Files:
     """One directory of the unified hierarchy.
 
     ``leaf`` is where its processes are: ``path`` itself, or the subgroup that crun makes below it. In a hybrid the
-    cpuset may be in a v1 tree, and come later: while it is not there, each reading of it asks ``locate_cpuset``.
+    cpuset may be in a v1 tree, and come later: while it is not there, each reading of it looks for it.
     """
 
-    __slots__ = (
-        "_cpuset_path",
-        "_leaf",
-        "_local",
-        "_locate_cpuset",
-        "_path",
-        "_pressure",
-        "_read_cpuset",
-        "_stat",
-        "_tree_lives",
-    )
+    __slots__ = ("_cpuset_path", "_leaf", "_local", "_path", "_pressure", "_ref", "_stat", "_trees")
 
-    def __init__(
-        self,
-        path: str,
-        leaf: str,
-        cpuset_path: str | None,
-        budget: Descriptors,
-        *,
-        locate_cpuset: Locate = nowhere,
-        read_cpuset: ReadCpuset | None = None,
-        tree_lives: TreeLives = always,
-    ) -> None:
-        """``read_cpuset`` reads a cpuset that is not in a v2 tree."""
-        self._path, self._leaf, self._cpuset_path = path, leaf, cpuset_path
-        self._locate_cpuset, self._read_cpuset, self._tree_lives = locate_cpuset, read_cpuset, tree_lives
+    def __init__(self, path: str, leaf: str, ref: CgroupRef, trees: Trees, budget: Descriptors) -> None:
+        self._path, self._leaf, self._ref, self._trees = path, leaf, ref, trees
+        self._cpuset_path = self._find_cpuset()
         self._stat = ParsedFile(path, "cpu.stat", parse.cpu_stat_v2, budget, lasting=True)
         self._local = ParsedFile(leaf, "cpu.stat.local", parse.cpu_stat_local, budget)
         self._pressure = ParsedFile(path, "cpu.pressure", parse.pressure, budget)
+
+    def _find_cpuset(self) -> str | None:
+        return self._trees.cpuset_of(self._ref, leaf=self._leaf != self._path)
 
     def stat(self, on_error: OnError = raise_it) -> CpuStat | None:
         """``cpu.stat``."""
@@ -79,7 +61,7 @@ class V2Files:
 
     def cpus_text(self) -> bytes | None:
         """``cpuset.cpus.effective``."""
-        return elsewhere(_read_effective_cpus, self._cpuset_path, self._tree_lives)
+        return elsewhere(_read_effective_cpus, self._cpuset_path, self._trees)
 
     def limits(self) -> CpuLimits:
         """``cpu.max``, ``cpu.max.burst``, ``cpu.weight``; where crun's subgroup has the tighter quota, the subgroup's.
@@ -98,8 +80,8 @@ class V2Files:
     def cpuset(self) -> Cpuset | None:
         """``cpuset.cpus.effective`` and its companions."""
         if self._cpuset_path is None:
-            self._cpuset_path = self._locate_cpuset()
-        return elsewhere(self._read_cpuset or read_cpuset, self._cpuset_path, self._tree_lives)
+            self._cpuset_path = self._find_cpuset()
+        return elsewhere(self._trees.read_cpuset, self._cpuset_path, self._trees)
 
     def threads(self) -> int | None:
         """``cgroup.threads`` of the leaf."""

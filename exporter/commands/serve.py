@@ -10,8 +10,9 @@ from contextlib import suppress
 from exporter import app
 from exporter.settings import Settings
 
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """glibc ``malloc.h``."""
+_LARGE = 128 << 10
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,15 +23,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(settings: Settings, args: Namespace) -> int:
     """Serve until told to stop."""
     del args
-    share_one_arena()
+    give_memory_back()
     asyncio.run(app.run(settings))
     return 0
 
 
-def share_one_arena() -> None:
-    """Let all threads take memory from one heap: glibc gives each its own, and keeps what a page needed in all of them.
+def give_memory_back() -> None:
+    """Let what a page or a pod list took for a moment go back to the node.
 
-    Saves 3 MB of 70 at 750 containers. Another C library has no such switch, nor the need.
+    glibc gives each thread a heap of its own and keeps what was freed in all of them; and after the first large block
+    was freed it keeps large ones as well. One heap, and large blocks that come and go: 8 MB of 70 at 750 containers.
+    Another C library has no such switch, nor the need.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE)

@@ -6,7 +6,7 @@ row is escaped once and each sample is one string; a property test compares both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
@@ -19,7 +19,8 @@ from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
 from exporter.snapshot import RATIO_BUCKETS, CgroupRow, Distribution, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
-CGROUP_ROWS = frozenset({"container", "pod", "cadvisor"})
+CGROUP_ROWS: frozenset[RowType] = frozenset({"container", "pod", "cadvisor"})
+LINGERING = frozenset({"counter", "histogram"})
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -62,7 +63,9 @@ class Renderer:
         self._families += CADVISOR_FAMILIES if cadvisor_names else ()
         self._cadvisor_names = cadvisor_names
         self._on_error = on_error
-        self._blocks: dict[Labels, str] = {}
+        self._containers: list[str] = []
+        self._pods: list[str] = []
+        self._known: dict[Labels, str] = {}
         self._settled: dict[str, bytes] = {}
         self._version = -1
 
@@ -75,9 +78,10 @@ class Renderer:
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
             self._settled.clear()
+            self._name(snapshot)
         rows: dict[RowType, list[tuple[str, Any]]] = {
-            "container": [(self._block(row, "container"), row) for row in snapshot.containers],
-            "pod": [(self._block(row, "pod"), row) for row in snapshot.pods],
+            "container": list(zip(self._containers, snapshot.containers, strict=True)),
+            "pod": list(zip(self._pods, snapshot.pods, strict=True)),
             "node": [("", snapshot.node)],
             "pool": [(label_pairs(LABELS["pool"], (row.state,)), row) for row in pool_rows(snapshot.node)],
             "cpu": [(label_pairs(LABELS["cpu"], cpu_labels(row)), row) for row in cpu_rows(snapshot.node)],
@@ -85,13 +89,15 @@ class Renderer:
         if self._cadvisor_names:
             everyone = (*snapshot.containers, *snapshot.pods)
             rows["cadvisor"] = [(label_pairs(LABELS["cadvisor"], cadvisor_labels(row)), row) for row in everyone]
-        self._forget(rows["container"], rows["pod"])
+        # Counters of a removed container linger, to be scraped once more; what held for it holds no longer.
+        live = {kind: [pair for pair in rows[kind] if pair[1].live] for kind in CGROUP_ROWS if kind in rows}
         parts: list[bytes] = []
         for family in self._families:
             body = self._settled.get(family.name)
             if body is None:
                 # A name may hold bytes that were no UTF-8 where it came from; that costs nobody the page.
-                body = self._body(family, rows[family.row_type]).encode(errors="replace")
+                shown = rows if family.metric.kind in LINGERING else live
+                body = self._body(family, shown.get(family.row_type, rows[family.row_type])).encode(errors="replace")
                 if family.settled:
                     self._settled[family.name] = body
             if body:
@@ -109,18 +115,19 @@ class Renderer:
     @property
     def kept(self) -> int:
         """Rows whose label blocks are kept: those of the last page."""
-        return len(self._blocks)
+        return len(self._known)
 
-    def _forget(self, *present: list[tuple[str, CgroupRow]]) -> None:
-        if len(self._blocks) > sum(map(len, present)):
-            self._blocks = {_row_labels(row): block for rows in present for block, row in rows}
+    def _name(self, snapshot: Snapshot) -> None:
+        """The label block of each row, in the snapshot's order; those that were there before are not made again."""
+        before, self._known = self._known, {}
+        self._containers = self._named(snapshot.containers, LABELS["container"], before)
+        self._pods = self._named(snapshot.pods, LABELS["pod"], before)
 
-    def _block(self, row: CgroupRow, row_type: RowType) -> str:
-        key = _row_labels(row)
-        block = self._blocks.get(key)
-        if block is None:
-            block = self._blocks[key] = label_pairs(LABELS[row_type], key)
-        return block
+    def _named(self, rows: Sequence[CgroupRow], names: Labels, before: Mapping[Labels, str]) -> list[str]:
+        keys = [_row_labels(row) for row in rows]
+        blocks = [before.get(key) or label_pairs(names, key) for key in keys]
+        self._known |= zip(keys, blocks, strict=True)
+        return blocks
 
 
 def head(name: str, kind: str, text: str, style: Format) -> str:
@@ -139,9 +146,6 @@ def _samples(family: Family, rows: Sequence[tuple[str, Any]]) -> list[str]:
     name, metric = family.name, family.metric
     value_of = metric.value
     if family.row_type in CGROUP_ROWS:
-        if metric.kind not in {"counter", "histogram"}:
-            # Counters of a removed container linger, to be scraped once more; what held for it holds no longer.
-            rows = [pair for pair in rows if pair[1].live]
         if metric.distribution is not None:
             return [line for _, row in rows for line in _histogram(name, row, metric.distribution(row))]
         if metric.label_values is None:

@@ -9,54 +9,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
-from math import inf
+from dataclasses import replace
 
 from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
-from exporter.errors import ExporterError, ReadError, VanishedError
+from exporter.errors import ExporterError, ReadError
 from exporter.readings import KubeletConfig, PodList
+from exporter.sampler.ancestors import Ancestors
+from exporter.sampler.due import Due
 from exporter.sampler.inputs import available
-from exporter.sampler.judge import Judge, bound, smallest
+from exporter.sampler.judge import Judge
 from exporter.sampler.machine import Machine
 from exporter.sampler.mapping import Directory, Patience, assign
+from exporter.sampler.options import SamplerOptions, Wants
 from exporter.sampler.population import Population
 from exporter.sampler.rows import Name, newest_by_name, row_of
-from exporter.sampler.tracked import Tracked
+from exporter.sampler.tracked import PageNeeds, Tracked
 from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 
-SETTLING_SECONDS = 5.0
-"""How long a new cgroup's limits are read at each tick."""
-
+_SHOWN = frozenset({"mapped", "unmapped"})
 WHOLE_EVERY = 12
 """Scans in which each cgroup's settings are read once, whatever its other files say."""
-
-
-@dataclass(frozen=True, slots=True)
-class SamplerOptions:
-    """Values of the settings the sampler runs by; seconds."""
-
-    proc: str
-    sys: str
-    checkpoint: str
-    """Path of the CPU manager's checkpoint."""
-    interval: float
-    window: float
-    linger: float
-    collectors: frozenset[str]
-    expects_names: bool
-    """False with the pod source ``none``."""
-
-
-class Wants(Enum):
-    """Whether a newer pod list would help."""
-
-    NOTHING = auto()
-    AGAIN = auto()
-    """Containers are waiting for their names that the last list did not have."""
-    NEW = auto()
-    """Containers have come since the last list."""
 
 
 class Sampler:
@@ -82,12 +55,11 @@ class Sampler:
         self._must_assign = self._must_judge = self._reads_all = True
         self._observes = "distribution" in options.collectors
         self._is_fine = self._observes or "throttle" in options.collectors
-        self._fine: list[Tracked] = []
-        self._young: list[Tracked] = []
-        self._youth_ends, self._grouped = -inf, (-1, -1)
+        self._page_needs = PageNeeds(*(name in options.collectors for name in ("throttle", "pressure", "usage_modes")))
+        self._due = Due(fine=self._is_fine, youth=options.linger)
         self._shown: dict[Name, Tracked] = {}
-        self._shown_at = self._grouped
-        self._ancestors: dict[str, float | None] = {}
+        self._shown_at: tuple[int, int] | None = None
+        self._ancestors = Ancestors(opener, on_error)
         self._judge = Judge()
         self._machine = Machine(
             proc=options.proc,
@@ -114,7 +86,7 @@ class Sampler:
         self._population.scan(now, self._attempts)
         is_new = self._opener.hierarchy != before  # a controller's tree was mounted
         self._scans += 1
-        self._ancestors.clear()
+        self._ancestors.forget()
         self._machine.read(now)
         for number, one in enumerate(list(self._population.live.values())):
             moved = one.settings_moved(self._on_error, told=self._population.is_told)
@@ -131,36 +103,28 @@ class Sampler:
         self._ticks += 1
         if self._population.drain(now, self._attempts):
             self._must_assign = True
-        self._group(now)
+        self._due.look(self._population.live, now, self._state)
         # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
-        settling = [one for one in self._young if now - one.first_seen < SETTLING_SECONDS]
-        for one in {**dict.fromkeys(settling), **dict.fromkeys(self._population.take_written())}:
+        for one in {**dict.fromkeys(self._due.settling(now)), **dict.fromkeys(self._population.take_written())}:
             if one.read_settings(self._on_error):
                 self._must_judge = True
                 self._version += 1
-        self._group(now)
+        self._due.look(self._population.live, now, self._state)
         self._sample(now)
         if self._reads_all:
             self._reads_all = False
             self._read_trends(now)
         return self._assign(now)
 
-    def _group(self, now: float) -> None:
-        """Who is sampled, and who is young; looked for again when settings or cgroups changed, or youth ends."""
-        known = (self._version, self._population.generation)
-        if known == self._grouped and now < self._youth_ends:
-            return
-        youth = max(SETTLING_SECONDS, self._options.linger)
-        live = self._population.live.values()
-        self._fine = [one for one in live if one.has_quota] if self._is_fine else []
-        self._young = [one for one in live if now - one.first_seen < youth]
-        self._youth_ends = min((one.first_seen + youth for one in self._young), default=inf)
-        self._grouped = known
+    @property
+    def _state(self) -> tuple[int, int]:
+        """Changes when any cgroup comes, goes, or gets other settings or another name."""
+        return self._version, self._population.generation
 
     def _sample(self, now: float) -> None:
         """The counters of all under a quota, into their histories, and of the young: they may be gone at the next."""
         everything, observes = self._reads_all, self._observes
-        for one in self._fine:
+        for one in self._due.fine:
             steady = one.sample(now, self._on_error, self._new_history, fresh_usage=everything)
             if one.vanished:
                 self._retire(one, now)
@@ -169,7 +133,7 @@ class Sampler:
             if observes and one.ref.container_id is not None:
                 one.observe()
         sampled = self._is_fine
-        for one in list(self._population.live.values()) if everything else self._young:
+        for one in list(self._population.live.values()) if everything else self._due.young:
             if not (sampled and one.has_quota) and (everything or now - one.first_seen < self._options.linger):
                 one.history = None  # nothing is throttled any more, or nobody knows: the window says nothing of now
                 one.read_stat(self._on_error)
@@ -179,7 +143,7 @@ class Sampler:
     def _read_trends(self, now: float) -> None:
         """What findings compare over the last window, read at the grain of a scan."""
         for one in list(self._population.live.values()):
-            one.read_page_extras(self._options.collectors, self._on_error)
+            one.read_page_extras(self._page_needs, self._on_error)
             one.read_threads(self._on_error)
             if one.vanished:
                 self._retire(one, now)
@@ -191,15 +155,14 @@ class Sampler:
         now = self._monotonic()
         self._assign(now)
         for one in list(self._population.live.values()):
-            if one.state in {"mapped", "unmapped"}:
+            if one.state in _SHOWN:
                 one.read_stat(self._on_error)
-                one.read_page_extras(self._options.collectors, self._on_error)
+                one.read_page_extras(self._page_needs, self._on_error)
                 if one.vanished:
                     self._retire(one, now)
         self._assign(now)
-        known = (self._version, self._population.generation)
-        if known != self._shown_at:
-            self._shown, self._shown_at = newest_by_name(self._population.everyone), known
+        if self._state != self._shown_at:
+            self._shown, self._shown_at = newest_by_name(self._population.everyone), self._state
         rows = [row_of(name, one, now, detailed=detailed) for name, one in self._shown.items()]
         return Snapshot(
             taken_at=self._wall(),
@@ -252,29 +215,13 @@ class Sampler:
                 now=now,
                 topology=self._machine.topology,
                 kubelet=self._machine.kubelet,
-                ancestor_limit=self._ancestor_limit,
+                ancestor_limit=self._ancestors.limit,
             )
         return wants
 
     def _retire(self, one: Tracked, now: float) -> None:
         self._population.retire(one, now)
         self._must_assign = True
-
-    def _ancestor_limit(self, pod_path: str) -> float | None:
-        """The smallest limit of the directories above a pod, in cores; ``inf`` for none, ``None`` when not known."""
-        parent = pod_path.rpartition("/")[0]
-        if not parent:
-            return inf
-        if parent not in self._ancestors:
-            own: float | None = None
-            try:
-                own = bound(self._opener.ancestor_limits(parent))
-            except VanishedError:
-                own = inf
-            except ExporterError as error:
-                self._on_error(error)
-            self._ancestors[parent] = smallest(own, self._ancestor_limit(parent))
-        return self._ancestors[parent]
 
     def _node(self) -> NodeRow:
         driver = next((one.ref.driver for one in self._population.live.values()), None)

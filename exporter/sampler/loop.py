@@ -8,7 +8,8 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from exporter.errors import ReadError
-from exporter.sampler.core import Sampler, Wants
+from exporter.sampler.core import Sampler
+from exporter.sampler.options import Wants
 from exporter.sampler.pace import Pace
 from exporter.snapshot import Snapshot
 from exporter.threads import Worker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from exporter.analysis.trend import Totals, Trend
 from exporter.analysis.windows import History, Observed
@@ -26,7 +26,14 @@ class Verdict(NamedTuple):
     limit_drift: bool | None = None
 
 
-P = ParamSpec("P")
+class PageNeeds(NamedTuple):
+    """What the collectors want of each cgroup that nothing but a page needs."""
+
+    local: bool
+    pressure: bool
+    modes: bool
+
+
 Value = TypeVar("Value")
 NO_COUNTERS = CpuStat()
 _SURVIVED = (VanishedError, ExporterError, OverflowError, ValueError)
@@ -126,19 +133,22 @@ class Tracked:
 
     def read_stat(self, on_error: OnError) -> None:
         """The counters, fresh. A vanished cgroup keeps its last ones."""
-        stat = self._try(self.files.stat, on_error, on_error)
-        if not self.vanished:
-            self.stat = stat
+        try:
+            self.stat = self.files.stat(on_error)
+        except _SURVIVED as error:
+            self._survive(error, on_error)
+            if not self.vanished:
+                self.stat = None
 
-    def read_page_extras(self, collectors: frozenset[str], on_error: OnError) -> None:
+    def read_page_extras(self, needs: PageNeeds, on_error: OnError) -> None:
         """What only a page needs, beside :meth:`read_stat`."""
-        if "throttle" in collectors and self.ref.container_id is not None:
+        if needs.local and self.ref.container_id is not None:
             read = self._try(self.files.local_throttled_seconds, on_error)
             self.local_throttled_seconds = self.local_throttled_seconds if self.vanished else read
-        if "pressure" in collectors:
+        if needs.pressure:
             pressure = self._try(self.files.pressure, on_error)
             self.pressure = self.pressure if self.vanished else pressure
-        if "usage_modes" in collectors and self.stat is not None:
+        if needs.modes and self.stat is not None:
             modes = self._try(self.files.modes, on_error) or (None, None)
             self.modes = self.modes if self.vanished else modes
 
@@ -195,9 +205,9 @@ class Tracked:
         self.history = None
         self.files.close()
 
-    def _try(self, read: Callable[P, Value], on_error: OnError, *args: P.args, **kwargs: P.kwargs) -> Value | None:
+    def _try(self, read: Callable[[], Value], on_error: OnError) -> Value | None:
         try:
-            return read(*args, **kwargs)
+            return read()
         except _SURVIVED as error:
             self._survive(error, on_error)
         return None

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cgroupfs import v1, v2
 from exporter.cgroupfs.files import Descriptors, KernelFile, count_lines
-from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
 from exporter.cgroupfs.tree import walk
 from exporter.cgroupfs.v1 import V1Files
 from exporter.cgroupfs.v2 import V2Files
@@ -59,8 +60,8 @@ def live(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 def files_of(folder: Path, budget: Descriptors) -> CgroupFiles:
     if (folder.parent / "cgroup.controllers").exists():
-        return V2Files(str(folder), str(folder), None, budget)
-    return V1Files(str(folder), None, None, budget)
+        return V2Files(str(folder), str(folder), ANY, FixedTrees(None, None, v2.read_cpuset), budget)
+    return V1Files(str(folder), ANY, FixedTrees(None, None, v1.read_cpuset), budget)
 
 
 @pytest.mark.parametrize("limit", [8, 0], ids=["kept", "not kept"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from exporter.cgroupfs import v1, v2
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
 from exporter.cpulist import format_cpu_list
 from exporter.errors import ParseError, ReadError, VanishedError
 from exporter.readings import CpuLimits, Cpuset, CpuStat
@@ -99,7 +99,7 @@ def as_v1(root: Path, facts: Facts, budget: Descriptors) -> CgroupFiles:
     write(cpuset, "cpuset.effective_cpus", format_cpu_list(facts.cpus) + "\n")
     write(cpuset, "cpuset.effective_mems", format_cpu_list(facts.mems) + "\n")
     write(cpu, "tasks", "1\n22\n")
-    return v1.V1Files(str(cpu), str(cpuacct), str(cpuset), budget)
+    return v1.V1Files(str(cpu), ANY, FixedTrees(str(cpuacct), str(cpuset), v1.read_cpuset), budget)
 
 
 def as_v2(root: Path, facts: Facts, budget: Descriptors) -> CgroupFiles:
@@ -122,7 +122,7 @@ def as_v2(root: Path, facts: Facts, budget: Descriptors) -> CgroupFiles:
     write(root, "cpuset.cpus.effective", format_cpu_list(facts.cpus) + "\n")
     write(root, "cpuset.mems.effective", format_cpu_list(facts.mems) + "\n")
     write(root, "cgroup.threads", "1\n22\n")
-    return v2.V2Files(str(root), str(root), str(root), budget)
+    return v2_files(root, budget=budget)
 
 
 Write = Callable[[Path, Facts, Descriptors], CgroupFiles]
@@ -278,7 +278,8 @@ def test_a_malformed_cpuset_names_its_file(twin: Write, tmp_path: Path) -> None:
 
 
 def v2_files(root: Path, *, leaf: Path | None = None, budget: Descriptors | None = None) -> v2.V2Files:
-    return v2.V2Files(str(root), str(leaf or root), str(leaf or root), budget or Descriptors(8))
+    inner = str(leaf or root)
+    return v2.V2Files(str(root), inner, ANY, FixedTrees(None, inner, v2.read_cpuset), budget or Descriptors(8))
 
 
 def test_v1_shares_and_v2_weight_are_raw(tmp_path: Path) -> None:
@@ -301,7 +302,7 @@ def test_v1_wait_sum_is_seconds_of_waiting(tmp_path: Path) -> None:
 
 def test_v1_without_the_cpuacct_and_cpuset_controllers_still_throttles(tmp_path: Path) -> None:
     as_v1(tmp_path, Facts(), Descriptors(0))
-    files = v1.V1Files(str(tmp_path / "cpu"), None, None, Descriptors(0))
+    files = v1.V1Files(str(tmp_path / "cpu"), ANY, FixedTrees(None, None, v1.read_cpuset), Descriptors(0))
     stat = files.stat()
     assert stat is not None
     assert (stat.periods, stat.usage_seconds) == (239, None)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from itertools import count
 
 from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.group import FixedTrees
 from exporter.cgroupfs.tree import Found
-from exporter.cgroupfs.v2 import V2Files
+from exporter.cgroupfs.v2 import V2Files, read_cpuset
 from exporter.readings import CgroupRef, ContainerIdentity, CpuLimits, PodIdentity, PodList, QosClass
 from exporter.sampler.mapping import Directory, Patience, assign
 from exporter.sampler.tracked import State, Tracked
@@ -38,7 +39,13 @@ def cgroup(
     path = pod_path if cid is None else f"{pod_path}/{cid}"
     ref = CgroupRef(path, pod_path, uid, cid, qos_class, "containerd", "cgroupfs")
     found = Found(ref, next(_inodes) if inode is None else inode, subgroup=False)
-    one = Tracked(found, V2Files(path, path, None, Descriptors(0)), now=seen, attempts=attempts, window=60.0)
+    one = Tracked(
+        found,
+        V2Files(path, path, ref, FixedTrees(None, None, read_cpuset), Descriptors(0)),
+        now=seen,
+        attempts=attempts,
+        window=60.0,
+    )
     one.limits = limits
     return one
 

@@ -15,7 +15,8 @@ from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
-from exporter.sampler.core import Sampler, SamplerOptions, Wants
+from exporter.sampler.core import Sampler
+from exporter.sampler.options import SamplerOptions, Wants
 from exporter.snapshot import CgroupRow, Snapshot
 from tests.support.pages import Page
 

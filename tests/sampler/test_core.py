@@ -18,7 +18,8 @@ from exporter.cgroupfs.tree import Found, Hierarchy, detect
 from exporter.errors import ExporterError
 from exporter.metrics.exposition import Renderer
 from exporter.readings import Window
-from exporter.sampler.core import SETTLING_SECONDS, Wants
+from exporter.sampler.due import SETTLING_SECONDS
+from exporter.sampler.options import Wants
 from exporter.snapshot import CgroupRow, Snapshot
 from tests.sampler.rig import COLLECTORS, LINGER, Rig, remove, row, running
 from tests.support.pages import duplicates, triples

@@ -12,8 +12,9 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
 from exporter.errors import ExporterError
-from exporter.sampler.core import Sampler, SamplerOptions
+from exporter.sampler.core import Sampler
 from exporter.sampler.loop import SamplingLoop
+from exporter.sampler.options import SamplerOptions
 from tests.support.treebuilder import v2
 from tests.support.trees import containerd_systemd
 

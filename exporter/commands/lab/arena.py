@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporter.cgroupfs import v1, v2
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import CgroupFiles
+from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
 from exporter.commands.lab.hierarchy import Hierarchy
 from exporter.commands.lab.own import OwnCgroup
 from exporter.commands.lab.owner import own_prefix
@@ -77,5 +77,6 @@ def _open(hierarchy: Hierarchy, relative: str) -> CgroupFiles:
 
     cpu = str(hierarchy.mounts["cpu"] / relative)
     if hierarchy.version == "v2":
-        return v2.V2Files(cpu, cpu, cpu, Descriptors(0))
-    return v1.V1Files(cpu, directory("cpuacct"), directory("cpuset"), Descriptors(0))
+        return v2.V2Files(cpu, cpu, ANY, FixedTrees(cpu, cpu, v2.read_cpuset), Descriptors(0))
+    trees = FixedTrees(directory("cpuacct"), directory("cpuset"), v1.read_cpuset)
+    return v1.V1Files(cpu, ANY, trees, Descriptors(0))
