@@ -11,28 +11,38 @@ from exporter.sampler.judge import bound, smallest
 
 
 class Ancestors:
-    """Each directory is read once, however many pods are below it, until :meth:`forget`."""
+    """Each directory is read once a scan, however many pods are below it."""
 
     def __init__(self, opener: Opener, on_error: OnError) -> None:
         self._opener, self._on_error = opener, on_error
-        self._limits: dict[str, float | None] = {}
+        self._own: dict[str, float | None] = {}
 
-    def forget(self) -> None:
-        """They may have changed."""
-        self._limits.clear()
+    def moved(self) -> bool:
+        """Read those again that were asked for; True when any has changed."""
+        before = self._own
+        self._own = {path: limit for path in before if (limit := self._read(path)) is not _GONE}
+        return self._own != before
 
     def limit(self, pod_path: str) -> float | None:
         """The smallest limit of the directories above a pod, in cores; ``inf`` for none, ``None`` when not known."""
+        found: float | None = inf
         parent = pod_path.rpartition("/")[0]
-        if not parent:
-            return inf
-        if parent not in self._limits:
-            own: float | None = None
-            try:
-                own = bound(self._opener.ancestor_limits(parent))
-            except VanishedError:
-                own = inf
-            except ExporterError as error:
-                self._on_error(error)
-            self._limits[parent] = smallest(own, self.limit(parent))
-        return self._limits[parent]
+        while parent:
+            if parent not in self._own:
+                self._own[parent] = self._read(parent)
+            found = smallest(found, self._own[parent])
+            parent = parent.rpartition("/")[0]
+        return found
+
+    def _read(self, path: str) -> float | None:
+        try:
+            return bound(self._opener.ancestor_limits(path))
+        except VanishedError:
+            return _GONE
+        except ExporterError as error:
+            self._on_error(error)
+        return None
+
+
+_GONE = float("inf")
+"""No limit any more; an object of its own, to be told from a directory without one."""

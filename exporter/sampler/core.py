@@ -51,8 +51,9 @@ class Sampler:
         self._population = Population(opener, window=options.window, linger=options.linger, on_error=on_error)
         self._directory, self._ticks, self._version = Directory(), 0, 0
         self._scans = 0
-        self._count_attempts, self._attempts = attempts, 0
-        self._must_assign = self._must_judge = self._reads_all = True
+        self._count_attempts, self._attempts, self._generation = attempts, 0, -1
+        self._must_assign = self._must_judge = True
+        self._reads_all = False
         self._observes = "distribution" in options.collectors
         self._is_fine = self._observes or "throttle" in options.collectors
         self._page_needs = PageNeeds(*(name in options.collectors for name in ("throttle", "pressure", "usage_modes")))
@@ -82,39 +83,43 @@ class Sampler:
     def scan(self) -> None:
         """Learn what came and went; read limits, cpusets and the machine."""
         now = self._monotonic()
-        before = self._opener.hierarchy
+        before = self._opener.hierarchy, self._machine.topology
         self._population.scan(now, self._attempts)
-        is_new = self._opener.hierarchy != before  # a controller's tree was mounted
-        self._scans += 1
-        self._ancestors.forget()
         self._machine.read(now)
+        is_new = self._opener.hierarchy != before[0]  # a controller's tree was mounted
+        self._scans += 1
         for number, one in enumerate(list(self._population.live.values())):
             moved = one.settings_moved(self._on_error, told=self._population.is_told)
             whole = is_new or (number + self._scans) % WHOLE_EVERY == 0
-            if (moved or whole) and one.read_settings(self._on_error):
-                self._version += 1
+            if moved or whole:
+                self._read_settings(one)
             if one.vanished:
-                self._retire(one, now)
-        self._must_assign = self._must_judge = self._reads_all = True
+                self._population.retire(one, now)
+        if self._ancestors.moved() or self._machine.topology != before[1] or self._judge.is_watching:
+            self._must_judge = True
+        self._reads_all = True
 
     def tick(self) -> Wants:
         """One sample of what can be throttled or has just come; after a scan, one of everything."""
         now = self._monotonic()
         self._ticks += 1
-        if self._population.drain(now, self._attempts):
-            self._must_assign = True
+        self._population.drain(now, self._attempts)
         self._due.look(self._population.live, now, self._state)
         # A runtime makes the cgroup first and sets its limits a moment later; a resize sets them while it lives.
         for one in {**dict.fromkeys(self._due.settling(now)), **dict.fromkeys(self._population.take_written())}:
-            if one.read_settings(self._on_error):
-                self._must_judge = True
-                self._version += 1
+            self._read_settings(one)
         self._due.look(self._population.live, now, self._state)
         self._sample(now)
         if self._reads_all:
             self._reads_all = False
             self._read_trends(now)
         return self._assign(now)
+
+    def _read_settings(self, one: Tracked) -> None:
+        if one.read_settings(self._on_error):
+            self._version += 1
+            # Limits also tell a sandbox from a container.
+            self._must_assign = self._must_judge = True
 
     @property
     def _state(self) -> tuple[int, int]:
@@ -127,7 +132,7 @@ class Sampler:
         for one in self._due.fine:
             steady = one.sample(now, self._on_error, self._new_history, fresh_usage=everything)
             if one.vanished:
-                self._retire(one, now)
+                self._population.retire(one, now)
             elif not steady:
                 self._on_error(ReadError(one.ref.path, "a counter ran backwards", reason="counter_reset"))
             if observes and one.ref.container_id is not None:
@@ -138,7 +143,7 @@ class Sampler:
                 one.history = None  # nothing is throttled any more, or nobody knows: the window says nothing of now
                 one.read_stat(self._on_error)
                 if one.vanished:
-                    self._retire(one, now)
+                    self._population.retire(one, now)
 
     def _read_trends(self, now: float) -> None:
         """What findings compare over the last window, read at the grain of a scan."""
@@ -146,7 +151,7 @@ class Sampler:
             one.read_page_extras(self._page_needs, self._on_error)
             one.read_threads(self._on_error)
             if one.vanished:
-                self._retire(one, now)
+                self._population.retire(one, now)
             else:
                 one.trend.push(one.totals(now))
 
@@ -159,7 +164,7 @@ class Sampler:
                 one.read_stat(self._on_error)
                 one.read_page_extras(self._page_needs, self._on_error)
                 if one.vanished:
-                    self._retire(one, now)
+                    self._population.retire(one, now)
         self._assign(now)
         if self._state != self._shown_at:
             self._shown, self._shown_at = newest_by_name(self._population.everyone), self._state
@@ -195,17 +200,17 @@ class Sampler:
     def _assign(self, now: float) -> Wants:
         """Name and judge the cgroups where anything has changed that names or verdicts depend on."""
         attempts = self._count_attempts()
-        if self._population.forget(now):
-            self._must_assign = True
+        self._population.forget(now)
+        came_or_went = self._population.generation != self._generation
         wants = Wants.NOTHING
-        if self._must_assign or attempts != self._attempts:
-            self._attempts = attempts
+        if came_or_went or self._must_assign or attempts != self._attempts:
+            self._attempts, self._generation = attempts, self._population.generation
             patience = Patience(attempts, now, self._options.expects_names)
-            assign(self._population.everyone, self._directory, patience)
+            if assign(self._population.everyone, self._directory, patience) or came_or_went:
+                self._version += 1
+                self._must_judge = True
             waiting = [one for one in self._population.live.values() if one.state == "pending"]
             self._must_assign = bool(waiting)  # patience ends by the clock
-            self._must_judge = True
-            self._version += 1
             if waiting and self._options.expects_names:
                 wants = Wants.NEW if any(one.first_attempts == attempts for one in waiting) else Wants.AGAIN
         if self._must_judge:
@@ -218,10 +223,6 @@ class Sampler:
                 ancestor_limit=self._ancestors.limit,
             )
         return wants
-
-    def _retire(self, one: Tracked, now: float) -> None:
-        self._population.retire(one, now)
-        self._must_assign = True
 
     def _node(self) -> NodeRow:
         driver = next((one.ref.driver for one in self._population.live.values()), None)

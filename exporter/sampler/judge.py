@@ -26,6 +26,11 @@ class Judge:
         self._memory: Mapping[Pair, float] = {}
         self.isolation: Isolation | None = None
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether cpusets overlap that should not: for how long is part of the verdict."""
+        return bool(self._memory)
+
     def judge(
         self,
         live: Iterable[Tracked],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from exporter.readings import ContainerIdentity, PodIdentity, PodList
@@ -60,8 +60,12 @@ class Patience:
         return waited or not self.expects_names
 
 
-def assign(tracked: Iterable[Tracked], directory: Directory, patience: Patience) -> None:
-    """Set state, pod and container of every cgroup. A name once known stays, whatever a later list leaves out."""
+def assign(tracked: Collection[Tracked], directory: Directory, patience: Patience) -> bool:
+    """Set state, pod and container of every cgroup; True when any is another now.
+
+    A name once known stays, whatever a later list leaves out.
+    """
+    before = [(one.state, one.pod, one.container) for one in tracked]
     families: dict[str, list[Tracked]] = {}
     heads: list[Tracked] = []
     for one in tracked:
@@ -73,6 +77,7 @@ def assign(tracked: Iterable[Tracked], directory: Directory, patience: Patience)
     for one in heads:
         one.pod = directory.pods.get(one.ref.pod_uid) or pods.get(one.ref.path) or one.pod
         one.state = _unknown_state(one, patience) if one.pod is None else "mapped"
+    return before != [(one.state, one.pod, one.container) for one in tracked]
 
 
 def _assign_family(family: list[Tracked], directory: Directory, patience: Patience) -> PodIdentity | None:

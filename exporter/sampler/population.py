@@ -84,24 +84,18 @@ class Population:
                 self.retire(one, now)
         self._admit(walked.found, now, attempts)
 
-    def forget(self, now: float) -> bool:
-        """Let go of what has lingered long enough; True when there was any."""
+    def forget(self, now: float) -> None:
+        """Let go of what has lingered long enough."""
         before = len(self.gone)
         if before:
             self.gone = [one for one in self.gone if one.gone_at is not None and now - one.gone_at < self._linger]
-        if len(self.gone) == before:
-            return False
-        self.generation += 1
-        return True
+        self.generation += len(self.gone) < before
 
-    def drain(self, now: float, attempts: int) -> bool:
-        """Take over what the kernel told since the last call. True when cgroups came or went."""
-        if self._inotify is None:
-            return False
-        before = self.generation
-        for event in self._inotify.drain():
-            self._follow(self._inotify, event, now, attempts)
-        return self.generation != before
+    def drain(self, now: float, attempts: int) -> None:
+        """Take over what the kernel told since the last call."""
+        if self._inotify is not None:
+            for event in self._inotify.drain():
+                self._follow(self._inotify, event, now, attempts)
 
     def take_written(self) -> list[Tracked]:
         """Cgroups whose settings were written to since the last call."""
