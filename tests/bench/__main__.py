@@ -19,7 +19,7 @@ from tests.bench.imports import imports
 from tests.bench.node import BenchNode, bench_node
 from tests.bench.parts import Bed
 from tests.bench.peers import TARGETS_SAMPLES, Speed, awake, build, c_reader, client
-from tests.bench.process import arrivals, crowded, serving, starts, watch
+from tests.bench.process import arrivals, crowded, serving_after, watch
 from tests.bench.results import Size
 from tests.bench.scraping import one_each_tick
 from tests.bench.table import growth_lines, import_table, put_between_marks, size_table, targets_table
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     _say(begun, "done")
-    text = report(sizes, options.active)
+    text = "\n".join(report(sizes, options.active) + ([] if options.brief else import_table(imports())))
     sys.stdout.write(f"{text}\n")
     if options.write:
         path = Path(options.write)
@@ -64,12 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=40, help="rounds of tick, C loop, page and generate_latest")
     parser.add_argument("--scrapes", type=int, default=60, help="scrapes for the latency, one a second")
     parser.add_argument("--scrapers", type=int, default=10, help="scrapers at once at the largest size; 0 for none")
+    parser.add_argument("--brief", action="store_true", help="one start, no new pods, no imports: to try the bench")
     parser.add_argument("--write", metavar="FILE", help="put the tables between the marks of FILE")
     return parser
 
 
-def report(sizes: Sequence[Size], active: int) -> str:
-    """Everything that was measured, as Markdown."""
+def report(sizes: Sequence[Size], active: int) -> list[str]:
+    """All of the measured sizes, as lines of Markdown."""
     small, large = sizes[0], sizes[-1] if len(sizes) > 1 else None
     lines = [
         f"{_machine()}.",
@@ -83,7 +84,7 @@ def report(sizes: Sequence[Size], active: int) -> str:
         lines += size_table(size)
     if large is not None:
         lines += growth_lines(small, large)
-    return "\n".join([*lines, *import_table(imports())])
+    return lines
 
 
 def _measure(
@@ -91,7 +92,7 @@ def _measure(
 ) -> Size:
     seconds: float = options.seconds
     with ExitStack() as stack:
-        speed = Speed(stack.enter_context(client(TARGETS_SAMPLES)))
+        speed = Speed(stack.enter_context(client(TARGETS_SAMPLES)).ask)
         active = min(options.active, node.containers)
         with ExitStack() as some:
             some.enter_context(
@@ -106,18 +107,17 @@ def _measure(
                 with awake(programs["wakers"], node.members, every_seconds=AWAKE_EVERY, work_seconds=AWAKE_WORK):
                     time.sleep(AWAKE_EVERY)
                     loud = bed.rounds(max(1, options.rounds * 5 // 8), AWAKE_EVERY, reader, generator, speed)
-            started = starts(node)
+            exporter, starts = stack.enter_context(serving_after(node, 1 if options.brief else 3))
             starts_speed = speed.around()
-            exporter, _ = stack.enter_context(serving(node))
             pid, port = exporter.process.pid, exporter.port
             time.sleep(min(seconds, _SETTLE_SECONDS))
             running = watch(pid, port, seconds, speed)
             scrapes = one_each_tick(port, options.scrapes).at(speed.around())
-            peer = cadvisor(min(seconds, 30.0), speed)
+            peer = cadvisor(min(seconds, 30.0), min(options.scrapes, 15), speed)
         stack.enter_context(awake(programs["wakers"], node.members, every_seconds=AWAKE_EVERY, work_seconds=AWAKE_WORK))
         running_awake = watch(pid, port, min(seconds, _ALL_AWAKE_SECONDS), speed)
         crowd = crowded(exporter, options.scrapers, min(seconds, 60.0)) if last and options.scrapers else None
-        came = arrivals(node, exporter, programs["wakers"]) if first else None
+        came = arrivals(node, exporter, programs["wakers"]) if first and not options.brief else None
         speed.ask()
         return Size(
             pods=len(node.pods),
@@ -125,7 +125,7 @@ def _measure(
             active=active,
             quiet=quiet,
             awake=loud,
-            starts=started,
+            starts=starts,
             starts_speed=starts_speed,
             scrapes=scrapes,
             running=running,

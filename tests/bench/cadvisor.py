@@ -14,15 +14,14 @@ from typing import IO
 
 from tests.bench.peers import Speed
 from tests.bench.process import watch
-from tests.bench.results import Cadvisor
+from tests.bench.results import Cadvisor, Running, Scrapes
 from tests.bench.scraping import one_each_tick, scraper
 
 HOUSEKEEPING_SECONDS = 10
 _START_SECONDS = 30.0
-_SCRAPES = 15
 
 
-def cadvisor(seconds: float, speed: Speed) -> Cadvisor | None:
+def cadvisor(seconds: float, scrapes: int, speed: Speed) -> Cadvisor | None:
     """``None`` when there is none on the PATH."""
     program = shutil.which("cadvisor")
     if program is None:
@@ -41,7 +40,8 @@ def cadvisor(seconds: float, speed: Speed) -> Cadvisor | None:
         except OSError as error:
             return Cadvisor(version=version, why_not=f"did not start: {error.strerror}")
         try:
-            return _measure(version, process, port, seconds, speed)
+            running, page = _measure(process, port, seconds, scrapes, speed)
+            return Cadvisor(version=version, scrapes=page, running=running)
         except OSError as error:
             why = f"{error}; exit code {process.poll()}; {_last_line(log)}"
             return Cadvisor(version=version, why_not=why)
@@ -54,7 +54,9 @@ def cadvisor(seconds: float, speed: Speed) -> Cadvisor | None:
                 process.wait()
 
 
-def _measure(version: str, process: subprocess.Popen[bytes], port: int, seconds: float, speed: Speed) -> Cadvisor:
+def _measure(
+    process: subprocess.Popen[bytes], port: int, seconds: float, scrapes: int, speed: Speed
+) -> tuple[Running, Scrapes]:
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(port):
         if process.poll() is not None:
@@ -65,8 +67,7 @@ def _measure(version: str, process: subprocess.Popen[bytes], port: int, seconds:
     time.sleep(min(seconds, HOUSEKEEPING_SECONDS + 2))  # what comes first is not what it costs every day
     running = watch(process.pid, port, seconds, speed)
     speed.ask()
-    scrapes = one_each_tick(port, _SCRAPES)
-    return Cadvisor(version=version, scrapes=scrapes.at(speed.around()), running=running)
+    return running, one_each_tick(port, scrapes).at(speed.around())
 
 
 def _answers(port: int) -> bool:

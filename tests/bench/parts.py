@@ -19,6 +19,7 @@ from tests.bench.results import Parts
 
 ROUNDS_A_SCAN = 10
 """As with the default settings: a scan each 10 s, a tick each second."""
+_ROUNDS_SECONDS = 20.0
 _SETTLED_TICKS = 61
 """Until windows are full."""
 
@@ -63,7 +64,10 @@ class Bed:
         return self._renderer.render(self.sampler.snapshot(), "text")
 
     def rounds(self, count: int, seconds: float, reader: Peer, client: Peer, speed: Speed) -> Parts:
-        """``count`` rounds that begin so many seconds apart: between two, the tree lives and caches cool."""
+        """Rounds that begin so many seconds apart: between two, the tree lives and caches cool.
+
+        ``count`` of them, or as many as there is time for: ten at least.
+        """
         works: dict[str, Callable[[], float]] = {
             "tick": lambda: cpu_ms(self.tick),
             "c_loop": lambda: reader.ask() / 1000,
@@ -75,7 +79,10 @@ class Bed:
         scans: list[float] = []
         speed.ask()
         due = time.monotonic()
+        end = due + _ROUNDS_SECONDS
         for number in range(count):
+            if number >= ROUNDS_A_SCAN and time.monotonic() > end:
+                break
             due = max(due + seconds, time.monotonic() + 0.02)
             if number % ROUNDS_A_SCAN == 0:
                 scans.append(cpu_ms(self.sampler.scan))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median
@@ -106,13 +106,14 @@ class Speed:
     Asked before and after each measurement: a virtual machine's speed changes by the minute.
     """
 
-    def __init__(self, one: Peer) -> None:
-        self._peer = one
+    def __init__(self, one_page: Callable[[], float]) -> None:
+        """``one_page`` gives the milliseconds of one ``generate_latest`` of 11,250 samples."""
+        self._one_page = one_page
         self.asked: list[float] = []
         """Milliseconds, in order."""
 
     def ask(self, times: int = 3) -> None:
-        self.asked.append(median(self._peer.ask() for _ in range(times)))
+        self.asked.append(median(self._one_page() for _ in range(times)))
 
     def around(self) -> float:
         """The factor of the measurement between the last time it was asked and now."""

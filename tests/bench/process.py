@@ -20,7 +20,6 @@ from tests.support.process import Exporter, started
 SCRAPE_SECONDS = 15.0
 LIFE_SECONDS = 3.0
 _COMPLETE_SECONDS = 60.0
-_STARTS = 3
 _ARRIVALS = 4
 _ARRIVAL_SECONDS = 10.0
 
@@ -41,13 +40,15 @@ def serving(node: BenchNode) -> Iterator[tuple[Exporter, float]]:
         yield exporter, time.monotonic() - begun
 
 
-def starts(node: BenchNode) -> list[float]:
-    """Seconds of several starts."""
+@contextmanager
+def serving_after(node: BenchNode, starts: int = 3) -> Iterator[tuple[Exporter, list[float]]]:
+    """The process of the last of several starts, and the seconds of all."""
     seconds = []
-    for _ in range(_STARTS):
+    for _ in range(starts - 1):
         with serving(node) as (_, one):
             seconds.append(one)
-    return seconds
+    with serving(node) as (exporter, one):
+        yield exporter, [*seconds, one]
 
 
 def cpu_seconds(pid: int) -> float:
