@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import IO
 from tests.bench.peers import Speed
 from tests.bench.process import watch
 from tests.bench.results import Cadvisor, Running, Scrapes
-from tests.bench.scraping import one_each_tick, scraper
+from tests.bench.scraping import free_port, one_each_tick, scraper
 
 HOUSEKEEPING_SECONDS = 10
 _START_SECONDS = 30.0
@@ -27,7 +26,7 @@ def cadvisor(seconds: float, scrapes: int, speed: Speed) -> Cadvisor | None:
     if program is None:
         return None
     version = _version(program)
-    port = _free_port()
+    port = free_port()
     interval = f"{HOUSEKEEPING_SECONDS}s"
     # Without the dynamic intervals it would look at an idle container ever less often.
     options = ["-listen_ip=127.0.0.1", f"-port={port}", f"-housekeeping_interval={interval}"]
@@ -75,13 +74,6 @@ def _answers(port: int) -> bool:
         one.scrape()
         return True
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _version(program: str) -> str:

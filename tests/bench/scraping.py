@@ -78,6 +78,14 @@ def scraper(port: int) -> Iterator[Scraper]:
         one.close()
 
 
+def free_port() -> int:
+    """A port on which nobody listens yet."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
 def one_each_tick(port: int, count: int) -> Scrapes:
     """``count`` scrapes, one after the other."""
     first: list[float] = []
