@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import mean, median
 
@@ -48,8 +48,13 @@ class Peer:
         """The end of its input is the end of it."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            stream.close()
-        self._process.wait(30)
+            with suppress(OSError):  # it ended before; that was told where it was asked
+                stream.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager
