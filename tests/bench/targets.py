@@ -10,6 +10,8 @@ from tests.bench.results import Parts, Size
 from tests.bench.stats import Spread, ratios, spread
 
 LARGEST_GROWTH = 4.4
+CREDIBLE_SPEED = 3.0
+"""A machine so much slower, or so busy, is slow in other ways too: dividing by its slowness proves nothing."""
 SCRAPE_MS, SCRAPE_P99_MS = 15.0, 40.0
 
 Word = Literal["median", "p99", "most", "least"]
@@ -47,6 +49,8 @@ class Result:
         if self._holds(self.value):
             return "met"
         if self.scaled is not None and self._holds(self.scaled):
+            if self.speed is not None and self.speed > CREDIBLE_SPEED:
+                return f"undecided: {self.speed:.1f} x as slow"
             return "met at that machine's speed"
         value = self.value if self.scaled is None else self.scaled
         return f"missed: {value / self.limit:.2f} x"

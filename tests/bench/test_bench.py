@@ -84,6 +84,7 @@ def test_a_verdict_follows_from_the_numbers() -> None:
     assert result.verdict == "met at that machine's speed"
     assert replace(result, measured=spread([4.0])).verdict == "met"
     assert replace(result, measured=spread([16.0])).verdict == "missed: 2.00 x"
+    assert replace(result, measured=spread([12.0]), speed=4.0).verdict == "undecided: 4.0 x as slow"
     assert replace(result, speed=None).verdict == "missed: 1.50 x"
     assert replace(result, at_least=True, limit=7.0, speed=None).verdict == "missed: 0.86 x"
 
