@@ -19,7 +19,7 @@ from tests.bench.results import Parts
 
 ROUNDS_A_SCAN = 10
 """As with the default settings: a scan each 10 s, a tick each second."""
-_ROUNDS_SECONDS = 20.0
+_ROUNDS_SECONDS = 15.0
 _SETTLED_TICKS = 61
 """Until windows are full."""
 

@@ -9,6 +9,7 @@ from typing import Literal
 from tests.bench.results import Parts, Size
 from tests.bench.stats import Spread, ratios, spread
 
+TARGETS_CONTAINERS = 750
 LARGEST_GROWTH = 4.4
 CREDIBLE_SPEED = 3.0
 """A machine so much slower, or so busy, is slow in other ways too: dividing by its slowness proves nothing."""

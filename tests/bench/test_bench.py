@@ -131,6 +131,8 @@ def test_the_report_has_what_was_measured() -> None:
     ):
         assert f"\n{line}\n" in text
     assert "**1.50 x as slow**" in text
+    assert "these verdicts only show" not in text
+    assert "these verdicts only show" in "\n".join(report([large], 30))
     assert "2 scrapes, 0 scrapers failed; to the last byte 250 ms median, 300 p99, 300 at most" in text
     assert "**1 late ticks** of 60 (5 took over 25 ms)" in text
     assert "| cAdvisor v1, % of a core | 1.40 | 1.50 | 1.60 | 10 s housekeeping, 15 s scrapes |" in text
