@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from typing_extensions import override
 
 from exporter.commands.lab import podlist
 from exporter.commands.lab.hierarchy import Hierarchy, writable_hierarchy
 from exporter.commands.lab.kubelet import KubeletApi
 from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import Container, Pod, Workload
-from exporter.commands.lab.tree import KubepodsTree
-from exporter.commands.lab.workloads import Workforce
+from exporter.commands.lab.spec import Container, Pod
+from exporter.commands.lab.tree import KubepodsTree, sweep
 
-LIFETIME = 1800.0
-ACTIVE_UNIT, ACTIVE_EVERY = 0.002, 0.2
+CONTAINERS_A_POD = 3
+
+
+class _Tree(KubepodsTree):
+    """Makes each group once: asking the kernel again for all that is above each of 4,000 takes half a minute."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        super().__init__(hierarchy, own_prefix("bench"))
+        self._made: set[str] = set()
+
+    @override
+    def _make_one(self, above: str, below: str) -> None:
+        if below not in self._made:
+            super()._make_one(above, below)
+            self._made.add(below)
+
+
+class PodsOfNode:
+    """What the kubelet answers: its pods, and those that come and go during a measurement."""
+
+    def __init__(self, pods: Sequence[Pod]) -> None:
+        self._pods = list(pods)
+        self._answer = self._list()
+
+    def answer(self) -> dict[str, Any]:
+        """The PodList; made when pods change, so that a request costs this process little."""
+        return self._answer
+
+    def add(self, pod: Pod) -> None:
+        """As after binding: the kubelet knows a pod before its cgroup is there."""
+        self._pods.append(pod)
+        self._answer = self._list()
+
+    def _list(self) -> dict[str, Any]:
+        return podlist.pod_list(self._pods, node_name="bench-node", started=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -29,12 +66,16 @@ class BenchNode:
     hierarchy: Hierarchy
     tree: KubepodsTree
     pods: tuple[Pod, ...]
+    listed: PodsOfNode
+    root: Path
+    """Shows this tree alone: other pods of the machine would be measured too."""
     kubelet_url: str
+    members: list[tuple[Path, ...]] = field(repr=False)
+    """Of each container, the files that take the pid of who joins it; one container of every pod comes first."""
 
     @property
-    def root(self) -> Path:
-        """Only this tree: other cgroups of the machine would be measured too."""
-        return self.hierarchy.root
+    def containers(self) -> int:
+        return len(self.members)
 
     def files_of_a_tick(self) -> list[str]:
         """The files that one tick reads: the counters of every pod and container under a quota."""
@@ -43,44 +84,73 @@ class BenchNode:
         names = [("cpu", "cpu.stat")] + ([("cpuacct", "cpuacct.usage")] if self.hierarchy.version == "v1" else [])
         return [str(self.tree.file(controller, group, name)) for group in groups for controller, name in names]
 
+    def add(self, pod: Pod) -> tuple[Path, ...]:
+        """The cgroups of one more pod, as a runtime makes them; the files that take pids of its first container."""
+        self.tree.make(self.tree.pod_group(pod), pod.settings())
+        for container in pod.containers:
+            self.tree.make(self.tree.container_group(pod, container), pod.container_settings(container, None))
+        return self.tree.members(self.tree.container_group(pod, pod.containers[0]))
+
 
 @contextmanager
-def bench_node(pods: int, containers: int, active: int) -> Iterator[BenchNode]:
-    """``pods`` times ``containers`` under quotas, ``active`` of them with a process that wakes five times a second."""
+def bench_node(pods: int) -> Iterator[BenchNode]:
+    """``pods`` times three containers under quotas, nothing running in them. Raises ``LabError`` without cgroups."""
     hierarchy = writable_hierarchy()
-    made = tuple(_pod(number, containers) for number in range(pods))
+    sweep(hierarchy)
+    made = tuple(new_pod(number) for number in range(pods))
+    listed = PodsOfNode(made)
     with ExitStack() as stack:
-        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("bench")))
-        workforce = stack.enter_context(Workforce())
-        for number, pod in enumerate(made):
-            tree.make(tree.pod_group(pod), pod.settings())
-            for container in pod.containers:
-                tree.make(tree.container_group(pod, container), pod.container_settings(container, None))
-            if number < active:
-                wakes = Workload(kind="bursty", unit_seconds=ACTIVE_UNIT, every_seconds=ACTIVE_EVERY)
-                members = tree.members(tree.container_group(pod, pod.containers[0]))
-                workforce.start(wakes, members, lifetime=LIFETIME)
-        yield BenchNode(hierarchy, tree, made, stack.enter_context(_kubelet(made)))
+        tree = stack.enter_context(_Tree(hierarchy))
+        node = BenchNode(
+            hierarchy,
+            tree,
+            made,
+            listed,
+            stack.enter_context(_view(tree)),
+            stack.enter_context(_kubelet(listed)),
+            [
+                tree.members(tree.container_group(pod, pod.containers[number]))
+                for number in range(CONTAINERS_A_POD)
+                for pod in made
+            ],
+        )
+        for pod in made:
+            node.add(pod)
+        yield node
 
 
-def _pod(number: int, containers: int) -> Pod:
+def new_pod(number: int, name: str = "service") -> Pod:
+    """Named as a Deployment's pods are."""
     return Pod(
         namespace=f"team-{number % 20}",
-        name=f"service-{number}-6c8f7b9d5-x{number:04d}",
+        name=f"{name}-{number}-6c8f7b9d5-x{number:04d}",
         owner_kind="ReplicaSet",
-        owner_name=f"service-{number}-6c8f7b9d5",
+        owner_name=f"{name}-{number}-6c8f7b9d5",
         labels={"pod-template-hash": "6c8f7b9d5"},
-        containers=tuple(Container(name=f"app-{n}", request_cores=0.01, limit_cores=1.0) for n in range(containers)),
+        containers=tuple(
+            Container(name=f"app-{one}", request_cores=0.01, limit_cores=1.0) for one in range(CONTAINERS_A_POD)
+        ),
     ).identified("bench")
 
 
 @contextmanager
-def _kubelet(pods: tuple[Pod, ...]) -> Iterator[str]:
+def _view(tree: KubepodsTree) -> Iterator[Path]:
+    """A root below which the exporter finds this tree and no other."""
+    if tree.hierarchy.version == "v2":
+        yield tree.hierarchy.mounts["cpu"] / tree.prefix
+        return
+    with TemporaryDirectory() as folder:
+        for controller, mount in tree.hierarchy.mounts.items():
+            os.symlink(mount / tree.prefix, f"{folder}/{controller}")
+        yield Path(folder)
+
+
+@contextmanager
+def _kubelet(pods: PodsOfNode) -> Iterator[str]:
     """Serves the pods from a thread of its own; only the exporter's process is measured."""
-    answer = podlist.pod_list(pods, node_name="bench-node", started=datetime(2026, 1, 1, tzinfo=UTC))
     settings = podlist.configz(driver="cgroupfs", static_cpus=False, reserved_cpus="")
     loop = asyncio.new_event_loop()
-    api = KubeletApi(lambda: answer, lambda: settings)
+    api = KubeletApi(pods.answer, lambda: settings)
     thread = threading.Thread(target=loop.run_forever, name="kubelet", daemon=True)
     thread.start()
     try:

@@ -1,0 +1,109 @@
+"""The parts of the exporter in this process, on the real tree, in turn with what they are compared with."""
+
+from __future__ import annotations
+
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+
+from exporter.cgroupfs.opener import Opener
+from exporter.cgroupfs.tree import detect
+from exporter.errors import ExporterError
+from exporter.kube.podlist import parse_pod_list
+from exporter.metrics.exposition import Renderer
+from exporter.sampler import Sampler, SamplerOptions
+from exporter.settings import load
+from tests.bench.node import BenchNode
+from tests.bench.peers import Peer, Speed
+from tests.bench.results import Parts
+
+ROUNDS_A_SCAN = 10
+"""As with the default settings: a scan each 10 s, a tick each second."""
+_ROUNDS_SECONDS = 15.0
+_SETTLED_TICKS = 61
+"""Until windows are full."""
+
+
+class Bed:
+    """Sampler and renderer, put together as ``app`` does it, on a clock on which every tick is a second later."""
+
+    def __init__(self, node: BenchNode) -> None:
+        settings = load({}, {})
+        self._now = 0.0
+        self._told: set[tuple[str, str]] = set()
+        self.sampler = Sampler(
+            Opener(detect(str(node.root))),
+            SamplerOptions(
+                proc="/proc",
+                sys="/sys",
+                checkpoint="",
+                interval=settings.sample_interval,
+                window=settings.sample_window,
+                linger=0.0,
+                collectors=settings.collectors,
+                expects_names=True,
+            ),
+            monotonic=lambda: self._now,
+            wall=time.time,
+            attempts=lambda: 1,
+            on_error=self._survived,
+        )
+        self._renderer = Renderer(settings.collectors)
+        with urllib.request.urlopen(f"{node.kubelet_url}/pods") as answer:
+            self.sampler.set_pods(parse_pod_list(answer.read(), "kubelet"))
+        self.sampler.scan()
+        for _ in range(_SETTLED_TICKS):
+            self.tick()
+        self.samples = sum(1 for line in self.page().splitlines() if not line.startswith(b"#"))
+
+    def _survived(self, error: ExporterError) -> None:
+        """As the exporter does, and said once: numbers of a tree that cannot be read well are not its usual ones."""
+        if (error.stage, error.reason) not in self._told:
+            self._told.add((error.stage, error.reason))
+            sys.stderr.write(f"bench: the exporter survives: {error}\n")
+
+    def tick(self) -> None:
+        self._now += 1.0
+        self.sampler.tick()
+
+    def page(self) -> bytes:
+        """Read and rendered."""
+        return self._renderer.render(self.sampler.snapshot(), "text")
+
+    def rounds(self, count: int, seconds: float, reader: Peer, client: Peer, speed: Speed) -> Parts:
+        """Rounds that begin so many seconds apart: between two, the tree lives and caches cool.
+
+        ``count`` of them, or as many as there is time for: ten at least.
+        """
+        works: dict[str, Callable[[], float]] = {
+            "tick": lambda: cpu_ms(self.tick),
+            "c_loop": lambda: reader.ask() / 1000,
+            "page": lambda: cpu_ms(self.page),
+            "client": client.ask,
+        }
+        names = list(works)
+        costs: dict[str, list[float]] = {name: [] for name in works}
+        scans: list[float] = []
+        speed.ask()
+        due = time.monotonic()
+        end = due + _ROUNDS_SECONDS
+        for number in range(count):
+            if number >= ROUNDS_A_SCAN and time.monotonic() > end:
+                break
+            due = max(due + seconds, time.monotonic() + 0.02)
+            if number % ROUNDS_A_SCAN == 0:
+                scans.append(cpu_ms(self.sampler.scan))
+            # Who comes first pays for cold caches: each does in its turn.
+            for place in range(len(names)):
+                name = names[(number + place) % len(names)]
+                costs[name].append(works[name]())
+            time.sleep(max(0.0, due - time.monotonic()))
+        return Parts(**costs, scan=scans, samples=self.samples, speed=speed.around())
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    """CPU milliseconds of this process."""
+    start = time.process_time()
+    work()
+    return (time.process_time() - start) * 1000
