@@ -41,9 +41,11 @@ class TimedCall(Generic[T]):
     def _begin(self) -> Future[T]:
         if self._last is not None and not self._last.done():
             raise TimeoutError
-        call = self._last = Future[T]()
+        call = Future[T]()
         call.set_running_or_notify_cancel()  # who gives up waiting does not end it
+        # Raises where no more threads may be made; then no call is under way.
         Thread(target=_settle, args=(call, self._work), name="timed-call", daemon=True).start()
+        self._last = call
         return call
 
 

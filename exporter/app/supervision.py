@@ -40,6 +40,12 @@ class Supervisor:
             try:
                 await asyncio.create_task(start(), name=name)
                 error: BaseException | None = None
+            except asyncio.CancelledError as stray:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Nobody ended us: something inside of the task was cancelled and not caught.
+                error = stray
             except Exception as failure:  # noqa: BLE001 - whatever killed it, the process lives on and says so
                 error = failure
             now = self._clock()

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.credentials import read_ca, read_token
+from exporter.kube.credentials import Authorities, Token
 from exporter.kube.podlist import PodStore
 from exporter.kube.reflector import Pace, Reflector
 from exporter.readings import PodList
@@ -37,24 +37,25 @@ class _Client:
     def __init__(self, url: str, node_name: str, token_file: str | None, ca_file: str | None) -> None:
         self._url = url
         self._node_name = node_name
-        self._token_file = token_file
-        self._ca_file = ca_file
+        self._token = None if token_file is None else Token(token_file)
+        self._ca = None if ca_file is None else Authorities(ca_file)
         self._pem: bytes | None = None
         self._api: CoreV1Api | None = None
 
     async def get(self, **parameters: Any) -> aiohttp.ClientResponse:
         """See :class:`exporter.kube.reflector.PodRequests`."""
-        pem = None if self._ca_file is None else await read_ca(self._ca_file)
+        pem = None if self._ca is None else await self._ca.read()
         if self._api is None or pem != self._pem:
             await self.aclose()
             try:
                 self._api = await asyncio.to_thread(_connect, self._url, pem)
             except (ssl.SSLError, ValueError) as error:
-                raise MappingError(f"CA file {self._ca_file}: holds no usable certificate", reason="tls") from error
+                where = "" if self._ca is None else f" {self._ca.path}"
+                raise MappingError(f"CA file{where}: holds no usable certificate", reason="tls") from error
             self._pem = pem
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._token_file is not None:
-            headers["Authorization"] = f"Bearer {await read_token(self._token_file)}"
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {await self._token.read()}"
         response: aiohttp.ClientResponse = await self._api.list_pod_for_all_namespaces_without_preload_content(
             field_selector=f"spec.nodeName={self._node_name}", _headers=headers, **parameters
         )

@@ -5,75 +5,149 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 import aiofiles
+from typing_extensions import override
 
 from exporter.errors import MappingError
+from exporter.threads import Worker
 
-_MAX_TOKEN_BYTES = 64 * 1024
-_MAX_CA_BYTES = 4 * 1024 * 1024
-_TOKEN = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
+_MAX_TOKEN_BYTES: Final = 64 * 1024
+_MAX_CA_BYTES: Final = 4 * 1024 * 1024
+_TOKEN: Final = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
+READ_SECONDS: Final = 2.0
+"""How long a file may take; those of a service account lie in memory."""
+_CLOSE_SECONDS: Final = 0.5
 
-
-async def read_token(path: str) -> str:
-    """The bearer token in ``path``, read anew because projected tokens rotate about hourly.
-
-    Raises :class:`MappingError`, reason ``no_token``; the message holds nothing of the file.
-    """
-    try:
-        token = (await _read(path, _MAX_TOKEN_BYTES)).decode("latin-1").strip()
-    except OSError as error:
-        raise MappingError(f"token file {path}: {error.strerror}", reason="no_token") from error
-    if not _TOKEN.fullmatch(token):
-        raise MappingError(f"token file {path}: holds no bearer token", reason="no_token")
-    return token
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-async def read_ca(path: str) -> bytes:
-    """The PEM file at ``path``; raises :class:`MappingError`, reason ``tls``."""
-    try:
-        return await _read(path, _MAX_CA_BYTES)
-    except OSError as error:
-        raise MappingError(f"CA file {path}: {error.strerror}", reason="tls") from error
+class _OwnThread(Executor):
+    """For one file: the event loop's own threads are waited for at the end of the process, this one is not."""
+
+    def __init__(self) -> None:
+        self._worker = Worker("credentials")
+
+    @override
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return self._worker.submit(partial(fn, *args, **kwargs))
+
+    @override
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._worker.close(0.0)
 
 
-async def _read(path: str, limit: int) -> bytes:
-    async def read() -> bytes:
-        async with aiofiles.open(path, "rb") as file:
-            return await file.read(limit)
+class SmallFile:
+    """A file that is read anew each time, and may hang: on a file server that is gone, behind a pipe."""
 
-    reading = asyncio.create_task(read())
-    try:
-        return await asyncio.shield(reading)
-    except asyncio.CancelledError:
-        # A thread that is opening the file cannot be called back, and only the reader would close what it opens.
-        await asyncio.wait([reading])
-        raise
+    def __init__(self, path: str, limit: int, *, seconds: float = READ_SECONDS) -> None:
+        self.path, self.seconds = path, seconds
+        self._limit = limit
+        self._reading: asyncio.Task[bytes] | None = None
+
+    async def read(self) -> bytes:
+        """At most ``limit`` bytes; raises ``OSError``, ``TimeoutError`` among them.
+
+        While a read hangs no other is begun, and nobody waits for it.
+        """
+        if self._reading is not None and not self._reading.done():
+            raise TimeoutError
+        reading = self._reading = asyncio.create_task(self._read(), name=f"reading {self.path}")
+        try:
+            done, _ = await asyncio.wait([reading], timeout=self.seconds)
+        except asyncio.CancelledError:
+            # A thread that is opening the file cannot be called back, and only the reader would close what it opens.
+            await asyncio.wait([reading], timeout=_CLOSE_SECONDS)
+            raise
+        if not done:
+            reading.add_done_callback(_forget)
+            raise TimeoutError
+        return reading.result()
+
+    async def _read(self) -> bytes:
+        thread = _OwnThread()
+        try:
+            async with aiofiles.open(self.path, "rb", executor=thread) as file:
+                return await file.read(self._limit)
+        finally:
+            thread.shutdown(wait=False)
+
+
+def _forget(reading: asyncio.Task[Any]) -> None:
+    """What comes too late is nobody's."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+class Token:
+    """The bearer token in a file, read anew because projected tokens rotate about hourly."""
+
+    def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
+        self._file = SmallFile(path, _MAX_TOKEN_BYTES, seconds=seconds)
+
+    async def read(self) -> str:
+        """Raises :class:`MappingError`, reason ``no_token`` or ``timeout``; the message holds nothing of the file."""
+        where = f"token file {self._file.path}"
+        try:
+            token = (await self._file.read()).decode("latin-1").strip()
+        except TimeoutError as error:
+            raise _late(where, self._file.seconds) from error
+        except OSError as error:
+            raise MappingError(f"{where}: {error.strerror}", reason="no_token") from error
+        if not _TOKEN.fullmatch(token):
+            raise MappingError(f"{where}: holds no bearer token", reason="no_token")
+        return token
+
+
+class Authorities:
+    """The certificates in a PEM file."""
+
+    def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
+        self.path = path
+        self._file = SmallFile(path, _MAX_CA_BYTES, seconds=seconds)
+
+    async def read(self) -> bytes:
+        """Raises :class:`MappingError`, reason ``tls`` or ``timeout``."""
+        try:
+            return await self._file.read()
+        except TimeoutError as error:
+            raise _late(f"CA file {self.path}", self._file.seconds) from error
+        except OSError as error:
+            raise MappingError(f"CA file {self.path}: {error.strerror}", reason="tls") from error
+
+
+def _late(where: str, seconds: float) -> MappingError:
+    return MappingError(f"{where}: not read within {seconds:g} s", reason="timeout")
 
 
 class Trust:
     """Which server certificates are believed; follows the CA file when it changes."""
 
     def __init__(self, ca_file: str | None, *, insecure_skip_verify: bool = False) -> None:
-        self._ca_file = ca_file
+        self._ca = Authorities(ca_file) if ca_file is not None else None
         self._insecure = insecure_skip_verify
         self._pem: bytes | None = None
         self._context: ssl.SSLContext | None = None
 
     async def context(self) -> ssl.SSLContext:
         """For the next connection; raises :class:`MappingError`, reason ``tls``, when the CA file cannot be used."""
-        if self._insecure or self._ca_file is None:
+        if self._insecure or self._ca is None:
             if self._context is None:
                 # Reading the system's own CAs blocks for some ten milliseconds.
                 self._context = await asyncio.to_thread(_context, None, insecure=self._insecure)
             return self._context
-        pem = await read_ca(self._ca_file)
+        pem = await self._ca.read()
         # Compared by content: a mounted ConfigMap changes through symlinks, its times mean little.
         if self._context is None or pem != self._pem:
             try:
                 self._context = _context(pem, insecure=False)
             except (ssl.SSLError, ValueError) as error:
-                raise MappingError(f"CA file {self._ca_file}: holds no usable certificate", reason="tls") from error
+                raise MappingError(f"CA file {self._ca.path}: holds no usable certificate", reason="tls") from error
             self._pem = pem
         return self._context
 

@@ -15,7 +15,7 @@ from exporter import __version__
 from exporter.errors import ConfigError
 from exporter.kube.body import read_body
 from exporter.kube.configz import parse_configz
-from exporter.kube.credentials import Trust, read_token
+from exporter.kube.credentials import Token, Trust
 from exporter.kube.failures import named_failures, refusal
 from exporter.kube.podlist import parse_pod_list
 from exporter.readings import KubeletConfig, PodList
@@ -49,7 +49,7 @@ class KubeletSource:
     ) -> None:
         """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only. Raises :class:`ConfigError`."""
         self._url = _base_url(url)
-        self._token_file = token_file
+        self._token = None if token_file is None else Token(token_file)
         self._trust = Trust(ca_file, insecure_skip_verify=insecure_skip_verify)
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
@@ -77,8 +77,8 @@ class KubeletSource:
         tls: ssl.SSLContext | bool = True
         if url.startswith("https:"):
             tls = await self._trust.context()
-            if self._token_file is not None:
-                headers["Authorization"] = f"Bearer {await read_token(self._token_file)}"
+            if self._token is not None:
+                headers["Authorization"] = f"Bearer {await self._token.read()}"
         async with (
             named_failures(where, self._timeout_seconds, _CA_ADVICE),
             self._open().get(url, headers=headers, ssl=tls, allow_redirects=False) as response,

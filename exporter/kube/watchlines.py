@@ -43,20 +43,22 @@ async def watch_events(content: ByteStream, silence: float, where: str) -> Async
     Raises :class:`MappingError` for a line that is no event, and :class:`TimeoutError` after ``silence`` seconds
     without a byte.
     """
-    buffer = bytearray()
+    begun = bytearray()
     while True:
         async with asyncio.timeout(silence):
             chunk = await content.readany()
         if not chunk:
             return
-        buffer += chunk
-        *lines, rest = buffer.split(b"\n")
-        buffer = rest
-        if len(buffer) > _MAX_LINE_BYTES:
-            raise MappingError(f"{where}: an event of more than {_MAX_LINE_BYTES} bytes", reason="too_large")
-        for line in lines:
+        # Only what is new is looked at: a long line may come in a thousand small pieces.
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            line = begun + end
+            begun.clear()
             if line.strip():
                 yield _event(line, where)
+        begun += rest
+        if len(begun) > _MAX_LINE_BYTES:
+            raise MappingError(f"{where}: an event of more than {_MAX_LINE_BYTES} bytes", reason="too_large")
 
 
 def _event(line: bytearray, where: str) -> WatchEvent:

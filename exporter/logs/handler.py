@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
@@ -11,6 +13,7 @@ from typing import Final, TextIO
 from typing_extensions import override
 
 from exporter.logs.lines import EventFormatter, clipped, json_line, logfmt_line, message_of
+from exporter.logs.outlet import Outlet
 from exporter.logs.repeats import Key, Repeats
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -32,7 +35,7 @@ def configure(level: str, form: str, stream: TextIO, now: Callable[[], float] = 
     for handler in [handler for handler in root.handlers if isinstance(handler, EventHandler)]:
         root.removeHandler(handler)
         handler.close()
-    events = EventHandler(stream, now)
+    events = EventHandler(_patient(stream), now)
     events.setFormatter(EventFormatter(json_line if form == "json" else logfmt_line))
     root.addHandler(events)
     root.setLevel(max(_LEVELS[level], logging.WARNING))
@@ -41,15 +44,29 @@ def configure(level: str, form: str, stream: TextIO, now: Callable[[], float] = 
     return events
 
 
-class EventHandler(logging.StreamHandler[TextIO]):
+def _patient(stream: TextIO) -> TextIO | Outlet:
+    """The stream's descriptor behind an :class:`Outlet` where its reader may stand still; a file has none."""
+    try:
+        descriptor = stream.fileno()
+        may_wait = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except (AttributeError, OSError, ValueError):
+        return stream
+    return Outlet(descriptor) if may_wait else stream
+
+
+class EventHandler(logging.StreamHandler[TextIO | Outlet]):
     """Writes events that are not repetitions; a log that cannot be written never stops the program."""
 
-    def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
+    def __init__(self, stream: TextIO | Outlet, now: Callable[[], float]) -> None:
         super().__init__(stream)
         self._now = now
         self._repeats = Repeats()
-        self.lost = 0
+        self._failed = self._told = 0
+
+    @property
+    def lost(self) -> int:
         """Lines that could not be written."""
+        return self._failed + (self.stream.lost if isinstance(self.stream, Outlet) else 0)
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -59,6 +76,9 @@ class EventHandler(logging.StreamHandler[TextIO]):
             record.suppressed = suppressed
             super().emit(record)
         self._summarise(now)
+        if isinstance(self.stream, Outlet) and self.stream.lost > self._told and self.stream.is_taken:
+            lost, self._told = self.stream.lost - self._told, self.stream.lost
+            self._write("exporter.logs", logging.WARNING, "lines of this log were lost", lost)
 
     @override
     def close(self) -> None:
@@ -67,17 +87,22 @@ class EventHandler(logging.StreamHandler[TextIO]):
             self._summarise(math.inf)
         finally:
             self.release()
+        if isinstance(self.stream, Outlet):
+            self.stream.close()
         super().close()
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:
-        self.lost += 1
+        self._failed += 1
 
     def _summarise(self, now: float) -> None:
         for (logger, level, _, _), message, suppressed in self._repeats.forget(now):
-            record = logging.LogRecord(logger, level, "", 0, "%s", (message,), None)
-            record.suppressed = suppressed
-            super().emit(record)
+            self._write(logger, level, message, suppressed)
+
+    def _write(self, logger: str, level: int, message: str, suppressed: int) -> None:
+        record = logging.LogRecord(logger, level, "", 0, "%s", (message,), None)
+        record.suppressed = suppressed
+        super().emit(record)
 
 
 def _key(record: logging.LogRecord) -> Key:

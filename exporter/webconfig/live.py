@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import ConfigError, ExporterError, quoted
+from exporter.threads import TimedCall
 from exporter.webconfig.document import Document, parse
 from exporter.webconfig.failures import WebError
 from exporter.webconfig.tls import PemError, read_pem, server_context
@@ -16,6 +17,8 @@ from exporter.webconfig.tls import PemError, read_pem, server_context
 CHECK_SECONDS: Final = 1.0
 """Between two looks at the files: four small ones, compared by content, since a mounted Secret changes through
 symlinks and its times mean little."""
+_READ_SECONDS: Final = 5.0
+"""How long the files may take: a file server may be gone, and nobody waits for it."""
 _LARGEST: Final = 1 << 20
 _TRIES: Final = 3
 
@@ -33,14 +36,22 @@ class Loaded:
 class LiveConfig:
     """What the web config file says, by :attr:`current`; without a file, plain HTTP for everybody."""
 
-    def __init__(self, path: str | None, on_error: Callable[[ExporterError], None]) -> None:
+    def __init__(
+        self, path: str | None, on_error: Callable[[ExporterError], None], *, seconds: float = _READ_SECONDS
+    ) -> None:
         self.current = Loaded()
         self._path, self._on_error = path, on_error
+        self._first = TimedCall(lambda: _load(path or ""), seconds)
+        self._again = TimedCall(lambda: _load(path or "", self.current), seconds)
 
     async def load(self) -> None:
         """The first time: raises ``ConfigError`` with one line that names file and key."""
-        if self._path is not None:
-            self.current = await asyncio.to_thread(_load, self._path)
+        if self._path is None:
+            return
+        try:
+            self.current = await self._first.awaited()
+        except TimeoutError as error:
+            raise ConfigError(f"--web.config.file: {self._late()}") from error
 
     async def run(self) -> None:
         """Look at the files for ever."""
@@ -53,13 +64,18 @@ class LiveConfig:
         if self._path is None:
             return
         try:
-            found = await asyncio.to_thread(_load, self._path, self.current)
+            found = await self._again.awaited()
+        except TimeoutError:
+            self._on_error(WebError(f"{self._late()}; the last one stays in use", reason="bad_config"))
         except PemError as error:
             self._on_error(WebError(f"{error}; the last one stays in use", reason="bad_certificate"))
         except ConfigError as error:
             self._on_error(WebError(f"{error}; the last one stays in use", reason="bad_config"))
         else:
             self.current = found
+
+    def _late(self) -> str:
+        return f"{quoted(self._path or '', 200)} and its files: not read within {self._again.seconds:g} s"
 
 
 def _load(path: str, last: Loaded | None = None) -> Loaded:

@@ -19,7 +19,8 @@ from exporter.webserver.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG: Final = 128
+_BACKLOG: Final = 1024
+"""Who comes when it is full is tried again by its kernel after a second: a crowd must not cost a scraper that."""
 _RETRY_SECONDS: Final = 0.2
 _TLS_HANDSHAKE: Final = b"\x16"
 _SHUTDOWN_SECONDS: Final = 2.0

@@ -88,3 +88,17 @@ async def test_cancelling_the_keeper_cancels_the_task() -> None:
     with pytest.raises(asyncio.CancelledError):
         await keeper
     assert cancelled.is_set()
+
+
+async def test_a_task_that_something_inside_of_it_cancelled_is_started_again() -> None:
+    clock, died = Clock(pauses=3), list[str]()
+    supervisor = Supervisor(on_death=died.append, clock=clock, sleep=clock.sleep)
+
+    async def awaits_what_is_given_up() -> None:
+        given_up = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+    with pytest.raises(asyncio.CancelledError):  # the clock's, at its third pause
+        await supervisor.keep("pods", awaits_what_is_given_up)
+    assert died == ["pods"] * 3

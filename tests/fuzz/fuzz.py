@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -27,38 +28,47 @@ def main() -> int:
     parser.add_argument("target")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--keep", action="store_true", help="put what was found into tests/fuzz/corpus")
-    parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--in-process", metavar="PROGRAM", help=argparse.SUPPRESS)
     options, rest = parser.parse_known_args()
     if options.in_process:
-        run(options.target, rest)
+        run(options.target, [options.in_process, *rest])
         return 0
     kept = CORPUS / options.target
     kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         found, smallest = Path(folder, "found"), Path(folder, "smallest")
         found.mkdir()
-        code = child(options.target, f"-max_total_time={options.seconds}", str(found), str(kept))
+        program = program_file(Path(folder), options.target)
+        code = child(program, options.target, f"-max_total_time={options.seconds}", str(found), str(kept))
         if options.keep and code == 0:
             smallest.mkdir()
-            code = child(options.target, "-merge=1", str(smallest), str(kept), str(found))
+            code = child(program, options.target, "-merge=1", str(smallest), str(kept), str(found))
             keep(smallest, kept)
     return code
 
 
-def child(target: str, *arguments: str) -> int:
+def program_file(folder: Path, target: str) -> Path:
+    """What starts the fuzzer: a file of its own, because a merge starts its program again and again by its name."""
+    program = folder / "again"
+    again = shlex.join([sys.executable, "-m", "tests.fuzz.fuzz", target, "--in-process", str(program)])
+    program.write_text(f'#!/bin/sh\nexec {again} "$@"\n')
+    program.chmod(0o700)
+    return program
+
+
+def child(program: Path, target: str, *arguments: str) -> int:
     """libFuzzer ends its process when it ends, so each run has one of its own."""
-    command = [sys.executable, "-m", "tests.fuzz.fuzz", target, "--in-process"]
     bounds = [f"-max_len={LONGEST}", "-timeout=10", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-{target}-"]
-    return subprocess.run([*command, *bounds, *arguments], check=False).returncode
+    return subprocess.run([program, *bounds, *arguments], check=False).returncode
 
 
-def run(target: str, arguments: list[str]) -> None:
+def run(target: str, command: list[str]) -> None:
     """Hands the rest of the process to the fuzzer."""
     atheris = importlib.import_module("atheris")  # only who fuzzes has it
     with atheris.instrument_imports(include=["exporter"]):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - what is imported here is watched
 
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
+    atheris.Setup(command, TARGETS[target])
     atheris.Fuzz()
 
 
@@ -67,8 +77,11 @@ def keep(found: Path, kept: Path) -> None:
     for file in kept.iterdir():
         if not file.name.startswith("hand-"):
             file.unlink()
-    total = sum(file.stat().st_size for file in kept.iterdir())
+    by_hand = {file.read_bytes() for file in kept.iterdir()}
+    total = sum(map(len, by_hand))
     for file in sorted(found.iterdir(), key=lambda file: file.stat().st_size):
+        if file.read_bytes() in by_hand:
+            continue
         total += file.stat().st_size
         if total > KEPT_BYTES:
             break

@@ -134,10 +134,10 @@ def _watch(data: bytes) -> None:
 
     class Stream:
         def __init__(self) -> None:
-            self._pieces = [data[at : at + 64] for at in range(0, len(data), 64)]
+            self._pieces = (data[at : at + 64] for at in range(0, len(data), 64))
 
         async def readany(self) -> bytes:
-            return self._pieces.pop(0) if self._pieces else b""
+            return next(self._pieces, b"")
 
     store = PodStore()
     try:

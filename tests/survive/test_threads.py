@@ -87,6 +87,17 @@ def _answers(timed: TimedCall[int]) -> bool:
         return False
 
 
+def test_a_machine_that_gives_no_more_threads_is_asked_again() -> None:
+    timed = TimedCall(lambda: 7, 10.0)
+    threading.stack_size(1 << 46)  # more than there is
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            timed()
+    finally:
+        threading.stack_size(0)
+    assert timed() == 7
+
+
 async def test_awaiting_it_is_the_same() -> None:
     read = Read()
     timed = TimedCall(read, SHORT)

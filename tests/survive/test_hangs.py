@@ -1,0 +1,225 @@
+"""What hangs beside the kernel and the network: the log's reader, the files of credentials, the process itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import ConfigError, MappingError
+from exporter.kube.credentials import Authorities, SmallFile, Token
+from exporter.logs import configure
+from exporter.logs.outlet import Outlet
+from exporter.webconfig import LiveConfig
+from tests.support.pages import Page
+from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
+from tests.support.trees import containerd_systemd
+from tests.survive.node import Place
+
+# A thread that is left behind opens its file in the end, and nobody is there to close it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+SHORT = 0.1
+
+
+@contextlib.contextmanager
+def hanging(file: Path) -> Iterator[None]:
+    """Who opens it waits; at the end they are let go."""
+    os.mkfifo(file)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # nobody waits
+            os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
+        file.unlink()
+
+
+# ---- files of credentials ----
+
+
+async def test_a_token_that_cannot_be_read_in_time_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    token = Token(str(tmp_path / "token"), seconds=SHORT)
+    with hanging(tmp_path / "token"):
+        for _ in range(3):
+            with pytest.raises(MappingError, match="not read within") as caught:
+                await token.read()
+            assert caught.value.reason == "timeout"
+    (tmp_path / "token").write_text("abc")
+    await asyncio.sleep(SHORT)  # until the thread that was let go is gone
+    assert await token.read() == "abc"
+
+
+async def test_so_is_a_ca_file(tmp_path: Path) -> None:
+    with hanging(tmp_path / "ca"), pytest.raises(MappingError, match=r"CA file .*: not read within 0.1 s"):
+        await Authorities(str(tmp_path / "ca"), seconds=SHORT).read()
+
+
+async def test_one_read_hangs_and_not_one_for_each_try(tmp_path: Path) -> None:
+    file = SmallFile(str(tmp_path / "token"), 100, seconds=SHORT)
+    with hanging(tmp_path / "token"):
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await file.read()
+        assert sum(task.get_name().startswith("reading ") for task in asyncio.all_tasks()) == 1
+
+
+async def test_a_web_config_that_hangs_keeps_the_last_one_and_nobody(tmp_path: Path) -> None:
+    file, told = tmp_path / "web.yml", list[str]()
+    file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}")
+    config = LiveConfig(str(file), lambda error: told.append(error.reason), seconds=SHORT)
+    await config.load()
+    kept = config.current
+    file.unlink()
+    with hanging(file):
+        await config.check()
+        await config.check()
+    assert told == ["bad_config", "bad_config"]
+    assert config.current is kept
+    with hanging(file), pytest.raises(ConfigError, match="not read within"):
+        await LiveConfig(str(file), lambda _: None, seconds=SHORT).load()
+
+
+def test_a_token_that_hangs_keeps_neither_names_nor_the_end_of_the_process(tmp_path: Path) -> None:
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    options = [
+        f"--path.cgroup={tmp_path}/cgroup",
+        f"--path.proc={tmp_path}/proc",
+        f"--path.sys={tmp_path}/sys",
+        f"--pods.sources=kubelet,file:{tmp_path}/pods.json",
+        "--kubelet.url=https://127.0.0.1:1",
+        f"--kubelet.token-file={tmp_path}/token",
+        "--kubelet.ca-file=",
+    ]
+    with hanging(tmp_path / "token"), started(options) as exporter:
+        page = exporter.page_when(lambda page: page.get("throttle_exporter_pods_source_active", source="file") == 1)
+        assert page.total("throttle_exporter_cgroups", state="mapped") == len(place.tree.containers)
+        assert page.get("throttle_exporter_errors_total", stage="pods", reason="timeout") >= 1  # type: ignore[operator] # None fails too
+        assert exporter.stop() == 0
+
+
+# ---- the log's reader ----
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """Nothing more goes in: its two ends."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 64)
+    os.set_blocking(writer, True)
+    try:
+        yield reader, writer
+    finally:
+        for descriptor in (reader, writer):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def test_who_logs_does_not_wait_for_the_reader_and_what_is_too_much_is_counted() -> None:
+    with full_pipe() as (reader, writer):
+        outlet = Outlet(writer, most=10)
+        for number in range(100):
+            outlet.write(f"{number}\n")
+        assert 89 <= outlet.lost <= 90, "one may be in the hand of the thread"
+        began = time.monotonic()
+        outlet.close(SHORT)
+        assert time.monotonic() - began < 5.0
+        found = drained_until(reader, b"9\n")
+        assert found.startswith(b"0\n1\n2\n"), "in their order"
+
+
+def drained_until(reader: int, end: bytes) -> bytes:
+    found = b""
+    while not found.endswith(end):
+        found += os.read(reader, 1 << 16).lstrip(b"x")
+    return found
+
+
+def test_a_reader_that_is_gone_costs_lines_and_nothing_else() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    outlet = Outlet(writer)
+    outlet.write("a\n")
+    outlet.write("b\n")
+    outlet.close()
+    assert outlet.lost == 2
+    os.close(writer)
+
+
+def test_lost_lines_are_told_when_the_reader_is_back() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        events = configure("info", "logfmt", stream)
+        try:
+            assert isinstance(events.stream, Outlet)
+            events.stream.lost = 7
+            logging.getLogger("exporter.test").warning("one")
+            assert b'msg="lines of this log were lost" logger=logs suppressed=7' in drained_until(reader, b"=7\n")
+        finally:
+            logging.getLogger().removeHandler(events)
+            events.close()
+    os.close(reader)
+
+
+def test_a_process_whose_log_nobody_reads_serves_and_ends(tmp_path: Path) -> None:
+    Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    options = [f"--path.cgroup={tmp_path}/cgroup", f"--path.proc={tmp_path}/proc", f"--path.sys={tmp_path}/sys"]
+    options += [f"--web.listen-address=127.0.0.1:{port}", f"--pods.sources=file:{tmp_path}/nothing.json"]
+    with full_pipe() as (_, writer):
+        process = subprocess.Popen(command("serve", *options), cwd=ROOT, env=environment(), stderr=writer)
+        try:
+            deadline = time.monotonic() + 20.0
+            page = b""
+            while b"cgroup_container_" not in page and time.monotonic() < deadline:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5.0) as client:
+                    client.sendall(b"nonsense\r\n\r\n")
+                    assert client.recv(100)
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5.0) as client:
+                    client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                    page = b"".join(iter(lambda: client.recv(1 << 16), b""))
+                time.sleep(SHORT)
+            assert b"cgroup_container_" in page
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(STOP_SECONDS) == 0
+
+
+# ---- the process itself ----
+
+
+def test_a_frozen_process_answers_no_probe_and_comes_back_with_a_gap(tmp_path: Path) -> None:
+    Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    options = [f"--path.cgroup={tmp_path}/cgroup", f"--path.proc={tmp_path}/proc", f"--path.sys={tmp_path}/sys"]
+    options += [f"--pods.sources=file:{tmp_path}/pods.json", "--sample.interval=100ms", "--sample.window=10s"]
+    with started(options) as exporter:
+        exporter.page_after_ticks()
+        os.kill(exporter.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):
+                exporter.get("/healthz", timeout=1.0)
+        finally:
+            os.kill(exporter.process.pid, signal.SIGCONT)
+        page = exporter.page_after_ticks()
+        assert exporter.get("/healthz").status == 200
+        assert page.total("throttle_exporter_sample_overruns_total") >= 5
+        assert ratios(page) <= {0.0, None}
+
+
+def ratios(page: Page) -> set[float | None]:
+    return set(page.rows("cgroup_container_cpu_throttled_ratio_peak").values())
