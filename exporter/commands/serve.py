@@ -32,7 +32,7 @@ def give_memory_back() -> None:
     """Let what a page or a pod list took for a moment go back to the node.
 
     glibc gives each thread a heap of its own and keeps what was freed in all of them; and after the first large block
-    was freed it keeps large ones as well. One heap, and large blocks that come and go: 8 MB of 70 at 750 containers.
+    was freed it keeps large ones as well. One heap, and large blocks that come and go: 7 MB of 70 at 750 containers.
     Another C library has no such switch, nor the need.
     """
     with suppress(OSError, AttributeError):
