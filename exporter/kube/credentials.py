@@ -49,15 +49,19 @@ class SmallFile:
         self.path, self.seconds = path, seconds
         self._limit = limit
         self._reading: asyncio.Task[bytes] | None = None
+        self._is_late = False
 
     async def read(self) -> bytes:
         """At most ``limit`` bytes; raises ``OSError``, ``TimeoutError`` among them.
 
-        While a read hangs no other is begun, and nobody waits for it.
+        Who comes during a read gets the same. While one hangs no other is begun, and nobody waits for it.
         """
-        if self._reading is not None and not self._reading.done():
+        reading = self._reading
+        if reading is None or reading.done():
+            self._is_late = False
+            reading = self._reading = asyncio.create_task(self._read(), name=f"reading {self.path}")
+        elif self._is_late:
             raise TimeoutError
-        reading = self._reading = asyncio.create_task(self._read(), name=f"reading {self.path}")
         try:
             done, _ = await asyncio.wait([reading], timeout=self.seconds)
         except asyncio.CancelledError:
@@ -65,6 +69,7 @@ class SmallFile:
             await asyncio.wait([reading], timeout=_CLOSE_SECONDS)
             raise
         if not done:
+            self._is_late = True
             reading.add_done_callback(_forget)
             raise TimeoutError
         return reading.result()

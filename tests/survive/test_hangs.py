@@ -59,6 +59,12 @@ async def test_a_token_that_cannot_be_read_in_time_is_a_failure_like_any_other(t
     assert await token.read() == "abc"
 
 
+async def test_two_who_read_at_once_get_the_same(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc")
+    token = Token(str(tmp_path / "token"))
+    assert await asyncio.gather(token.read(), token.read()) == ["abc", "abc"]
+
+
 async def test_so_is_a_ca_file(tmp_path: Path) -> None:
     with hanging(tmp_path / "ca"), pytest.raises(MappingError, match=r"CA file .*: not read within 0.1 s"):
         await Authorities(str(tmp_path / "ca"), seconds=SHORT).read()
