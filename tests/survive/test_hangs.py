@@ -62,7 +62,8 @@ async def test_a_token_that_cannot_be_read_in_time_is_a_failure_like_any_other(t
 async def test_two_who_read_at_once_get_the_same(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("abc")
     token = Token(str(tmp_path / "token"))
-    assert await asyncio.gather(token.read(), token.read()) == ["abc", "abc"]
+    first, second = await asyncio.gather(token.read(), token.read())
+    assert (first, second) == ("abc", "abc")
 
 
 async def test_so_is_a_ca_file(tmp_path: Path) -> None:
