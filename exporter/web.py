@@ -66,21 +66,21 @@ class Pages:
         async with self._lock:
             if self._rendered_in != self._state() or self._clock() - self._rendered_at >= OLDEST_SECONDS:
                 self._pages.clear()
-            page = self._pages.get((style, zipped))
+                self._rendered_in, self._rendered_at = self._state(), self._clock()
+            plain = self._pages.get((style, False))
+            if plain is None:
+                plain = self._pages[style, False] = await self._render(style)
+            page = self._pages.get((style, True)) if zipped else plain
             if page is None:
-                plain = self._pages.get((style, False))
-                if plain is None:
-                    self._rendered_in, self._rendered_at = self._state(), self._clock()
-                    # Nobody is served it any more after that, and it is the largest thing there is.
-                    if self._forgetting is not None:
-                        self._forgetting.cancel()
-                    self._forgetting = asyncio.get_running_loop().call_later(OLDEST_SECONDS, self._pages.clear)
-                    plain = self._pages[style, False] = await self._render(style)
-                page = plain
-                if zipped:
-                    page = await asyncio.to_thread(gzip.compress, plain, GZIP_LEVEL, mtime=0)
-                    self._pages[style, True] = page
+                page = self._pages[style, True] = await asyncio.to_thread(gzip.compress, plain, GZIP_LEVEL, mtime=0)
+            self._forget_soon()
             return page
+
+    def _forget_soon(self) -> None:
+        """Nobody is served them any more after that, and they are the largest thing there is."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = asyncio.get_running_loop().call_later(OLDEST_SECONDS, self._pages.clear)
 
 
 def create_app(

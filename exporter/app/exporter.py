@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from exporter import __version__, web
 from exporter.analysis.findings import find
@@ -28,6 +29,7 @@ from exporter.sampler import Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
 from exporter.snapshot import Snapshot
+from exporter.threads import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Exporter:
         )
         self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=monotonic)
+        self._rendering = Worker("renderer")
         self._renderer = Renderer(
             settings.collectors, cadvisor_names=settings.web_cadvisor_names, on_error=self.survived
         )
@@ -113,9 +116,13 @@ class Exporter:
             snapshot = await self.loop.snapshot()
         except ReadError as error:
             self.survived(error)
-            return await asyncio.to_thread(self.own.render, style)
+            return await self._apart(partial(self.own.render, style))
         self.own.publish(snapshot)
-        return await asyncio.to_thread(self._render, snapshot, style, start)
+        return await self._apart(partial(self._render, snapshot, style, start))
+
+    async def _apart(self, work: Callable[[], bytes]) -> bytes:
+        # One thread for all pages: the renderer keeps what it made, and a request that was given up goes on in it.
+        return await asyncio.wrap_future(self._rendering.submit(work))
 
     def _render(self, snapshot: Snapshot, style: Format, start: float) -> bytes:
         parts = self._renderer.parts(snapshot, style)
@@ -185,6 +192,7 @@ class Exporter:
         """Give everything back."""
         await self.directory.aclose()
         await asyncio.to_thread(self.loop.close)
+        self._rendering.close(0.0)
 
     def _learned(self, pods: PodList) -> None:
         self.sampler.set_pods(pods)

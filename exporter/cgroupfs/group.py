@@ -50,6 +50,7 @@ class FixedTrees:
 ANY = CgroupRef("", "", "", None, "Guaranteed", "", "cgroupfs")
 """A cgroup that need not be a pod's."""
 
+Hinge = tuple[bytes | None, bytes | None]
 OnError = Callable[[ExporterError], None]
 
 
@@ -99,11 +100,11 @@ class CgroupFiles(Protocol):
     def pressure(self) -> Pressure | None:
         """PSI totals."""
 
-    def quota_text(self) -> bytes | None:
-        """The text of the file that tells most changes of limits: the quota."""
+    def hinge(self) -> Hinge:
+        """The text of the two files that tell most changes of limits and cpuset: quota, and effective CPUs.
 
-    def cpus_text(self) -> bytes | None:
-        """The text of the file that tells most changes of the cpuset: effective CPUs."""
+        Looks for directories in the other trees that were not there yet.
+        """
 
     def limits(self) -> CpuLimits:
         """Quota, period, burst and weight."""

@@ -9,7 +9,6 @@ Spellings: kubelet ``pkg/kubelet/cm/cgroup_manager_linux.go``.
 from __future__ import annotations
 
 import re
-from sys import intern
 
 from exporter.readings import CgroupRef, Driver, QosClass
 
@@ -62,9 +61,8 @@ def _ref(
         qos_class = "BestEffort"
     return CgroupRef(
         path=path,
-        # One string each for a pod and all its containers.
-        pod_path=intern(pod_path),
-        pod_uid=intern(pod["uid"].replace("_", "-")),
+        pod_path=pod_path,
+        pod_uid=pod["uid"].replace("_", "-"),
         container_id=container_id,
         qos_class=qos_class,
         runtime=_RUNTIMES.get(runtime or "", ""),

@@ -9,7 +9,7 @@ from contextlib import suppress
 from exporter.cgroupfs import names, v1, v2
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import CgroupFiles
-from exporter.cgroupfs.tree import Found, Hierarchy, detect, walk
+from exporter.cgroupfs.tree import Hierarchy, Known, detect, walk
 from exporter.errors import ReadError
 from exporter.readings import CgroupRef, CpuLimits, Cpuset
 
@@ -24,7 +24,7 @@ class Opener:
         self._budget = budget or Descriptors()
         self._indexes: dict[str, dict[Key, str]] = {}
 
-    def open(self, found: Found) -> CgroupFiles:
+    def open(self, found: Known) -> CgroupFiles:
         """The files of one cgroup."""
         hierarchy, ref = self.hierarchy, found.ref
         path = f"{hierarchy.cpu}/{ref.path}"

@@ -54,4 +54,5 @@ class ParsedFile(KernelFile, Generic[T]):
         if data is None and self._lasting:
             raise VanishedError(self.path)
         self._value = None if data is None else self._parse(data, self.path)
-        self._bytes = data
+        # Of a long one only the beginning would be compared.
+        self._bytes = data if data is None or len(data) < _USUAL_BYTES else None

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 
 from exporter.cgroupfs import names
 from exporter.errors import ReadError
@@ -45,12 +46,28 @@ class Found:
     """It has the child directory that crun keeps a container's processes in."""
 
 
+class Known(Protocol):
+    """What a walk tells of a cgroup, and is told of those that were there before."""
+
+    @property
+    def ref(self) -> CgroupRef:
+        """See :class:`Found`."""
+
+    @property
+    def inode(self) -> int:
+        """See :class:`Found`."""
+
+    @property
+    def subgroup(self) -> bool:
+        """See :class:`Found`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """One pass over a tree."""
 
-    found: Mapping[str, Found]
-    """By path."""
+    found: Mapping[str, Known]
+    """By path; what was known already is the same object."""
     problems: Mapping[str, int] = field(default_factory=dict)
     """Directories that could not be listed, by errno name; vanished ones are none, but the root is one."""
 
@@ -110,7 +127,7 @@ def _words(path: str) -> set[str]:
         return set()
 
 
-def walk(root: str, below: str = "", known: Mapping[str, Found] = MappingProxyType({})) -> Walk:
+def walk(root: str, below: str = "", known: Mapping[str, Known] = MappingProxyType({})) -> Walk:
     """Every pod's and container's cgroup under ``root`` (one controller's mount, or v2's).
 
     With ``below``, only the one at that path and those under it. What the walk before has ``known`` and is still the
@@ -134,8 +151,8 @@ def _itself(root: str, path: str) -> Iterator[Found]:
 
 
 def _walk(
-    root: str, problems: Counter[str], below: str = "", known: Mapping[str, Found] = MappingProxyType({})
-) -> Iterator[Found]:
+    root: str, problems: Counter[str], below: str = "", known: Mapping[str, Known] = MappingProxyType({})
+) -> Iterator[Known]:
     ref = names.decode(below) if below else None
     if ref is not None and ref.container_id is not None:
         return
@@ -169,7 +186,7 @@ def _walk(
                 pending.append((path, depth + 1))
 
 
-def _directories(root: str, directory: str, known: Mapping[str, Found]) -> list[tuple[str, int, bool]]:
+def _directories(root: str, directory: str, known: Mapping[str, Known]) -> list[tuple[str, int, bool]]:
     """Path, inode and "has no subdirectories" of each child directory.
 
     kernfs keeps a directory's link count at 2 plus its subdirectories. Asking it spares listing a leaf's fifty files;

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import OnError, Trees, elsewhere, raise_it
+from exporter.cgroupfs.group import Hinge, OnError, Trees, elsewhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.errors import ExporterError, VanishedError
@@ -86,13 +86,16 @@ class V1Files:
         """v1 has no PSI of a cgroup."""
         return None
 
-    def quota_text(self) -> bytes | None:
-        """``cpu.cfs_quota_us``."""
-        return read_once(f"{self._cpu}/cpu.cfs_quota_us")
-
-    def cpus_text(self) -> bytes | None:
-        """``cpuset.effective_cpus``."""
-        return elsewhere(_read_effective_cpus, self._cpuset_path, self._trees)
+    def hinge(self) -> Hinge:
+        """``cpu.cfs_quota_us`` and ``cpuset.effective_cpus``."""
+        if self._accounting is None:
+            self._account()
+        if self._cpuset_path is None:
+            self._cpuset_path = self._trees.cpuset_of(self._ref, leaf=False)
+        return (
+            read_once(f"{self._cpu}/cpu.cfs_quota_us"),
+            elsewhere(_read_effective_cpus, self._cpuset_path, self._trees),
+        )
 
     def limits(self) -> CpuLimits:
         """``cpu.cfs_quota_us``, ``cpu.cfs_period_us``, ``cpu.cfs_burst_us``, ``cpu.shares``."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from exporter.cgroupfs import parse
 from exporter.cgroupfs.files import Descriptors, count_lines, read_once
-from exporter.cgroupfs.group import OnError, Trees, elsewhere, raise_it
+from exporter.cgroupfs.group import Hinge, OnError, Trees, elsewhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
@@ -54,14 +54,14 @@ class V2Files:
         """``cpu.pressure``."""
         return self._pressure.value()
 
-    def quota_text(self) -> bytes | None:
-        """``cpu.max``, of the subgroup too where there is one."""
-        text = read_once(f"{self._path}/cpu.max")
-        return text if self._leaf == self._path else (text or b"") + (read_once(f"{self._leaf}/cpu.max") or b"")
-
-    def cpus_text(self) -> bytes | None:
-        """``cpuset.cpus.effective``."""
-        return elsewhere(_read_effective_cpus, self._cpuset_path, self._trees)
+    def hinge(self) -> Hinge:
+        """``cpu.max``, of the subgroup too where there is one, and ``cpuset.cpus.effective``."""
+        if self._cpuset_path is None:
+            self._cpuset_path = self._find_cpuset()
+        quota = read_once(f"{self._path}/cpu.max")
+        if self._leaf != self._path:
+            quota = (quota or b"") + (read_once(f"{self._leaf}/cpu.max") or b"")
+        return quota, elsewhere(_read_effective_cpus, self._cpuset_path, self._trees)
 
     def limits(self) -> CpuLimits:
         """``cpu.max``, ``cpu.max.burst``, ``cpu.weight``; where crun's subgroup has the tighter quota, the subgroup's.

@@ -49,7 +49,10 @@ def format_value(value: float) -> str:
 
 
 class Renderer:
-    """Renders pages; keeps what did not change since the last page: label blocks, and families of settled values."""
+    """Renders pages; keeps what did not change since the last page: label blocks, and families of settled values.
+
+    For one thread. Two snapshots of one ``settings_version`` have the same rows in the same order.
+    """
 
     def __init__(
         self,

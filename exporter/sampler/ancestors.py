@@ -19,8 +19,9 @@ class Ancestors:
 
     def moved(self) -> bool:
         """Read those again that were asked for; True when any has changed."""
-        before = self._own
-        self._own = {path: limit for path in before if (limit := self._read(path)) is not _GONE}
+        before, self._own = self._own, {}
+        for path in before:
+            self._read(path)
         return self._own != before
 
     def limit(self, pod_path: str) -> float | None:
@@ -29,20 +30,16 @@ class Ancestors:
         parent = pod_path.rpartition("/")[0]
         while parent:
             if parent not in self._own:
-                self._own[parent] = self._read(parent)
-            found = smallest(found, self._own[parent])
+                self._read(parent)
+            found = smallest(found, self._own.get(parent, inf))
             parent = parent.rpartition("/")[0]
         return found
 
-    def _read(self, path: str) -> float | None:
+    def _read(self, path: str) -> None:
         try:
-            return bound(self._opener.ancestor_limits(path))
+            self._own[path] = bound(self._opener.ancestor_limits(path))
         except VanishedError:
-            return _GONE
+            pass  # with it went its limit, and all that was below
         except ExporterError as error:
             self._on_error(error)
-        return None
-
-
-_GONE = float("inf")
-"""No limit any more; an object of its own, to be told from a directory without one."""
+            self._own[path] = None

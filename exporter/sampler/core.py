@@ -88,10 +88,9 @@ class Sampler:
         self._machine.read(now)
         is_new = self._opener.hierarchy != before[0]  # a controller's tree was mounted
         self._scans += 1
-        for number, one in enumerate(list(self._population.live.values())):
-            moved = one.settings_moved(self._on_error, told=self._population.is_told)
-            whole = is_new or (number + self._scans) % WHOLE_EVERY == 0
-            if moved or whole:
+        for one in list(self._population.live.values()):
+            whole = is_new or (one.turn + self._scans) % WHOLE_EVERY == 0
+            if one.settings_moved(self._on_error) or whole:
                 self._read_settings(one)
             if one.vanished:
                 self._population.retire(one, now)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from exporter.cgroupfs.inotify import Event, Inotify
 from exporter.cgroupfs.names import SUBGROUP
 from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import Found, walk
+from exporter.cgroupfs.tree import Found, Known, walk
 from exporter.errors import ExporterError, ReadError
 from exporter.sampler.tracked import Tracked
 
@@ -23,6 +23,7 @@ SETTINGS = frozenset(
         "cpu.shares",
         "cpuset.cpus",
         "cpuset.cpus.partition",
+        "cpuset.mems",
     }
 )
 """Files of a cgroup directory whose writing changes its limits or CPUs."""
@@ -47,7 +48,6 @@ class Population:
         self.generation = 0
         """Grows when a cgroup comes, goes or is let go."""
         self._written: dict[Tracked, None] = {}
-        self._walked: Mapping[str, Found] = {}
         self._inotify: Inotify | None = None
         self._refused_at: float | None = None
         self._listen()
@@ -71,8 +71,7 @@ class Population:
         elif now - self._refused_at >= ASK_AGAIN_SECONDS:
             self._refused_at = now
             self._listen()
-        walked = walk(self._root, known=self._walked)
-        self._walked = walked.found
+        walked = walk(self._root, known=self.live)
         for reason, count in walked.problems.items():
             for _ in range(count):
                 self._on_error(ReadError(self._root, "a directory cannot be listed", reason=reason))
@@ -137,6 +136,7 @@ class Population:
             inotify.close()
             self._listen()
             self.scan(now, attempts)
+            self._written.update(dict.fromkeys(self.live.values()))
             return
         parent = event.directory.removeprefix(self._root).strip("/")
         path = f"{parent}/{event.name}".lstrip("/")
@@ -156,20 +156,30 @@ class Population:
         elif event.name == SUBGROUP:
             self._admit(walk(self._root, parent).found, now, attempts)
 
-    def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
+    def _admit(self, found: Mapping[str, Known], now: float, attempts: int) -> None:
         for path, here in found.items():
             one = self.live.get(path)
             if one is None:
-                files = self._opener.open(here)
+                new = self._sharing(here)
+                files = self._opener.open(new)
                 self.generation += 1
-                self.live[path] = Tracked(here, files, now=now, attempts=attempts, window=self._window)
+                self.live[path] = Tracked(new, files, now=now, attempts=attempts, window=self._window)
             elif here.subgroup != one.subgroup:
                 one.files.close()
                 one.files, one.subgroup = self._opener.open(here), here.subgroup
+                self._written[one] = None
             # Itself for what is written to its limits, all above it for the pods and containers that appear there.
             above = path
             while self._watch(above) and above:
                 above = above.rpartition("/")[0]
+
+    def _sharing(self, found: Known) -> Known:
+        """The same with its pod's own strings, instead of one copy for each container."""
+        pod = self.live.get(found.ref.pod_path)
+        if pod is None or found.ref.container_id is None:
+            return found
+        ref = found.ref._replace(pod_path=pod.ref.path, pod_uid=pod.ref.pod_uid)
+        return Found(ref, found.inode, found.subgroup)
 
     def _watch(self, path: str) -> bool:
         """True when ``path`` had not been watched yet and is now."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Literal, NamedTuple, TypeVar
 
 from exporter.analysis.trend import Totals, Trend
 from exporter.analysis.windows import History, Observed
-from exporter.cgroupfs.group import CgroupFiles, OnError
-from exporter.cgroupfs.tree import Found
+from exporter.cgroupfs.group import CgroupFiles, Hinge, OnError
+from exporter.cgroupfs.tree import Known
 from exporter.errors import ExporterError, ParseError, VanishedError
 from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
 from exporter.snapshot import IsolationState
@@ -36,6 +37,7 @@ class PageNeeds(NamedTuple):
 
 Value = TypeVar("Value")
 NO_COUNTERS = CpuStat()
+_turns = count()
 _SURVIVED = (VanishedError, ExporterError, OverflowError, ValueError)
 """What a read may raise: the last two are a parser's own fault."""
 
@@ -69,12 +71,14 @@ class Tracked:
         "subgroup",
         "threads",
         "trend",
+        "turn",
         "vanished",
         "verdict",
     )
 
-    def __init__(self, found: Found, files: CgroupFiles, *, now: float, attempts: int, window: float) -> None:
+    def __init__(self, found: Known, files: CgroupFiles, *, now: float, attempts: int, window: float) -> None:
         self.ref, self.inode, self.subgroup, self.files = found.ref, found.inode, found.subgroup, files
+        self.turn = next(_turns)
         self.first_seen, self.first_attempts = now, attempts
         self.gone_at: float | None = None
         self.vanished = False
@@ -83,7 +87,7 @@ class Tracked:
         self.container: ContainerIdentity | None = None
         self.history: History | None = None
         self.stat: CpuStat | None = None
-        self.hinge: tuple[bytes | None, bytes | None] | None = None
+        self.hinge: Hinge | None = None
         self.limits: CpuLimits | None = None
         self.cpuset: Cpuset | None = None
         self.pressure: Pressure | None = None
@@ -152,26 +156,16 @@ class Tracked:
             modes = self._try(self.files.modes, on_error) or (None, None)
             self.modes = self.modes if self.vanished else modes
 
-    def settings_moved(self, on_error: OnError, *, told: bool) -> bool:
-        """Whether the files that tell most changes of limits and cpuset tell one; no cheap look misses another.
-
-        ``told`` says that the kernel tells what is written to the limits. What a cgroup above does to its CPUs it never
-        tells; a pod's own are all there are, whatever the CPU manager does.
-        """
-        before = self.hinge
-        quota, cpus = before or (None, None)
-        if before is None or not told:
-            quota = self._try(self.files.quota_text, on_error)
-        if before is None or not told or self.ref.container_id is not None:
-            cpus = self._try(self.files.cpus_text, on_error)
-        self.hinge = quota, cpus
-        return self.hinge != before and not self.vanished
+    def settings_moved(self, on_error: OnError) -> bool:
+        """Whether the files that tell most changes of limits and cpuset tell one."""
+        before, self.hinge = self.hinge, self._try(self.files.hinge, on_error)
+        return (self.hinge is None or self.hinge != before) and not self.vanished
 
     def read_settings(self, on_error: OnError) -> bool:
         """Limits and cpuset; True when one of them changed."""
         limits = self._try(self.files.limits, on_error)
         cpuset = self._try(self.files.cpuset, on_error)
-        if limits is None:
+        if limits is None or (cpuset is None and self.cpuset is not None):
             self.hinge = None  # to be tried again at the next scan
         if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
             return False

@@ -9,13 +9,13 @@ import pytest
 
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import Found, detect, walk
+from exporter.cgroupfs.tree import Known, detect, walk
 from exporter.readings import CpuLimits
 from tests.support.treebuilder import Tree, write_files
 from tests.support.trees import hybrid_cpu_on_unified, v1_joint_mount_only, v1_paths_differ
 
 
-def opened(tree: Tree) -> tuple[Opener, dict[str, Found]]:
+def opened(tree: Tree) -> tuple[Opener, dict[str, Known]]:
     opener = Opener(detect(str(tree.root)), Descriptors(0))
     return opener, dict(walk(opener.hierarchy.cpu).found)
 

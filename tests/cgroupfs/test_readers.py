@@ -476,34 +476,32 @@ def test_a_tick_meets_a_dying_cgroup_like_any_other_reading(twin: Write, tmp_pat
 
 
 @twins
-def test_two_texts_change_with_quota_and_cpus_and_with_nothing_else(twin: Write, tmp_path: Path) -> None:
+def test_hinge_turns_with_quota_and_cpus_and_with_nothing_else(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path, Facts(), Descriptors(0))
-    quota, cpus = files.quota_text(), files.cpus_text()
+    first = files.hinge()
+    assert files.hinge() == first
     twin(tmp_path, Facts(periods=9, throttled_us=9, usage_us=9, local_us=9), Descriptors(0))
-    assert (files.quota_text(), files.cpus_text()) == (quota, cpus), "counters are no setting"
-    for changed in (Facts(quota_us=None), Facts(quota_us=70_000)):
+    assert files.hinge() == first, "counters are no setting"
+    for changed in (Facts(quota_us=None), Facts(quota_us=70_000), Facts(cpus=frozenset({5}))):
         twin(tmp_path, changed, Descriptors(0))
-        assert files.quota_text() != quota
-        assert files.cpus_text() == cpus
-    twin(tmp_path, Facts(cpus=frozenset({5})), Descriptors(0))
-    assert files.quota_text() == quota
-    assert files.cpus_text() != cpus
+        assert files.hinge() != first
+    twin(tmp_path, Facts(), Descriptors(0))
+    assert files.hinge() == first
 
 
 @twins
-def test_a_removed_cgroup_has_no_text_to_compare(twin: Write, tmp_path: Path) -> None:
+def test_hinge_of_a_removed_cgroup_is_none(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path / "cgroup", Facts(), Descriptors(0))
     shutil.rmtree(tmp_path / "cgroup")
-    for text in (files.quota_text, files.cpus_text):
-        with pytest.raises(VanishedError):
-            text()
+    with pytest.raises(VanishedError):
+        files.hinge()
 
 
-def test_the_quota_of_crun_s_child_is_part_of_the_text(tmp_path: Path) -> None:
+def test_hinge_turns_with_the_quota_of_crun_s_child(tmp_path: Path) -> None:
     child = tmp_path / "container"
     as_v2(tmp_path, replace(OUTER, quota_us=None), Descriptors(0))
     as_v2(child, INNER, Descriptors(0))
     files = v2_files(tmp_path, leaf=child)
-    first = files.quota_text()
+    first = files.hinge()
     write(child, "cpu.max", "20000 100000\n")
-    assert files.quota_text() != first
+    assert files.hinge() != first

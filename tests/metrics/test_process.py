@@ -54,7 +54,11 @@ def test_a_directory_whose_size_says_nothing_is_listed() -> None:
     assert open_files("/proc/self/task") == len(os.listdir("/proc/self/task"))
 
 
-def test_what_cannot_be_read_gives_no_sample(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stat", [None, b"", b"1 (a) b) S 1\n", b"1 (python) " + b"x " * 40])
+def test_what_cannot_be_read_costs_its_own_samples(stat: bytes | None, tmp_path: Path) -> None:
+    (tmp_path / "self").mkdir()
+    if stat is not None:
+        (tmp_path / "self" / "stat").write_bytes(stat)
     registry = CollectorRegistry()
     registry.register(ProcessCollector(str(tmp_path)))
-    assert page(registry) == {}
+    assert page(registry).keys() == {"process_cpu_seconds_total", "process_max_fds"}

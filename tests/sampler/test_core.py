@@ -14,7 +14,7 @@ from typing_extensions import override
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import CgroupFiles
 from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import Found, Hierarchy, detect
+from exporter.cgroupfs.tree import Hierarchy, Known, detect
 from exporter.errors import ExporterError
 from exporter.metrics.exposition import Renderer
 from exporter.readings import Window
@@ -221,7 +221,7 @@ class LateOpener(Opener):
         self._victim = victim
 
     @override
-    def open(self, found: Found) -> CgroupFiles:
+    def open(self, found: Known) -> CgroupFiles:
         if found.ref.container_id == self._victim:
             remove(Path(self.hierarchy.cpu) / found.ref.path)
         return super().open(found)

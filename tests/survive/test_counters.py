@@ -80,6 +80,8 @@ class Life:
         self.made = self.steps = 0
         self.ticks: list[int] = []
         self.scans: list[int] = []
+        self.whole_ticks: list[int] = []
+        self.reads_all = False
         self.snapshots: list[int] = []
         self.stalled = False
         for slot in SLOTS[:2]:
@@ -126,6 +128,9 @@ class Life:
         self.rig.tick(seconds)
         self.ticks.append(self._step())
         self.stalled = False
+        if self.reads_all:
+            self.whole_ticks.append(self.ticks[-1])
+            self.reads_all = False
 
     def stalls_for(self, seconds: float) -> None:
         """A frozen process, a paused machine: the tick comes late."""
@@ -135,6 +140,7 @@ class Life:
     def walks(self) -> None:
         self.rig.scan()
         self.scans.append(self._step())
+        self.reads_all = True
 
     def is_scraped(self) -> None:
         snapshot = self._look()
@@ -190,10 +196,10 @@ class Life:
         return (one for one in candidates if one.cid == container.ref.container_id)
 
     def _last_read(self, one: Instance) -> int:
-        """The step at which it was last to be read: at a tick if it was young or had a quota, at any scan and page."""
+        """The step at which it was last to be read: at a tick if it was young or had a quota, at any page, and at the tick after a scan."""
         gone = one.gone or self.steps
         each_tick = one.quota or one.gone_at - one.born_at < LINGER
-        steps = [*self.scans, *self.snapshots, *(self.ticks if each_tick else ())]
+        steps = [*self.whole_ticks, *self.snapshots, *(self.ticks if each_tick else ())]
         return max((step for step in steps if step <= gone), default=one.born)
 
     # ---- files ----
