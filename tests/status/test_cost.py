@@ -1,4 +1,4 @@
-"""What the page costs: printed, and held below what was promised."""
+"""What the page costs: printed, and held below what was promised, on a machine as fast as the promise was made for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from exporter.report import Report
 from exporter.status.wanted import Wanted
+from tests.bench.peers import TARGETS_SAMPLES, Speed, client
 from tests.status import nodes
 from tests.status.page import name_of, text_of
 
@@ -35,11 +36,16 @@ def test_a_crowd_s_page_is_made_in_time(reports: dict[str, Report], capsys: pyte
     }
     lines = [f"\nStatus page of {nodes.CROWD} containers, documents included:"]
     spent: dict[str, float] = {}
-    for what, wanted in pages.items():
-        spent[what] = milliseconds(lambda wanted=wanted: text_of(crowd, wanted))  # type: ignore[misc] # bound now
-        size = len(text_of(crowd, wanted).encode()) / 1000
-        lines.append(f"  {what:40} {spent[what]:6.1f} ms CPU {size:7.0f} kB")
+    with client(TARGETS_SAMPLES) as one_page:
+        speed = Speed(one_page.ask)
+        speed.ask()
+        for what, wanted in pages.items():
+            spent[what] = milliseconds(lambda wanted=wanted: text_of(crowd, wanted))  # type: ignore[misc] # bound now
+            size = len(text_of(crowd, wanted).encode()) / 1000
+            lines.append(f"  {what:40} {spent[what]:6.1f} ms CPU {size:7.0f} kB")
+        slowness = max(1.0, speed.around())
+    lines.append(f"  on a machine {slowness:.1f} x as slow as the one the promise was made for")
     with capsys.disabled():
         print("\n".join(lines))  # noqa: T201 - the numbers are for people
 
-    assert max(spent.values()) < PROMISED_MS
+    assert max(spent.values()) < PROMISED_MS * slowness

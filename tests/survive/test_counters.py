@@ -196,7 +196,8 @@ class Life:
         return (one for one in candidates if one.cid == container.ref.container_id)
 
     def _last_read(self, one: Instance) -> int:
-        """The step at which it was last to be read: at a tick if it was young or had a quota, at any page, and at the tick after a scan."""
+        """The step at which it was last to be read: at any page, at a tick if it was young or had a quota, and at the
+        tick after a scan."""
         gone = one.gone or self.steps
         each_tick = one.quota or one.gone_at - one.born_at < LINGER
         steps = [*self.whole_ticks, *self.snapshots, *(self.ticks if each_tick else ())]
