@@ -205,7 +205,7 @@ class Exporter:
 
     def survived(self, error: ExporterError) -> None:
         """Count a failure and log it."""
-        self.own.count(error.stage, error.reason)
+        self.own.count(error.stage, error.reason, error.number)
         # The kind of failure is part of the message: the same message is written twice a minute at most.
         message = f"survived: {error.stage} {error.reason}"
         logger.warning(message, extra=fields(stage=error.stage, reason=error.reason, error=str(error)))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from exporter.errors import ExporterError
 from exporter.webconfig.failures import WebError
 from exporter.webserver.connection import Connection
 from exporter.webserver.crowd import Client, Crowd
+from exporter.webserver.doorstep import Doorstep
 from exporter.webserver.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG: Final = 1024
-"""Who comes when it is full is tried again by its kernel after a second: a crowd must not cost a scraper that."""
+_AT_ONCE: Final = 64
+"""Taken from the kernel in one round."""
+_MOST_WAITING: Final = 64
+"""That were taken and are not let in yet."""
 _RETRY_SECONDS: Final = 0.2
 _TLS_HANDSHAKE: Final = b"\x16"
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -43,46 +45,6 @@ _WORDS: Final = {
 """OpenSSL's reasons that users meet, in their words."""
 
 
-async def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address of ``host``, of all interfaces without one; raises ``OSError``."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    problem: OSError | None = None
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            # Port 0 is one port, not one for each address.
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            try:
-                sockets.append(_listening(family, kind, protocol, (address[0], chosen, *address[2:])))
-            except OSError as error:
-                if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
-                    raise
-                problem = error  # a node without IPv6 still resolves to it
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    if not sockets:
-        raise problem or OSError(errno.EADDRNOTAVAIL, "Address not available")
-    return sockets
-
-
-def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
 class Listener:
     """Accepts on ``sockets`` and hands each connection over, as long as there are places."""
 
@@ -100,16 +62,19 @@ class Listener:
         self._sockets, self._connect, self._tls = sockets, connect, tls
         self._crowd, self._limits, self._on_error = crowd, limits, on_error
         self._arriving: set[asyncio.Task[None]] = set()
+        self._doorstep = Doorstep[socket.socket](_MOST_WAITING)
+        self._somebody = asyncio.Event()
 
     async def run(self) -> None:
         """Accept for ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._let_in(), name="letting clients in")
             for sock in self._sockets:
                 group.create_task(self._accept(sock), name=f"accepting on {sock.getsockname()}")
 
     def close(self) -> None:
         """Stop to listen, and give up those that are not connected yet."""
-        for sock in self._sockets:
+        for sock in (*self._sockets, *self._doorstep):
             sock.close()
         for task in self._arriving:
             task.cancel()
@@ -123,9 +88,36 @@ class Listener:
                 self._on_error(WebError(f"cannot accept a connection: {error.strerror}", reason="accept"))
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            self._admit(sock, str(peer[0]))
-            # However fast they come, one connection for each round of everything else.
+            turned_away = self._knocks(sock, str(peer[0]))
+            with suppress(OSError):  # nobody else, or what the next round is told
+                for _ in range(_AT_ONCE):
+                    sock, peer = listening.accept()
+                    sock.setblocking(False)
+                    turned_away += self._knocks(sock, str(peer[0]))
+            if turned_away:
+                crowd = WebError(f"{peer[0]} and others come faster than they are let in", reason="connection_dropped")
+                crowd.number = turned_away
+                self._on_error(crowd)
             await asyncio.sleep(0)
+
+    def _knocks(self, sock: socket.socket, address: str) -> int:
+        """How many had to go for it."""
+        goes = self._doorstep.come(address, sock)
+        self._somebody.set()
+        if goes is None:
+            return 0
+        goes.close()
+        return 1
+
+    async def _let_in(self) -> None:
+        while True:
+            await self._somebody.wait()
+            self._somebody.clear()
+            while self._doorstep:
+                address, sock = self._doorstep.next()
+                self._admit(sock, address)
+                # However fast they come, one connection for each round of everything else.
+                await asyncio.sleep(0)
 
     def _admit(self, sock: socket.socket, address: str) -> None:
         def drop(reason: str) -> None:

@@ -12,11 +12,12 @@ from aiohttp import hdrs, web
 
 from exporter.errors import ExporterError
 from exporter.webconfig import LiveConfig, Passwords
+from exporter.webserver.binding import bind
 from exporter.webserver.connection import Connection
 from exporter.webserver.crowd import Client, Crowd
 from exporter.webserver.gate import Gate
 from exporter.webserver.limits import Limits
-from exporter.webserver.listener import Listener, bind
+from exporter.webserver.listener import Listener
 
 NAME: Final = "kube-throttle-exporter"
 """What the ``Server`` header says: no version, of nothing."""

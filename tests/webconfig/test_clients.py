@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from exporter.webserver import Limits
-from exporter.webserver.listener import bind
+from exporter.webserver.binding import bind
 from tests.webconfig.serving import HOST, Served, measured, served
 
 # Hostile clients do not close their sockets.
