@@ -111,13 +111,13 @@ class Listener:
 
     async def _let_in(self) -> None:
         while True:
-            await self._somebody.wait()
-            self._somebody.clear()
             while self._doorstep:
                 address, sock = self._doorstep.next()
                 self._admit(sock, address)
                 # However fast they come, one connection for each round of everything else.
                 await asyncio.sleep(0)
+            self._somebody.clear()
+            await self._somebody.wait()
 
     def _admit(self, sock: socket.socket, address: str) -> None:
         def drop(reason: str) -> None:
