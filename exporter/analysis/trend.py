@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from math import isnan, nan
 from operator import lt
 from typing import NamedTuple
@@ -22,27 +23,48 @@ class Totals(NamedTuple):
     runqueue_wait: float | None
 
 
-class Trend:
-    """The readings of the last window, in one flat array; bounded by window over scan interval, and by :data:`MOST`."""
+class Scans:
+    """When the last window's scans were. One for a node: what is compared with each other begins at the same scan.
+
+    Were each reading's age its own business, a scan as old as the window would be in for one and out for the other.
+    """
 
     MOST = 64
-    __slots__ = ("_readings", "_window")
 
     def __init__(self, window_seconds: float) -> None:
         self._window = window_seconds
+        self._times = deque[float](maxlen=self.MOST)
+
+    def push(self, now: float) -> None:
+        """Add a scan; what is older than the window leaves."""
+        times = self._times
+        times.append(now)
+        # One older than the window stays: the window must be covered, not nearly covered.
+        while len(times) > 2 and now - times[1] >= self._window:
+            times.popleft()
+
+    @property
+    def began(self) -> float:
+        """Monotonic time of the scan at which the window begins."""
+        return self._times[0]
+
+
+class Trend:
+    """One cgroup's readings of the last window, in one flat array; one a scan, so that :class:`Scans` bounds them."""
+
+    __slots__ = ("_readings",)
+
+    def __init__(self) -> None:
         self._readings = array("d")
 
-    def push(self, totals: Totals) -> None:
-        """Add a reading; what is older than the window leaves. A counter that ran backwards starts the trend anew."""
+    def push(self, totals: Totals, began: float) -> None:
+        """Add a reading; those before ``began`` leave. A counter that ran backwards starts the trend anew."""
         readings = self._readings
         reading = array("d", [nan if value is None else value for value in totals])
         if readings and _ran_backwards(readings[-_FIELDS:], reading):
             del readings[:]
         readings += reading
-        # One reading older than the window stays: the window must be covered, not nearly covered.
-        while len(readings) > self.MOST * _FIELDS or (
-            len(readings) > 2 * _FIELDS and totals.time - readings[_FIELDS] >= self._window
-        ):
+        while readings[0] < began:
             del readings[:_FIELDS]
 
     def deltas(self, now: Totals) -> Deltas | None:

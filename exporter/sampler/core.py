@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from exporter.analysis.trend import Scans
 from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
 from exporter.errors import ExporterError, ReadError
@@ -48,9 +49,9 @@ class Sampler:
         """``attempts`` tells how many refreshes of the pod list have ended, well or not."""
         self._opener, self._options, self._on_error = opener, options, on_error
         self._monotonic, self._wall = monotonic, wall
-        self._population = Population(opener, window=options.window, linger=options.linger, on_error=on_error)
+        self._population = Population(opener, linger=options.linger, on_error=on_error)
         self._directory, self._ticks, self._version = Directory(), 0, 0
-        self._scans = 0
+        self._scans, self._scan_times = 0, Scans(options.window)
         self._count_attempts, self._attempts, self._generation = attempts, 0, -1
         self._must_assign = self._must_judge = True
         self._reads_all = False
@@ -66,7 +67,6 @@ class Sampler:
             proc=options.proc,
             sys=options.sys,
             checkpoint_path=options.checkpoint,
-            window=options.window,
             on_error=on_error,
         )
 
@@ -85,7 +85,8 @@ class Sampler:
         now = self._monotonic()
         before = self._opener.hierarchy, self._machine.topology
         self._population.scan(now, self._attempts)
-        self._machine.read(now)
+        self._scan_times.push(now)
+        self._machine.read(now, self._scan_times.began)
         is_new = self._opener.hierarchy != before[0]  # a controller's tree was mounted
         self._scans += 1
         for one in list(self._population.live.values()):
@@ -152,7 +153,7 @@ class Sampler:
             if one.vanished:
                 self._population.retire(one, now)
             else:
-                one.trend.push(one.totals(now))
+                one.trend.push(one.totals(now), self._scan_times.began)
 
     def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """The node as it is now; ``detailed`` with all that findings need."""

@@ -18,7 +18,6 @@ from exporter.threads import TimedCall
 
 T = TypeVar("T")
 
-MOST_READINGS = 64
 PATIENCE_SECONDS = 1.0
 """How long a read may take. lxcfs (FUSE) may be behind procfs and sysfs, any disk behind the checkpoint."""
 
@@ -32,22 +31,21 @@ class Machine:
         proc: str,
         sys: str,
         checkpoint_path: str,
-        window: float,
         on_error: Callable[[ExporterError], None],
     ) -> None:
-        self._window, self._on_error = window, on_error
+        self._on_error = on_error
         self._read_topology = TimedCall(partial(read_topology, sys), PATIENCE_SECONDS)
         self._read_release = TimedCall(partial(read_release, proc), PATIENCE_SECONDS)
         self._read_checkpoint = TimedCall(partial(read_cpu_manager_state, checkpoint_path), PATIENCE_SECONDS)
         self._read_ticks = TimedCall(partial(read_proc_stat, proc), PATIENCE_SECONDS)
-        self._ticks: deque[tuple[float, Mapping[int, Jiffies]]] = deque(maxlen=MOST_READINGS)
+        self._ticks: deque[tuple[float, Mapping[int, Jiffies]]] = deque()
         self.topology = Topology()
         self.checkpoint: CpuManagerState | None = None
         self.kubelet: KubeletConfig | None = None
         self._release: str | None = None
 
-    def read(self, now: float) -> None:
-        """All of it, at monotonic ``now``."""
+    def read(self, now: float, began: float) -> None:
+        """All of it, at monotonic ``now``; what CPUs did is told from ``began`` on."""
         self.topology = self._survive(self._read_topology, "CPU topology") or Topology()
         for problem in self.topology.problems:
             self._on_error(problem)
@@ -59,7 +57,7 @@ class Machine:
             self._ticks.clear()
             return
         self._ticks.append((now, ticks))
-        while len(self._ticks) > 2 and now - self._ticks[1][0] >= self._window:
+        while self._ticks[0][0] < began:
             self._ticks.popleft()
 
     def _survive(self, read: TimedCall[T], what: str) -> T | None:

@@ -38,12 +38,10 @@ ASK_AGAIN_SECONDS = 300.0
 class Population:
     """The live cgroups by path, and those gone whose last counters linger."""
 
-    def __init__(
-        self, opener: Opener, *, window: float, linger: float, on_error: Callable[[ExporterError], None]
-    ) -> None:
+    def __init__(self, opener: Opener, *, linger: float, on_error: Callable[[ExporterError], None]) -> None:
         self.live: dict[str, Tracked] = {}
         self.gone: list[Tracked] = []
-        self._opener, self._window, self._linger, self._on_error = opener, window, linger, on_error
+        self._opener, self._linger, self._on_error = opener, linger, on_error
         self._root = opener.hierarchy.cpu
         self.generation = 0
         """Grows when a cgroup comes, goes or is let go."""
@@ -163,7 +161,7 @@ class Population:
                 new = self._sharing(here)
                 files = self._opener.open(new)
                 self.generation += 1
-                self.live[path] = Tracked(new, files, now=now, attempts=attempts, window=self._window)
+                self.live[path] = Tracked(new, files, now=now, attempts=attempts)
             elif here.subgroup != one.subgroup:
                 one.files.close()
                 one.files, one.subgroup = self._opener.open(here), here.subgroup

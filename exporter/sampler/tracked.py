@@ -76,7 +76,7 @@ class Tracked:
         "verdict",
     )
 
-    def __init__(self, found: Known, files: CgroupFiles, *, now: float, attempts: int, window: float) -> None:
+    def __init__(self, found: Known, files: CgroupFiles, *, now: float, attempts: int) -> None:
         self.ref, self.inode, self.subgroup, self.files = found.ref, found.inode, found.subgroup, files
         self.turn = next(_turns)
         self.first_seen, self.first_attempts = now, attempts
@@ -95,7 +95,7 @@ class Tracked:
         self.modes: tuple[float | None, float | None] = (None, None)
         self.threads: int | None = None
         self.observed: Observed | None = None
-        self.trend = Trend(window)
+        self.trend = Trend()
         self.verdict = Verdict()
 
     @property

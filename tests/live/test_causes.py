@@ -186,6 +186,8 @@ def test_pinned_and_limited_disturbed_and_spread(node: Stage, places: Places, as
     def owning(name: str, cpus: frozenset[int]) -> tuple[Pod, frozenset[int]]:
         return pod(name, Container(name="worker", limit_cores=float(len(cpus)), exclusive_cpus=cpus)), cpus
 
+    if not node.kubelet.static_cpus:
+        node.restart_kubelet(static_cpus=True)
     spread = [owning("spread", places.apart)] if places.apart else []
     limited, disturbed, *_ = node.play(owning("limited", places.one), owning("disturbed", places.other), *spread)
     # As a kubelet before 1.33 does it, which is no harm where the quota is as large as its CPUs.

@@ -44,7 +44,6 @@ def cgroup(
         V2Files(path, path, ref, FixedTrees(None, None, read_cpuset), Descriptors(0)),
         now=seen,
         attempts=attempts,
-        window=60.0,
     )
     one.limits = limits
     return one

@@ -98,7 +98,7 @@ def test_only_a_detailed_row_carries_what_findings_need() -> None:
     one.stat = CpuStat(10, 1, 0.1, usage_seconds=1.0)
     states([one], directory(), expects_names=False)
     [name] = shown([one])
-    one.trend.push(one.totals(NOW))
+    one.trend.push(one.totals(NOW), NOW)
     row = row_of(name, one, NOW + 10, detailed=False)
     assert (row.deltas, row.intervals) == (None, ())
     detailed = row_of(name, one, NOW + 10, detailed=True)
