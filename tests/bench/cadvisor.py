@@ -15,6 +15,7 @@ from tests.bench.peers import Speed
 from tests.bench.process import watch
 from tests.bench.results import Cadvisor, Running, Scrapes
 from tests.bench.scraping import free_port, one_each_tick, scraper
+from tests.support.process import end
 
 HOUSEKEEPING_SECONDS = 10
 _START_SECONDS = 30.0
@@ -45,12 +46,7 @@ def cadvisor(seconds: float, scrapes: int, speed: Speed) -> Cadvisor | None:
             why = f"{error}; exit code {process.poll()}; {_last_line(log)}"
             return Cadvisor(version=version, why_not=why)
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def _measure(

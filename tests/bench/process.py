@@ -1,4 +1,8 @@
-"""The whole ``throttle-exporter serve``, seen from outside."""
+"""The whole ``throttle-exporter serve``, seen from outside.
+
+What is measured is another process in real time, so the waits here are real as well: a slice of it, the gap between two
+scrapes, the life of a container. Only waiting for an answer polls.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from tests.chart.charting import CHART, ROOT, Json
 from tests.conftest import needs, unavailable
+from tests.support.process import end
 
 FOLDER = ROOT / "deploy" / "alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"
@@ -143,8 +144,7 @@ def alertmanager(folder: Path, receivers: Receivers) -> Iterator[str]:
             _wait_ready(f"http://{address}/-/ready", log)
             yield f"http://{address}"
         finally:
-            process.terminate()
-            process.wait(10)
+            end(process)
 
 
 def _wait_ready(url: str, log: Path) -> None:

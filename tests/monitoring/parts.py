@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from typing_extensions import override
 
 from tests.conftest import needs, unavailable
+from tests.support.process import end
 
 Json = Any
 Found = TypeVar("Found")
@@ -82,12 +83,7 @@ def running(command: Sequence[str], address: str, log: Path, ready: str) -> Iter
             eventually(lambda: _answers(server, process, ready), f"{command[0]} is ready", START_SECONDS)
             yield server
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def _answers(server: Server, process: subprocess.Popen[bytes], ready: str) -> bool:

@@ -25,6 +25,7 @@ START_SECONDS = 20.0
 """A cold start beside a busy neighbour; an idle machine needs about one."""
 STOP_SECONDS = 5.0
 """What the exporter promises for SIGTERM."""
+_END_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _SHOWN = 3000
 """How much of a page a failure shows, in characters."""
@@ -201,6 +202,16 @@ def started(
                 exporter.stop()
             finally:
                 reader.join(STOP_SECONDS)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Of another program: asked to, and then made to."""
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
