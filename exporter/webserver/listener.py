@@ -80,22 +80,22 @@ class Listener:
             task.cancel()
 
     async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
+            await _readable(listening)
+            turned_away, last = 0, ""
             try:
-                sock, peer = await loop.sock_accept(listening)
+                # Not the loop's own accept: whom it took while this task is being cancelled, nobody would close.
+                for _ in range(_AT_ONCE):
+                    sock, (last, *_) = listening.accept()
+                    sock.setblocking(False)
+                    turned_away += self._knocks(sock, last)
+            except (BlockingIOError, ConnectionAbortedError):
+                pass  # nobody else, or somebody who did not wait
             except OSError as error:
                 self._on_error(WebError(f"cannot accept a connection: {error.strerror}", reason="accept"))
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            turned_away = self._knocks(sock, str(peer[0]))
-            with suppress(OSError):  # nobody else, or what the next round is told
-                for _ in range(_AT_ONCE):
-                    sock, peer = listening.accept()
-                    sock.setblocking(False)
-                    turned_away += self._knocks(sock, str(peer[0]))
             if turned_away:
-                crowd = WebError(f"{peer[0]} and others come faster than they are let in", reason="connection_dropped")
+                crowd = WebError(f"{last} and others come faster than they are let in", reason="connection_dropped")
                 crowd.number = turned_away
                 self._on_error(crowd)
             await asyncio.sleep(0)
@@ -179,7 +179,8 @@ class Listener:
         first = b""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.request_seconds):
-                first = await _peek(sock)
+                await _readable(sock)
+                first = sock.recv(1, socket.MSG_PEEK)
         if first and first != _TLS_HANDSHAKE:
             self._report(client, "plain_http", "speaks plain HTTP to the TLS port")
             _say(sock, _PLAIN_HTTP)
@@ -189,8 +190,8 @@ class Listener:
         self._on_error(WebError(f"{client.address} {what}", reason=reason))
 
 
-async def _peek(sock: socket.socket) -> bytes:
-    """The first byte that comes, which stays where it is."""
+async def _readable(sock: socket.socket) -> None:
+    """Wait for something to be read, or for somebody to be accepted."""
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()
     loop.add_reader(sock, _wake, readable)
@@ -198,7 +199,6 @@ async def _peek(sock: socket.socket) -> bytes:
         await readable
     finally:
         loop.remove_reader(sock)
-    return sock.recv(1, socket.MSG_PEEK)
 
 
 def _wake(future: asyncio.Future[None]) -> None:
