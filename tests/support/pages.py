@@ -48,9 +48,16 @@ class Page:
             for sample in family.samples
         }
 
+    @cached_property
+    def _by_name(self) -> dict[str, dict[Labels, float]]:
+        found: dict[str, dict[Labels, float]] = {}
+        for (name, labels), value in self.samples.items():
+            found.setdefault(name, {})[labels] = value
+        return found
+
     def rows(self, name: str) -> dict[Labels, float]:
         """The samples of one name by their labels."""
-        return {labels: value for (found, labels), value in self.samples.items() if found == name}
+        return self._by_name.get(name, {})
 
     def get(self, name: str, /, **labels: str) -> float | None:
         """The one sample with exactly these labels, or ``None``."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,7 +42,8 @@ class Scrape:
 
     status: int
     seconds: float
-    samples: int
+    page: bytes
+    """Compressed: it is looked at in the end, for to parse thousands of containers takes longer than to serve them."""
     descriptors: int
     watches: int
     resident: int
@@ -58,6 +60,8 @@ class Outcome:
     scrapes: list[Scrape] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What a scrape must not show."""
+    samples: int = 0
+    """Of the largest page."""
     named: set[tuple[str, str, str]] = field(default_factory=set)
     """Containers that were on a page under their own names."""
     counted: dict[str, float] = field(default_factory=dict)
@@ -135,35 +139,30 @@ class Churn:
             self._tree.remove_pod(pod)
 
 
-class Scraper:
-    """Takes pages and looks at them; what is wrong is a problem of the outcome."""
+def scrape(exporter: Exporter) -> Scrape:
+    """One page."""
+    began, pid = time.monotonic(), exporter.process.pid
+    answer = exporter.get("/metrics")
+    seconds = time.monotonic() - began
+    page = zlib.compress(answer.body, 1)
+    return Scrape(answer.status, seconds, page, descriptors(pid), watches(pid), resident(pid))
 
-    def __init__(self, exporter: Exporter, outcome: Outcome) -> None:
-        self._exporter, self._outcome = exporter, outcome
+
+class Look:
+    """Looks at pages in the order in which they were taken; what is wrong is a problem of the outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
         self._risen: Counter[str] = Counter()
 
-    def scrape(self) -> Scrape:
+    def at(self, taken: Scrape) -> None:
         """One page."""
-        began = time.monotonic()
-        answer = self._exporter.get("/metrics")
-        seconds = time.monotonic() - began
-        page = Page(answer.text, "text/plain")
-        self._look(page, answer.status)
-        taken = Scrape(
-            answer.status,
-            seconds,
-            len(page.samples),
-            round(page.total("process_open_fds")),
-            watches(self._exporter.process.pid),
-            resident(self._exporter.process.pid),
-        )
+        page = Page(zlib.decompress(taken.page).decode(), "text/plain")
+        self._outcome.samples = max(self._outcome.samples, len(page.samples))
         self._outcome.counted = errors(page)
-        return taken
-
-    def _look(self, page: Page, status: int) -> None:
         problems = self._outcome.problems
-        if status != 200:
-            problems.append(f"status {status}")
+        if taken.status != 200:
+            problems.append(f"status {taken.status}")
         if twice := duplicates(page.text):
             problems.append(f"samples twice: {list(twice)[:3]}")
         shown = triples(page.rows(RISES[0]))
@@ -175,6 +174,11 @@ class Scraper:
             self._risen[name] = value  # type: ignore[assignment] # a Counter of floats
         outside = [value for value in page.rows(CONTAINER + "cpu_throttled_ratio").values() if not 0 <= value <= 1]
         problems += [f"a ratio of {value}" for value in outside]
+
+
+def descriptors(pid: int) -> int:
+    """Open files of a process."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def watches(pid: int) -> int:
@@ -225,21 +229,23 @@ def churn(
         root = stack.enter_context(only(tree, folder))
         flags = [f"--path.cgroup={root}", f"--pods.sources=file:{folder / 'pods.json'}", f"--sample.linger={linger}s"]
         exporter = stack.enter_context(started([*flags, "--scan.interval=2s"]))
-        scraper = Scraper(exporter, outcome)
         for _ in range(3):
-            outcome.before = scraper.scrape()
+            outcome.before = scrape(exporter)
         with in_background(churning.run):
             while not outcome.seconds:
                 due = time.monotonic() + scrape_seconds
-                outcome.scrapes.append(scraper.scrape())
+                outcome.scrapes.append(scrape(exporter))
                 time.sleep(max(0.0, due - time.monotonic()))
         gone = exporter.page_when(_is_quiet, timeout=linger + 30.0)
-        outcome.after = scraper.scrape()
+        outcome.after = scrape(exporter)
         outcome.problems += [
             f"{name} is still shown" for _, name, _ in triples(gone.rows(RISES[0])) if name != "steady"
         ]
         if "Traceback" in exporter.log or exporter.process.poll() is not None:
             outcome.problems.append(exporter.log[-3000:])
+    look = Look(outcome)
+    for taken in (*outcome.scrapes, outcome.after):
+        look.at(taken)
     return outcome
 
 
@@ -255,14 +261,14 @@ def told(outcome: Outcome) -> Iterator[str]:
     if before is None or after is None:
         raise ValueError("a run that did not end")
     times = sorted(one.seconds for one in scrapes)
-    kept = ("samples", "descriptors", "watches", "resident")
+    kept = ("descriptors", "watches", "resident")
     most = {name: max(getattr(one, name) for one in scrapes) for name in kept}
     rate = outcome.made / outcome.seconds
     rows = (
         ("containers made and removed", f"{outcome.made} in {outcome.seconds:.0f} s, {rate:.0f} a second"),
         ("names seen on a page", f"{len(outcome.named)}"),
         ("scrapes by status", f"{dict(Counter(one.status for one in scrapes))}"),
-        ("samples of a page", f"up to {most['samples']}"),
+        ("samples of a page", f"up to {outcome.samples}"),
         ("seconds of a scrape", f"median {median(times):.3f}, worst {times[-1]:.3f}"),
         ("failures counted", f"{outcome.counted or 'none'}"),
         ("descriptors", f"{before.descriptors} before, up to {most['descriptors']}, {after.descriptors} after"),
