@@ -7,6 +7,7 @@ import math
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
@@ -49,9 +50,11 @@ def _patient(stream: TextIO) -> TextIO | Outlet:
     try:
         descriptor = stream.fileno()
         may_wait = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return Outlet(descriptor) if may_wait else stream
     except (AttributeError, OSError, ValueError):
         return stream
-    return Outlet(descriptor) if may_wait else stream
+    except RuntimeError:  # no thread can be made; who samples and renders needs some, and says so
+        return stream
 
 
 class EventHandler(logging.StreamHandler[TextIO | Outlet]):
@@ -62,6 +65,8 @@ class EventHandler(logging.StreamHandler[TextIO | Outlet]):
         self._now = now
         self._repeats = Repeats()
         self._failed = self._told = 0
+        self._waiting = deque[logging.LogRecord]()
+        self._is_busy = False
 
     @property
     def lost(self) -> int:
@@ -70,6 +75,18 @@ class EventHandler(logging.StreamHandler[TextIO | Outlet]):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
+        # The lock keeps other threads out, and lets in a finalizer that logs while this one does.
+        self._waiting.append(record)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._waiting:
+                self._emit(self._waiting.popleft())
+        finally:
+            self._is_busy = False
+
+    def _emit(self, record: logging.LogRecord) -> None:
         now = self._now()
         suppressed = self._repeats.admit(_key(record), clipped(message_of(record)), now)
         if suppressed is not None:

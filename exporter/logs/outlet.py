@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from queue import Full, Queue
+from queue import SimpleQueue
 from threading import Thread
 from typing import Final
 
@@ -20,39 +20,35 @@ class Outlet:
     """
 
     def __init__(self, descriptor: int, most: int = MOST_LINES) -> None:
-        self._descriptor = descriptor
-        self._lines: Queue[str | None] = Queue(most)
-        self._thread: Thread | None = None
+        """Raises ``RuntimeError`` where no thread can be made."""
+        self._descriptor, self._most = descriptor, most
+        # A finalizer may log at any moment, also while this thread is putting a line: no other queue survives that.
+        self._lines = SimpleQueue[str | None]()
         self.lost = 0
         """Lines that nobody took or could take."""
+        # Not at the first line: to wait for a thread under the handler's lock is to wait for whoever logs in it.
+        self._thread = Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
 
     def write(self, text: str) -> int:
         """Never waits."""
-        if self._thread is None:
-            self._thread = Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
-        try:
-            self._lines.put_nowait(text)
-        except Full:
+        if self._lines.qsize() < self._most:
+            self._lines.put(text)
+        else:
             self.lost += 1
         return len(text)
 
     @property
     def is_taken(self) -> bool:
         """Whether its reader keeps up."""
-        return self._lines.qsize() < self._lines.maxsize // 2
+        return self._lines.qsize() < self._most // 2
 
     def flush(self) -> None:
         """Nothing is kept back."""
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Write what waits, as long as the reader takes it."""
-        if self._thread is None:
-            return
-        try:
-            self._lines.put(None, timeout=seconds)
-        except Full:
-            return
+        self._lines.put(None)
         self._thread.join(seconds)
 
     def _run(self) -> None:

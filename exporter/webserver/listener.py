@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 64
 """Taken from the kernel in one round."""
-_MOST_WAITING: Final = 64
-"""That were taken and are not let in yet."""
 _RETRY_SECONDS: Final = 0.2
 _TLS_HANDSHAKE: Final = b"\x16"
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -62,7 +60,8 @@ class Listener:
         self._sockets, self._connect, self._tls = sockets, connect, tls
         self._crowd, self._limits, self._on_error = crowd, limits, on_error
         self._arriving: set[asyncio.Task[None]] = set()
-        self._doorstep = Doorstep[socket.socket](_MOST_WAITING)
+        # As many as there are places: fewer would turn people away while places are free.
+        self._doorstep = Doorstep[socket.socket](limits.connections, _has_asked)
         self._somebody = asyncio.Event()
 
     async def run(self) -> None:
@@ -199,6 +198,13 @@ async def _readable(sock: socket.socket) -> None:
         await readable
     finally:
         loop.remove_reader(sock)
+
+
+def _has_asked(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
 
 
 def _wake(future: asyncio.Future[None]) -> None:

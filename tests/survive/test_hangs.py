@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,30 @@ def test_lost_lines_are_told_when_the_reader_is_back() -> None:
             logging.getLogger().removeHandler(events)
             events.close()
     os.close(reader)
+
+
+LOGS_WHILE_IT_LOGS = """
+import itertools, logging, signal, sys, time
+from exporter.logs import configure
+
+configure("info", "logfmt", sys.stderr)
+log, numbers = logging.getLogger("exporter.test"), itertools.count()
+signal.signal(signal.SIGALRM, lambda *_: log.warning(f"within {next(numbers)}"))
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+end = time.monotonic() + 1.0
+while time.monotonic() < end:
+    log.warning(f"line {next(numbers)}")
+signal.setitimer(signal.ITIMER_REAL, 0.0)
+"""
+"""A signal stands in for garbage collection: both run other code between any two instructions, but this one soon."""
+
+
+def test_a_finalizer_may_log_in_the_middle_of_a_line() -> None:
+    """asyncio's do: a task that was destroyed, an exception that nobody took."""
+    script = [sys.executable, "-c", LOGS_WHILE_IT_LOGS]
+    ended = subprocess.run(script, cwd=ROOT, stderr=subprocess.PIPE, timeout=30.0, check=False)
+    assert ended.returncode == 0
+    assert b"within" in ended.stderr
 
 
 def test_a_process_whose_log_nobody_reads_serves_and_ends(tmp_path: Path) -> None:

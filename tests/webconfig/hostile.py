@@ -36,7 +36,9 @@ GET: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
 Address = tuple[str, int]
 
 
-def many(address: Address, number: int, first: bytes, *, every: float, buffer: int = 0) -> None:
+def many(
+    address: Address, number: int, first: bytes, *, every: float, buffer: int = 0, source: str = "127.0.0.1"
+) -> None:
     """So many connections, each with a byte more now and then; what is closed is opened again."""
     opened: dict[int, socket.socket] = {}
     while True:
@@ -47,6 +49,7 @@ def many(address: Address, number: int, first: bytes, *, every: float, buffer: i
                     if buffer:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
                     sock.settimeout(5.0)
+                    sock.bind((source, 0))
                     sock.connect(address)
                     sock.sendall(first)
                 elif not buffer:
@@ -79,6 +82,7 @@ SHAPES: Final[dict[str, Callable[[Address], None]]] = {
     "nobody": lambda _: None,
     "200 slow clients": lambda to: many(to, 200, GET + b"X-Slow: ", every=0.2),
     "1,000 connections": lambda to: many(to, 1000, b"", every=1.0),
+    "1,000 of its own address": lambda to: many(to, 1000, b"", every=1.0, source=SCRAPER),
     "headers of 1 MB": lambda to: again_and_again(to, [GET + b"X: " + b"x" * (1 << 20) + b"\r\n\r\n"]),
     "wrong methods": lambda to: again_and_again(
         to, [f"{name} /metrics HTTP/1.1\r\nHost: x\r\n\r\n".encode() for name in METHODS]

@@ -1,15 +1,17 @@
-"""Whoever knocks while the server stops is let go of, whatever it was doing at that moment."""
+"""Who is let in when many knock at once, and who knocks while the server stops."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from tests.webconfig.serving import HOST, served
+
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
@@ -28,3 +30,20 @@ async def test_who_comes_at_the_last_moment(rounds: int) -> None:
         with suppress(ConnectionResetError):
             assert late.recv(1) == b""
     gc.collect()
+
+
+@pytest.mark.parametrize("crowd", [100, 500])
+async def test_a_scraper_of_the_same_address_as_a_crowd(crowd: int) -> None:
+    """Behind one address there may be a whole network; all of it knocks in one round of the loop."""
+    async with served() as server:
+        with ExitStack() as stack:
+            knocking = [stack.enter_context(socket.socket()) for _ in range(crowd)]
+            middle, last = stack.enter_context(socket.socket()), stack.enter_context(socket.socket())
+            for client in (*knocking[::2], middle, *knocking[1::2], last):
+                client.connect((HOST, server.port))
+                client.setblocking(False)
+                if client in {middle, last}:
+                    client.send(GET)
+            for scraper in (middle, last):
+                answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(scraper, 100), 5.0)
+                assert answer.startswith(b"HTTP/1.1 200")
