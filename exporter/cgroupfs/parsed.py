@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import pread
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from exporter.cgroupfs.files import Descriptors, KernelFile
 from exporter.errors import VanishedError
@@ -33,7 +33,8 @@ class ParsedFile(KernelFile, Generic[T]):
         super().__init__(directory, name, budget)
         self._lasting = lasting
         self._parse = parse
-        self._bytes: bytes | None = None
+        self._bytes: bytes | Literal[False] | None = None
+        """``None`` of a file that is not there; ``False`` equals nothing that is read."""
         self._value: T | None = None
 
     def value(self) -> T | None:
@@ -55,4 +56,4 @@ class ParsedFile(KernelFile, Generic[T]):
             raise VanishedError(self.path)
         self._value = None if data is None else self._parse(data, self.path)
         # Of a long one only the beginning would be compared.
-        self._bytes = data if data is None or len(data) < _USUAL_BYTES else None
+        self._bytes = data if data is None or len(data) < _USUAL_BYTES else False

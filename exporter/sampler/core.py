@@ -204,6 +204,7 @@ class Sampler:
         came_or_went = self._population.generation != self._generation
         wants = Wants.NOTHING
         if came_or_went or self._must_assign or attempts != self._attempts:
+            self._must_assign = True  # until it is done
             self._attempts, self._generation = attempts, self._population.generation
             patience = Patience(attempts, now, self._options.expects_names)
             if assign(self._population.everyone, self._directory, patience) or came_or_went:
@@ -214,7 +215,12 @@ class Sampler:
             if waiting and self._options.expects_names:
                 wants = Wants.NEW if any(one.first_attempts == attempts for one in waiting) else Wants.AGAIN
         if self._must_judge:
-            self._must_judge = False
+            self._judge_all(now)
+        return wants
+
+    def _judge_all(self, now: float) -> None:
+        self._must_judge = False  # before: the kubelet's configuration may change meanwhile
+        try:
             self._version += self._judge.judge(
                 self._population.live.values(),
                 now=now,
@@ -222,7 +228,9 @@ class Sampler:
                 kubelet=self._machine.kubelet,
                 ancestor_limit=self._ancestors.limit,
             )
-        return wants
+        except Exception:
+            self._must_judge = True
+            raise
 
     def _node(self) -> NodeRow:
         driver = next((one.ref.driver for one in self._population.live.values()), None)

@@ -152,9 +152,9 @@ class Tracked:
         if needs.pressure:
             pressure = self._try(self.files.pressure, on_error)
             self.pressure = self.pressure if self.vanished else pressure
-        if needs.modes and self.stat is not None:
-            modes = self._try(self.files.modes, on_error) or (None, None)
-            self.modes = self.modes if self.vanished else modes
+        if needs.modes:
+            modes = None if self.stat is None else self._try(self.files.modes, on_error)
+            self.modes = self.modes if self.vanished else modes or (None, None)
 
     def settings_moved(self, on_error: OnError) -> bool:
         """Whether the files that tell most changes of limits and cpuset tell one."""
@@ -163,9 +163,12 @@ class Tracked:
 
     def read_settings(self, on_error: OnError) -> bool:
         """Limits and cpuset; True when one of them changed."""
-        limits = self._try(self.files.limits, on_error)
-        cpuset = self._try(self.files.cpuset, on_error)
-        if limits is None or (cpuset is None and self.cpuset is not None):
+        failures: list[ExporterError] = []
+        limits = self._try(self.files.limits, failures.append)
+        cpuset = self._try(self.files.cpuset, failures.append)
+        for error in failures:
+            on_error(error)
+        if failures or (cpuset is None and self.cpuset is not None):
             self.hinge = None  # to be tried again at the next scan
         if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
             return False

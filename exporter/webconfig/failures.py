@@ -13,7 +13,7 @@ REASONS: Final = frozenset(
         "bad_config",  # the changed web config file is wrong; what it said before stays
         "bad_request",  # what came is no HTTP, or more of it than one request may have
         "client_certificate",  # the client's certificate carries none of the allowed names
-        "connection_dropped",  # all connections were taken, and this one was the idlest
+        "connection_dropped",  # all places were taken, or all at the door, and this one was the idlest
         "connection_refused",  # all connections were taken, and every one of them was being answered
         "internal",  # an answer could not be made: a defect
         "password_queue_full",  # too many passwords are being checked already

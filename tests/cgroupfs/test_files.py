@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cgroupfs.files import MAX_BYTES, Descriptors, KernelFile, count_lines, read_once
+from exporter.cgroupfs.parsed import ParsedFile
 from exporter.errors import ReadError, VanishedError
 from tests.cgroupfs.privileges import unprivileged
 
@@ -204,3 +205,16 @@ def test_lines_are_counted_in_a_file_of_any_length(cgroup: Path) -> None:
         count_lines(str(cgroup / "directory"))
     assert caught.value.reason == "eisdir"
     assert open_files() == before
+
+
+@pytest.mark.parametrize("budget", [KEPT, NOT_KEPT])
+def test_a_long_file_that_goes_leaves_no_value(cgroup: Path, budget: int) -> None:
+    path = cgroup / "cpu.pressure"
+    path.write_bytes(b"x" * 5000)
+    file = ParsedFile(str(cgroup), path.name, lambda data, _: len(data), Descriptors(budget))
+    assert file.value() == 5000
+    path.write_bytes(b"x" * 5001)
+    assert file.value() == 5001
+    path.unlink()
+    if budget == NOT_KEPT:  # an open file outlives its name, but for the kernel's
+        assert file.value() is None

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from exporter.sampler.core import WHOLE_EVERY
 from tests.sampler.rig import Rig, row, running
 from tests.support.recordings import overwrite
@@ -88,17 +90,21 @@ def test_what_no_file_tells_is_read_in_turn_however_many_come_and_go(tmp_path: P
         assert seen <= WHOLE_EVERY
 
 
-def test_a_cpuset_that_could_not_be_understood_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scans", [1, 4])
+def test_a_cpuset_that_could_not_be_understood(tmp_path: Path, scans: int) -> None:
     tree = many_pods(tmp_path, 20)
     one = tree.containers[0]
     with running(Rig(tmp_path)) as rig:
         settle(rig)
         overwrite(tmp_path / one.path / "cpuset.mems.effective", b"x\n")
         overwrite(tmp_path / one.path / "cpuset.cpus.effective", b"0-2\n")
-        rig.now += 9
-        rig.scan()
-        rig.tick()
-        assert not has_cpuset(rig, one.container_id)
+        for _ in range(scans):
+            rig.failures()
+            rig.now += 9
+            rig.scan()
+            rig.tick()
+            assert not has_cpuset(rig, one.container_id)
+            assert rig.failures() == {("parse", "malformed"): 1}, "as long as it lasts"
         overwrite(tmp_path / one.path / "cpuset.mems.effective", b"0\n")
         assert scans_until(rig, lambda: has_cpuset(rig, one.container_id)) <= 1
 

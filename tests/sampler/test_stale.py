@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.readings import CpuStat
 from tests.sampler.rig import LINGER, Rig, remove, running
 from tests.sampler.test_core import UID, app_of, path_of, set_stat, small
 from tests.support.recordings import overwrite
@@ -75,3 +76,12 @@ def test_what_lingers_goes_in_time_though_no_scan_comes(tmp_path: Path) -> None:
 
         assert not [one for one in rig.snapshot().containers if one.ref.container_id == gone]
         assert [one for one in rig.snapshot().pods if one.ref.pod_uid == UID]
+
+
+def test_modes_go_with_the_counters_they_are_shown_with(tmp_path: Path) -> None:
+    tree = small(tmp_path)
+    with running(Rig(tmp_path)) as rig:
+        assert app_of(rig).stat.user_seconds is not None
+        overwrite(tmp_path / path_of(tree, "app") / "cpu.stat", b"garbage\n")
+        rig.tick()
+        assert app_of(rig).stat == CpuStat()

@@ -43,6 +43,8 @@ class FileDependency:
     """What they say after it has returned."""
     shows: Callable[[Page, Document], Sequence[float | str]]
     """What is made of it on the page, or in the node's document; empty without it."""
+    scans: int = 1
+    """In which it is back: what is a difference needs two."""
 
     def take(self, place: Place) -> None:
         """It is not there."""
@@ -147,7 +149,9 @@ FILE_DEPENDENCIES = (
         "0-1\n",
         _online,
     ),
-    FileDependency("/proc/stat", containerd_systemd, "proc_stat", "proc/stat", "proc/stat", jiffies(1000), _busy),
+    FileDependency(
+        "/proc/stat", containerd_systemd, "proc_stat", "proc/stat", "proc/stat", jiffies(1000), _busy, scans=2
+    ),
     FileDependency(
         "CPU manager checkpoint",
         containerd_systemd,

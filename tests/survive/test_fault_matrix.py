@@ -21,8 +21,6 @@ from tests.survive.node import AVAILABLE, Node, Place, by_hand, grown, named
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 SCAN_SECONDS = 10
-WHOLE_SECONDS = 60
-"""Each sixth scan reads all of a cgroup's settings, and not only those that tell most changes."""
 
 BY_NAME = {one.name: one for one in FILE_DEPENDENCIES}
 by_file = pytest.mark.parametrize("name", [name for name in BY_NAME if name != "cpu controller"])
@@ -65,12 +63,13 @@ async def without(node: Node, dependency: FileDependency, fault: str, *reasons: 
 
 async def recovered(node: Node, dependency: FileDependency, values: list[float | str]) -> str:
     """Seconds until the page says ``values`` of it."""
-    for seconds in range(1, WHOLE_SECONDS + 2):
+    patience = dependency.scans * SCAN_SECONDS + 1
+    for seconds in range(1, patience + 1):
         await node.lives(1)
         if await shown(node, dependency) == values:
             assert (await node.page()).get(AVAILABLE, input=dependency.input) == 1
             return f"{seconds} s"
-    raise AssertionError(f"{await shown(node, dependency)} and not {values} after {WHOLE_SECONDS + 1} s")
+    raise AssertionError(f"{await shown(node, dependency)} and not {values} after {patience} s")
 
 
 @by_file
