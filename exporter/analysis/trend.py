@@ -64,7 +64,7 @@ class Trend:
         if readings and _ran_backwards(readings[-_FIELDS:], reading):
             del readings[:]
         readings += reading
-        while readings[0] < began:
+        while readings and readings[0] < began:
             del readings[:_FIELDS]
 
     def deltas(self, now: Totals) -> Deltas | None:

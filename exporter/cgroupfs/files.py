@@ -16,8 +16,9 @@ from exporter.errors import ReadError, VanishedError
 MAX_BYTES = 64 * 1024
 """Above any of the files read here, the longest being a cpuset list; what is longer is not what it claims to be."""
 
-_RESERVE = 256
-"""Descriptors left to sockets, the pod sources and the interpreter."""
+RESERVE = 384
+"""Descriptors left to sockets (of clients: those that are served, and as many at the door), the pod sources and the
+interpreter."""
 _GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
 
 
@@ -37,7 +38,7 @@ def raise_file_limit() -> int:
     with contextlib.suppress(ValueError, OSError):  # a container runtime may forbid it; the soft limit holds then
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return max(0, min(soft, 1 << 20) - _RESERVE)
+    return max(0, min(soft, 1 << 20) - RESERVE)
 
 
 def _raise_unless_absent(path: str, error: OSError) -> None:

@@ -77,14 +77,16 @@ class EventHandler(logging.StreamHandler[TextIO | Outlet]):
     def emit(self, record: logging.LogRecord) -> None:
         # The lock keeps other threads out, and lets in a finalizer that logs while this one does.
         self._waiting.append(record)
-        if self._is_busy:
-            return
-        self._is_busy = True
-        try:
-            while self._waiting:
-                self._emit(self._waiting.popleft())
-        finally:
-            self._is_busy = False
+        if not self._is_busy:
+            self._is_busy = True
+            try:
+                self._emit_waiting()
+            finally:
+                self._is_busy = False
+
+    def _emit_waiting(self) -> None:
+        while self._waiting:
+            self._emit(self._waiting.popleft())
 
     def _emit(self, record: logging.LogRecord) -> None:
         now = self._now()
@@ -100,13 +102,16 @@ class EventHandler(logging.StreamHandler[TextIO | Outlet]):
     @override
     def close(self) -> None:
         self.acquire()
+        self._is_busy = True
         try:
             self._summarise(math.inf)
+            self._emit_waiting()
         finally:
+            self._is_busy = False
             self.release()
-        if isinstance(self.stream, Outlet):
-            self.stream.close()
-        super().close()
+            if isinstance(self.stream, Outlet):
+                self.stream.close()
+            super().close()
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:

@@ -57,7 +57,7 @@ class Machine:
             self._ticks.clear()
             return
         self._ticks.append((now, ticks))
-        while self._ticks[0][0] < began:
+        while self._ticks and self._ticks[0][0] < began:
             self._ticks.popleft()
 
     def _survive(self, read: TimedCall[T], what: str) -> T | None:

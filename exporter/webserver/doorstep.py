@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
-
-_LOOKED_AT: Final = 8
-"""Of those who have waited longest, for one that has asked nothing."""
 
 
 class Doorstep(Generic[T]):
@@ -23,44 +19,63 @@ class Doorstep(Generic[T]):
 
     def __init__(self, most: int, has_asked: Callable[[T], bool]) -> None:
         self._most, self._has_asked = most, has_asked
-        self._waiting: dict[str, deque[T]] = {}
+        self._waiting: dict[str, _Queue[T]] = {}
         self._number = 0
 
     def __len__(self) -> int:
         return self._number
 
     def __iter__(self) -> Iterator[T]:
-        return (one for queue in self._waiting.values() for one in queue)
+        return (one for queue in self._waiting.values() for one in (*queue.asked, *queue.silent))
 
     def come(self, address: str, one: T) -> T | None:
         """``one`` waits; returns who has to go for it, of the address that has most."""
-        self._waiting.setdefault(address, deque()).append(one)
+        self._waiting.setdefault(address, _Queue()).silent.append(one)
         self._number += 1
         if self._number <= self._most:
             return None
         fullest = max(self._waiting, key=lambda address: len(self._waiting[address]))
-        return self._take(fullest, self._place_of_least(self._waiting[fullest]))
+        goes = self._waiting[fullest].least(self._has_asked)
+        self._left(fullest)
+        return goes
 
     def next(self) -> tuple[str, T]:
         """Address and the one whose turn it is; raises ``LookupError`` when nobody waits."""
         address = next(iter(self._waiting), None)
         if address is None:
             raise LookupError("nobody waits")
-        one = self._take(address, 0)
-        if (queue := self._waiting.pop(address, None)) is not None:
-            self._waiting[address] = queue  # behind the others
+        queue = self._waiting[address]
+        one = (queue.asked or queue.silent).popleft()
+        self._left(address)
+        if queue:
+            self._waiting[address] = self._waiting.pop(address)  # behind the others
         return address, one
 
-    def _place_of_least(self, queue: deque[T]) -> int:
-        """Of the one that has waited longest and asked nothing; who has asked keeps its place and is let in next."""
-        silent = (place for place, one in enumerate(islice(queue, _LOOKED_AT)) if not self._has_asked(one))
-        return next(silent, min(_LOOKED_AT, len(queue) - 1))
-
-    def _take(self, address: str, place: int) -> T:
-        queue = self._waiting[address]
-        one = queue[place]
-        del queue[place]
-        if not queue:
-            del self._waiting[address]
+    def _left(self, address: str) -> None:
         self._number -= 1
-        return one
+        if not self._waiting[address]:
+            del self._waiting[address]
+
+
+class _Queue(Generic[T]):
+    """Those of one address, each kind in the order it came."""
+
+    __slots__ = ("asked", "silent")
+
+    def __init__(self) -> None:
+        self.asked = deque[T]()
+        """Of whom it is known. They are let in first."""
+        self.silent = deque[T]()
+        """Nobody has looked yet, or there was nothing."""
+
+    def __len__(self) -> int:
+        return len(self.asked) + len(self.silent)
+
+    def least(self, has_asked: Callable[[T], bool]) -> T:
+        """Take out the one that has waited longest and asked nothing, else the last."""
+        while self.silent:
+            one = self.silent.popleft()
+            if not has_asked(one):
+                return one
+            self.asked.append(one)
+        return self.asked.pop()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs.files import MAX_BYTES, Descriptors, KernelFile, count_lines, read_once
+from exporter.cgroupfs.files import MAX_BYTES, RESERVE, Descriptors, KernelFile, count_lines, read_once
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.errors import ReadError, VanishedError
+from exporter.webserver import Limits
 from tests.cgroupfs.privileges import unprivileged
 
 KEPT, NOT_KEPT = 8, 0
@@ -218,3 +219,8 @@ def test_a_long_file_that_goes_leaves_no_value(cgroup: Path, budget: int) -> Non
     path.unlink()
     if budget == NOT_KEPT:  # an open file outlives its name, but for the kernel's
         assert file.value() is None
+
+
+def test_enough_descriptors_are_left_to_all_the_clients_there_may_be() -> None:
+    """As many as are served may stand at the door; what else a process needs are some dozens."""
+    assert 2 * Limits().connections + 64 <= RESERVE

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
-from exporter.readings import CpuStat
+from exporter.readings import CpuStat, KubeletConfig
 from tests.sampler.rig import LINGER, Rig, remove, running
 from tests.sampler.test_core import UID, app_of, path_of, set_stat, small
 from tests.support.recordings import overwrite
@@ -85,3 +86,39 @@ def test_modes_go_with_the_counters_they_are_shown_with(tmp_path: Path) -> None:
         overwrite(tmp_path / path_of(tree, "app") / "cpu.stat", b"garbage\n")
         rig.tick()
         assert app_of(rig).stat == CpuStat()
+
+
+class BrokenOnce(KubeletConfig):
+    """A kubelet's configuration of which no verdict can be made at first."""
+
+    asked = 0
+
+    @override
+    def __getattribute__(self, name: str) -> object:
+        if name == "cpu_manager_policy":
+            BrokenOnce.asked += 1
+            if BrokenOnce.asked == 1:
+                raise LookupError
+        return super().__getattribute__(name)
+
+
+def test_a_verdict_that_failed_is_tried_again(tmp_path: Path) -> None:
+    small(tmp_path)
+    with running(Rig(tmp_path)) as rig:
+        rig.sampler.set_kubelet(BrokenOnce())
+        with pytest.raises(LookupError):
+            rig.tick()
+        rig.tick()
+        assert BrokenOnce.asked > 1
+
+
+def test_a_clock_that_goes_back_costs_no_container(tmp_path: Path) -> None:
+    small(tmp_path)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "stat").write_text("cpu  1 0 0 1 0 0 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\n")
+    with running(Rig(tmp_path, proc=tmp_path / "proc")) as rig:
+        for seconds in (70, 70, -500, 1, -1, 0, 70, 70):
+            rig.now += seconds
+            rig.scan()
+            rig.tick(0)
+            assert len(rig.snapshot(detailed=True).containers) == 2

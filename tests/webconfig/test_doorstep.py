@@ -38,12 +38,30 @@ def test_who_has_asked_stays_and_is_next_among_a_crowd_of_its_own_address() -> N
     assert step.next() == ("crowd", 99)
 
 
-def test_of_a_crowd_that_asks_somebody_goes() -> None:
+def test_nobody_who_asked_goes_for_those_who_only_stand_there() -> None:
+    step = Doorstep[int](128, lambda one: one < 40)
+    gone = {step.come("crowd", number) for number in range(540)} - {None}
+    assert gone.isdisjoint(range(40))
+    assert [step.next()[1] for _ in range(40)] == list(range(40))
+
+
+def test_of_a_crowd_that_asks_the_last_goes() -> None:
     step = Doorstep[int](20, lambda _: True)
-    gone = [step.come("crowd", number) for number in range(25)]
-    assert len(step) == 20
-    assert sorted([*step, *filter(None, gone)]) == list(range(25))
+    assert [step.come("crowd", number) for number in range(25)] == [None] * 20 + [20, 21, 22, 23, 24]
     assert step.next() == ("crowd", 0)
+
+
+def test_who_has_asked_is_looked_at_once() -> None:
+    looked: list[int] = []
+
+    def has_asked(one: int) -> bool:
+        looked.append(one)
+        return True
+
+    step = Doorstep[int](100, has_asked)
+    for number in range(200):
+        step.come("crowd", number)
+    assert sorted(looked) == list(range(200))
 
 
 def test_nobody_waits() -> None:
@@ -60,7 +78,9 @@ def test_each_is_let_in_once_or_turned_away_once(story: list[str | None], asked:
             if waiting:
                 who, one = step.next()
                 assert waiting.pop(one) == who
-                assert one == min([one, *(other for other, of in waiting.items() if of == who)]), "first come, first in"
+                of_address = {other for other, of in waiting.items() if of == who}
+                same = of_address & asked if one in asked else of_address - asked
+                assert one < min(same, default=number), "of one kind, first come, first in"
         else:
             waiting[number] = address
             gone = step.come(address, number)
