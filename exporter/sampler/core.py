@@ -54,6 +54,7 @@ class Sampler:
         self._scans, self._scan_times = 0, Scans(options.window)
         self._count_attempts, self._attempts, self._generation = attempts, 0, -1
         self._must_assign = self._must_judge = True
+        self._judged_for: KubeletConfig | None = None
         self._reads_all = False
         self._observes = "distribution" in options.collectors
         self._is_fine = self._observes or "throttle" in options.collectors
@@ -78,7 +79,6 @@ class Sampler:
     def set_kubelet(self, config: KubeletConfig) -> None:
         """Take over the kubelet's configuration; from any thread."""
         self._machine.kubelet = config
-        self._must_judge = True
 
     def scan(self) -> None:
         """Learn what came and went; read limits, cpusets and the machine."""
@@ -214,23 +214,17 @@ class Sampler:
             self._must_assign = bool(waiting)  # patience ends by the clock
             if waiting and self._options.expects_names:
                 wants = Wants.NEW if any(one.first_attempts == attempts for one in waiting) else Wants.AGAIN
-        if self._must_judge:
-            self._judge_all(now)
-        return wants
-
-    def _judge_all(self, now: float) -> None:
-        self._must_judge = False  # before: the kubelet's configuration may change meanwhile
-        try:
+        kubelet = self._machine.kubelet  # another may be set meanwhile: that is judged at the next tick
+        if self._must_judge or kubelet is not self._judged_for:
             self._version += self._judge.judge(
                 self._population.live.values(),
                 now=now,
                 topology=self._machine.topology,
-                kubelet=self._machine.kubelet,
+                kubelet=kubelet,
                 ancestor_limit=self._ancestors.limit,
             )
-        except Exception:
-            self._must_judge = True
-            raise
+            self._must_judge, self._judged_for = False, kubelet
+        return wants
 
     def _node(self) -> NodeRow:
         driver = next((one.ref.driver for one in self._population.live.values()), None)
