@@ -16,7 +16,7 @@ from exporter.errors import ConfigError, ExporterError, quoted
 
 # The rest is imported where it is used: --version must not wait for pydantic, nor --help for a command's libraries.
 if TYPE_CHECKING:
-    from exporter.commands import Command
+    from exporter.cli import Command
     from exporter.settings import Settings
     from exporter.settings.flags import Parser
 
@@ -64,7 +64,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
     if "--version" in argv:
         print(f"{PROGRAM} {__version__}")
         return 0
-    from exporter.commands import COMMANDS  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.cli import COMMANDS  # noqa: PLC0415 - see TYPE_CHECKING
     from exporter.settings import load  # noqa: PLC0415 - see TYPE_CHECKING
     from exporter.settings.flags import build_parser, parse_flags, reject_unknown  # noqa: PLC0415 - see TYPE_CHECKING
 
@@ -89,7 +89,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
 
 
 def _choose(words: Sequence[str], commands: Sequence[Command]) -> tuple[Command, Sequence[str]]:
-    from exporter.commands import DEFAULT  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.cli import DEFAULT  # noqa: PLC0415 - see TYPE_CHECKING
     from exporter.settings import suggestion  # noqa: PLC0415 - see TYPE_CHECKING
 
     named = bool(words) and not words[0].startswith("-")

@@ -13,9 +13,8 @@ import pytest
 from exporter.metrics.catalog import CATALOG, FAMILIES, PREFIXES
 from exporter.metrics.exposition import Renderer
 from exporter.metrics.metric import LABELS, Collector, Family, Kind, Metric
-from exporter.readings import CpuStat, Pressure
+from exporter.model import CgroupName, CgroupRow, CpuRow, CpuStat, Distribution, NodeRow, PoolRow, Pressure, Snapshot
 from exporter.settings import Settings
-from exporter.snapshot import CgroupName, CgroupRow, CpuRow, Distribution, NodeRow, PoolRow, Snapshot
 from tests.conftest import needs
 from tests.support.snapshots import container, node, pod
 

@@ -21,8 +21,8 @@ from typing_extensions import override
 
 from exporter import __version__
 from exporter.__main__ import main
-from exporter.commands import COMMANDS, DEFAULT, Command, CommandModule
-from exporter.commands.docs import PAGES
+from exporter.cli import COMMANDS, DEFAULT, Command, CommandModule
+from exporter.cli.docs import PAGES
 from exporter.errors import ConfigError, MappingError
 from exporter.settings import OPTIONS, Settings
 from tests.conftest import Generated

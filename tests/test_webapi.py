@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from exporter.model import NodeRow, Snapshot
 from exporter.report import Health, Report
 from exporter.report.check import containers_document
-from exporter.snapshot import NodeRow, Snapshot
-from exporter.webapi import Reports
+from exporter.web.api import Reports
 from tests.e2e.conftest import FAST
 from tests.support.process import Exporter, started, tree_options
 from tests.support.recordings import RECORDINGS, Recording, copied

@@ -8,8 +8,7 @@ Sources: kubelet ``pkg/kubelet/cm/helpers_linux.go`` (``MilliCPUToQuota``), open
 from __future__ import annotations
 
 from exporter.analysis.thresholds import DRIFT_RATIO
-from exporter.readings import ContainerIdentity, CpuLimits, KubeletConfig, PodIdentity
-from exporter.snapshot import IsolationState
+from exporter.model import ContainerIdentity, CpuLimits, IsolationState, KubeletConfig, PodIdentity
 
 MIN_QUOTA_SECONDS = 0.001
 """The kernel's least quota: the kubelet rounds smaller limits up to it."""

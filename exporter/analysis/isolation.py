@@ -13,8 +13,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from exporter.readings import CgroupRef, ContainerIdentity, ContainerType, CpuLimits, PodIdentity
-from exporter.snapshot import CgroupName, IsolationState, Overlap
+from exporter.model import (
+    CgroupName,
+    CgroupRef,
+    ContainerIdentity,
+    ContainerType,
+    CpuLimits,
+    IsolationState,
+    Overlap,
+    PodIdentity,
+)
 
 Cpus = frozenset[int]
 Pair = tuple[CgroupName, CgroupName]

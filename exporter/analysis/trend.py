@@ -8,7 +8,7 @@ from math import isnan, nan
 from operator import lt
 from typing import NamedTuple
 
-from exporter.snapshot import Deltas
+from exporter.model import Deltas
 
 
 class Totals(NamedTuple):

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from math import ceil, nan
 from struct import Struct
 
-from exporter.readings import Window
-from exporter.snapshot import RATIO_BUCKETS, Distribution, Interval
+from exporter.model import RATIO_BUCKETS, Distribution, Interval, Window
 
 
 def _ratio(throttled: int, periods: int) -> float:

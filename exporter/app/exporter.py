@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from exporter import __version__, web
+from exporter import __version__
 from exporter.analysis.findings import find
 from exporter.app.sources import pod_sources
 from exporter.app.supervision import Supervisor
@@ -23,13 +23,13 @@ from exporter.kube.source import PodSource
 from exporter.logs import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
-from exporter.readings import PodList
+from exporter.model import PodList, Snapshot
 from exporter.report import ErrorCount, Health, Report, SourceHealth
 from exporter.sampler import Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
-from exporter.snapshot import Snapshot
 from exporter.threads import Worker
+from exporter.web import pages as web
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,17 @@ from collections.abc import Callable
 
 from aiohttp.web import HTTPServiceUnavailable
 
-from exporter import __version__, status, web, webapi
+from exporter import __version__
 from exporter.app.exporter import Exporter
 from exporter.errors import ConfigError, ReadError
 from exporter.logs import fields
 from exporter.report import Report
 from exporter.settings import ListenAddress, Settings
-from exporter.webconfig import LiveConfig
-from exporter.webserver import WebServer
+from exporter.web import api as webapi
+from exporter.web import pages as web
+from exporter.web import status
+from exporter.web.config import LiveConfig
+from exporter.web.server import WebServer
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from exporter.errors import ExporterError, VanishedError
-from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
+from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from exporter.readings import CgroupRef, Driver, QosClass
+from exporter.model import CgroupRef, Driver, QosClass
 
 _POD = re.compile(
     r"(?:^|-)pod(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"

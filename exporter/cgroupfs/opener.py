@@ -11,7 +11,7 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import CgroupFiles
 from exporter.cgroupfs.tree import Hierarchy, Known, detect, walk
 from exporter.errors import ReadError
-from exporter.readings import CgroupRef, CpuLimits, Cpuset
+from exporter.model import CgroupRef, CpuLimits, Cpuset
 
 Key = tuple[str, str | None]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from exporter.errors import ParseError
-from exporter.readings import CpuLimits, CpuStat, Pressure
+from exporter.model import CpuLimits, CpuStat, Pressure
 
 LARGEST = 2**63 - 1
 """Beyond it a negative number was written as an unsigned one: a mistake of the kernel's, not six hundred years."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from exporter.cgroupfs import names
 from exporter.errors import ReadError
-from exporter.readings import CgroupRef, HierarchyVersion
+from exporter.model import CgroupRef, HierarchyVersion
 
 MAX_DEPTH = 16
 """Directories above a pod; kind inside docker inside a systemd slice needs nine."""

@@ -11,7 +11,7 @@ from exporter.cgroupfs.group import Hinge, OnError, Trees, elsewhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
 from exporter.errors import ExporterError, VanishedError
-from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
+from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 
 class V1Files:

@@ -9,7 +9,7 @@ from exporter.cgroupfs.files import Descriptors, count_lines, read_once
 from exporter.cgroupfs.group import Hinge, OnError, Trees, elsewhere, raise_it
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.cpulist import cpu_list
-from exporter.readings import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
+from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 
 class V2Files:

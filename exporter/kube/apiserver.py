@@ -14,7 +14,7 @@ from exporter.errors import ConfigError, MappingError
 from exporter.kube.credentials import Authorities, Token
 from exporter.kube.podlist import PodStore
 from exporter.kube.reflector import Pace, Reflector
-from exporter.readings import PodList
+from exporter.model import PodList
 
 if TYPE_CHECKING:
     import aiohttp

@@ -10,7 +10,7 @@ from exporter.errors import MappingError
 from exporter.kube.failurelog import FailureLog
 from exporter.kube.schedule import full_jitter
 from exporter.kube.source import ConfigSource
-from exporter.readings import KubeletConfig
+from exporter.model import KubeletConfig
 
 _INTERVAL_SECONDS = 600.0
 _FIRST_RETRY_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""``GET /configz`` of the kubelet -> :class:`exporter.readings.KubeletConfig`. Pure.
+"""``GET /configz`` of the kubelet -> :class:`exporter.model.KubeletConfig`. Pure.
 
 Source: ``KubeletConfiguration``, kubelet.config.k8s.io/v1beta1. Read loosely: the answer has changed with almost every
 release, and a field of another type than expected is a field that this kubelet does not say.
@@ -12,7 +12,7 @@ from typing import Any
 
 from exporter.errors import MappingError
 from exporter.kube.quantity import parse_duration
-from exporter.readings import KubeletConfig
+from exporter.model import KubeletConfig
 
 
 def parse_configz(body: bytes | memoryview) -> KubeletConfig:

@@ -15,7 +15,7 @@ from exporter.kube.configpoll import ConfigPoller
 from exporter.kube.failurelog import FailureLog
 from exporter.kube.schedule import RefreshSchedule
 from exporter.kube.source import ConfigSource, PodSource
-from exporter.readings import KubeletConfig, PodList
+from exporter.model import KubeletConfig, PodList
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import errno
 
 from exporter.errors import MappingError
 from exporter.kube.podlist import parse_pod_list
-from exporter.readings import PodList
+from exporter.model import PodList
 from exporter.threads import TimedCall
 
 _TIMEOUT_SECONDS = 10.0

@@ -18,7 +18,7 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.credentials import Token, Trust
 from exporter.kube.failures import named_failures, refusal
 from exporter.kube.podlist import parse_pod_list
-from exporter.readings import KubeletConfig, PodList
+from exporter.model import KubeletConfig, PodList
 
 _MAX_BYTES = 32 * 1024 * 1024
 _MAX_CONFIGZ_BYTES = 1024 * 1024

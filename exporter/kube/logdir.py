@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from exporter.errors import MappingError
-from exporter.readings import ContainerIdentity, PodIdentity, PodList
+from exporter.model import ContainerIdentity, PodIdentity, PodList
 from exporter.threads import TimedCall
 
 _TIMEOUT_SECONDS = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from exporter.readings import KubeletConfig, PodList
+from exporter.model import KubeletConfig, PodList
 
 REASONS = (
     "forbidden",
@@ -36,7 +36,7 @@ PROBLEMS = (
     "pod_without_status",
     "pod_without_uid",
 )
-"""Every reason by which :attr:`exporter.readings.PodList.problems` counts."""
+"""Every reason by which :attr:`exporter.model.PodList.problems` counts."""
 
 
 class PodSource(Protocol):

@@ -16,7 +16,7 @@ from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
 from exporter.metrics.catalog.cadvisor import cadvisor_labels
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
 from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
-from exporter.snapshot import RATIO_BUCKETS, CgroupRow, Distribution, NodeRow, Snapshot
+from exporter.model import RATIO_BUCKETS, CgroupRow, Distribution, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
 CGROUP_ROWS: frozenset[RowType] = frozenset({"container", "pod", "cadvisor"})

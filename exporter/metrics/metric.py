@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from exporter.snapshot import CgroupRow, CpuRow, Distribution, NodeRow, PoolRow
+from exporter.model import CgroupRow, CpuRow, Distribution, NodeRow, PoolRow
 
 Kind = Literal["counter", "gauge", "info", "histogram"]
 Stability = Literal["experimental", "stable", "deprecated"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
 from exporter.metrics.metric import Labels
-from exporter.snapshot import CpuRow, NodeRow, PoolRow
+from exporter.model import CpuRow, NodeRow, PoolRow
 
 
 def pool_rows(node: NodeRow) -> list[PoolRow]:

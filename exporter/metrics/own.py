@@ -17,7 +17,7 @@ from exporter import __version__
 from exporter.kube.directory import DirectoryStatus, SourceStatus
 from exporter.metrics.exposition import Format
 from exporter.metrics.process import ProcessCollector
-from exporter.snapshot import Snapshot
+from exporter.model import Snapshot
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 # prometheus_client's own annotations stop short of these.

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 
 from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
-from exporter.snapshot import CpuManagerState
+from exporter.model import CpuManagerState
 
 MAX_BYTES = 16 << 20
 """Above any node's: the kubelet runs a few hundred containers, each 100 bytes here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from exporter.readings import CfsQuotaBug
+from exporter.model import CfsQuotaBug
 
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?(?!\d)(.*)", re.ASCII)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from exporter.errors import ParseError
-from exporter.snapshot import CpuTimes
+from exporter.model import CpuTimes
 
 USER_HZ = 100
 """What the kernel shows to user space on every architecture that Kubernetes runs on, whatever its own tick is."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exporter.cpulist import format_cpu_list
+from exporter.model import CgroupRow, Interval
 from exporter.report import schema
 from exporter.report.numbers import per_second, rounded
 from exporter.report.pain import worst
-from exporter.snapshot import CgroupRow, Interval
 
 
 def container_document(

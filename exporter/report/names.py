@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from exporter.snapshot import CgroupName
+from exporter.model import CgroupName
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
 """Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""

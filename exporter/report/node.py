@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from exporter.cpulist import cpu_list, format_cpu_list
 from exporter.errors import ParseError
+from exporter.model import CgroupName, CpuManagerState, NodeRow
 from exporter.report import schema
 from exporter.report.numbers import per_second, rounded
-from exporter.snapshot import CgroupName, CpuManagerState, NodeRow
 
 
 def node_document(row: NodeRow, name: str, findings: list[schema.Finding]) -> schema.Node:

@@ -7,13 +7,13 @@ from functools import cached_property
 from math import isfinite
 
 from exporter.analysis.findings import Finding
+from exporter.model import CgroupName, CgroupRow, Snapshot
 from exporter.report import schema
 from exporter.report.containers import container_document
 from exporter.report.health import Health
 from exporter.report.node import name_document, node_document
 from exporter.report.numbers import rounded
 from exporter.report.pain import pain, rank
-from exporter.snapshot import CgroupName, CgroupRow, Snapshot
 
 
 class Report:

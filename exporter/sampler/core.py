@@ -15,7 +15,7 @@ from exporter.analysis.trend import Scans
 from exporter.analysis.windows import History
 from exporter.cgroupfs.opener import Opener
 from exporter.errors import ExporterError, ReadError
-from exporter.readings import KubeletConfig, PodList
+from exporter.model import CgroupRow, KubeletConfig, NodeRow, PodList, Snapshot
 from exporter.sampler.ancestors import Ancestors
 from exporter.sampler.due import Due
 from exporter.sampler.inputs import available
@@ -26,7 +26,6 @@ from exporter.sampler.options import SamplerOptions, Wants
 from exporter.sampler.population import Population
 from exporter.sampler.rows import Name, newest_by_name, row_of
 from exporter.sampler.tracked import PageNeeds, Tracked
-from exporter.snapshot import CgroupRow, NodeRow, Snapshot
 
 _SHOWN = frozenset({"mapped", "unmapped"})
 WHOLE_EVERY = 12

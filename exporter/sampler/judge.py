@@ -7,11 +7,10 @@ from math import inf
 
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.isolation import CpusetUser, Isolation, Pair, claim_is_known, isolate, whole_cpus
+from exporter.model import CgroupName, CpuLimits, KubeletConfig
 from exporter.node.topology import Topology
-from exporter.readings import CpuLimits, KubeletConfig
 from exporter.sampler.rows import Name, newest_by_name
 from exporter.sampler.tracked import Tracked, Verdict
-from exporter.snapshot import CgroupName
 
 RECONCILE_SECONDS = 10.0
 """The kubelet's default ``cpuManagerReconcilePeriod``: for so long cpusets may overlap while pods come and go."""

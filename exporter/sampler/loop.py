@@ -8,10 +8,10 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from exporter.errors import ReadError
+from exporter.model import Snapshot
 from exporter.sampler.core import Sampler
 from exporter.sampler.options import Wants
 from exporter.sampler.pace import Pace
-from exporter.snapshot import Snapshot
 from exporter.threads import Worker
 
 T = TypeVar("T")

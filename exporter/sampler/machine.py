@@ -8,12 +8,11 @@ from functools import partial
 from typing import TypeVar
 
 from exporter.errors import ExporterError, ReadError
+from exporter.model import CpuManagerState, CpuTimes, Driver, HierarchyVersion, KubeletConfig, NodeRow
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release
 from exporter.node.procstat import Jiffies, cpu_times, read_proc_stat
 from exporter.node.topology import Topology, read_topology
-from exporter.readings import Driver, HierarchyVersion, KubeletConfig
-from exporter.snapshot import CpuManagerState, CpuTimes, NodeRow
 from exporter.threads import TimedCall
 
 T = TypeVar("T")

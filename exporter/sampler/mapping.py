@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from exporter.readings import ContainerIdentity, PodIdentity, PodList
+from exporter.model import ContainerIdentity, PodIdentity, PodList
 from exporter.sampler.tracked import State, Tracked
 
 ATTEMPTS = 2

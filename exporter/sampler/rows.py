@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporter.readings import CpuStat
+from exporter.model import CgroupRow, CpuStat
 from exporter.sampler.tracked import NO_COUNTERS, Tracked
-from exporter.snapshot import CgroupRow
 
 Name = tuple[str, str, str | None]
 SHORT_ID = 12

@@ -11,14 +11,13 @@ from exporter.analysis.windows import History, Observed
 from exporter.cgroupfs.group import CgroupFiles, Hinge, OnError
 from exporter.cgroupfs.tree import Known
 from exporter.errors import ExporterError, ParseError, VanishedError
-from exporter.readings import ContainerIdentity, CpuLimits, Cpuset, CpuStat, PodIdentity, Pressure
-from exporter.snapshot import IsolationState
+from exporter.model import ContainerIdentity, CpuLimits, Cpuset, CpuStat, IsolationState, PodIdentity, Pressure
 
 State = Literal["mapped", "unmapped", "pending", "sandbox"]
 
 
 class Verdict(NamedTuple):
-    """What follows from a cgroup's limits, cpuset and name; see :class:`exporter.snapshot.CgroupRow`."""
+    """What follows from a cgroup's limits, cpuset and name; see :class:`exporter.model.CgroupRow`."""
 
     effective_limit_cores: float | None = None
     numa_nodes: int | None = None

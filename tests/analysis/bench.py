@@ -9,7 +9,7 @@ from time import process_time
 from exporter.analysis.findings import find
 from exporter.analysis.isolation import CpusetUser, Isolation, isolate
 from exporter.cpulist import cpu_list
-from exporter.snapshot import CgroupName, Snapshot
+from exporter.model import CgroupName, Snapshot
 from tests.support import snapshots as make
 
 CONTAINERS = 750

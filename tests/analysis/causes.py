@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exporter.cpulist import cpu_list
-from exporter.readings import KubeletConfig
-from exporter.snapshot import CgroupRow, CpuManagerState, CpuTimes, NodeRow, Overlap, Snapshot
+from exporter.model import CgroupRow, CpuManagerState, CpuTimes, KubeletConfig, NodeRow, Overlap, Snapshot
 from tests.support import snapshots as make
 
 Said = tuple[str, str]

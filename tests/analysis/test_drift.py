@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.analysis.drift import limit_drift
-from exporter.readings import ContainerIdentity, CpuLimits, KubeletConfig, PodIdentity
-from exporter.snapshot import IsolationState
+from exporter.model import ContainerIdentity, CpuLimits, IsolationState, KubeletConfig, PodIdentity
 
 ENFORCES = KubeletConfig(cpu_cfs_quota=True)
 NO_QUOTA = CpuLimits("none", period_seconds=0.1)

@@ -11,26 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.findings import RULES, find, find_for
-from exporter.readings import (
+from exporter.model import (
+    CgroupName,
     CgroupRef,
+    CgroupRow,
     ContainerIdentity,
     CpuLimits,
+    CpuManagerState,
     Cpuset,
     CpuStat,
-    KubeletConfig,
-    PodIdentity,
-    Window,
-)
-from exporter.snapshot import (
-    CgroupName,
-    CgroupRow,
-    CpuManagerState,
     CpuTimes,
     Deltas,
     Interval,
+    KubeletConfig,
     NodeRow,
     Overlap,
+    PodIdentity,
     Snapshot,
+    Window,
 )
 from tests.analysis.causes import CASES, Case
 from tests.support import snapshots as make

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find, find_for
-from exporter.readings import ContainerIdentity, KubeletConfig
-from exporter.snapshot import CgroupRow, Deltas, NodeRow
+from exporter.model import CgroupRow, ContainerIdentity, Deltas, KubeletConfig, NodeRow
 from tests.support import snapshots as make
 
 CPU_0 = make.node(cpu_times={0: make.busy(1.0)})

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.findings import Finding, find
 from exporter.cpulist import cpu_list
-from exporter.readings import ContainerIdentity, KubeletConfig
-from exporter.snapshot import CgroupRow, CpuManagerState, CpuTimes, NodeRow, Overlap
+from exporter.model import CgroupRow, ContainerIdentity, CpuManagerState, CpuTimes, KubeletConfig, NodeRow, Overlap
 from tests.support import snapshots as make
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find
-from exporter.readings import CpuLimits
-from exporter.snapshot import CgroupRow, Interval, NodeRow
+from exporter.model import CgroupRow, CpuLimits, Interval, NodeRow
 from tests.support import snapshots as make
 
 

@@ -13,10 +13,9 @@ from exporter.cgroupfs.names import decode
 from exporter.cgroupfs.v1 import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
 from exporter.kube.podlist import parse_pod_list
+from exporter.model import CgroupName, CgroupRef, ContainerIdentity, ContainerType, CpuLimits, PodIdentity
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.topology import read_topology
-from exporter.readings import CgroupRef, ContainerIdentity, ContainerType, CpuLimits, PodIdentity
-from exporter.snapshot import CgroupName
 from tests.support.recordings import RECORDINGS, Recording, running
 
 PATIENCE = 10.0

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.windows import History, Observed
-from exporter.readings import Window
-from exporter.snapshot import RATIO_BUCKETS, Interval
+from exporter.model import RATIO_BUCKETS, Interval, Window
 
 U64_MAX = 2**64 - 1
 

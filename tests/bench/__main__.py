@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from exporter.commands.lab.hierarchy import LabError
+from exporter.lab.hierarchy import LabError
 from tests.bench.cadvisor import cadvisor
 from tests.bench.imports import imports
 from tests.bench.node import BenchNode, bench_node

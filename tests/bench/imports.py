@@ -11,7 +11,7 @@ from statistics import median
 from tests.bench.results import Import
 from tests.support.process import ROOT, environment
 
-MODULE = "exporter.commands.serve"
+MODULE = "exporter.cli.serve"
 _LINE = re.compile(r"^import time:\s+(?P<self>\d+) \|\s+\d+ \|\s*(?P<module>\S+)$", re.MULTILINE)
 _ROUNDS = 3
 _SHOWN_SHARE = 0.005

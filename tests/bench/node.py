@@ -15,12 +15,12 @@ from typing import Any
 
 from typing_extensions import override
 
-from exporter.commands.lab import podlist
-from exporter.commands.lab.hierarchy import Hierarchy, writable_hierarchy
-from exporter.commands.lab.kubelet import KubeletApi
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import Container, Pod
-from exporter.commands.lab.tree import KubepodsTree, sweep
+from exporter.lab import podlist
+from exporter.lab.hierarchy import Hierarchy, writable_hierarchy
+from exporter.lab.kubelet import KubeletApi
+from exporter.lab.owner import own_prefix
+from exporter.lab.spec import Container, Pod
+from exporter.lab.tree import KubepodsTree, sweep
 
 CONTAINERS_A_POD = 3
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import mean, median
 
-from exporter.commands.lab.hierarchy import LabError
+from exporter.lab.hierarchy import LabError
 from tests.bench.node import BenchNode
 from tests.support.process import ROOT
 

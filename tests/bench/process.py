@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 
-from exporter.commands.lab.hierarchy import LabError
-from exporter.commands.lab.spec import Pod
+from exporter.lab.hierarchy import LabError
+from exporter.lab.spec import Pod
 from tests.bench.node import BenchNode, new_pod
 from tests.bench.peers import Speed, awake
 from tests.bench.results import Arrivals, Crowd, Running

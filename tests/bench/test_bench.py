@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.hierarchy import LabError, writable_hierarchy
+from exporter.lab.hierarchy import LabError, writable_hierarchy
 from tests.bench.__main__ import main, report
 from tests.bench.imports import import_costs
 from tests.bench.results import Arrivals, Cadvisor, Crowd, Import, Parts, Running, Scrapes, Size

@@ -12,7 +12,7 @@ import pytest
 from exporter.cgroupfs.files import MAX_BYTES, RESERVE, Descriptors, KernelFile, count_lines, read_once
 from exporter.cgroupfs.parsed import ParsedFile
 from exporter.errors import ReadError, VanishedError
-from exporter.webserver import Limits
+from exporter.web.server import Limits
 from tests.cgroupfs.privileges import unprivileged
 
 KEPT, NOT_KEPT = 8, 0

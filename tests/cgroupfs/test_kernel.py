@@ -19,7 +19,7 @@ from exporter.cgroupfs.tree import walk
 from exporter.cgroupfs.v1 import V1Files
 from exporter.cgroupfs.v2 import V2Files
 from exporter.errors import VanishedError
-from exporter.readings import CpuStat
+from exporter.model import CpuStat
 from tests.conftest import unavailable
 
 NAME = "kte-readers-"

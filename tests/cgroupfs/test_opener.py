@@ -10,7 +10,7 @@ import pytest
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import Known, detect, walk
-from exporter.readings import CpuLimits
+from exporter.model import CpuLimits
 from tests.support.treebuilder import Tree, write_files
 from tests.support.trees import hybrid_cpu_on_unified, v1_joint_mount_only, v1_paths_differ
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from exporter.cgroupfs import parse
 from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
-from exporter.readings import CpuLimits, CpuStat, Pressure
+from exporter.model import CpuLimits, CpuStat, Pressure
 
 FILE = "/sys/fs/cgroup/kubepods/cpu.stat"
 LARGEST = 2**63 - 1

@@ -17,7 +17,7 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
 from exporter.cpulist import format_cpu_list
 from exporter.errors import ParseError, ReadError, VanishedError
-from exporter.readings import CpuLimits, Cpuset, CpuStat
+from exporter.model import CpuLimits, Cpuset, CpuStat
 
 
 @dataclass(frozen=True)

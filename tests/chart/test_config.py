@@ -12,7 +12,7 @@ import yaml
 from typing_extensions import override
 
 from exporter.__main__ import main
-from exporter.commands import Command, CommandModule
+from exporter.cli import Command, CommandModule
 from exporter.settings import OPTIONS, Row, Settings, load
 from tests.chart.charting import CASES, CHART, container, daemonset, objects, only, refusal
 from tests.chart.options import flat, nested

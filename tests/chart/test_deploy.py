@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import exporter
-from exporter.commands import COMMANDS
+from exporter.cli import COMMANDS
 from tests.chart.charting import RELEASE, ROOT, Json, objects, only, pod_specs, texts
 from tests.chart.test_monitoring import NODE_LABEL
 from tests.chart.test_objects import VERSIONS

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from dashboards.rules import SOURCES
-from exporter.commands.docs import metrics_page
+from exporter.cli.docs import metrics_page
 from exporter.metrics.catalog import FAMILIES
 
 TARGET_LABELS = frozenset({"cluster", "node", "job", "instance"})

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab import podlist
-from exporter.commands.lab.node import synthetic_node
-from exporter.commands.lab.scenario import Scenario
-from exporter.commands.lab.spec import Container, Workload
-from tests.commands.conftest import Mover
+from exporter.lab import podlist
+from exporter.lab.node import synthetic_node
+from exporter.lab.scenario import Scenario
+from exporter.lab.spec import Container, Workload
+from tests.cli.conftest import Mover
 from tests.support.lab import pod
 from tests.support.lab_causes import Case, Table, explain
 from tests.support.process import Exporter, started

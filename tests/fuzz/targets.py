@@ -25,13 +25,13 @@ from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.kube.watchlines import watch_events
 from exporter.metrics.exposition import label_pairs
+from exporter.model import PodList
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug
 from exporter.node.procstat import cpu_times, parse_proc_stat
-from exporter.readings import PodList
 from exporter.settings import load, values
 from exporter.settings.configfile import parse_options
-from exporter.webconfig import document
+from exporter.web.config import document
 
 Target = Callable[[bytes], None]
 PATH: Final = "fuzzed"

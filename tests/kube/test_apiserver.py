@@ -11,7 +11,7 @@ from exporter.errors import ConfigError, MappingError
 from exporter.kube.apiserver import ApiServerSource, in_cluster_url
 from exporter.kube.podlist import parse_pod_list
 from exporter.kube.reflector import Pace
-from exporter.readings import PodList
+from exporter.model import PodList
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import Authority
 from tests.support.pods import pod, pod_list, running

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import MappingError
 from exporter.kube.configz import parse_configz
-from exporter.readings import KubeletConfig
+from exporter.model import KubeletConfig
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 

@@ -9,7 +9,7 @@ import pytest
 from exporter.errors import MappingError
 from exporter.kube.directory import PodDirectory, SourceStatus
 from exporter.kube.source import PodSource
-from exporter.readings import ContainerIdentity, KubeletConfig, PodIdentity, PodList
+from exporter.model import ContainerIdentity, KubeletConfig, PodIdentity, PodList
 from tests.support.virtual_time import run_virtually
 
 Clock = Callable[[], float]

@@ -4,7 +4,7 @@ import pytest
 
 from exporter.errors import MappingError
 from exporter.kube.files import FileSource, NoneSource
-from exporter.readings import PodList
+from exporter.model import PodList
 from tests.support.pods import pod, pod_list
 
 

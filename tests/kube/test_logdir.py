@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from exporter.errors import MappingError
 from exporter.kube.logdir import LogDirSource, parse_log_names
 from exporter.kube.podlist import parse_pod_list
-from exporter.readings import ContainerIdentity, PodIdentity, PodList
+from exporter.model import ContainerIdentity, PodIdentity, PodList
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 LISTINGS = Path(__file__).parent.parent / "fixtures" / "logs"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporter.errors import MappingError
 from exporter.kube.podlist import ALERT_ANNOTATION, THRESHOLD_ANNOTATION, parse_pod_list
 from exporter.kube.source import PROBLEMS
-from exporter.readings import ContainerIdentity, PodIdentity, PodList
+from exporter.model import ContainerIdentity, PodIdentity, PodList
 from tests.support.pods import cpu, pod, pod_list, running
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"

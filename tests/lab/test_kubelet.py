@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from exporter.commands.lab.hierarchy import LabError
-from exporter.commands.lab.kubelet import KubeletApi
+from exporter.lab.hierarchy import LabError
+from exporter.lab.kubelet import KubeletApi
 
 
 def nothing() -> dict[str, Any]:

@@ -7,8 +7,8 @@ from dataclasses import astuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.commands.lab.motion import PERIOD_US, Group, advance
-from exporter.commands.lab.spec import CpuSettings, Workload
+from exporter.lab.motion import PERIOD_US, Group, advance
+from exporter.lab.spec import CpuSettings, Workload
 
 workloads = st.builds(
     Workload,

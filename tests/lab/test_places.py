@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.hierarchy import CONTROLLERS, LabError, find_hierarchy, writable_hierarchy
-from exporter.commands.lab.own import own_cgroup
-from exporter.commands.lab.owner import names_owner, own_prefix, owner_is_dead
+from exporter.lab.hierarchy import CONTROLLERS, LabError, find_hierarchy, writable_hierarchy
+from exporter.lab.own import own_cgroup
+from exporter.lab.owner import names_owner, own_prefix, owner_is_dead
 
 TREES = Path(__file__).parent.parent / "fixtures/trees"
 
@@ -122,7 +122,7 @@ def test_v2_without_the_controllers_says_which(tmp_path: Path) -> None:
 
 def test_own_names_are_told_from_others_and_from_the_dead() -> None:
     mine, again = own_prefix("demo"), own_prefix("demo")
-    program = "from exporter.commands.lab.owner import own_prefix; print(own_prefix('demo'))"
+    program = "from exporter.lab.owner import own_prefix; print(own_prefix('demo'))"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     start, namespace = mine.split("-")[3:5]
 
@@ -140,7 +140,7 @@ def test_own_names_are_told_from_others_and_from_the_dead() -> None:
 
 
 def test_the_owner_of_a_name_may_be_a_zombie() -> None:
-    program = "from exporter.commands.lab.owner import own_prefix; print(own_prefix('demo'), flush=True)"
+    program = "from exporter.lab.owner import own_prefix; print(own_prefix('demo'), flush=True)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         name = process.stdout.readline().strip()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.commands.lab import prediction
-from exporter.commands.lab.prediction import Figures, Place
+from exporter.lab import prediction
+from exporter.lab.prediction import Figures, Place
 
 places = st.builds(
     Place,

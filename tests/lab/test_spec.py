@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.cgroupfs.names import decode
-from exporter.commands.lab import placing, podlist, scenario
-from exporter.commands.lab.spec import Container, CpuSettings, Pod, shares, weight
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
-from exporter.readings import Driver, QosClass
+from exporter.lab import placing, podlist, scenario
+from exporter.lab.spec import Container, CpuSettings, Pod, shares, weight
+from exporter.model import Driver, QosClass
 
 STARTED = datetime(2026, 11, 21, 21, 3, 55, tzinfo=UTC)
 TWO_CPUS = frozenset({0, 1})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.commands.lab.prediction import Figures
-from exporter.commands.lab.profiles import Comparison, throttles_below_limit
-from exporter.commands.stress import table
+from exporter.cli.stress import table
+from exporter.lab.prediction import Figures
+from exporter.lab.profiles import Comparison, throttles_below_limit
 from tests.support.process import run
 
 QUOTA = 0.01

@@ -13,11 +13,11 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import CgroupFiles
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect, walk
-from exporter.commands.lab import scenario
-from exporter.commands.lab.node import synthetic_node
-from exporter.commands.lab.scenario import Scenario
-from exporter.commands.lab.synthetic import SyntheticTree, sweep_synthetic
-from exporter.readings import Driver
+from exporter.lab import scenario
+from exporter.lab.node import synthetic_node
+from exporter.lab.scenario import Scenario
+from exporter.lab.synthetic import SyntheticTree, sweep_synthetic
+from exporter.model import Driver
 
 TWO_CPUS = frozenset({0, 1})
 
@@ -116,7 +116,7 @@ def test_nothing_stays_behind(demo: Scenario, tmp_path: Path) -> None:
 
 def test_the_tree_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from exporter.commands.lab.synthetic import SyntheticTree\n"
+        "import os, sys; from pathlib import Path; from exporter.lab.synthetic import SyntheticTree\n"
         f"SyntheticTree(frozenset({{0}}), directory=Path({str(tmp_path)!r})).__enter__(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], check=False)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.hierarchy import LabError
-from exporter.commands.lab.spec import Workload
-from exporter.commands.lab.workloads import Job, Workforce
+from exporter.lab.hierarchy import LabError
+from exporter.lab.spec import Workload
+from exporter.lab.workloads import Job, Workforce
 from tests.support.lab_waiting import alive, eventually
 
 LIFETIME = 30.0
@@ -118,7 +118,7 @@ def test_workers_die_with_their_keeper(workforce: Workforce) -> None:
 
 def test_workers_and_keeper_die_with_a_killed_owner() -> None:
     program = (
-        "import sys, time; from exporter.commands.lab.workloads import *\n"
+        "import sys, time; from exporter.lab.workloads import *\n"
         "workforce = Workforce(); job = workforce.start(Workload(workers=2), [], lifetime=30)\n"
         "print(workforce.pid, *job.pids, flush=True); time.sleep(30)"
     )

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.commands.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.tree import CgroupTree, sweep
+from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
+from exporter.lab.owner import own_prefix
+from exporter.lab.tree import CgroupTree, sweep
 from tests.conftest import unavailable
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.spec import Container, CpuSettings, Pod, Workload
 from exporter.node.topology import read_topology
 from tests.support.lab import CONTAINER, kernel_counters, labels, pod
 from tests.support.lab_causes import Case, Table, Told, explain, told_and_paged_in_one_sample

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.spec import Container, Pod, Workload
-from exporter.readings import Driver
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.spec import Container, Pod, Workload
+from exporter.model import Driver
 from tests.support.lab import CONTAINER, POD, LiveNode, errors, labels, live_node, pod
 
 THROTTLED = pod("throttled", Container(name="app", limit_cores=0.2), Container(name="idle"))

@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.spec import CpuSettings
-from exporter.commands.lab.tree import CgroupTree
-from exporter.commands.stress import EXIT_THROTTLES_BELOW_LIMIT, EXIT_UNDECIDED
+from exporter.cli.stress import EXIT_THROTTLES_BELOW_LIMIT, EXIT_UNDECIDED
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.spec import CpuSettings
+from exporter.lab.tree import CgroupTree
 from tests.support.lab import kernel_counters, traces
 from tests.support.process import ROOT, command, environment, run
 

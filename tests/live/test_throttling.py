@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab import prediction
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.prediction import Figures, Place
-from exporter.commands.lab.profiles import Comparison
-from exporter.commands.lab.spec import Container, Pod, Workload
-from exporter.commands.stress import table
+from exporter.cli.stress import table
+from exporter.lab import prediction
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.prediction import Figures, Place
+from exporter.lab.profiles import Comparison
+from exporter.lab.spec import Container, Pod, Workload
 from tests.support.lab import CONTAINER, POD, labels, live_node, pod
 from tests.support.pages import Page
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.arena import own_arena
-from exporter.commands.lab.hierarchy import Hierarchy, LabError, read_control
-from exporter.commands.lab.own import own_cgroup
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload, weight
-from exporter.commands.lab.tree import CgroupTree, KubepodsTree, sweep
-from exporter.commands.lab.workloads import Workforce
-from exporter.readings import Driver
+from exporter.lab.arena import own_arena
+from exporter.lab.hierarchy import Hierarchy, LabError, read_control
+from exporter.lab.own import own_cgroup
+from exporter.lab.owner import own_prefix
+from exporter.lab.spec import Container, CpuSettings, Pod, Workload, weight
+from exporter.lab.tree import CgroupTree, KubepodsTree, sweep
+from exporter.lab.workloads import Workforce
+from exporter.model import Driver
 from tests.support.lab import traces
 
 
@@ -92,8 +92,8 @@ def test_pods_come_and_go_with_whatever_runs_in_them(hierarchy: Hierarchy, drive
 
 def test_only_a_dead_owners_tree_is_swept(hierarchy: Hierarchy, tree: CgroupTree) -> None:
     program = (
-        "import os; from exporter.commands.lab.hierarchy import *; from exporter.commands.lab.tree import *\n"
-        "from exporter.commands.lab.owner import own_prefix; from exporter.commands.lab.workloads import *\n"
+        "import os; from exporter.lab.hierarchy import *; from exporter.lab.tree import *\n"
+        "from exporter.lab.owner import own_prefix; from exporter.lab.workloads import *\n"
         "tree = CgroupTree(find_hierarchy(), own_prefix('test')).__enter__(); tree.make('a/b')\n"
         "Workforce().start(Workload(kind='busy'), tree.members('a/b'), lifetime=30)\n"
         "print(tree.prefix, flush=True); os.kill(os.getpid(), 9)"

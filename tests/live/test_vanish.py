@@ -6,8 +6,8 @@ import itertools
 import threading
 from pathlib import Path
 
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.spec import Container, Workload
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.spec import Container, Workload
 from tests.support.lab import CONTAINER, errors, in_background, labels, live_node, pod
 from tests.support.pages import duplicates
 

@@ -23,7 +23,7 @@ from exporter.metrics.catalog.cadvisor import cadvisor_labels
 from exporter.metrics.exposition import Format
 from exporter.metrics.metric import LABELS, Family
 from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
-from exporter.snapshot import RATIO_BUCKETS, Snapshot
+from exporter.model import RATIO_BUCKETS, Snapshot
 
 _openmetrics: Callable[[CollectorRegistry], bytes] = generate_openmetrics
 _go_float: Callable[[float], str] = floatToGoString

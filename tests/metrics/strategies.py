@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from exporter.readings import (
+from exporter.model import (
+    RATIO_BUCKETS,
+    CgroupName,
     CgroupRef,
+    CgroupRow,
     ContainerIdentity,
     CpuLimits,
     Cpuset,
     CpuStat,
+    Distribution,
     KubeletConfig,
+    NodeRow,
     PodIdentity,
     Pressure,
+    Snapshot,
     Window,
 )
-from exporter.snapshot import RATIO_BUCKETS, CgroupName, CgroupRow, Distribution, NodeRow, Snapshot
 
 texts = st.text(max_size=8) | st.sampled_from(
     ("", '"', "\\", "\n", '\\"\n', "\\n", "}", '",pod="x', "é", "\u2028", "\x00", "\r", "web-7c9f5d6b84-x2x4q", " ")

@@ -12,7 +12,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.metrics.catalog import CATALOG, FAMILIES
 from exporter.metrics.exposition import Format, Renderer, escape_label, format_value, head, label_pairs
-from exporter.snapshot import CgroupRow, Distribution, Snapshot
+from exporter.model import CgroupRow, Distribution, Snapshot
 from tests.metrics import reference
 from tests.metrics.strategies import numbers, rows_of, snapshots, texts
 from tests.support.pages import duplicates, misplaced_families

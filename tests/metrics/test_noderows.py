@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 
 from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
-from exporter.readings import KubeletConfig
-from exporter.snapshot import CgroupName, CpuRow, NodeRow, PoolRow
+from exporter.model import CgroupName, CpuRow, KubeletConfig, NodeRow, PoolRow
 from tests.metrics.strategies import nodes
 from tests.support.snapshots import node
 

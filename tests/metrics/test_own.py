@@ -10,7 +10,7 @@ from exporter import __version__
 from exporter.kube.directory import DirectoryStatus, SourceStatus
 from exporter.metrics.exposition import Format
 from exporter.metrics.own import OwnMetrics
-from exporter.snapshot import Snapshot
+from exporter.model import Snapshot
 from tests.conftest import needs
 from tests.support.pages import Page, duplicates, misplaced_families
 from tests.support.snapshots import node

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.commands.lab import podlist, scenario
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.node import synthetic_node
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.commands.lab.tree import KubepodsTree
-from exporter.commands.lab.workloads import Job, Workforce
 from exporter.cpulist import format_cpu_list
+from exporter.lab import podlist, scenario
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.node import synthetic_node
+from exporter.lab.owner import own_prefix
+from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.tree import KubepodsTree
+from exporter.lab.workloads import Job, Workforce
 from tests.support.kubelet_thread import kubelet
 from tests.support.process import Exporter, started
 

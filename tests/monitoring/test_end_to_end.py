@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dashboards.capacity import PER_NODE, SERIES, PerCgroup
-from exporter.commands.lab.hierarchy import DEFAULT_ROOT, LabError, writable_hierarchy
+from exporter.lab.hierarchy import DEFAULT_ROOT, LabError, writable_hierarchy
 from exporter.metrics.catalog import FAMILIES
 from tests.conftest import unavailable
 from tests.dashboards.boards import Asked, boards

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import ParseError
+from exporter.model import CpuManagerState
 from exporter.node.cpumanager import parse_cpu_manager_state, read_cpu_manager_state
-from exporter.snapshot import CpuManagerState
 from tests.support.recordings import RECORDINGS
 
 V1: dict[str, Any] = {"policyName": "static", "defaultCpuSet": "0,4-7", "entries": {"c0ffee": "1-3"}, "checksum": 1}

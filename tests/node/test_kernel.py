@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exporter.model import CfsQuotaBug
 from exporter.node.kernel import cfs_quota_bug, read_release
-from exporter.readings import CfsQuotaBug
 from tests.support.recordings import RECORDINGS, Recording
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
+from exporter.model import CgroupName
 from exporter.report import Report, schema
-from exporter.snapshot import CgroupName
 
 EXAMPLE = CgroupName("shop", "catalog-5c68f7d9c4-q7r2m", "api")
 _GENERATED = "## Fields\n\n<!-- From here on written by `make docs`, from exporter/report/schema.py. -->\n"

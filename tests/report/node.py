@@ -1,6 +1,6 @@
 """The demo's node, sampled for a minute in no time: real files, sampler and findings, a clock of the test's own.
 
-All numbers follow from the workloads (:mod:`exporter.commands.lab.motion`), so they are the same at every run.
+All numbers follow from the workloads (:mod:`exporter.lab.motion`), so they are the same at every run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 from exporter.analysis.findings import find
 from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import detect
-from exporter.commands.lab import podlist, scenario
-from exporter.commands.lab.node import Node, synthetic_node
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
+from exporter.lab import podlist, scenario
+from exporter.lab.node import Node, synthetic_node
 from exporter.report import ErrorCount, Health, Report, SourceHealth
 from exporter.sampler import Sampler, SamplerOptions
 

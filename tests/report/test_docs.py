@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.terminal.board import Board
-from exporter.commands.terminal.explaining import explained
-from exporter.commands.terminal.names import full_name
-from exporter.commands.terminal.overview import overview
-from exporter.commands.terminal.table import plain
-from exporter.commands.terminal.text import Look
+from exporter.cli.terminal.board import Board
+from exporter.cli.terminal.explaining import explained
+from exporter.cli.terminal.names import full_name
+from exporter.cli.terminal.overview import overview
+from exporter.cli.terminal.table import plain
+from exporter.cli.terminal.text import Look
 from exporter.report import ContainersDocument, Report
 from tests.conftest import Generated
 from tests.report.apidoc import api_page

@@ -9,8 +9,8 @@ from math import inf, nan
 import pytest
 
 from exporter.analysis.findings import Finding
+from exporter.model import CgroupName, Interval, Snapshot
 from exporter.report import Container, ContainersDocument, Report, escaped_path, unescaped_segments
-from exporter.snapshot import CgroupName, Interval, Snapshot
 from tests.report.node import HEALTH
 
 

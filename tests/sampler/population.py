@@ -9,7 +9,7 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.group import FixedTrees
 from exporter.cgroupfs.tree import Found
 from exporter.cgroupfs.v2 import V2Files, read_cpuset
-from exporter.readings import CgroupRef, ContainerIdentity, CpuLimits, PodIdentity, PodList, QosClass
+from exporter.model import CgroupRef, ContainerIdentity, CpuLimits, PodIdentity, PodList, QosClass
 from exporter.sampler.mapping import Directory, Patience, assign
 from exporter.sampler.tracked import State, Tracked
 from tests.support.treebuilder import container_id

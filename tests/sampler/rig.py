@@ -15,9 +15,9 @@ from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
+from exporter.model import CgroupRow, Snapshot
 from exporter.sampler.core import Sampler
 from exporter.sampler.options import SamplerOptions, Wants
-from exporter.snapshot import CgroupRow, Snapshot
 from tests.support.pages import Page
 
 COLLECTORS = frozenset(metric.collector for metric in CATALOG if metric.collector)

@@ -17,10 +17,9 @@ from exporter.cgroupfs.opener import Opener
 from exporter.cgroupfs.tree import Hierarchy, Known, detect
 from exporter.errors import ExporterError
 from exporter.metrics.exposition import Renderer
-from exporter.readings import Window
+from exporter.model import CgroupRow, Snapshot, Window
 from exporter.sampler.due import SETTLING_SECONDS
 from exporter.sampler.options import Wants
-from exporter.snapshot import CgroupRow, Snapshot
 from tests.sampler.rig import COLLECTORS, LINGER, Rig, remove, row, running
 from tests.support.pages import duplicates, triples
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples, overwrite

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.readings import CpuLimits, PodList
+from exporter.model import CpuLimits, PodList
 from exporter.sampler.mapping import ATTEMPTS, PATIENCE_SECONDS, Directory
 from exporter.sampler.rows import SHORT_ID, name_of
 from tests.sampler.population import SMALLEST, cgroup, directory, pod, running, states

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
-from exporter.readings import ContainerIdentity, CpuStat, PodIdentity
+from exporter.model import ContainerIdentity, CpuStat, PodIdentity, Snapshot
 from exporter.sampler.rows import Name, name_of, newest_by_name, row_of
 from exporter.sampler.tracked import Tracked
-from exporter.snapshot import Snapshot
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
 from tests.support.pages import duplicates
 from tests.support.snapshots import node

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from exporter.readings import CpuStat, KubeletConfig
+from exporter.model import CpuStat, KubeletConfig
 from tests.sampler.rig import LINGER, Rig, remove, running
 from tests.sampler.test_core import UID, app_of, path_of, set_stat, small
 from tests.support.recordings import overwrite

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import web
 
-from exporter import status
 from exporter.report import Report
-from exporter.web import Pages, Verdict, create_app
+from exporter.web import status
+from exporter.web.pages import Pages, Verdict, create_app
 from tests.report.node import minute
 from tests.status import nodes
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
-from exporter.readings import Cpuset
+from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, NodeRow, Overlap, Snapshot
 from exporter.report import ErrorCount, Health, Report, SourceHealth
-from exporter.snapshot import CgroupName, CgroupRow, CpuTimes, Interval, NodeRow, Overlap, Snapshot
 from tests.support import snapshots as make
 
 CROWD = 750

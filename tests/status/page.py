@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from exporter.model import CgroupName
 from exporter.report import Report
-from exporter.snapshot import CgroupName
-from exporter.status.rendering import render
-from exporter.status.wanted import Places, Wanted
+from exporter.web.status.rendering import render
+from exporter.web.status.wanted import Places, Wanted
 from tests.status.html import Element, parsed
 
 PLACES = Places("/", "/metrics")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.commands.terminal.explaining import explained
-from exporter.commands.terminal.text import Look
+from exporter.cli.terminal.explaining import explained
+from exporter.cli.terminal.text import Look
+from exporter.model import CgroupName
 from exporter.report import Report, escaped_path
-from exporter.snapshot import CgroupName
 from tests.e2e.conftest import FAST
 from tests.status.html import parsed
 from tests.status.page import page_of

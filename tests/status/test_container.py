@@ -8,7 +8,7 @@ import pytest
 
 from exporter.analysis.findings import words
 from exporter.report import Report
-from exporter.status.detail import NEIGHBOURS
+from exporter.web.status.detail import NEIGHBOURS
 from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import facts_of, name_of, page_of, rows_of

@@ -8,7 +8,7 @@ from time import thread_time
 import pytest
 
 from exporter.report import Report
-from exporter.status.wanted import Wanted
+from exporter.web.status.wanted import Wanted
 from tests.bench.peers import TARGETS_SAMPLES, Speed, client
 from tests.status import nodes
 from tests.status.page import name_of, text_of

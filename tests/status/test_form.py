@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from exporter.model import CgroupName
 from exporter.report import Report, unescaped_segments
-from exporter.snapshot import CgroupName
-from exporter.status.rendering import render_missing
-from exporter.status.wanted import Wanted
+from exporter.web.status.rendering import render_missing
+from exporter.web.status.wanted import Wanted
 from tests.status.html import Element, parsed
 from tests.status.page import PLACES, name_of, text_of
 

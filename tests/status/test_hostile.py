@@ -7,10 +7,10 @@ from urllib.parse import unquote
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exporter.model import CgroupName
 from exporter.report import Report, unescaped_segments
-from exporter.snapshot import CgroupName
-from exporter.status.rendering import shown
-from exporter.status.wanted import Wanted
+from exporter.web.status.rendering import shown
+from exporter.web.status.wanted import Wanted
 from tests.status import nodes
 from tests.status.html import Element, parsed
 from tests.status.page import overview_of, page_of, rows_of, text_of

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from exporter.analysis.findings import Finding, words
+from exporter.model import CgroupName, Snapshot
 from exporter.report import DOCS, Report
-from exporter.snapshot import CgroupName, Snapshot
-from exporter.status import verdict
-from exporter.status.advice import FULL, NAMED
-from exporter.status.overview import WORST
-from exporter.status.wanted import Wanted
+from exporter.web.status import verdict
+from exporter.web.status.advice import FULL, NAMED
+from exporter.web.status.overview import WORST
+from exporter.web.status.wanted import Wanted
 from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import facts_of, overview_of, rows_of, text_of

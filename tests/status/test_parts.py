@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.cpulist import cpu_list
+from exporter.model import CgroupName
 from exporter.report import Series
-from exporter.snapshot import CgroupName
-from exporter.status import figures
-from exporter.status.chart import HEIGHT, PAGE_SLOTS, ROW_SLOTS, Chart, binned, page_chart, row_chart
-from exporter.status.cpumap import LEVELS, MOST, CpuMap, cpu_map
-from exporter.status.rendering import with_settings
-from exporter.status.wanted import Wanted
+from exporter.web.status import figures
+from exporter.web.status.chart import HEIGHT, PAGE_SLOTS, ROW_SLOTS, Chart, binned, page_chart, row_chart
+from exporter.web.status.cpumap import LEVELS, MOST, CpuMap, cpu_map
+from exporter.web.status.rendering import with_settings
+from exporter.web.status.wanted import Wanted
 from tests.status import nodes
 from tests.support import snapshots as make
 

@@ -18,8 +18,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from exporter.report import Report
-from exporter.status.routes import MOST_PAGES, Pages
-from exporter.status.wanted import Places, Wanted
+from exporter.web.status.routes import MOST_PAGES, Pages
+from exporter.web.status.wanted import Places, Wanted
 from tests.status import nodes
 from tests.status.conftest import Served, application
 from tests.status.html import parsed
@@ -191,7 +191,7 @@ async def test_a_page_that_cannot_be_made_does_not_stay_so(reports: dict[str, Re
 
 
 def test_who_is_only_scraped_does_not_pay_for_the_page() -> None:
-    program = "import sys, exporter.app; print(sorted({'jinja2', 'exporter.status.rendering'} & set(sys.modules)))"
+    program = "import sys, exporter.app; print(sorted({'jinja2', 'exporter.web.status.rendering'} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.commands.lab import podlist
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.commands.lab.tree import CgroupTree, KubepodsTree
-from exporter.commands.lab.workloads import Job, Workforce
-from exporter.readings import Driver
+from exporter.lab import podlist
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.owner import own_prefix
+from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.tree import CgroupTree, KubepodsTree
+from exporter.lab.workloads import Job, Workforce
+from exporter.model import Driver
 from tests.support.pages import Page
 from tests.support.process import Exporter, started
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from exporter.commands.lab import podlist
-from exporter.commands.lab.hierarchy import Hierarchy
-from exporter.commands.lab.kubelet import KubeletApi
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import CpuSettings, Pod, Workload
-from exporter.commands.lab.tree import KubepodsTree
-from exporter.commands.lab.workloads import Job, Workforce
+from exporter.lab import podlist
+from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.kubelet import KubeletApi
+from exporter.lab.owner import own_prefix
+from exporter.lab.spec import CpuSettings, Pod, Workload
+from exporter.lab.tree import KubepodsTree
+from exporter.lab.workloads import Job, Workforce
 from tests.support.lab_causes import SAMPLES
 from tests.support.process import Exporter, started
 

@@ -11,18 +11,24 @@ from dataclasses import replace
 from typing import Any
 
 from exporter.cpulist import cpu_list
-from exporter.readings import (
+from exporter.model import (
+    CgroupName,
     CgroupRef,
+    CgroupRow,
     ContainerIdentity,
     CpuLimits,
     Cpuset,
     CpuStat,
+    CpuTimes,
+    Deltas,
+    Interval,
     KubeletConfig,
+    NodeRow,
     PodIdentity,
     QosClass,
+    Snapshot,
     Window,
 )
-from exporter.snapshot import CgroupName, CgroupRow, CpuTimes, Deltas, Interval, NodeRow, Snapshot
 
 WINDOW = 60.0
 PERIOD = 0.1

@@ -21,11 +21,11 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from exporter.commands.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.commands.lab.tree import KubepodsTree
-from exporter.commands.lab.workloads import Workforce
+from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
+from exporter.lab.owner import own_prefix
+from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.tree import KubepodsTree
+from exporter.lab.workloads import Workforce
 from tests.support.lab import CONTAINER, errors, in_background, pod_list_text
 from tests.support.lab import pod as lab_pod
 from tests.support.pages import Page, duplicates, triples

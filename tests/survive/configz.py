@@ -14,7 +14,7 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.directory import PodDirectory
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.own import OwnMetrics
-from exporter.readings import KubeletConfig, PodList
+from exporter.model import KubeletConfig, PodList
 from tests.sampler.rig import Rig
 from tests.support.pages import Page
 from tests.support.virtual_time import run_virtually

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from exporter.commands.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.commands.lab.tree import sweep
+from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
+from exporter.lab.tree import sweep
 from tests.conftest import unavailable
 from tests.survive.churn import CONTAINERS_A_POD, PODS_A_BATCH, Outcome, churn, told
 

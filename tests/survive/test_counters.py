@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from exporter.snapshot import CgroupRow, Snapshot
+from exporter.model import CgroupRow, Snapshot
 from tests.sampler.rig import LINGER, Rig
 from tests.support.pages import Page, duplicates
 from tests.support.recordings import overwrite

@@ -21,7 +21,7 @@ from exporter.errors import ConfigError, MappingError
 from exporter.kube.credentials import Authorities, SmallFile, Token
 from exporter.logs import configure
 from exporter.logs.outlet import Outlet
-from exporter.webconfig import LiveConfig
+from exporter.web.config import LiveConfig
 from tests.support.pages import Page
 from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
 from tests.support.trees import containerd_systemd

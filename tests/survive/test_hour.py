@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.commands.lab.hierarchy import LabError, writable_hierarchy
-from exporter.commands.lab.tree import sweep
+from exporter.lab.hierarchy import LabError, writable_hierarchy
+from exporter.lab.tree import sweep
 from tests.conftest import unavailable
 from tests.support.lab import traces
 from tests.survive.hour.__main__ import live

@@ -7,7 +7,7 @@ from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause, Evidence, Severity
 from exporter.analysis.findings.throttling import lost_to_ancestor, throttling
 from exporter.analysis.findings.view import View, use
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 _ADVICE = {
     "pod": "Raise the pod's own limit, or the limits of its containers whose sum it is; watch which container of the "

@@ -15,7 +15,7 @@ from exporter.analysis.findings.throttling import (
     throttling,
 )
 from exporter.analysis.findings.view import View
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 _WIDEN = "raise the limit, allow a CPU burst, remove the limit, or pin it (Guaranteed, whole CPUs, static CPU manager)"
 

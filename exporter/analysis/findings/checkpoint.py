@@ -6,7 +6,7 @@ from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.view import View
 from exporter.cpulist import format_cpu_list
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 _PATH = "/var/lib/kubelet/cpu_manager_state"
 

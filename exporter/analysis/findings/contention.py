@@ -10,7 +10,7 @@ from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause, Evidence
 from exporter.analysis.findings.throttling import lost, lost_to_ancestor, throttling
 from exporter.analysis.findings.view import Busy, View, rate, use
-from exporter.snapshot import CgroupName, CgroupRow
+from exporter.model import CgroupName, CgroupRow
 
 _ADVICE = {
     "neighbours": "Give it a larger CPU request (its share when CPUs are short), move it or the neighbours to another "

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from exporter.analysis.findings.finding import Cause, Finding, Severity
 from exporter.analysis.findings.table import RULES, Rule
 from exporter.analysis.findings.view import View, name_of
-from exporter.snapshot import CgroupName, CgroupRow, Snapshot
+from exporter.model import CgroupName, CgroupRow, Snapshot
 
 _RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 _Found = tuple[Rule, Cause, CgroupName | None]

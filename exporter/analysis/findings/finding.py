@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from exporter.snapshot import CgroupName
+from exporter.model import CgroupName
 
 Severity = Literal["critical", "warning", "info"]
 Evidence = Mapping[str, float | int | str]

@@ -7,7 +7,7 @@ from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.view import View, name_of
 from exporter.cpulist import format_cpu_list
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:

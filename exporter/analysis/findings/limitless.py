@@ -6,7 +6,7 @@ from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.view import View, use
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 def no_quota(view: View, row: CgroupRow) -> Cause | None:

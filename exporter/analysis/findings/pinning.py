@@ -9,7 +9,7 @@ from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.throttling import lost
 from exporter.analysis.findings.view import View
 from exporter.cpulist import format_cpu_list
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:

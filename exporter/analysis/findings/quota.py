@@ -9,7 +9,7 @@ from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.throttling import Bursts, Throttling, bursts, evidence_of, ran_in_parallel, throttling
 from exporter.analysis.findings.view import View, use
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 def throttled(_view: View, row: CgroupRow) -> Cause | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Cause
 from exporter.analysis.findings.view import View
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 def limit_drift(_view: View, row: CgroupRow) -> Cause | None:

@@ -19,7 +19,7 @@ from exporter.analysis.findings import (
 )
 from exporter.analysis.findings.finding import Cause, Severity
 from exporter.analysis.findings.view import View
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 @dataclass(frozen=True, slots=True)

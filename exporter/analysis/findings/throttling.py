@@ -9,8 +9,7 @@ from exporter.analysis import thresholds
 from exporter.analysis.findings import words
 from exporter.analysis.findings.finding import Evidence, Severity
 from exporter.analysis.findings.view import AtMost, rate, use
-from exporter.readings import Window
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow, Window
 
 
 @dataclass(frozen=True)

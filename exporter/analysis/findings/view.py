@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from exporter.analysis import thresholds
-from exporter.readings import Window
-from exporter.snapshot import CgroupName, CgroupRow, Deltas, NodeRow, Overlap, Snapshot
+from exporter.model import CgroupName, CgroupRow, Deltas, NodeRow, Overlap, Snapshot, Window
 
 
 def name_of(row: CgroupRow) -> CgroupName:

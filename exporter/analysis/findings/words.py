@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from exporter.cpulist import format_cpu_list
-from exporter.snapshot import CgroupName
+from exporter.model import CgroupName
 
 
 def amount(value: float) -> str:

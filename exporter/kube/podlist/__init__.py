@@ -1,4 +1,4 @@
-"""Bytes of a v1 PodList -> :class:`exporter.readings.PodList`. Pure; the only place of ``kube`` that knows pydantic."""
+"""Bytes of a v1 PodList -> :class:`exporter.model.PodList`. Pure; the only place of ``kube`` that knows pydantic."""
 
 from exporter.kube.podlist.identity import ALERT_ANNOTATION, THRESHOLD_ANNOTATION
 from exporter.kube.podlist.parse import parse_pod_list, read_list

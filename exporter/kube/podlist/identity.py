@@ -1,4 +1,4 @@
-"""One pod of a list -> :class:`exporter.readings.PodIdentity`, with a count of what could not be understood."""
+"""One pod of a list -> :class:`exporter.model.PodIdentity`, with a count of what could not be understood."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exporter.kube.podlist import model
 from exporter.kube.podlist.qos import qos_class
 from exporter.kube.podlist.workload import Owner, Workload, static_workload, workload_of
 from exporter.kube.quantity import parse_cores
-from exporter.readings import ContainerIdentity, ContainerType, PodIdentity
+from exporter.model import ContainerIdentity, ContainerType, PodIdentity
 
 THRESHOLD_ANNOTATION = "kube-throttle-exporter/alert-threshold"
 ALERT_ANNOTATION = "kube-throttle-exporter/alert"

@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.kube.podlist.identity import Claim, identify
 from exporter.kube.podlist.model import read_pod
-from exporter.readings import PodList
+from exporter.model import PodList
 
 
 def read_item(item: Any, problems: Counter[str]) -> Claim | None:

@@ -10,7 +10,7 @@ from exporter.errors import MappingError
 from exporter.kube.podlist.identity import Claim
 from exporter.kube.podlist.items import ListReader
 from exporter.kube.podlist.merge import merge, read_item
-from exporter.readings import PodList
+from exporter.model import PodList
 
 
 def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:

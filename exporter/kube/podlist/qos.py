@@ -12,7 +12,7 @@ from typing import Any
 
 from exporter.kube.podlist.model import Amounts, Pod, Resources
 from exporter.kube.quantity import parse_quantity
-from exporter.readings import QosClass
+from exporter.model import QosClass
 
 _Kinds = dict[str, Fraction]
 

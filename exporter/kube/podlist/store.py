@@ -8,7 +8,7 @@ from typing import Any
 from exporter.errors import MappingError
 from exporter.kube.podlist.identity import Claim
 from exporter.kube.podlist.merge import merge, read_item
-from exporter.readings import PodList
+from exporter.model import PodList
 
 _MOST_PODS = 10_000
 """A node runs some hundreds; a watch without its field selector would bring the whole cluster."""

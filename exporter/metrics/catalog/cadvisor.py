@@ -7,7 +7,7 @@ quota, and neither do these.
 from __future__ import annotations
 
 from exporter.metrics.metric import CgroupMetric, Labels, Metric
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 MICROSECONDS = 1_000_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.metrics.metric import CpuMetric, Metric, NodeMetric, PoolMetric, always
-from exporter.snapshot import NodeRow
+from exporter.model import NodeRow
 
 
 def _cpu_manager_labels(node: NodeRow) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.cpulist import format_cpu_list
 from exporter.metrics.metric import BOTH, CgroupMetric, Metric, always
-from exporter.snapshot import CgroupRow
+from exporter.model import CgroupRow
 
 
 def _identity_labels(row: CgroupRow) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from exporter.commands.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.commands.lab.owner import own_prefix
-from exporter.commands.lab.tree import KubepodsTree, sweep
-from exporter.commands.lab.workloads import Workforce
+from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
+from exporter.lab.owner import own_prefix
+from exporter.lab.tree import KubepodsTree, sweep
+from exporter.lab.workloads import Workforce
 from tests.support.lab import in_background
 from tests.support.pages import Page
 from tests.support.process import Exporter, started

@@ -12,9 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.commands.lab import podlist
-from exporter.commands.lab.kubelet import KubeletApi
-from exporter.commands.lab.spec import Pod
+from exporter.lab import podlist
+from exporter.lab.kubelet import KubeletApi
+from exporter.lab.spec import Pod
 
 NODE_NAME = "hour-node"
 _PATIENCE_SECONDS = 10.0

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 from itertools import count, cycle
 
-from exporter.commands.lab.spec import Container, Pod, Workload
-from exporter.commands.lab.tree import KubepodsTree
-from exporter.commands.lab.workloads import Workforce
+from exporter.lab.spec import Container, Pod, Workload
+from exporter.lab.tree import KubepodsTree
+from exporter.lab.workloads import Workforce
 from tests.support.lab import in_background
 from tests.support.lab import pod as lab_pod
 from tests.survive.hour.kubelet import Kubelet

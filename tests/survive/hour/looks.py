@@ -12,8 +12,8 @@ from http.client import HTTPException
 from itertools import cycle
 from pathlib import Path
 
-from exporter.commands.lab.spec import Pod
-from exporter.commands.lab.tree import KubepodsTree
+from exporter.lab.spec import Pod
+from exporter.lab.tree import KubepodsTree
 from tests.support.lab import CONTAINER, errors, kernel_counters, labels
 from tests.support.pages import Page, duplicates, misplaced_families
 from tests.support.process import OPENMETRICS, Answer, Exporter

@@ -1,0 +1,350 @@
+"""Immutable values shared by every layer: readings, identities, windows, rows, and the snapshot that holds them.
+
+Behind the readers all time is in seconds and all CPU in cores (1.0 = one CPU). ``None`` means absent: the kernel, the
+kubelet or the pod's spec does not say. It is never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
+ContainerType = Literal["container", "init", "sidecar", "ephemeral"]
+QuotaState = Literal["set", "none", "unsupported"]
+Driver = Literal["cgroupfs", "systemd"]
+HierarchyVersion = Literal["v1", "v2", "hybrid"]
+CfsQuotaBug = Literal["affected", "fixed", "unknown"]
+
+
+class CgroupRef(NamedTuple):
+    """One pod's or container's cgroup, as its path alone tells."""
+
+    path: str
+    """Relative to the hierarchy's root, without a leading slash; for a container always below :attr:`pod_path` or,
+    in containerd's ``SLICE:cri-containerd:ID`` form, equal to it."""
+    pod_path: str
+    pod_uid: str
+    """As Kubernetes spells it: with dashes, or 32 hex digits for a static pod."""
+    container_id: str | None
+    """The runtime's full id; ``None`` for the pod's own cgroup."""
+    qos_class: QosClass
+    runtime: str
+    """``containerd``, ``cri-o``, ``docker``, or empty where the path does not say."""
+    driver: Driver
+
+
+class CpuStat(NamedTuple):
+    """Counters of one cgroup since it was made: ``cpu.stat``, and on v1 ``cpuacct.usage`` and ``cpuacct.stat``."""
+
+    periods: int | None = None
+    """``nr_periods``: enforcement periods in which the group was active; not wall time divided by the period."""
+    throttled_periods: int | None = None
+    throttled_seconds: float | None = None
+    """Summed over CPUs: may grow faster than wall time."""
+    burst_periods: int | None = None
+    burst_seconds: float | None = None
+    runqueue_wait_seconds: float | None = None
+    """``wait_sum``: v1, and only with schedstats on."""
+    usage_seconds: float | None = None
+    user_seconds: float | None = None
+    system_seconds: float | None = None
+
+
+class Pressure(NamedTuple):
+    """``cpu.pressure`` totals (v2, kernel with PSI)."""
+
+    waiting_seconds: float | None
+    """The ``some`` line: at least one task waited for a CPU. Throttled tasks wait too."""
+    stalled_seconds: float | None
+    """The ``full`` line; ``None`` before kernel 5.13."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLimits:
+    """What the cgroup may use; changes rarely (a resize, the CPU manager, systemd)."""
+
+    quota_state: QuotaState
+    limit_cores: float | None = None
+    """Quota divided by period; ``None`` without a quota."""
+    period_seconds: float | None = None
+    burst_seconds: float | None = None
+    weight: int | None = None
+    """v2 ``cpu.weight``, raw; 0 is what kernels before 6.12 show for an idle-class group."""
+    shares: int | None = None
+    """v1 ``cpu.shares``, raw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpuset:
+    """Where the cgroup's tasks may run: effective CPUs and memory nodes."""
+
+    cpus: frozenset[int]
+    mems: frozenset[int]
+    partition: str
+    """v2 ``cpuset.cpus.partition`` (``member``, ``root``, ``isolated``, or one of them followed by ``invalid``);
+    empty where the kernel has none (v1)."""
+
+
+class Window(NamedTuple):
+    """The last :attr:`seconds` of one cgroup under a quota."""
+
+    seconds: float
+    """Time between the first and the last reading used; shorter than configured while the container is young."""
+    periods: int
+    throttled_periods: int
+    ratio: float
+    """``throttled_periods / periods``; 0.0 when the group was idle."""
+    peak: float
+    """Highest ratio between two neighbouring readings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerIdentity:
+    """One container as the pod's spec and status name it."""
+
+    container_id: str
+    """Without the ``containerd://`` scheme; empty while the status has none."""
+    name: str
+    container_type: ContainerType
+    runtime: str
+    """The scheme: ``containerd``, ``cri-o``, ``docker``."""
+    running: bool
+    request_cores: float | None
+    limit_cores: float | None
+    allocated_request_cores: float | None = None
+    """``status.containerStatuses[].resources`` (in-place resize): what the kubelet last applied, where it says so."""
+    allocated_limit_cores: float | None = None
+    restart_count: int = 0
+    image: str = ""
+    """As the status names it, else the spec; empty where neither does."""
+    previous_container_ids: tuple[str, ...] = ()
+    """Ids of earlier instances that the status still names: they label the last sample of one that just died."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """One pod on this node."""
+
+    uid: str
+    """The uid in cgroup paths: for a static pod the config hash, never the mirror pod's own uid."""
+    namespace: str
+    name: str
+    qos_class: str
+    workload_kind: str
+    """``Deployment``, ``StatefulSet``, ``DaemonSet``, ``CronJob``, ``StaticPod``, ..., ``Pod`` without owner."""
+    workload: str
+    request_cores: float | None = None
+    """Pod-level ``spec.resources.requests.cpu`` (KEP-2837); ``None`` when the spec has none."""
+    limit_cores: float | None = None
+    alert_threshold_ratio: float | None = None
+    """From the pod's annotations; ``inf`` when alerting is off."""
+    containers: tuple[ContainerIdentity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PodList:
+    """One complete answer of a pod source."""
+
+    pods: Mapping[str, PodIdentity]
+    """By uid."""
+    problems: Mapping[str, int] = field(default_factory=dict)
+    """Pods or containers left out or doubtful, counted by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletConfig:
+    """What ``GET /configz`` says of CPU management; every field ``None`` when the kubelet does not say."""
+
+    cpu_manager_policy: str | None = None
+    cpu_manager_policy_options: Mapping[str, str] | None = None
+    cpu_manager_reconcile_seconds: float | None = None
+    topology_manager_policy: str | None = None
+    topology_manager_scope: str | None = None
+    cpu_cfs_quota: bool | None = None
+    cpu_cfs_quota_period_seconds: float | None = None
+    reserved_system_cpus: str | None = None
+    """A cpu list as the kubelet spells it, ``"0-1"``."""
+    cgroup_driver: str | None = None
+    cgroup_root: str | None = None
+
+
+IsolationState = Literal["exclusive", "shared", "eligible"]
+
+
+class Deltas(NamedTuple):
+    """What grew over the last window, at the grain of a scan; ``None`` where the kernel has no such counter."""
+
+    seconds: float
+    """Time between the two readings."""
+    usage_seconds: float | None = None
+    throttled_seconds: float | None = None
+    local_throttled_seconds: float | None = None
+    waiting_seconds: float | None = None
+    """PSI ``some``: throttled tasks wait too."""
+    stalled_seconds: float | None = None
+    runqueue_wait_seconds: float | None = None
+    """v1 with schedstats."""
+
+
+class Interval(NamedTuple):
+    """What happened between two neighbouring samples of a cgroup under a quota."""
+
+    seconds: float
+    periods: int
+    throttled_periods: int
+    usage_seconds: float
+    """``nan`` where the usage is not known."""
+
+    @property
+    def ratio(self) -> float:
+        """Throttled share of the active periods; 0.0 when there were none."""
+        # The kernel adds to the two counters without a lock against readers, so one may be ahead of the other.
+        return min(1.0, self.throttled_periods / self.periods) if self.periods > 0 else 0.0
+
+
+class Distribution(NamedTuple):
+    """How often the throttled ratio of a sample interval with active periods was how high, since the first sample."""
+
+    counts: tuple[int, ...]
+    """Cumulative, one for each of :data:`RATIO_BUCKETS`."""
+    sum: float
+
+
+RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+
+
+class CgroupRow(NamedTuple):
+    """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``."""
+
+    namespace: str
+    pod: str
+    container: str | None
+    live: bool
+    """False while only the last counters of a removed cgroup linger."""
+    ref: CgroupRef
+    stat: CpuStat
+    local_throttled_seconds: float | None
+    pressure: Pressure | None
+    window: Window | None
+    limits: CpuLimits | None
+    effective_limit_cores: float | None
+    """The smallest limit on the way to the root, and the number of CPUs in the cpuset."""
+    cpuset: Cpuset | None
+    numa_nodes: int | None
+    identity: ContainerIdentity | None
+    pod_identity: PodIdentity | None
+    isolation: IsolationState | None = None
+    """Containers with a cpuset only."""
+    exclusive: bool | None = None
+    """Whether no other container may run on any of its CPUs."""
+    limit_drift: bool | None = None
+    """Whether the cgroup's limit is not what the spec asks for; ``None`` when either is not known."""
+    threads: int | None = None
+    """Threads in the cgroup at the last scan; only read where it was throttled."""
+    deltas: Deltas | None = None
+    distribution: Distribution | None = None
+    """Only with the collector ``distribution``."""
+    intervals: tuple[Interval, ...] = ()
+    """The window's sample intervals, oldest first; only in a detailed snapshot."""
+
+    @property
+    def counts_periods(self) -> bool:
+        """Whether the period counters say anything: without a quota the kernel leaves them at 0 for ever."""
+        return bool(self.stat.periods) or (self.limits is not None and self.limits.quota_state == "set")
+
+
+class CgroupName(NamedTuple):
+    """Under what a container is shown."""
+
+    namespace: str
+    pod: str
+    container: str
+
+
+class Overlap(NamedTuple):
+    """Another container may run on CPUs that a container should own, for longer than the kubelet takes to reconcile."""
+
+    owner: CgroupName
+    other: CgroupName
+    cpus: frozenset[int]
+    seconds: float
+    """How long it has lasted."""
+
+
+class CpuTimes(NamedTuple):
+    """Seconds one CPU spent over the last window (``/proc/stat``); their sum is close to ``seconds``."""
+
+    seconds: float
+    busy_seconds: float
+    """All but idle, iowait and steal."""
+    steal_seconds: float
+    irq_seconds: float
+    """Hard and soft interrupts, part of busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuManagerState:
+    """The CPU manager's checkpoint (``/var/lib/kubelet/cpu_manager_state``, versions 1 to 4)."""
+
+    policy: str
+    default_cpus: frozenset[int]
+    entries: Mapping[tuple[str, str], frozenset[int]]
+    """(pod uid, container name) -> CPUs; version 1: ("", container id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """The node itself."""
+
+    hierarchy: HierarchyVersion
+    driver: Driver | None
+    kernel_release: str | None
+    cfs_quota_bug: CfsQuotaBug
+    online_cpus: frozenset[int] | None
+    kubelet: KubeletConfig | None
+    numa_node: Mapping[int, int] = field(default_factory=dict)
+    """CPU -> NUMA node."""
+    shared_cpus: frozenset[int] | None = None
+    """Online CPUs that no container owns."""
+    owners: Mapping[int, CgroupName] = field(default_factory=dict)
+    """CPU -> the container it belongs to alone."""
+    overlaps: tuple[Overlap, ...] = ()
+    checkpoint: CpuManagerState | None = None
+    cpu_times: Mapping[int, CpuTimes] = field(default_factory=dict)
+    """CPU -> what it did over the last window."""
+
+
+class CpuRow(NamedTuple):
+    """One online CPU and the container it belongs to alone; names are empty in the shared pool."""
+
+    cpu: int
+    numa_node: int | None
+    owner: CgroupName | None
+
+
+class PoolRow(NamedTuple):
+    """A set of the node's CPUs: ``online``, ``exclusive``, ``shared`` or ``reserved``."""
+
+    state: str
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The node at one moment."""
+
+    taken_at: float
+    """Wall clock, seconds since the epoch."""
+    tick: int
+    """Grows with every sample; pages of the same tick are the same."""
+    settings_version: int
+    """Grows when anything but a counter or a window changed: rows, names, limits, cpusets, verdicts."""
+    containers: tuple[CgroupRow, ...]
+    pods: tuple[CgroupRow, ...]
+    node: NodeRow
+    cgroups: Mapping[str, int] = field(default_factory=dict)
+    """Number of cgroups by state: ``mapped``, ``unmapped``, ``pending``, ``sandbox``, ``lingering``."""
+    inputs: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each thing that the values are made of is there; without those that nobody asked for."""

@@ -1,0 +1,126 @@
+"""The documents that the tests of ``explain`` and ``top`` show, and a running exporter on a node that moves."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from exporter.lab import podlist, scenario
+from exporter.lab.node import Node, synthetic_node
+from exporter.report import Container, ContainersDocument
+from tests.report.node import CPUS, STARTED, minute
+from tests.support.process import Exporter, started
+
+FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
+THROTTLED = "cgroup_container_cpu_throttled_periods_total"
+MOVED_PERIODS = 12
+_MOVE_SECONDS = 0.05
+
+
+@pytest.fixture(scope="session")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainersDocument]:
+    with minute(tmp_path_factory.mktemp("minute")) as one:
+        yield one.report().containers()
+
+
+@pytest.fixture(scope="session")
+def by_name(document: ContainersDocument) -> dict[str, Container]:
+    """The containers by ``pod prefix/container``."""
+    return {f"{one['pod'].partition('-')[0]}/{one['container']}": one for one in document["containers"]}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The demo's node as files, for a process to look at."""
+
+    options: tuple[str, ...]
+    """Put an exporter on it."""
+    node: Node
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[Lab]:
+    """The files; they move with a :class:`Mover`."""
+    with synthetic_node(scenario.demo(CPUS, "lab"), CPUS, directory=folder, now=time.monotonic) as node:
+        pods = folder / "pods.json"
+        pods.write_text(json.dumps(podlist.pod_list(node.pods, node_name="node-1", started=STARTED)))
+        for name in ("proc", "sys"):
+            (folder / name).mkdir()
+        yield Lab(
+            (
+                f"--path.cgroup={node.cgroup_root}",
+                f"--path.proc={folder}/proc",
+                f"--path.sys={folder}/sys",
+                f"--path.cpu-manager-state={folder}/cpu_manager_state",
+                f"--pods.sources=file:{pods}",
+                "--node.name=node-1",
+                *FAST,
+            ),
+            node,
+        )
+
+
+class Mover:
+    """Lets real time pass in the files, too, but for where it :meth:`rests`."""
+
+    def __init__(self, node: Node) -> None:
+        self._move = node.move or (lambda: None)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @contextmanager
+    def rests(self) -> Iterator[None]:
+        """Nothing changes in the files."""
+        with self._lock:
+            yield
+
+    def _run(self) -> None:
+        while not self._stop.wait(_MOVE_SECONDS):
+            with self._lock:
+                self._move()
+
+
+@dataclass(frozen=True)
+class Running:
+    """An exporter on a node that moves."""
+
+    exporter: Exporter
+    mover: Mover
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.exporter.host}:{self.exporter.port}"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An exporter that has seen enough to have findings."""
+    with (
+        lab(tmp_path_factory.mktemp("lab")) as one,
+        started(one.options) as exporter,
+        Mover(one.node) as mover,
+    ):
+        exporter.page_when(lambda page: page.total(THROTTLED, container="app") >= MOVED_PERIODS)
+        yield Running(exporter, mover)
+
+
+@pytest.fixture(scope="module")
+def url(running: Running) -> str:
+    return running.url

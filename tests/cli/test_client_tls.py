@@ -1,0 +1,300 @@
+"""``explain`` asks a real exporter that has certificates and passwords, and says in one line what is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from exporter.cli.terminal.client import NoAnswerError, fetch_containers
+from exporter.cli.terminal.credentials import Credentials
+from exporter.errors import ConfigError
+from exporter.settings import CLIENT_VARIABLES, load
+from tests.cli.conftest import lab
+from tests.cli.pseudoterminal import in_terminal
+from tests.support.process import ROOT, Exporter, command, environment, started
+from tests.web.serving import HASH, SECRET, Authority, write_config
+
+USER = "alice"
+USERS = f"basic_auth_users: {{{USER}: {HASH}}}\n"
+SERVER = "tls_server_config: {cert_file: server.crt, key_file: server.key%s}\n"
+CLIENTS = ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A running exporter and the folder with its web config, certificates and password."""
+
+    exporter: Exporter
+    folder: Path
+
+    @property
+    def listen(self) -> str:
+        return f"--web.listen-address=127.0.0.1:{self.exporter.port}"
+
+    @property
+    def same_config(self) -> str:
+        return f"--web.config.file={self.folder / 'web.yml'}"
+
+    def url(self, scheme: str = "https") -> str:
+        return f"{scheme}://127.0.0.1:{self.exporter.port}"
+
+    @property
+    def credentials(self) -> Credentials:
+        folder = self.folder
+        ca, cert, key = (str(folder / name) for name in ("ca.crt", "client.crt", "client.key"))
+        return Credentials(USER, SECRET.encode(), ca, cert, key)
+
+
+@contextmanager
+def secured(folder: Path, config: str) -> Iterator[Secured]:
+    authority = Authority(folder)
+    # As certificates in a cluster are: for the Service, not for the address that explain asks.
+    authority.issue("server", "throttle-exporter.monitoring.svc")
+    authority.issue("client", "sre.example.org")
+    (folder / "password").write_text(f"{SECRET}\n")
+    (folder / "wrong").write_text("incorrect horse\n")
+    web = write_config(folder, config)
+    (folder / "lab").mkdir()
+    with (
+        lab(folder / "lab") as node,
+        started([*node.options, f"--web.config.file={web}"], ready=False) as exporter,
+    ):
+        yield Secured(exporter, folder)
+
+
+@pytest.fixture(scope="module")
+def with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("users"), SERVER % "" + USERS) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def with_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("clients"), SERVER % CLIENTS + USERS) as one:
+        yield one
+
+
+def ask(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """``top --once``, which has no exit code of findings."""
+    return subprocess.run(
+        command("top", "--once", *arguments),
+        cwd=ROOT,
+        env=environment() | dict(environ or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def told(secured: Secured, *arguments: str) -> str:
+    """The one line with which it gives up."""
+    result = ask(f"--url={secured.url()}", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert SECRET not in line
+    assert "incorrect horse" not in line
+    return line
+
+
+def test_by_the_same_settings_it_speaks_tls(with_users: Secured) -> None:
+    # The certificate is for another name and of a CA that the system does not know: it is a loopback address.
+    result = ask(
+        with_users.listen, with_users.same_config, f"--user={USER}", f"--password-file={with_users.folder / 'password'}"
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "shop/checkout" in result.stdout
+
+
+def test_all_of_it_from_the_environment_and_the_server_is_not_disturbed_by_it(with_clients: Secured) -> None:
+    folder = with_clients.folder
+    environ = {
+        CLIENT_VARIABLES["user"]: USER,
+        **{
+            CLIENT_VARIABLES[name]: str(folder / file)
+            for name, file in {
+                "password-file": "password",
+                "tls.ca": "ca.crt",
+                "cert": "client.crt",
+                "key": "client.key",
+            }.items()
+        },
+    }
+    result = ask(with_clients.listen, with_clients.same_config, environ=environ)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "shop/checkout" in result.stdout
+    assert load({}, environ) == load({}, {})
+
+
+def test_top_shows_them_at_every_look(with_clients: Secured) -> None:
+    folder = with_clients.folder
+    options = [
+        f"--user={USER}",
+        f"--password-file={folder / 'password'}",
+        *(f"--{name}={folder / file}" for name, file in (("cert", "client.crt"), ("key", "client.key"))),
+    ]
+    with in_terminal(command("top", f"--url={with_clients.url()}", "--interval=200ms", *options)) as terminal:
+        terminal.until(lambda text: "11 containers" in text)
+        taken_at = re.compile(r"(\d\d:\d\d:\d\d)  https://127")
+        # The time of the numbers goes on, so more than the first look was answered.
+        terminal.until(lambda text: len(set(taken_at.findall(text))) > 1)
+        terminal.type("q")
+
+        assert terminal.wait() == 0
+        assert "refuses" not in terminal.seen
+
+
+def test_a_misspelt_variable_is_still_told() -> None:
+    with pytest.raises(ConfigError, match="did you mean THROTTLE_EXPORTER_CLIENT_PASSWORD_FILE"):
+        load({}, {"THROTTLE_EXPORTER_CLIENT_PASSWORD": SECRET})
+
+
+def test_without_a_password(with_users: Secured) -> None:
+    assert told(with_users).endswith("refuses to answer without a password (HTTP 401): --user and --password-file")
+
+
+def test_with_the_wrong_password(with_users: Secured) -> None:
+    line = told(with_users, f"--user={USER}", f"--password-file={with_users.folder / 'wrong'}")
+
+    assert line.endswith("refuses to answer to this user with this password (HTTP 401)")
+
+
+def test_http_to_the_tls_port_names_https(with_users: Secured) -> None:
+    result = ask(f"--url={with_users.url('http')}")
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"throttle-exporter: error: {with_users.url('http')} speaks TLS only: --url {with_users.url('https')}\n"
+    )
+
+
+def test_a_ca_that_is_named_is_asked_for_a_loopback_address_too(with_users: Secured, tmp_path: Path) -> None:
+    Authority(tmp_path)  # another one
+    line = told(with_users, f"--tls.ca={tmp_path / 'ca.crt'}")
+
+    assert "its certificate is not trusted" in line
+    assert line.endswith("--tls.ca names the CA to trust")
+
+
+def test_a_name_is_verified_in_full(with_users: Secured) -> None:
+    # localhost is a name: what it leads to, a resolver says.
+    url = f"https://localhost:{with_users.exporter.port}"
+
+    with pytest.raises(NoAnswerError, match=r"certificate is not trusted .*issuer certificate"):
+        fetch_containers(url)
+    with pytest.raises(NoAnswerError, match=r"certificate is not trusted .*not valid for 'localhost'"):
+        fetch_containers(url, with_users.credentials)
+
+
+def test_without_a_client_certificate(with_clients: Secured) -> None:
+    line = told(with_clients, f"--user={USER}", f"--password-file={with_clients.folder / 'password'}")
+
+    assert line.endswith("it may ask for a client certificate: --cert and --key")
+
+
+def test_a_certificate_and_its_key_in_one_file(with_clients: Secured, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"".join((with_clients.folder / name).read_bytes() for name in ("client.crt", "client.key")))
+    document = fetch_containers(with_clients.url(), Credentials(USER, SECRET.encode(), cert=str(both)))
+
+    assert document["containers"]
+
+
+def test_https_where_none_is(tmp_path: Path) -> None:
+    with asked() as (url, _), pytest.raises(NoAnswerError, match=f"there is none: --url {url}$"):
+        fetch_containers(url.replace("http", "https"))
+
+
+@contextmanager
+def asked() -> Iterator[tuple[str, list[str | None]]]:
+    """A server that refuses everybody, and what it was shown."""
+    shown: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", shown
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_password_goes_over_tls_or_stays_on_this_machine() -> None:
+    credentials = Credentials(USER, SECRET.encode())
+    with asked() as (url, shown):
+        with pytest.raises(NoAnswerError, match="to this user with this password"):
+            fetch_containers(url, credentials)
+        with pytest.raises(NoAnswerError, match="which goes over TLS or to a loopback address only"):
+            fetch_containers(url.replace("127.0.0.1", "localhost"), credentials)
+
+    assert shown == ["Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==", None]
+    assert SECRET not in repr(credentials)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--user=alice"], "--password-file: must be set with --user"),
+        (["--password-file=/dev/null"], "--user: must be set with --password-file"),
+        (["--user=al:ice", "--password-file=/dev/null"], "--user: must be a name without a colon"),
+        (["--user=alice", "--password-file=/dev/null"], "--password-file: must hold a password"),
+        (["--user=alice", f"--password-file={SECRET}"], "--password-file: must be a readable file (No such file"),
+        (["--key={folder}/client.key"], "--cert: must be set with --key"),
+        (["--cert={folder}/client.crt"], "--cert, --key: must be a certificate in PEM and the key that belongs to it"),
+        (["--cert={folder}/client.crt", "--key={folder}/server.key"], "--cert, --key: must be a certificate in PEM"),
+        (["--cert={folder}/none"], "--cert: must be a readable file (No such file or directory), not '"),
+        (["--tls.ca={folder}/password"], "--tls.ca: must be a file of CA certificates in PEM, not '"),
+    ],
+)
+def test_wrong_credentials_end_it_before_anybody_is_asked(with_users: Secured, arguments: list[str], said: str) -> None:
+    line = told(with_users, *(argument.format(folder=with_users.folder) for argument in arguments))
+
+    assert line.startswith(f"throttle-exporter: error: {said}")
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(with_users: Secured, tmp_path: Path) -> None:
+    key = tmp_path / "encrypted.key"
+    subprocess.run(
+        ["openssl", "pkey", "-in", with_users.folder / "client.key", "-aes256", "-passout", "pass:x", "-out", key],
+        check=True,
+        capture_output=True,
+    )
+    assert "not encrypted" in told(with_users, f"--cert={with_users.folder / 'client.crt'}", f"--key={key}")
+
+
+def test_the_page_names_each_option_with_its_variable() -> None:
+    page = (ROOT / "docs" / "explain.md").read_text()
+
+    assert dict(re.findall(r"^\| `--([a-z.-]+)` \| `(THROTTLE_\w+)` \|", page, re.MULTILINE)) == CLIENT_VARIABLES
+
+
+def test_a_web_config_that_it_may_not_read_costs_only_the_knowledge(with_users: Secured, tmp_path: Path) -> None:
+    web = tmp_path / "web.yml"
+    web.write_text("tls_server_config: [")
+    result = ask(with_users.listen, f"--web.config.file={web}", "--for=1s", f"--path.cgroup={tmp_path}/none")
+
+    # It goes on to look by itself, as with every exporter that does not answer.
+    assert "speaks TLS only: --url https://127.0.0.1" in result.stderr.splitlines()[0]

@@ -1,0 +1,84 @@
+"""Which container is meant, and what is said when none is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.cli.terminal.names import chosen, full_name
+from exporter.errors import ConfigError
+from exporter.report import Container, ContainersDocument
+
+
+def container(namespace: str, pod: str, name: str) -> Container:
+    one: Any = {"namespace": namespace, "pod": pod, "container": name}
+    result: Container = one
+    return result
+
+
+SOME = [
+    container("shop", "web-7d9f8b6c5d-x2k9p", "app"),
+    container("shop", "web-7d9f8b6c5d-x2k9p", "sidecar"),
+    container("shop", "db-0", "postgres"),
+    container("data", "db-0", "postgres"),
+    container("", "5c3e1b09-7a1d-4c52", "9d56b9ff2359"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("shop/web-7d9f8b6c5d-x2k9p/app", ["shop/web-7d9f8b6c5d-x2k9p/app"]),
+        ("shop/web-7d9f8b6c5d-x2k9p", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("web-7d9f8b6c5d-x2k9p", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("data/db-0", ["data/db-0/postgres"]),
+        ("5c3e1b09-7a1d-4c52", ["5c3e1b09-7a1d-4c52/9d56b9ff2359"]),
+        ("/5c3e1b09-7a1d-4c52/9d56b9ff2359", ["5c3e1b09-7a1d-4c52/9d56b9ff2359"]),
+    ],
+)
+def test_what_is_meant(text: str, names: list[str]) -> None:
+    assert [full_name(one) for one in chosen(SOME, text)] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("db-0", "db-0 is in 2 namespaces: data/db-0, shop/db-0"),
+        ("shop/web", "no container of this node is shop/web; near it: shop/web-7d9f8b6c5d-x2k9p"),
+        ("web", "no container of this node is web; near it: shop/web-7d9f8b6c5d-x2k9p"),
+        ("shpo/web", "no container of this node is shpo/web; near it: shop/web-7d9f8b6c5d-x2k9p"),
+        ("wbe-7d9f", "no container of this node is wbe-7d9f; near it: shop/web-7d9f8b6c5d-x2k9p"),
+        ("shop/db-0/postgre", "no container of this node is shop/db-0/postgre; near it: shop/db-0/postgres"),
+        ("other/db-0", "no container of this node is other/db-0; near it: data/db-0, shop/db-0"),
+        ("zzzzzz", "no container of this node is zzzzzz"),
+        ("a/b/c/d", "must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not 'a/b/c/d'"),
+        ("shop/", "must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not 'shop/'"),
+        ("", "must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not ''"),
+    ],
+)
+def test_what_is_said_when_nothing_or_too_much_is_meant(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        chosen(SOME, text)
+
+    assert message in str(raised.value)
+
+
+def test_on_an_empty_node(document: ContainersDocument) -> None:
+    with pytest.raises(ConfigError, match="no container of this node is shop/web"):
+        chosen([], "shop/web")
+
+
+@given(st.text(max_size=300))
+def test_any_word_is_answered_in_one_line(text: str) -> None:
+    said = ""
+    try:
+        found = chosen(SOME, text)
+    except ConfigError as error:
+        said = str(error)
+    else:
+        assert found
+    assert said.isprintable()
+    assert len(said) < 1000

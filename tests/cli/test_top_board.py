@@ -1,0 +1,250 @@
+"""What ``top`` shows and what keys do to it, without a terminal."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.cli.terminal.board import FRAME_LINES, SORTS, Board
+from exporter.cli.terminal.keys import Keys
+from exporter.cli.terminal.names import full_name
+from exporter.cli.terminal.table import COLUMNS, Table, columns_for, cores, percent, plain, sparkline
+from exporter.report import Container, ContainersDocument
+
+
+@pytest.fixture
+def board(document: ContainersDocument) -> Board:
+    one = Board(symbols=True)
+    one.document = document
+    return one
+
+
+def text(board: Board, width: int = 80, height: int = 24) -> list[str]:
+    return [plain(line) for line in board.lines(width, height, "every 2s")]
+
+
+def names(board: Board) -> list[str]:
+    return [f"{one['pod'].partition('-')[0]}/{one['container']}" for one in board.shown()]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (40, 10), (20, 5), (10, 3), (1, 1)])
+def test_the_lines_fill_the_screen_and_no_more(board: Board, width: int, height: int) -> None:
+    lines = board.lines(width, height, "every 2s")
+
+    assert len(lines) == height
+    assert max(sum(len(cell.text) for cell in line) for line in lines) <= width
+
+
+def test_at_80_columns(board: Board) -> None:
+    lines = text(board)
+
+    assert lines[0] == "4 of 11 containers have findings: 3 critical, 1 warning."
+    assert lines[1] == "every 2s"
+    assert lines[2].split() == ["CONTAINER", "THR", "LOST/S", "CPU", "FINDING"]
+    assert lines[3].split() == ["shop/checkout-7d~8b6c5d-x2k9p/app", "100%", "2.75", "0.20", "throttled"]
+    assert lines[-1].startswith("1-11 of 11  by pain")
+    assert "q quit" in lines[-1]
+
+
+def test_at_200_columns(board: Board) -> None:
+    lines = text(board, 200)
+
+    head = lines[2].replace("LAST WINDOW", "HISTORY").split()
+    assert head == ["CONTAINER", *[column.title for column in COLUMNS[:-1]], "HISTORY", "FINDING"]
+    assert lines[3].split() == [
+        *["shop/checkout-7d9f8b6c5d-x2k9p/app", "100%", "100%", "2.75", "0.20", "0.20", "0.10", "92%", "3"],
+        *["Burstable", "0-2", "shared", "█" * 20, "throttled"],
+    ]
+
+
+def test_what_is_not_known_is_a_dash(board: Board) -> None:
+    [line] = [line for line in text(board, 200) if "indexer" in line]
+
+    assert line.split()[1:3] == ["-", "-"]  # ratio and peak
+    assert "None" not in "".join(text(board, 200))
+
+
+def test_sorting_goes_round(board: Board) -> None:
+    orders = []
+    for sort in SORTS:
+        assert f"by {sort.name}" in text(board)[-1]
+        orders.append(names(board))
+        board.press("s")
+
+    assert "by pain" in text(board)[-1]
+    by = dict(zip((sort.name for sort in SORTS), orders, strict=True))
+    assert by["pain"][:2] == ["checkout/app", "report/query"]
+    assert by["throttled"][:2] == ["checkout/app", "catalog/api"]
+    assert by["cpu"][0] in {"trainer/worker", "checkout/app"}
+    assert by["lost"][:3] == ["checkout/app", "report/query", "report/render"]
+    assert by["name"][0] == "indexer/scan"
+    # What is not known is never the most.
+    assert by["throttled"][-3:] != by["throttled"][:3]
+    assert {"indexer/scan", "trainer/worker", "catalog/cache"} == set(by["throttled"][-3:])
+
+
+def test_reversed(board: Board) -> None:
+    before = names(board)
+    board.press("r")
+
+    assert names(board) == before[::-1]
+    assert "by pain reversed" in text(board)[-1]
+
+
+def test_a_filter_is_typed_kept_and_cleared(board: Board) -> None:
+    for key in ("/", "q", "backspace", "S", "h", "o", "p", "/", "c"):
+        assert board.press(key)
+    assert text(board)[-1].startswith("filter: Shop/c_")
+    assert {one["namespace"] for one in board.shown()} == {"shop"}
+    board.press("enter")
+    assert "filter 'Shop/c'" in text(board)[-1]
+    assert not board.press("q")
+    board.press("escape")
+    assert len(board.shown()) == 11
+    board.press("/")
+    board.press("z")
+    board.press("z")
+    assert text(board)[-1].startswith("filter: zz")
+    board.press("enter")
+    assert text(board)[-1].startswith("none")
+    assert len(text(board)) == 24
+
+
+def test_scrolling_stays_on_the_table(board: Board) -> None:
+    height = FRAME_LINES + 4
+
+    def window() -> str:
+        return text(board, height=height)[-1].partition("  ")[0]
+
+    assert window() == "1-4 of 11"
+    for keys, shown in (
+        (["down", "j"], "3-6"),
+        (["up"], "2-5"),
+        (["pagedown"], "6-9"),
+        ([" "], "8-11"),
+        (["down"] * 9, "8-11"),
+        (["k"], "7-10"),
+        (["home"], "1-4"),
+        (["pageup"], "1-4"),
+        (["end"], "8-11"),
+    ):
+        for key in keys:
+            board.press(key)
+        assert window() == f"{shown} of 11", keys
+
+
+def test_fewer_containers_than_scrolled(board: Board, document: ContainersDocument) -> None:
+    board.press("end")
+    text(board, height=6)
+    fewer = copy.deepcopy(document)
+    del fewer["containers"][2:]
+    board.document = fewer
+
+    assert text(board, height=6)[-1].startswith("1-2 of 2")
+
+
+def test_before_the_first_numbers_and_after_the_last(board: Board) -> None:
+    young = Board(symbols=True)
+    assert text(young)[0] == "waiting for the first numbers"
+    young.problem = "nothing answers at http://127.0.0.1:9843"
+    assert text(young)[:2] == ["no numbers", "nothing answers at http://127.0.0.1:9843"]
+
+    board.problem = "it died\x1b[2J"
+    lines = text(board)
+    assert lines[1] == r"it died\x1b[2J"
+    assert "checkout" in lines[3]  # the last numbers stay
+
+
+def test_foreign_names_are_shown_and_not_obeyed(board: Board, document: ContainersDocument) -> None:
+    hostile = copy.deepcopy(document)
+    hostile["containers"][0]["pod"] = "a\x1b]0;owned\x07\n"
+    hostile["containers"][0]["findings"][0]["name"] = "\x1b[2J"
+    board.document = hostile
+
+    assert all(line.isprintable() for line in text(board, 200))
+
+
+@given(st.integers(1, 400))
+def test_columns_fit_any_width(width: int) -> None:
+    columns = columns_for(width)
+
+    assert sum(column.width + 2 for column in columns) <= width
+    assert [column for column in COLUMNS if column in columns] == columns
+
+
+def test_for_pipes_everything_is_there(document: ContainersDocument) -> None:
+    table = Table.whole(document["containers"])
+
+    assert table.columns == COLUMNS
+    for one in document["containers"]:
+        assert plain(table.row(one)).startswith(full_name(one))
+
+
+def test_gone_containers_are_dim(document: ContainersDocument) -> None:
+    gone: Container = copy.deepcopy(document["containers"][0])
+    gone["live"] = False
+
+    assert Table.whole([gone]).row(gone)[0].style == "dim"
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], ""),
+        ([0.0], "▁"),
+        ([0.0, 0.01, 0.5, 1.0], "▁▂▅█"),
+        ([2.0, -1.0], "█▁"),
+        ([0.0] * 39 + [1.0], "▁" * 19 + "█"),
+    ],
+)
+def test_sparklines(values: list[float], line: str) -> None:
+    assert sparkline(values, symbols=True) == line
+    assert sparkline(values, symbols=False).isascii()
+    assert len(sparkline(values, symbols=False)) == len(line)
+
+
+def test_numbers_keep_their_columns() -> None:
+    assert [percent(value) for value in (None, 0.0, 0.004, 1.0, 9.99)] == ["-", "0%", "0%", "100%", "999%"]
+    assert [cores(value) for value in (None, 0.0, 0.25, 99.99, 256.0)] == ["-", "0.00", "0.25", "99.99", "256"]
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        (b"q", ["q"]),
+        (b"\x1b[A\x1b[B\x1bOA\x1b[5~\x1b[6~\x1b[H\x1b[4~", ["up", "down", "up", "pageup", "pagedown", "home", "end"]),
+        (b"\x1b[1;5A", []),
+        (b"\r\n\x7f\x08", ["enter", "enter", "backspace", "backspace"]),
+        ("ü€".encode(), []),
+        (b"a\x00\x01b", ["a", "b"]),
+        (b"\x1b[200~x\x1b[201~", ["x"]),
+    ],
+)
+def test_keys(data: bytes, keys: list[str]) -> None:
+    decoder = Keys()
+
+    assert decoder.feed(data) == keys
+    assert not decoder.waiting
+    # However a network splits it.
+    assert [key for byte in data for key in decoder.feed(bytes([byte]))] == keys
+
+
+def test_the_escape_key_alone_is_known_by_the_silence_after_it() -> None:
+    decoder = Keys()
+
+    assert decoder.feed(b"\x1b") == []
+    assert decoder.waiting
+    assert (decoder.flush(), decoder.waiting) == (["escape"], False)
+    assert decoder.feed(b"\x1bq") == ["escape", "q"]
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_any_bytes_are_keys_or_nothing(chunks: list[bytes]) -> None:
+    decoder = Keys()
+    keys = [key for chunk in chunks for key in decoder.feed(chunk)] + decoder.flush()
+
+    assert all(key.isprintable() for key in keys)
+    assert not decoder.waiting

@@ -1,0 +1,182 @@
+"""``top`` in a terminal: it takes it over, obeys keys and signals, and gives it back however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import Lab, lab
+from tests.cli.pseudoterminal import ENTER, LEAVE, SHOW_CURSOR, Terminal, in_terminal
+from tests.support.process import command, run, started
+
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+def plain(text: str) -> str:
+    return _CONTROL.sub("", text)
+
+
+def complete(text: str) -> bool:
+    """Whether a whole screen with numbers has been drawn."""
+    return "11 containers" in text and "q quit" in text
+
+
+@pytest.fixture
+def top(url: str) -> Iterator[Terminal]:
+    with in_terminal(command("top", f"--url={url}", "--interval=500ms")) as terminal:
+        before = terminal.modes()
+        terminal.until(complete)
+        assert terminal.seen.startswith(ENTER) or ENTER in terminal.seen[:50]
+        yield terminal
+        assert LEAVE in terminal.seen
+        assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(ENTER)
+        assert terminal.modes() == before
+        assert "Traceback" not in terminal.seen
+
+
+def test_q_leaves(top: Terminal) -> None:
+    assert "checkout" in plain(top.seen)
+    top.type("q")
+
+    assert top.wait() == 0
+
+
+def test_keys_and_size_change_what_is_shown(top: Terminal) -> None:
+    at = len(top.seen)
+    top.type("s")
+    top.until(lambda text: "by throttled" in text, at)
+    assert "ISOLATION" not in top.seen
+
+    at = len(top.seen)
+    top.resize(200, 30)
+    top.until(lambda text: "ISOLATION" in text and "q quit" in text, at)
+    assert "shop/checkout-7d9f8b6c5d-x2k9p/app" in plain(top.seen[at:])
+
+    at = len(top.seen)
+    top.resize(50, 8)
+    top.until(lambda text: "1-4 of 11" in text, at)
+    at = len(top.seen)
+    top.type("\x1b[6~")
+    top.until(lambda text: "5-8 of 11" in text, at)
+
+    at = len(top.seen)
+    top.type("/zz")
+    top.until(lambda text: "filter: zz" in text, at)
+    top.type("\x1b")
+    top.until(lambda text: "of 11" in text.rpartition("filter: zz")[2], at)
+    top.type("q")
+    assert top.wait() == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + 15), (signal.SIGHUP, 128 + 1)])
+def test_signals_leave_it_in_order(top: Terminal, number: signal.Signals, code: int) -> None:
+    top.process.send_signal(number)
+
+    assert top.wait() == code
+
+
+def test_ctrl_c_leaves(top: Terminal) -> None:
+    top.type("\x03")
+
+    assert top.wait() == 0
+
+
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(top: Terminal) -> None:
+    watching = top.modes()
+    at = len(top.seen)
+    top.type("\x1a")
+    top.until(lambda text: LEAVE in text, at)
+    os.waitid(os.P_PID, top.process.pid, os.WSTOPPED | os.WNOWAIT)
+    assert top.modes() != watching
+
+    at = len(top.seen)
+    top.process.send_signal(signal.SIGCONT)
+    top.until(lambda text: ENTER in text and complete(text), at)
+    assert top.modes() == watching
+    top.type("q")
+    assert top.wait() == 0
+
+
+def test_an_exporter_that_dies_is_told_and_the_last_numbers_stay(recorded: Lab) -> None:
+    with started(recorded.options) as exporter:
+        url = f"http://{exporter.host}:{exporter.port}"
+        with in_terminal(command("top", f"--url={url}", "--interval=200ms")) as terminal:
+            terminal.until(complete)
+            at = len(terminal.seen)
+            exporter.stop()
+            text = plain(terminal.until(lambda text: "nothing answers" in text and "q quit" in text, at))
+            assert "checkout" in text
+            terminal.type("q")
+            assert terminal.wait() == 0
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A node that stands still and has no exporter."""
+    with lab(tmp_path_factory.mktemp("still")) as one:
+        yield one
+
+
+def test_without_an_exporter_it_samples_by_itself(recorded: Lab) -> None:
+    with in_terminal(command("top", "--local", "--interval=300ms", *recorded.options)) as terminal:
+        before = terminal.modes()
+        text = plain(terminal.until(complete))
+        assert "sampling here" in text
+        terminal.type("q")
+        assert terminal.wait() == 0
+        assert terminal.modes() == before
+    assert "level=" not in terminal.seen
+
+
+@pytest.mark.parametrize("kind", ["dumb", ""])
+def test_a_dumb_terminal_gets_lines(url: str, kind: str) -> None:
+    with in_terminal(command("top", f"--url={url}", "--interval=200ms"), TERM=kind) as terminal:
+        terminal.until(lambda text: text.count("q quit") >= 2)
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+    assert "\x1b" not in terminal.seen
+    assert "checkout" in terminal.seen
+
+
+def test_without_keys_it_still_runs(url: str) -> None:
+    # kubectl exec -t without -i.
+    shell = ["sh", "-c", " ".join(command("top", f"--url={url}", "--interval=200ms")) + " </dev/null"]
+    with in_terminal(shell) as terminal:
+        terminal.until(complete)
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        terminal.wait()
+    assert LEAVE in terminal.seen
+
+
+@pytest.mark.parametrize("option", ["--once", "--interval=2s"])
+def test_into_a_pipe_it_prints_one_table(url: str, option: str) -> None:
+    result = run("top", f"--url={url}", option)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    head, *rows = result.stdout.splitlines()
+    assert head.split()[:2] == ["CONTAINER", "THR"]
+    assert len(rows) == 11
+    assert rows[0].startswith("shop/checkout-7d9f8b6c5d-x2k9p/app")
+    assert "\x1b" not in result.stdout
+
+
+def test_once_on_a_terminal_is_one_table_that_fits(url: str) -> None:
+    with in_terminal(command("top", "--once", f"--url={url}")) as terminal:
+        assert terminal.wait() == 0
+
+    lines = plain(terminal.seen).splitlines()
+    assert len(lines) == 12
+    assert max(map(len, lines)) <= 80
+    assert ENTER not in terminal.seen
+
+
+def test_nobody_to_ask_by_that_name() -> None:
+    result = run("top", "--url=http://127.0.0.1:1")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "throttle-exporter: error: nothing answers at http://127.0.0.1:1\n"

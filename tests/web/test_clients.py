@@ -1,0 +1,420 @@
+"""Hostile clients on real sockets: what each of them gets, and that a scraper beside them does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import socket
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import pytest
+import pytest_asyncio
+
+from exporter.web.server import Limits
+from exporter.web.server.binding import bind
+from tests.web.serving import HOST, Served, measured, served
+
+# Hostile clients do not close their sockets.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+UNDISTURBED = 1.0
+"""Seconds that a scrape may take on a busy machine; 0.1 is what is promised on an idle one."""
+MEBIBYTE = 1 << 20
+SHORT = Limits(request_seconds=0.3, idle_seconds=0.3, answer_seconds=1.0, stall_seconds=0.3)
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[Served]:
+    async with served() as server:
+        yield server
+
+
+@asynccontextmanager
+async def sockets(
+    server: Served, number: int, first: bytes = b"", buffer: int = 0
+) -> AsyncIterator[list[socket.socket]]:
+    """So many connections that sent ``first``."""
+    loop = asyncio.get_running_loop()
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(number):
+            opened.append(sock := socket.socket())
+            sock.setblocking(False)
+            if buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            await loop.sock_connect(sock, (HOST, server.port))
+            if first:
+                await loop.sock_sendall(sock, first)
+        yield opened
+    finally:
+        for sock in opened:
+            sock.close()
+
+
+async def worst_scrape(server: Served, number: int = 20) -> float:
+    """Seconds of the slowest of so many scrapes, each on a new connection."""
+    worst = 0.0
+    for _ in range(number):
+        started = time.perf_counter()
+        answer = await server.get()
+        assert (answer.status, answer.body) == (200, server.page)
+        worst = max(worst, time.perf_counter() - started)
+    return worst
+
+
+async def open_ones(sockets: list[socket.socket]) -> int:
+    """How many of them the server has not closed."""
+    number = 0
+    for sock in sockets:
+        try:
+            number += sock.recv(1) != b""
+        except BlockingIOError:
+            number += 1
+        except ConnectionError:
+            pass
+    return number
+
+
+# ---- Many ----
+
+
+async def test_200_slow_clients(server: Served) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def drip(opened: list[socket.socket]) -> None:
+        while True:
+            for sock in opened:
+                try:
+                    await loop.sock_sendall(sock, b"x")
+                except ConnectionError:
+                    continue
+            await asyncio.sleep(0.02)
+
+    async with sockets(server, 200, b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ") as opened:
+        dripping = asyncio.create_task(drip(opened))
+        worst = await worst_scrape(server)
+        dripping.cancel()
+        measured("worst scrape", worst, "s")
+        assert worst < UNDISTURBED
+        assert 0 < await open_ones(opened) <= Limits().connections
+    assert server.reasons["connection_dropped"] >= 200 - Limits().connections
+
+
+async def test_1000_connections(server: Served) -> None:
+    async with sockets(server, 1000) as opened:
+        worst = await worst_scrape(server)
+        measured("worst scrape", worst, "s")
+        assert worst < UNDISTURBED
+        assert await open_ones(opened) <= Limits().connections
+
+
+async def test_a_scraper_that_keeps_its_connection_keeps_it(server: Served) -> None:
+    reader, writer = await server.connect(address="127.0.0.2")
+    for _ in range(5):
+        writer.write(GET)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(len(server.page)) == server.page
+        async with sockets(server, 150, GET[:10]):
+            pass
+    writer.transport.abort()
+
+
+async def test_when_everybody_is_being_answered_one_more_is_told_to_wait() -> None:
+    async with served(limits=Limits(connections=3)) as server:
+        server.delay = 0.5
+        asked = [asyncio.create_task(server.get()) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        refused = await server.get(address="127.0.0.2")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 3
+        assert server.reasons == {"connection_refused": 1}
+
+
+# ---- Slow ----
+
+
+@pytest.mark.parametrize("first", [b"", b"G", b"GET /metrics HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 5000])
+async def test_a_request_that_does_not_end(first: bytes) -> None:
+    async with served(limits=SHORT) as server:
+        started = time.perf_counter()
+        assert (await server.ask(first)).raw == b""
+        assert time.perf_counter() - started >= SHORT.request_seconds * 0.9
+        assert server.reasons == {"slow_request": 1}
+
+
+async def test_a_second_request_that_does_not_end() -> None:
+    async with served(limits=SHORT) as server:
+        reader, writer = await server.connect()
+        writer.write(GET)
+        await reader.readexactly(15)
+        writer.write(b"GET /me")
+        await asyncio.wait_for(reader.read(), 10)
+        assert server.reasons == {"slow_request": 1}
+        writer.transport.abort()
+
+
+async def test_a_connection_that_is_not_used_is_closed_without_a_word() -> None:
+    async with served(limits=SHORT) as server:
+        answer = await server.ask(GET)
+        assert (answer.status, answer.body) == (200, server.page)
+        assert server.errors == []
+
+
+async def test_an_answer_that_takes_too_long_to_make() -> None:
+    async with served(limits=SHORT) as server:
+        server.delay = 5.0
+        assert (await server.get()).raw == b""
+        assert server.reasons == {"slow_reader": 1}
+
+
+@contextmanager
+def traced() -> Iterator[list[int]]:
+    """Bytes of Python memory that were in use at most meanwhile, beyond what was before."""
+    found: list[int] = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield found
+        found.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
+async def test_clients_that_never_read_a_page_of_10_mb() -> None:
+    async with served(limits=Limits(stall_seconds=1.0)) as server:
+        page, server.page = b"x" * (10 * MEBIBYTE), b"small\n"
+        with traced() as peak:
+            server.page = page
+            async with sockets(server, 50, GET, buffer=4096) as opened:
+                await asyncio.sleep(0.1)
+                server.page = b"small\n"
+                worst = await worst_scrape(server)
+                measured("worst scrape", worst, "s")
+                assert worst < UNDISTURBED
+                await server.reason("slow_reader", 50)
+                for sock in opened:
+                    received = 0
+                    with suppress(ConnectionError):
+                        while part := await asyncio.get_running_loop().sock_recv(sock, MEBIBYTE):
+                            received += len(part)
+                    assert received < len(page) / 2
+        measured("memory of all", peak[0] / MEBIBYTE, "MiB")
+        assert peak[0] < 16 * MEBIBYTE, "one chunk or two for each, not one page"
+
+
+async def test_a_client_that_reads_slowly_but_reads() -> None:
+    async with served(limits=Limits(stall_seconds=0.5, answer_seconds=20.0)) as server:
+        server.page = b"0123456789" * (400 << 10)
+        reader, writer = await server.connect(limit=4096)
+        writer.write(LAST)
+        await reader.readuntil(b"\r\n\r\n")
+        received = b""
+        while part := await reader.read(200_000):
+            received += part
+            await asyncio.sleep(0.01)
+        assert received == server.page
+        assert server.errors == []
+        writer.transport.abort()
+
+
+async def test_a_client_that_goes_away_in_the_middle_is_no_failure(server: Served) -> None:
+    server.page = b"x" * (10 * MEBIBYTE)
+    async with sockets(server, 5, GET, buffer=4096):
+        await asyncio.sleep(0.05)
+    server.page = b"small\n"
+    assert (await server.get()).status == 200
+    assert server.errors == []
+
+
+# ---- Large ----
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"x" * MEBIBYTE + b"\r\n\r\n", 431),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 170_000 + b"\r\n", 431),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100 + b"\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /" + b"x" * MEBIBYTE + b" HTTP/1.1\r\n\r\n", 431),
+        (b"x" * MEBIBYTE, 431),
+    ],
+)
+async def test_a_request_that_is_too_large(server: Served, request_: bytes, status: int) -> None:
+    answer = await server.ask(request_)
+    # A client that is still sending may see the reset before the answer.
+    assert answer.status in ({status, 0} if len(request_) > Limits().request_bytes else {status})
+    assert server.reasons == {"bad_request": 1}
+    assert await worst_scrape(server, 1) < UNDISTURBED
+
+
+# ---- Wrong ----
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
+@pytest.mark.parametrize("path", ["/metrics", "/nothing"])
+async def test_another_method(server: Served, method: str, path: str) -> None:
+    answer = await server.ask(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n{GET.decode()}".encode())
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.statuses == [405], "nothing after it is looked at"
+
+
+async def test_head(server: Served) -> None:
+    for page in (b"small\n", b"x" * MEBIBYTE):
+        server.page = page
+        answer = await server.ask(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (answer.status, answer.body, int(answer.headers["content-length"])) == (200, b"", len(page))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\r\n\r\n",
+        b"\0\1\2\3\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"GET\r\n\r\n",
+        b"GETS /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n\r\n",  # no Host
+        b"GET /metrics HTTP/9.9\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n : x\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request(request_: bytes) -> None:
+    async with served(limits=SHORT) as server:
+        answer = await server.ask(request_)
+        assert answer.status in {0, 400}
+        if answer.raw:
+            assert answer.body == b"Bad Request\n", "nothing of the request comes back"
+        assert set(server.reasons) <= {"bad_request", "slow_request"}
+        assert len(server.errors) == 1
+
+
+SMUGGLING = {
+    "a body": b"Content-Length: 5\r\n\r\nabcde",
+    "a long body": b"Content-Length: 5000000000\r\n\r\nabcde",
+    "chunks": b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+    "no chunks": b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "CL.TE": b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "TE.CL": b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n12\r\nGPOST / HTTP/1.1\r\n\r\n0\r\n\r\n",
+    "TE.TE": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "xchunked": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "space before the colon": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nabcde",
+    "a list of lengths": b"Content-Length: 0, 5\r\n\r\nabcde",
+    "a negative length": b"Content-Length: -1\r\n\r\n",
+    "a signed length": b"Content-Length: +5\r\n\r\nabcde",
+    "a hexadecimal length": b"Content-Length: 0x5\r\n\r\nabcde",
+    "a bad chunk": b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabcde\r\n0\r\n\r\n",
+    "a huge chunk": b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nabc",
+    "a folded line": b"X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "bare line feeds": b"Transfer-Encoding: chunked\n\n0\r\n\r\n",
+    "a bare carriage return": b"X: y\rTransfer-Encoding: chunked\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("shape", SMUGGLING)
+async def test_smuggling(server: Served, shape: str) -> None:
+    """Whatever a proxy in front makes of it, nothing after such a request is answered on this connection."""
+    answer = await server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + SMUGGLING[shape] + GET * 2)
+    assert set(answer.statuses) <= {400, 413}
+    assert len(answer.statuses) == 1
+
+
+async def test_requests_one_behind_the_other(server: Served) -> None:
+    answer = await server.ask(GET * 100 + LAST)
+    assert answer.statuses == [200] * 101
+    assert answer.raw.count(server.page) == 101
+    assert server.errors == []
+
+
+async def test_a_request_in_single_bytes(server: Served) -> None:
+    reader, writer = await server.connect()
+    for byte in LAST:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0)
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "header", [b"Upgrade: websocket\r\nConnection: Upgrade", b"Upgrade: h2c", b"Expect: 100-continue", b"Expect: x"]
+)
+async def test_what_nobody_offers(header: bytes) -> None:
+    async with served(limits=SHORT) as server:
+        answer = await server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+        assert set(answer.statuses) <= {100, 200, 417}
+
+
+# ---- What every answer says ----
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (GET, 200),
+        (b"GET /metrics\r\n\r\n", 505),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 413),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+    ],
+)
+async def test_no_answer_tells_what_it_was_made_with(
+    request_: bytes, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(limits=SHORT) as server:
+        answer = await server.ask(request_)
+        assert (answer.status, answer.headers["server"]) == (status, "kube-throttle-exporter")
+        for word in (b"aiohttp", b"Python", b"Traceback", b"defect"):
+            assert word not in answer.raw
+        assert ("a defect of a handler" in caplog.text) is (status == 500), "but the log tells"
+        assert server.reasons["internal"] == (status == 500)
+
+
+# ---- The listener ----
+
+
+async def test_all_interfaces_are_one_port() -> None:
+    opened = await bind("", 0)
+    assert len({sock.getsockname()[1] for sock in opened}) == 1
+    for sock in opened:
+        sock.close()
+
+
+async def test_an_address_that_is_taken_leaves_nothing_open(server: Served) -> None:
+    with pytest.raises(OSError, match="in use"):
+        await bind(HOST, server.port)
+
+
+async def test_no_descriptor_left_is_survived(server: Served) -> None:
+    loop = asyncio.get_running_loop()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client, spare = socket.socket(), [os.open(os.devnull, os.O_RDONLY)]
+    client.setblocking(False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare[0] + 10, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                spare.append(os.open(os.devnull, os.O_RDONLY))
+        await loop.sock_connect(client, (HOST, server.port))
+        assert "Too many open files" in await server.reason("accept")
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await loop.sock_sendall(client, LAST)
+    assert (await asyncio.wait_for(loop.sock_recv(client, 1000), 10)).startswith(b"HTTP/1.1 200")
+    client.close()

@@ -1,0 +1,228 @@
+"""The web config file: what is read, what is refused, and that no message shows a secret."""
+
+from __future__ import annotations
+
+import ssl
+import time
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from exporter.errors import ConfigError
+from exporter.web.config.ciphers import CURVES, SUITES, VERSIONS
+from exporter.web.config.document import Document, Rate, parse
+from tests.web.serving import HASH
+
+PATH = "/etc/exporter/web.yml"
+TLS = "tls_server_config: {cert_file: tls.crt, key_file: tls.key, "
+
+
+def read(text: str) -> Document:
+    return parse(text.encode(), PATH)
+
+
+def refusal(content: bytes) -> str:
+    """Why this is no web config; empty when it is one."""
+    try:
+        parse(content, PATH)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def test_everything_at_once() -> None:
+    document = read(f"""
+tls_server_config:
+  cert_file: tls.crt
+  key_file: /keys/tls.key
+  client_auth_type: RequireAndVerifyClientCert
+  client_ca_file: ../ca.crt
+  client_allowed_sans: [prometheus.example, 10.0.0.7]
+  min_version: TLS12
+  max_version: TLS12
+  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]
+  prefer_server_cipher_suites: off
+  curve_preferences: [CurveP384]
+http_server_config:
+  http2: false
+  headers:
+    Strict-Transport-Security: max-age=31536000
+    X-Frame-Options: sameorigin
+    Content-Security-Policy: ""
+basic_auth_users:
+  alice: {HASH}
+  123: {HASH.replace("2b", "2y", 1)}
+rate_limit: {{interval: 1m30s, burst: 20}}
+""")
+    tls = document.tls
+    assert tls is not None
+    assert tls.client_ca is not None
+    assert (tls.certificate.path, tls.key.path) == ("/etc/exporter/tls.crt", "/keys/tls.key")
+    assert tls.client_ca.path == "/etc/exporter/../ca.crt"
+    assert (tls.client_required, tls.client_sans) == (True, frozenset({"prometheus.example", "10.0.0.7"}))
+    assert (tls.min_version, tls.max_version, tls.curve) == ("TLS12", "TLS12", "secp384r1")
+    assert tls.ciphers == ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305")
+    assert not tls.prefer_own_ciphers
+    assert document.headers == {"Strict-Transport-Security": "max-age=31536000", "X-Frame-Options": "sameorigin"}
+    assert set(document.users) == {"alice", "123"}
+    assert document.rate == Rate(90.0, 20)
+
+
+def test_what_holds_when_nothing_is_said() -> None:
+    document = read(TLS + "}")
+    tls = document.tls
+    assert tls is not None
+    assert (tls.min_version, tls.max_version, tls.client_ca, tls.ciphers, tls.curve) == (
+        "TLS12",
+        "TLS13",
+        None,
+        (),
+        None,
+    )
+    assert tls.prefer_own_ciphers
+    assert (document.headers, document.users, document.rate) == ({}, {}, None)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "~", "tls_server_config:\nbasic_auth_users: {}\n"])
+def test_an_empty_file_means_plain_http_for_everybody(text: str) -> None:
+    assert read(text) == Document()
+
+
+def test_certificates_in_the_file_itself() -> None:
+    tls = read(
+        "tls_server_config: {cert: CERT, key: KEY, client_ca: CA, client_auth_type: VerifyClientCertIfGiven}"
+    ).tls
+    assert tls is not None
+    assert (tls.certificate.inline, tls.key.inline) == (b"CERT", b"KEY")
+    assert tls.client_ca is not None
+    assert (tls.client_ca.inline, tls.client_required) == (b"CA", False)
+    assert "KEY" not in repr(tls)
+
+
+WRONG = {
+    "[1]": "line 1: the file must be a mapping",
+    "tls_config: {}": "line 1: tls_config is not a key of a web config; did you mean tls_server_config?",
+    TLS
+    + "cert_fil: x}": "line 1: tls_server_config.cert_fil is not a key of tls_server_config; did you mean cert_file?",
+    "tls_server_config: {min_version: TLS13}": "tls_server_config.cert_file must be set",
+    "tls_server_config: {cert_file: a}": "tls_server_config.key_file must be set",
+    TLS + "key: x}": "tls_server_config.key and key_file must not both be set",
+    TLS + "min_version: TLS11}": "min_version TLS11 is broken and not offered: use TLS12 or TLS13",
+    TLS + "max_version: SSL3}": "max_version must be one of TLS12, TLS13",
+    TLS + "min_version: TLS13, max_version: TLS12}": "min_version must not be above max_version",
+    TLS + "client_auth_type: RequestClientCert}": "which this server cannot do: use VerifyClientCertIfGiven",
+    TLS + "client_auth_type: RequireAnyClientCert}": "which this server cannot do: use RequireAndVerifyClientCert",
+    TLS + "client_auth_type: Maybe}": "client_auth_type must be one of NoClientCert, VerifyClientCertIfGiven, Require",
+    TLS + "client_auth_type: RequireAndVerifyClientCert}": "client_ca_file must be set for client_auth_type Require",
+    TLS + "client_ca_file: x}": "client_ca_file needs a client_auth_type other than NoClientCert",
+    TLS + "client_ca_file: x, client_auth_type: VerifyClientCertIfGiven, client_allowed_sans: [a]}": (
+        "client_allowed_sans needs client_auth_type RequireAndVerifyClientCert"
+    ),
+    TLS + "cipher_suites: [TLS_AES_128_GCM_SHA256]}": "TLS_AES_128_GCM_SHA256 belongs to TLS 1.3",
+    TLS + "cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]}": "cipher_suites must hold names such as TLS_ECDHE_",
+    TLS + "cipher_suites: TLS_AES_128_GCM_SHA256}": "cipher_suites must be a list",
+    TLS + "curve_preferences: [X25519, CurveP256]}": "must hold one curve only: this server cannot order several",
+    TLS + "curve_preferences: [Curve448]}": "curve_preferences must hold one of CurveP256, CurveP384",
+    TLS + "prefer_server_cipher_suites: 7}": "prefer_server_cipher_suites must be true or false",
+    "http_server_config: {http2: true}": "http_server_config.http2 cannot be true: this server speaks HTTP/1.1 only",
+    "http_server_config: {headers: {Server: x}}": "headers.Server is not a key of http_server_config.headers",
+    "http_server_config: {headers: {X-Frame-Options: never}}": "X-Frame-Options must be deny or sameorigin",
+    'http_server_config: {headers: {X-XSS-Protection: "0\\r\\nSet-Cookie: a"}}': "X-XSS-Protection must be printable",
+    "basic_auth_users: [alice]": "basic_auth_users must be a mapping",
+    "basic_auth_users: {alice: secret}": "basic_auth_users.alice must be a bcrypt hash",
+    "basic_auth_users: {alice: }": "basic_auth_users.alice must be a bcrypt hash",
+    "basic_auth_users: {a:b: x}": "cannot be a user",
+    f"basic_auth_users: {{alice: {HASH[:-1]}}}": "basic_auth_users.alice must be a bcrypt hash",
+    f"basic_auth_users: {{alice: {HASH.replace('$04$', '$31$')}}}": "alice has cost 31: must be between 4 and 14",
+    f"basic_auth_users: {{alice: {HASH}, alice: {HASH}}}": "basic_auth_users.alice is set a second time",
+    "rate_limit: {interval: 1s}": "rate_limit.burst must be 1 or more",
+    "rate_limit: {interval: soon, burst: 1}": "rate_limit.interval must be a duration",
+    "rate_limit: {interval: 1s, burst: many}": "rate_limit.burst must be a number",
+    "a: [": "line 1: not YAML: ",
+    "a: *b": "line 1: not YAML: ",
+    "\0": "not YAML",
+    "{" * 3000: "not YAML (RecursionError)",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong_is_told_in_one_line(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    message = str(caught.value)
+    assert message.startswith(f"--web.config.file: '{PATH}'")
+    assert WRONG[text] in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"basic_auth_users: {{{HASH}: alice}}",
+        f"{HASH}: alice",
+        f"basic_auth_users: {{alice: {HASH}x}}",
+        f"basic_auth_users: {{alice: [{HASH}]}}",
+        f'basic_auth_users:\n  alice: "{HASH}\n',
+        f"basic_auth_users:\n  alice: *{HASH}\n",
+        f"basic_auth_users:\n  alice: &{HASH[7:29].replace('.', 'a').replace('/', 'b')} x\n  b: {HASH}\n",
+        f"tls_server_config: {{key: {HASH}, cert: x, cert_file: y}}",
+        f"tls_server_config:\n  key: |\n    x\n {HASH}\n",
+        f"http_server_config: {{headers: {{X-Frame-Options: {HASH}}}}}",
+    ],
+)
+def test_no_message_shows_a_secret(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert HASH[7:] not in str(caught.value)
+    assert HASH[7:29] not in str(caught.value)
+
+
+@given(st.binary(max_size=300))
+@example(b"tls_server_config: !!python/object/apply:os.system [exit]")
+@example(b"basic_auth_users: &a {x: *a}")
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+    assert refusal(content).isprintable()
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.just(HASH), st.sampled_from(["TLS12"])
+)
+KEYS = st.sampled_from(
+    [
+        "tls_server_config",
+        "basic_auth_users",
+        "rate_limit",
+        "cert_file",
+        "key_file",
+        "min_version",
+        "headers",
+        "burst",
+        "x",
+    ]
+)
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4)))
+def test_any_shape_is_read_or_refused(value: object) -> None:
+    assert HASH[7:] not in refusal(yaml.safe_dump(value).encode())
+
+
+def test_aliases_of_aliases_cost_nothing() -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="a0 is not a key"):
+        read("\n".join(lines))
+    assert time.process_time() - started < 2
+
+
+def test_every_name_that_is_accepted_is_one_that_openssl_has() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers(":".join(SUITES.values()))
+    assert {cipher["name"] for cipher in context.get_ciphers()} >= set(SUITES.values())
+    # Some builds of Python cannot set X25519, which OpenSSL then prefers anyway.
+    for curve in set(CURVES.values()) - {"X25519"}:
+        context.set_ecdh_curve(curve)
+    for version in VERSIONS.values():
+        context.minimum_version = version

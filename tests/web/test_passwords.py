@@ -1,0 +1,263 @@
+"""Passwords: who is let in, and what a scraper each second and a flood of guesses cost."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import bcrypt
+import pytest
+import pytest_asyncio
+
+from exporter.web.config import Busy, Passwords
+from exporter.web.config.passwords import QUEUE, QUEUE_OF_ONE_ADDRESS
+from tests.conftest import needs
+from tests.web.serving import HASH, HOST, SECRET, Authority, Served, measured, served, write_config
+
+OTHER_HASH = bcrypt.hashpw(b"other", bcrypt.gensalt(4))
+
+
+def basic(user: str, password: str, scheme: str = "Basic") -> str:
+    return f"Authorization: {scheme} " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class Checks:
+    """Stands for bcrypt: knows ``SECRET``, counts, and takes a second of a clock of its own each time."""
+
+    def __init__(self) -> None:
+        self.users = {"alice": HASH.encode()}
+        self.seen: list[bytes] = []
+        self.now = 0.0
+        self.rested: list[float] = []
+        self.passwords = Passwords(lambda: self.users, check=self.check, clock=lambda: self.now, rest=self.rest)
+
+    def check(self, password: bytes, hashed: bytes) -> bool:
+        self.seen.append(hashed)
+        self.now += 1.0
+        return password == SECRET.encode() and hashed == self.users.get("alice")
+
+    async def rest(self, seconds: float) -> None:
+        self.rested.append(seconds)
+        await asyncio.sleep(0)
+
+    async def right(self, user: str, password: str, address: str = HOST) -> bool:
+        return await self.passwords.are_right(user, password.encode(), address)
+
+
+@pytest_asyncio.fixture
+async def checks() -> AsyncIterator[Checks]:
+    checks = Checks()
+    yield checks
+    checks.passwords.close()
+
+
+async def test_a_scraper_costs_one_check(checks: Checks) -> None:
+    assert [await checks.right("alice", SECRET) for _ in range(20)] == [True] * 20
+    assert len(checks.seen) == 1
+    assert checks.rested == []
+
+
+async def test_the_same_wrong_password_costs_one_check(checks: Checks) -> None:
+    assert [await checks.right("alice", "wrong") for _ in range(20)] == [False] * 20
+    assert len(checks.seen) == 1
+
+
+async def test_a_new_hash_is_checked_anew(checks: Checks) -> None:
+    assert await checks.right("alice", SECRET)
+    checks.users["alice"] = OTHER_HASH
+    await checks.right("alice", SECRET)
+    assert checks.seen == [HASH.encode(), OTHER_HASH]
+
+
+async def test_a_user_who_is_gone_is_not_let_in(checks: Checks) -> None:
+    checks.users["bob"] = OTHER_HASH
+    assert await checks.right("alice", SECRET)
+    del checks.users["alice"]
+    assert not await checks.right("alice", SECRET)
+
+
+async def test_guessing_rests_three_times_as_long_as_it_works(checks: Checks) -> None:
+    for guess in range(5):
+        assert not await checks.right("alice", f"guess {guess}")
+    assert checks.rested == [3.0] * 5
+
+
+async def test_an_unknown_user_costs_what_a_known_one_does(checks: Checks) -> None:
+    checks.users["bob"] = OTHER_HASH.replace(b"$04$", b"$12$")
+    for number in range(40):
+        assert not await checks.right(f"nobody {number}", SECRET)
+        assert not await checks.right(f"nobody {number}", "wrong")
+    decoys = [hashed[4:6] for hashed in checks.seen]
+    assert set(decoys) == {b"04", b"12"}
+    assert decoys[::2] == decoys[1::2], "one name, one price"
+    assert all(not bcrypt.checkpw(b"", hashed) for hashed in set(checks.seen) if hashed[4:6] == b"04")
+
+
+async def test_what_is_remembered_is_bounded(checks: Checks) -> None:
+    for number in range(200):
+        await checks.right("alice", f"guess {number}")
+    found = checks.passwords._wrong  # noqa: SLF001 - a bound cannot be seen from outside
+    assert len(found) == 64
+
+
+async def test_bcrypt_looks_at_72_bytes_and_a_longer_password_is_never_right() -> None:
+    exact = "x" * 72
+    passwords = Passwords(lambda: {"alice": bcrypt.hashpw(exact.encode(), bcrypt.gensalt(4))})
+    assert await passwords.are_right("alice", exact.encode(), HOST)
+    assert not await passwords.are_right("alice", f"{exact}y".encode(), HOST)
+    assert not await passwords.are_right("alice", b"\0" * 100, HOST)
+    passwords.close()
+
+
+async def test_one_address_cannot_fill_the_queue() -> None:
+    checks = Checks()
+    asked = [asyncio.create_task(checks.right("alice", f"guess {n}", "10.0.0.1")) for n in range(50)]
+    await asyncio.sleep(0)
+    assert await checks.right("alice", SECRET, "10.0.0.2")
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(end is False for end in ends) == QUEUE_OF_ONE_ADDRESS
+    assert sum(isinstance(end, Busy) for end in ends) == 50 - QUEUE_OF_ONE_ADDRESS
+    checks.passwords.close()
+
+
+async def test_many_addresses_cannot_make_the_queue_long() -> None:
+    checks = Checks()
+    asked = [asyncio.create_task(checks.right("alice", f"guess {n}", f"10.0.0.{n}")) for n in range(50)]
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(end is False for end in ends) == QUEUE
+    checks.passwords.close()
+
+
+# ---- Over HTTP ----
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(
+        write_config(tmp_path, f"basic_auth_users: {{alice: {HASH}, bob: {OTHER_HASH.decode()}}}")
+    ) as server:
+        yield server
+
+
+@pytest.mark.parametrize("header", [basic("alice", SECRET), basic("alice", SECRET, "bAsIc"), basic("bob", "other")])
+async def test_who_knows_a_password_is_let_in(server: Served, header: str) -> None:
+    assert (await server.get("/metrics", header)).status == 200
+    assert not server.errors
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Nothing: here",
+        basic("alice", "wrong"),
+        basic("alice", ""),
+        basic("nobody", SECRET),
+        basic("bob", SECRET),
+        basic("alice", SECRET, "Bearer"),
+        f"Authorization: Basic alice:{SECRET}",
+        "Authorization: Basic",
+        "Authorization: Basic YWxpY2U=",  # no colon
+        "Authorization: Basic /w==",  # no UTF-8
+        "Authorization: Basic " + "A" * 4000,
+    ],
+)
+@pytest.mark.parametrize("path", ["/metrics", "/nothing/here"])
+async def test_who_does_not_is_asked_for_one(server: Served, header: str, path: str) -> None:
+    answer = await server.get(path, header)
+    assert (answer.status, answer.body) == (401, b"Unauthorized\n")
+    assert answer.headers["www-authenticate"].startswith("Basic realm=")
+    message = await server.reason("unauthorized")
+    assert "alice" not in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/%68ealthz"])
+async def test_probes_are_open(server: Served, path: str) -> None:
+    assert (await server.get(path)).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz/", "/healthz/../metrics", "//healthz", "/metrics?/healthz", "/healthz%2f..%2fmetrics"]
+)
+async def test_what_only_looks_like_a_probe_is_not(server: Served, path: str) -> None:
+    assert (await server.get(path)).status == 401
+
+
+async def test_a_flood_of_guesses_delays_neither_scraper(tmp_path: Path) -> None:
+    # A price at which all these guesses would take the checker many seconds.
+    known = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(9)).decode()
+    async with served(write_config(tmp_path, f"basic_auth_users: {{alice: {known}}}")) as server:
+        assert (await server.get("/metrics", basic("alice", SECRET))).status == 200
+        flood = [asyncio.create_task(server.get("/metrics", basic("alice", f"guess {n}"))) for n in range(60)]
+        worst = 0.0
+        for _ in range(20):
+            started = time.perf_counter()
+            assert (await server.get("/metrics", basic("alice", SECRET))).status == 200
+            worst = max(worst, time.perf_counter() - started)
+        measured("worst scrape", worst, "s")
+        # One that was never let in before, from elsewhere, gets its turn between the guesses.
+        newcomer = bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()
+        write_config(tmp_path, f"basic_auth_users: {{alice: {known}, bob: {newcomer}}}")
+        await server.config.check()
+        assert (await server.get("/metrics", basic("bob", "new"), address="127.0.0.2")).status == 200
+        statuses = {answer.status for answer in await asyncio.gather(*flood)}
+        assert statuses == {401, 429}
+        assert server.reasons["unauthorized"] + server.reasons["password_queue_full"] == 60
+        assert worst < 1.0
+
+
+async def test_a_rate_is_kept_but_not_for_probes(tmp_path: Path) -> None:
+    async with served(write_config(tmp_path, "rate_limit: {interval: 1h, burst: 3}")) as server:
+        statuses = [(await server.get()).status for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+        assert (await server.get("/healthz")).status == 200
+        assert await server.reason("rate_limited", 2)
+
+
+async def test_configured_headers_replace_ours(tmp_path: Path) -> None:
+    text = "http_server_config: {headers: {X-Frame-Options: sameorigin, Strict-Transport-Security: max-age=60}}"
+    async with served(write_config(tmp_path, text)) as server:
+        for path in ("/metrics", "/nothing"):
+            headers = (await server.get(path)).headers
+            assert (headers["x-frame-options"], headers["strict-transport-security"]) == ("sameorigin", "max-age=60")
+
+
+# ---- curl ----
+
+
+async def curl(*arguments: str) -> tuple[int, str]:
+    """Exit code and standard output."""
+    process = await asyncio.create_subprocess_exec(
+        needs("curl"), "--silent", "--noproxy", "*", "--max-time", "10", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_curl_with_a_password_over_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.issue("server")
+    text = f"tls_server_config: {{cert_file: server.crt, key_file: server.key}}\nbasic_auth_users: {{alice: {HASH}}}\n"
+    async with served(write_config(tmp_path, text)) as server:
+        url, trusting = f"https://{HOST}:{server.port}/metrics", ("--cacert", str(tmp_path / "ca.crt"))
+        assert await curl(*trusting, "--user", f"alice:{SECRET}", url) == (0, server.page.decode())
+        assert await curl(*trusting, "--write-out", "%{http_code}", url) == (0, "Unauthorized\n401")
+        assert (await curl("--user", f"alice:{SECRET}", url))[0] == 60, "its CA is unknown"
+        assert "the client does not trust the certificate's CA" in await server.reason("tls_handshake")
+        assert (await curl("http" + url[5:]))[1] == "Client sent an HTTP request to an HTTPS server.\n"
+
+
+async def test_curl_with_a_client_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.issue("server")
+    authority.issue("client")
+    text = "tls_server_config: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt, "
+    async with served(write_config(tmp_path, text + "client_auth_type: RequireAndVerifyClientCert}")) as server:
+        arguments = ["--cacert", str(tmp_path / "ca.crt"), f"https://{HOST}:{server.port}/metrics"]
+        shown = ["--cert", str(tmp_path / "client.crt"), "--key", str(tmp_path / "client.key")]
+        assert await curl(*shown, *arguments) == (0, server.page.decode())
+        assert (await curl(*arguments))[0] != 0
+        assert "the client shows no certificate" in await server.reason("tls_handshake")

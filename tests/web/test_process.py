@@ -1,0 +1,137 @@
+"""The real process with ``--web.config.file``: its start, its refusals, its files that change, what its page counts."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.support.pages import Page
+from tests.support.process import Exporter, run, started
+from tests.support.trees import containerd_systemd
+from tests.web.serving import HASH, HOST, SECRET, Authority, write_config
+
+TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
+USERS = f"basic_auth_users: {{alice: {HASH}}}\n"
+PASSWORD = {"Authorization": "Basic " + base64.b64encode(f"alice:{SECRET}".encode()).decode()}
+SECONDS = 10.0
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(containerd_systemd(tmp_path_factory.mktemp("web") / "cgroup").root)
+
+
+@contextmanager
+def exporter(tree: str, web_config: Path, *, ready: bool = True) -> Iterator[Exporter]:
+    options = [f"--path.cgroup={tree}", "--pods.sources=none", f"--web.config.file={web_config}"]
+    with started(options, ready=ready) as running:
+        yield running
+
+
+def until(look: Callable[[], T | None]) -> T:
+    """The first answer that is not ``None``."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {SECONDS:g} s")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "tls_server_conf: {}",
+            "line 1: tls_server_conf is not a key of a web config; did you mean tls_server_config?",
+        ),
+        (TLS, "tls_server_config.cert_file '{folder}/server.crt': No such file or directory"),
+        (f"basic_auth_users:\n  alice: {HASH}x\n", "line 2: basic_auth_users.alice must be a bcrypt hash"),
+    ],
+)
+def test_a_wrong_file_ends_the_start(tree: str, tmp_path: Path, text: str, said: str) -> None:
+    path = write_config(tmp_path, text)
+    options = (f"--path.cgroup={tree}", "--pods.sources=none", f"--web.config.file={path}")
+    result = run("serve", "--web.listen-address=127.0.0.1:0", *options)
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith("throttle-exporter: error: --web.config.file: ")
+    assert said.format(folder=tmp_path) in line
+    assert HASH[7:] not in line
+
+
+def test_passwords(tree: str, tmp_path: Path) -> None:
+    with exporter(tree, write_config(tmp_path, USERS)) as running:
+        assert running.get("/healthz").status == 200
+        for path in ("/", "/metrics", "/api/v1/containers"):
+            assert running.get(path).status == 401
+            answer = running.get(path, PASSWORD)
+            assert answer.status == 200
+            assert answer.headers["server"] == "kube-throttle-exporter"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+        def counted() -> bool | None:
+            answer = running.get("/metrics", PASSWORD)
+            page = Page(answer.text, answer.headers["content-type"])
+            return page.get("throttle_exporter_errors_total", stage="web", reason="unauthorized") == 3 or None
+
+        until(counted)  # a page is as old as its sample
+    assert running.process.returncode == 0
+    assert 'msg="survived: web unauthorized"' in running.log
+    for secret in (HASH, SECRET, PASSWORD["Authorization"][6:]):
+        assert secret not in running.log
+
+
+def test_tls_and_its_rotation(tree: str, tmp_path: Path) -> None:
+    # As the kubelet mounts a Secret: files behind a link, which it swaps.
+    authority = Authority(tmp_path)
+    current = tmp_path / "current"
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        authority.issue(f"{version}/server")
+    current.symlink_to("1")
+    trusting = authority.client()
+
+    def certificate(port: int) -> str:
+        with (
+            socket.create_connection((HOST, port), SECONDS) as plain,
+            trusting.wrap_socket(plain, server_hostname=HOST) as secured,
+        ):
+            return str((secured.getpeercert() or {})["serialNumber"])
+
+    def counted(port: int) -> float | None:
+        connection = http.client.HTTPSConnection(HOST, port, timeout=SECONDS, context=trusting)
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        page = Page(response.read().decode(), response.headers["content-type"])
+        connection.close()
+        return page.get("throttle_exporter_errors_total", stage="web", reason="bad_certificate")
+
+    with exporter(tree, write_config(tmp_path, TLS.replace("server.", "current/server.")), ready=False) as running:
+        assert "address=https://127.0.0.1:" in running.log
+        first = certificate(running.port)
+        (tmp_path / "new").symlink_to("2")
+        os.replace(tmp_path / "new", current)
+        second = until(lambda: found if (found := certificate(running.port)) != first else None)
+        assert counted(running.port) is None
+        (current / "server.key").write_text("no key")
+        until(lambda: counted(running.port))
+        assert certificate(running.port) == second
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ssl.create_default_context().wrap_socket(
+                socket.create_connection((HOST, running.port), SECONDS), server_hostname=HOST
+            )
+    assert running.process.returncode == 0
+    assert "key_file" in running.log
+    assert "the last one stays in use" in running.log

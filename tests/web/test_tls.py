@@ -1,0 +1,284 @@
+"""TLS as clients meet it: certificates that rotate, that are asked for, that are wrong; and HTTP on the TLS port."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import ConfigError
+from exporter.web.config import LiveConfig
+from exporter.web.server import Limits
+from tests.web.serving import HASH, HOST, Authority, served, write_config
+
+PLAIN = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
+MUTUAL = PLAIN + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    authority = Authority(tmp_path)
+    authority.issue("server")
+    return authority
+
+
+def serial(stream: asyncio.StreamWriter) -> str:
+    return str(stream.get_extra_info("peercert")["serialNumber"])
+
+
+async def test_a_page_over_tls(authority: Authority) -> None:
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        answer = await server.get(tls=authority.client())
+        assert (answer.status, answer.body) == (200, server.page)
+        assert not server.errors
+
+
+async def test_certificate_and_key_inside_the_web_config(authority: Authority) -> None:
+    parts = (
+        (name, (authority.folder / f"server.{suffix}").read_text())
+        for name, suffix in (("cert", "crt"), ("key", "key"))
+    )
+    text = "tls_server_config:\n" + "".join(
+        f"  {name}: |\n" + "".join(f"    {line}\n" for line in pem.splitlines()) for name, pem in parts
+    )
+    async with served(write_config(authority.folder, text)) as server:
+        assert (await server.get(tls=authority.client())).status == 200
+
+
+async def test_a_rotated_certificate_is_used_from_the_next_connection_on(authority: Authority) -> None:
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        _, old = await server.connect(tls=authority.client())
+        authority.issue("server")
+        await server.config.check()
+        _, new = await server.connect(tls=authority.client())
+        assert serial(old) != serial(new)
+        old.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")  # who is connected stays so
+        await old.drain()
+        for stream in (old, new):
+            stream.transport.abort()
+        assert not server.errors
+
+
+async def test_a_certificate_is_picked_up_without_being_asked_to(authority: Authority) -> None:
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        before = server.config.current
+        authority.issue("server")
+        async with asyncio.timeout(10):
+            while server.config.current is before:  # noqa: ASYNC110 - the server has a timer for this
+                await asyncio.sleep(0.02)
+
+
+async def test_a_wrong_new_certificate_leaves_the_old_one_in_use(authority: Authority) -> None:
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        _, before = await server.connect(tls=authority.client())
+        (authority.folder / "server.crt").write_text("no certificate")
+        await server.config.check()
+        await server.config.check()
+        _, after = await server.connect(tls=authority.client())
+        assert serial(before) == serial(after)
+        for stream in (before, after):
+            stream.transport.abort()
+        assert server.reasons == {"bad_certificate": 2}
+        assert "cert_file" in str(server.errors[0])
+        assert str(server.errors[0]).endswith("holds no usable certificate in PEM form; the last one stays in use")
+
+        authority.issue("server")
+        await server.config.check()
+        assert (await server.get(tls=authority.client())).status == 200
+        assert server.reasons == {"bad_certificate": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("tls_config: {}", "tls_config is not a key of a web config"),
+        (PLAIN + "  min_version: TLS14\n", "min_version must be one of"),
+        ("basic_auth_users: {}", "TLS cannot be turned on or off without a restart"),
+    ],
+)
+async def test_a_wrong_new_web_config_leaves_the_old_one_in_use(authority: Authority, text: str, why: str) -> None:
+    path = write_config(authority.folder, PLAIN)
+    async with served(path) as server:
+        path.write_text(text)
+        await server.config.check()
+        assert (await server.get(tls=authority.client())).status == 200
+        assert server.reasons == {"bad_config": 1}
+        assert why in str(server.errors[0])
+
+
+async def test_a_web_config_that_goes_away_leaves_the_last_one_in_use(authority: Authority) -> None:
+    path = write_config(authority.folder, PLAIN)
+    async with served(path) as server:
+        path.unlink()
+        await server.config.check()
+        assert (await server.get(tls=authority.client())).status == 200
+        assert "No such file" in await server.reason("bad_config")
+
+
+async def test_users_change_without_a_restart(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "")
+    async with served(path) as server:
+        assert (await server.get()).status == 200
+        path.write_text(f"basic_auth_users: {{alice: {HASH}}}")
+        await server.config.check()
+        assert (await server.get()).status == 401
+
+
+# ---- Client certificates ----
+
+
+async def test_without_a_client_certificate_there_is_no_page(authority: Authority) -> None:
+    authority.issue("client", "prometheus.example")
+    async with served(write_config(authority.folder, MUTUAL)) as server:
+        assert (await server.get(tls=authority.client("client"))).status == 200
+        assert (await server.get(tls=authority.client())).raw == b""
+        assert await server.reason("tls_handshake") == f"{HOST} the client shows no certificate"
+
+
+async def test_a_client_certificate_of_another_ca(authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    Authority(tmp_path / "other").issue("client")
+    client = authority.client()
+    client.load_cert_chain(tmp_path / "other" / "client.crt", tmp_path / "other" / "client.key")
+    async with served(write_config(authority.folder, MUTUAL)) as server:
+        assert (await server.get(tls=client)).raw == b""
+        assert "the client's certificate is not accepted" in await server.reason("tls_handshake")
+
+
+async def test_an_expired_client_certificate(authority: Authority) -> None:
+    authority.issue("client", expired=True)
+    async with served(write_config(authority.folder, MUTUAL)) as server:
+        assert (await server.get(tls=authority.client("client"))).raw == b""
+        assert "the client's certificate is not accepted" in await server.reason("tls_handshake")
+
+
+async def test_a_certificate_is_optional_but_not_a_wrong_one(authority: Authority) -> None:
+    authority.issue("expired", expired=True)
+    text = MUTUAL.replace("RequireAndVerifyClientCert", "VerifyClientCertIfGiven")
+    async with served(write_config(authority.folder, text)) as server:
+        assert (await server.get(tls=authority.client())).status == 200
+        assert (await server.get(tls=authority.client("expired"))).raw == b""
+
+
+@pytest.mark.parametrize("allowed", ["prometheus.example", "10.0.0.7", "2001:db8::7", "ops@example.org"])
+async def test_a_client_certificate_needs_one_of_the_allowed_names(authority: Authority, allowed: str) -> None:
+    authority.issue("client", allowed, "also.example")
+    authority.issue("stranger", "other.example")
+    text = f"{MUTUAL}  client_allowed_sans: ['{allowed}', unused.example]\n"
+    async with served(write_config(authority.folder, text)) as server:
+        assert (await server.get(tls=authority.client("client"))).status == 200
+        assert (await server.get(tls=authority.client("stranger"))).raw == b""
+        assert "none of the names in client_allowed_sans" in await server.reason("client_certificate")
+
+
+# ---- Clients that do not fit ----
+
+
+async def test_plain_http_to_the_tls_port_is_told_so(authority: Authority) -> None:
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        answer = await server.get()
+        assert (answer.status, answer.body) == (400, b"Client sent an HTTP request to an HTTPS server.\n")
+        assert int(answer.headers["content-length"]) == len(answer.body)
+        assert await server.reason("plain_http") == f"{HOST} speaks plain HTTP to the TLS port"
+
+
+async def test_tls_to_the_plain_port(authority: Authority) -> None:
+    async with served() as server:
+        with pytest.raises(ssl.SSLError):
+            await server.get(tls=authority.client())
+        assert "does not speak HTTP" in await server.reason("bad_request")
+
+
+async def test_a_client_that_trusts_another_ca(authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.to_thread(server.handshake, Authority(tmp_path / "other").client())
+        assert await server.reason("tls_handshake") == f"{HOST} the client does not trust the certificate's CA"
+
+
+async def test_an_expired_certificate_of_the_server(authority: Authority) -> None:
+    authority.issue("server", expired=True)
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+            await asyncio.to_thread(server.handshake, authority.client())
+        assert "the client says that the certificate has expired" in await server.reason("tls_handshake")
+
+
+async def test_a_client_of_another_version(authority: Authority) -> None:
+    client = authority.client()
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with served(write_config(authority.folder, PLAIN + "  min_version: TLS13\n")) as server:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await server.get(tls=client)
+        assert "no TLS version in common" in await server.reason("tls_handshake")
+
+
+async def test_the_chosen_cipher_and_curve(authority: Authority) -> None:
+    text = PLAIN + (
+        "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n  curve_preferences: [CurveP384]\n"
+    )
+    authority.issue("server", rsa=True)  # the key of the other kind would have to lie on the chosen curve
+    client = authority.client()
+    client.set_ecdh_curve("secp384r1")
+    async with served(write_config(authority.folder, text)) as server:
+        _, stream = await server.connect(tls=client)
+        assert stream.get_extra_info("cipher")[0].endswith("AES256-GCM-SHA384")
+        stream.transport.abort()
+        client.set_ecdh_curve("prime256v1")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await server.get(tls=client)
+
+
+@pytest.mark.parametrize("first", [b"", b"\x16", b"\x16\x03\x01\x00\xff"])
+async def test_a_client_that_never_finishes_its_handshake(authority: Authority, first: bytes) -> None:
+    limits = Limits(handshake_seconds=0.2, request_seconds=0.2)
+    async with served(write_config(authority.folder, PLAIN), limits) as server:
+        answer = await server.ask(first)
+        assert answer.raw == b""
+        assert (await server.get(tls=authority.client())).status == 200
+        assert server.reasons == ({"slow_request": 1} if first else {})
+
+
+async def test_a_probe_that_only_connects_is_no_failure(authority: Authority) -> None:
+    async with served(write_config(authority.folder, PLAIN)) as server:
+        for _ in range(3):
+            _, stream = await asyncio.open_connection(HOST, server.port)
+            stream.close()
+            await stream.wait_closed()
+        assert (await server.get(tls=authority.client())).status == 200
+        assert not server.errors
+
+
+# ---- What the start refuses ----
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("server.crt", None, "cert_file .*: No such file or directory"),
+        ("server.key", None, "key_file .*: No such file or directory"),
+        ("ca.crt", None, "client_ca_file .*: No such file or directory"),
+        ("server.crt", "", "cert_file .*: holds no usable certificate in PEM form"),
+        ("server.key", "nonsense", "key_file .*: holds no usable private key in PEM form"),
+        ("server.key", "other", "key_file .*: does not belong to the certificate of tls_server_config.cert_file"),
+        ("server.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----", "key_file .*: is encrypted"),
+        ("ca.crt", "nonsense", "client_ca_file .*: holds no usable certificate in PEM form"),
+    ],
+)
+async def test_a_file_that_cannot_be_used(authority: Authority, file: str, content: str | None, why: str) -> None:
+    path = authority.folder / file
+    if content is None:
+        path.unlink()
+    elif content == "other":
+        authority.issue("other")
+        path.write_bytes((authority.folder / "other.key").read_bytes())
+    else:
+        path.write_text(content)
+    config = LiveConfig(str(write_config(authority.folder, MUTUAL)), lambda _: None)
+    with pytest.raises(ConfigError, match=rf"^--web.config.file: tls_server_config\.{why}") as caught:
+        await config.load()
+    assert str(path) in str(caught.value)
