@@ -18,7 +18,7 @@ from exporter.settings import Settings
 from tests.conftest import needs
 from tests.support.snapshots import container, node, pod
 
-each_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: f"{metric.of[0]}-{metric.name}")
+each_metric = pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: f"{metric.row_types[0]}-{metric.name}")
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 COLLECTORS = frozenset(get_args(Collector))
@@ -134,7 +134,10 @@ def test_a_switch_for_each_collector_reaches_the_page(collector: str) -> None:
 
 
 def test_only_rows_of_the_node_are_always_served() -> None:
-    assert {row_type for metric in CATALOG if metric.collector is None for row_type in metric.of} == {"node", "pool"}
+    assert {row_type for metric in CATALOG if metric.collector is None for row_type in metric.row_types} == {
+        "node",
+        "pool",
+    }
 
 
 # ---- values ----
@@ -189,27 +192,27 @@ def asked_of(metric: Metric[Any], row_type: str) -> set[str]:
 
 @each_metric
 def test_a_gauge_that_no_file_holds_says_why_promql_cannot_compute_it(metric: Metric[Any]) -> None:
-    for row_type in metric.of:
+    for row_type in metric.row_types:
         read = READ.get(type(ROWS[row_type]), set()) | ON_THE_PAGE_OF_THEMSELVES
         derived = asked_of(metric, row_type) - read
         if derived and metric.kind != "info":
             assert metric.kind in {"gauge", "histogram"}, f"a counter is read, not worked out of {derived}"
-            assert re.fullmatch(r"[A-Z].*\.", metric.why_here), f"worked out of {derived}"
+            assert re.fullmatch(r"[A-Z].*\.", metric.rationale), f"worked out of {derived}"
 
 
 @each_metric
 def test_a_counter_is_what_the_kernel_or_the_kubelet_counts(metric: Metric[Any]) -> None:
     if metric.kind == "counter":
-        assert metric.why_here == ""
-        for row_type in metric.of:
+        assert metric.rationale == ""
+        for row_type in metric.row_types:
             asked = asked_of(metric, row_type) - ON_THE_PAGE_OF_THEMSELVES
             assert asked <= {"stat", "pressure", "local_throttled_seconds"} or asked == {"identity"}
 
 
 @each_family
-def test_settled_families_are_made_of_settings_alone(family: Family) -> None:
+def test_cacheable_families_depend_on_configuration_alone(family: Family) -> None:
     moving = {"stat", "local_throttled_seconds", "pressure", "window", "deltas", "distribution", "intervals"}
-    if family.settled:
+    if family.cacheable:
         asked = asked_of(family.metric, family.row_type)
         recorder = Recorder(ROWS[family.row_type])
         if family.metric.label_values is not None:
@@ -225,7 +228,7 @@ def test_label_values_fit_the_label_names_of_any_row(metric: Metric[Any]) -> Non
         "pod": pod(FULL, limits=None, pod_identity=None),
         "node": node(kubelet=None, kernel_release=None, driver=None, online_cpus=None),
     }
-    for row in (rows[row_type] for rows in (ROWS, unknown) for row_type in metric.of):
+    for row in (rows[row_type] for rows in (ROWS, unknown) for row_type in metric.row_types):
         if metric.label_values is not None:
             values = metric.label_values(row)
             assert len(values) == len(metric.label_names)

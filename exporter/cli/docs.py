@@ -116,7 +116,7 @@ def _option(row: Row) -> Sequence[str]:
 
 def _metric(family: Family) -> Sequence[str]:
     metric = family.metric
-    why = f" *Why a metric and not a query: {metric.why_here}*" if metric.why_here else ""
+    why = f" *Why a metric and not a query: {metric.rationale}*" if metric.rationale else ""
     return (
         f"`{family.name}`{_extra(metric.label_names)}",
         metric.kind,

@@ -1,4 +1,4 @@
-"""The row type of the catalogue."""
+"""Types of the metric catalogue."""
 
 from __future__ import annotations
 
@@ -26,25 +26,24 @@ LABELS: dict[RowType, Labels] = {
     "pool": ("state",),
     "cadvisor": ("container", "id", "image", "name", "namespace", "pod"),
 }
-"""Labels of each row type: they belong to the row, not to the metric, so metrics that divide always match."""
+"""Labels by row type. They belong to the row and not to the metric, so metrics that are divided always match."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Generic[Row]):
-    """One metric, or with ``of`` naming two row types the same metric of containers and of pods."""
+    """One metric; with two ``row_types`` the same metric for containers and for pods."""
 
     name: str
-    """Without the row type's prefix; unit and ``_total`` or ``_info`` included."""
-    kind: Kind
+    """Without the row type's prefix, with unit and ``_total`` or ``_info``."""
     help: str
-    """One sentence for the page, ending in a full stop."""
+    """One sentence, ending in a full stop."""
     source: str
-    """The file or interface the value is read from."""
-    collector: Collector | None
-    """The group that ``--collector.NAME`` switches; ``None`` for what is always served."""
+    """File or interface that the value is read from."""
     value: Callable[[Row], float | int | None]
-    """The sample's value, of a histogram its count; ``None`` gives no sample."""
-    of: tuple[RowType, ...] = ("container",)
+    """The sample's value, for a histogram its count; ``None`` gives no sample."""
+    row_types: tuple[RowType, ...] = ("container",)
+    collector: Collector | None = None
+    """Group switched by ``--collector.NAME``; ``None`` is always served."""
     label_names: Labels = ()
     """Labels beyond the row type's own."""
     label_values: Callable[[Row], Labels] | None = None
@@ -52,20 +51,29 @@ class Metric(Generic[Row]):
     """Histograms only."""
     since: str = "0.1.0"
     stability: Stability = "experimental"
-    why_here: str = ""
-    """Derived gauges only: why PromQL over our own counters cannot compute it."""
+    rationale: str = ""
+    """Derived gauges only: why PromQL over the exporter's own counters cannot compute it."""
+
+    @property
+    def kind(self) -> Kind:
+        """The metric's type, which its name spells."""
+        if self.distribution is not None:
+            return "histogram"
+        if self.name.endswith("_total"):
+            return "counter"
+        return "info" if self.name.endswith("info") else "gauge"
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric family of the page: a catalogue row applied to one row type."""
+    """One metric family of the page: a metric applied to one row type."""
 
     name: str
     row_type: RowType
     labels: Labels
     metric: Metric[Any]
-    settled: bool
-    """Its values come from limits, cpusets, specs and names alone, which change rarely."""
+    cacheable: bool
+    """Its samples depend on limits, cpusets, pod specs and names only, which change rarely."""
 
 
 CgroupMetric = Metric[CgroupRow]
@@ -75,5 +83,5 @@ PoolMetric = Metric[PoolRow]
 
 
 def always(_: object) -> float:
-    """The value of an info metric: its labels are what it says."""
+    """Return 1, the value of an info metric."""
     return 1.0

@@ -41,7 +41,13 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     recording: Recording = request.param
     folder = tmp_path_factory.mktemp(recording.name)
     tree = copied(recording, folder / "tree")
-    options = [*tree_options(tree), *FAST, "--collector.usage_modes"]
+    options = [
+        *tree_options(tree),
+        *FAST,
+        "--collector.usage_modes",
+        "--collector.distribution",
+        "--web.cadvisor-names",
+    ]
     with pods_of(recording, folder) as source, started([*options, *source]) as exporter:
         expected_first = expected_samples(Node(tree), recording.pod_list)
         # The second sample of a cgroup makes its first window.

@@ -11,12 +11,17 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
+from exporter.metrics.metric import Collector
 from tests.conftest import needs
 from tests.e2e.conftest import Observed
 from tests.support.pages import Page, duplicates, misplaced_families
+from tests.support.process import run, tree_options
+from tests.support.recordings import RECORDINGS, copied, overwrite
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -42,6 +47,27 @@ def kept(text: str) -> Iterator[str]:
 @pytest.mark.golden
 def test_the_page_is_the_golden_one(observed: Observed, generated: Callable[[Path, str], None]) -> None:
     generated(GOLDEN / f"{observed.recording.name}.txt", "".join(kept(observed.first.text)))
+
+
+@pytest.mark.golden
+def test_a_kernel_with_schedstats_adds_waiting_times(tmp_path: Path, generated: Callable[[Path, str], None]) -> None:
+    # No recorded kernel had schedstats on; kernel 6.18 spells the line like this.
+    tree = copied(next(one for one in RECORDINGS if one.is_v1), tmp_path / "tree")
+    for number, file in enumerate(sorted((tree / "sys/fs/cgroup/cpu").rglob("*/cpu.stat")), 1):
+        overwrite(file, file.read_bytes() + f"wait_sum {number}500000000\n".encode())
+    others = [f"--no-collector.{name}" for name in get_args(Collector) if name != "pressure"]
+
+    page = run("once", *tree_options(tree), "--pods.sources=none", *others).stdout
+
+    generated(GOLDEN / "schedstats.txt", "".join(kept(page)))
+
+
+def test_every_metric_of_the_catalogue_has_a_sample_on_a_golden_page() -> None:
+    lines = [line for page in GOLDEN.glob("*.txt") for line in page.read_text(encoding="utf-8").splitlines()]
+    names = {re.split(r"[{ ]", line, maxsplit=1)[0] for line in lines if not line.startswith("#")}
+    absent = [one.name for one in (*FAMILIES, *CADVISOR_FAMILIES) if names.isdisjoint({one.name, f"{one.name}_bucket"})]
+
+    assert absent == [], "extend a recording, or add the option that serves the metric to tests/e2e/conftest.py"
 
 
 @pytest.fixture(params=["first", "second"])

@@ -19,10 +19,8 @@ from prometheus_client.utils import floatToGoString
 from typing_extensions import override
 
 from exporter.metrics.catalog import FAMILIES
-from exporter.metrics.catalog.cadvisor import cadvisor_labels
-from exporter.metrics.exposition import Format
+from exporter.metrics.exposition import Format, cadvisor_labels, cpu_labels, cpu_rows, pool_rows
 from exporter.metrics.metric import LABELS, Family
-from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
 from exporter.model import RATIO_BUCKETS, Snapshot
 
 _openmetrics: Callable[[CollectorRegistry], bytes] = generate_openmetrics

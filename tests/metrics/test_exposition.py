@@ -111,10 +111,10 @@ def test_nothing_is_kept_of_what_left_the_page() -> None:
     for generation in range(20):
         rows = [container(f"web-{generation}-{number}") for number in range(10)]
         renderer.render(snapshot(*rows, version=generation, pods=tuple(map(pod, rows))), "text")
-        sizes.append(renderer.kept)
+        sizes.append(renderer.cached_rows)
     assert set(sizes) == {20}
     renderer.render(snapshot(version=99), "text")
-    assert renderer.kept == 0
+    assert renderer.cached_rows == 0
 
 
 # ---- What is on it ----

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from exporter.metrics.noderows import cpu_labels, cpu_rows, pool_rows
+from exporter.metrics.exposition import cpu_labels, cpu_rows, pool_rows
 from exporter.model import CgroupName, CpuRow, KubeletConfig, NodeRow, PoolRow
 from tests.metrics.strategies import nodes
 from tests.support.snapshots import node

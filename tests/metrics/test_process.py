@@ -9,7 +9,7 @@ import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from exporter.metrics.process import ProcessCollector, open_files
+from exporter.metrics.own import ProcessCollector, open_files
 
 
 def page(registry: CollectorRegistry) -> dict[str, str]:

@@ -721,7 +721,7 @@ def test_a_thousand_lifetimes_leave_nothing_open(tmp_path: Path) -> None:
             snapshot = rig.snapshot()
             assert snapshot.containers == ()
             rig.renderer.render(snapshot, "text")
-            assert rig.renderer.kept == 1
+            assert rig.renderer.cached_rows == 1
             assert len(os.listdir("/proc/self/fd")) == first
         assert rig.failures() == {}
     assert len(os.listdir("/proc/self/fd")) == before

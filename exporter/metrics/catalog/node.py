@@ -1,4 +1,4 @@
-"""Rows of the node itself."""
+"""Metrics of the node: cgroup version, kernel, kubelet configuration, CPUs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ def _cpu_manager_labels(node: NodeRow) -> tuple[str, ...]:
 NODE_METRICS: tuple[NodeMetric, ...] = (
     Metric(
         name="info",
-        kind="info",
-        of=("node",),
-        collector=None,
-        help="The node's cgroup version and the kubelet's cgroup driver as the paths show it.",
+        row_types=("node",),
+        help="Cgroup version of the node, and the kubelet's cgroup driver as cgroup paths show it.",
         source="the tree under --path.cgroup",
         label_names=("version", "driver"),
         label_values=lambda node: (node.hierarchy, node.driver or ""),
@@ -34,10 +32,8 @@ NODE_METRICS: tuple[NodeMetric, ...] = (
     ),
     Metric(
         name="kernel_info",
-        kind="info",
-        of=("node",),
-        collector=None,
-        help="Kernel release, and whether it throttles far below the limit (512ac999d275 without de53fd7aedb1).",
+        row_types=("node",),
+        help="Kernel release, and whether it throttles below the limit (512ac999d275 without de53fd7aedb1).",
         source="/proc/sys/kernel/osrelease",
         label_names=("release", "cfs_quota_bug"),
         label_values=lambda node: (node.kernel_release or "", node.cfs_quota_bug),
@@ -45,10 +41,8 @@ NODE_METRICS: tuple[NodeMetric, ...] = (
     ),
     Metric(
         name="cpu_manager_info",
-        kind="info",
-        of=("node",),
-        collector=None,
-        help="The kubelet's CPU manager, topology manager and CFS quota settings.",
+        row_types=("node",),
+        help="CPU manager, topology manager and CFS quota settings of the kubelet.",
         source="kubelet /configz",
         label_names=("policy", "policy_options", "topology_policy", "topology_scope", "cfs_quota"),
         label_values=_cpu_manager_labels,
@@ -56,10 +50,8 @@ NODE_METRICS: tuple[NodeMetric, ...] = (
     ),
     Metric(
         name="cpu_cfs_period_seconds",
-        kind="gauge",
-        of=("node",),
-        collector=None,
-        help="CFS period the kubelet sets for limits (cpuCFSQuotaPeriod).",
+        row_types=("node",),
+        help="CFS period that the kubelet sets for limits (cpuCFSQuotaPeriod).",
         source="kubelet /configz",
         value=lambda node: node.kubelet.cpu_cfs_quota_period_seconds if node.kubelet else None,
     ),
@@ -68,25 +60,22 @@ NODE_METRICS: tuple[NodeMetric, ...] = (
 POOL_METRICS: tuple[PoolMetric, ...] = (
     Metric(
         name="cpus",
-        kind="gauge",
-        of=("pool",),
-        collector=None,
-        help="Number of CPUs: online, owned by one container alone, shared by all others, reserved by the kubelet.",
+        row_types=("pool",),
+        help="Number of CPUs by state: online, exclusive to a container, shared, or reserved by the kubelet.",
         source="/sys/devices/system/cpu/online, cpuset.cpus.effective, kubelet /configz reservedSystemCPUs",
         value=lambda pool: pool.cpus,
-        why_here="PromQL cannot expand CPU lists.",
+        rationale="PromQL cannot expand CPU lists.",
     ),
 )
 
 CPU_METRICS: tuple[CpuMetric, ...] = (
     Metric(
         name="cpu_assignment",
-        kind="gauge",
-        of=("cpu",),
+        row_types=("cpu",),
         collector="cpuset",
-        help="1 for each online CPU, with the container it belongs to alone; without names in the shared pool.",
+        help="1 for each online CPU, labelled with its exclusive container; empty labels for a shared CPU.",
         source="cpuset.cpus.effective (v2), cpuset.effective_cpus (v1), sysfs node*/cpulist",
         value=always,
-        why_here="PromQL cannot expand CPU lists.",
+        rationale="PromQL cannot expand CPU lists.",
     ),
 )
