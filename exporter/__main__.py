@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
-from exporter.errors import ConfigError, ExporterError, quoted
+from exporter.errors import ConfigError, ExporterError, escape_control, quoted
 
 # The rest is imported where it is used: --version must not wait for pydantic, nor --help for a command's libraries.
 if TYPE_CHECKING:
     from exporter.cli import Command
     from exporter.settings import Settings
-    from exporter.settings.flags import Parser
+    from exporter.settings_sources import Parser
 
 PROGRAM: Final = "throttle-exporter"
 USER_ERROR: Final = 2
@@ -65,17 +65,21 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
         print(f"{PROGRAM} {__version__}")
         return 0
     from exporter.cli import COMMANDS  # noqa: PLC0415 - see TYPE_CHECKING
-    from exporter.settings import load  # noqa: PLC0415 - see TYPE_CHECKING
-    from exporter.settings.flags import build_parser, parse_flags, reject_unknown  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.settings_sources import (  # noqa: PLC0415 - see TYPE_CHECKING
+        build_parser,
+        load,
+        parse_flags,
+        reject_unknown,
+    )
 
     commands = COMMANDS if commands is None else commands
     parser = build_parser(usage=f"{PROGRAM} [COMMAND] [OPTION]...", description=_about(commands), epilog=_EPILOG)
-    flags, general, rest = parse_flags(parser, argv)
-    if general.help and not (rest and not rest[0].startswith("-")):
+    flags, wants_help, rest = parse_flags(parser, argv)
+    if wants_help and not (rest and not rest[0].startswith("-")):
         print(parser.format_help(), end="")
         return 0
     command, words = _choose(rest, commands)
-    settings = None if general.help else load(flags, environ)
+    settings = None if wants_help else load(flags, environ)
     module = command.load()
     own_parser = _parser_of(command)
     module.add_arguments(own_parser)
@@ -90,7 +94,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
 
 def _choose(words: Sequence[str], commands: Sequence[Command]) -> tuple[Command, Sequence[str]]:
     from exporter.cli import DEFAULT  # noqa: PLC0415 - see TYPE_CHECKING
-    from exporter.settings import suggestion  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.settings_sources import suggestion  # noqa: PLC0415 - see TYPE_CHECKING
 
     named = bool(words) and not words[0].startswith("-")
     name = words[0] if named else DEFAULT
@@ -102,7 +106,7 @@ def _choose(words: Sequence[str], commands: Sequence[Command]) -> tuple[Command,
 
 
 def _parser_of(command: Command) -> Parser:
-    from exporter.settings.flags import Parser  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.settings_sources import Parser  # noqa: PLC0415 - see TYPE_CHECKING
 
     parser = Parser(
         prog=f"{PROGRAM} {command.name}",
@@ -122,7 +126,7 @@ def _about(commands: Sequence[Command]) -> str:
 def _start_logging(settings: Settings, command: Command) -> None:
     from exporter.logs import configure  # noqa: PLC0415 - see TYPE_CHECKING
 
-    chosen = "log_level" in settings.model_fields_set
+    chosen = "log_level" in settings.given
     configure(settings.log_level if chosen else command.log_level, settings.log_format, sys.stderr)
 
 
@@ -153,7 +157,7 @@ def _one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{quoted(os.fspath(error.filename))}: {error.strerror}"
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return escape_control(text)
 
 
 def _discard_output() -> None:

@@ -18,6 +18,11 @@ def quoted(text: str | bytes, limit: int = 80) -> str:
     return escaped if len(text) <= limit and len(escaped) <= limit * 2 else f"{escaped[:limit]}...'"
 
 
+def escape_control(text: str) -> str:
+    """Return ``text`` with every character that is not printable as a Python escape: one line, no terminal codes."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 class ExporterError(Exception):
     """Base of all errors this program raises on purpose."""
 

@@ -14,7 +14,8 @@ from exporter.metrics.catalog import CATALOG, FAMILIES, PREFIXES
 from exporter.metrics.exposition import Renderer
 from exporter.metrics.metric import LABELS, Collector, Family, Kind, Metric
 from exporter.model import CgroupName, CgroupRow, CpuRow, CpuStat, Distribution, NodeRow, PoolRow, Pressure, Snapshot
-from exporter.settings import Settings
+from exporter.settings import OPTIONS
+from exporter.settings_sources import load
 from tests.conftest import needs
 from tests.support.snapshots import container, node, pod
 
@@ -122,14 +123,14 @@ def test_since_is_a_version(metric: Metric[Any]) -> None:
 
 
 def test_every_collector_is_a_setting_and_every_such_setting_a_collector() -> None:
-    settings = {name.removeprefix("collector_") for name in Settings.model_fields if name.startswith("collector_")}
+    settings = {option.field.removeprefix("collector_") for option in OPTIONS if option.field.startswith("collector_")}
     assert settings == COLLECTORS == {metric.collector for metric in CATALOG} - {None}
 
 
 @pytest.mark.parametrize("collector", sorted(COLLECTORS))
 def test_a_switch_for_each_collector_reaches_the_page(collector: str) -> None:
-    on = Settings.model_validate({f"collector_{collector}": True}).collectors
-    off = Settings.model_validate({f"collector_{collector}": False}).collectors
+    on = load({f"collector.{collector}": "true"}, {}).collectors
+    off = load({f"collector.{collector}": "false"}, {}).collectors
     assert on - off == {collector}
 
 

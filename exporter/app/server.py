@@ -15,7 +15,8 @@ from exporter.app.exporter import Exporter
 from exporter.errors import ConfigError, ReadError
 from exporter.logs import fields
 from exporter.report import Report
-from exporter.settings import ListenAddress, Settings
+from exporter.settings import Settings
+from exporter.values import ListenAddress
 from exporter.web import api as webapi
 from exporter.web import pages as web
 from exporter.web import status

@@ -28,7 +28,7 @@ def pod_sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
         try:
             sources.append(_source(name, settings, environ))
         except ConfigError as error:
-            if "pods_sources" in settings.model_fields_set:
+            if "pods_sources" in settings.given:
                 raise
             logger.info("a pod source is left out", extra=fields(source=name, reason=str(error)))
     return sources or [NoneSource()]

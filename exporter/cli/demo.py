@@ -14,6 +14,7 @@ import uuid
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -30,7 +31,8 @@ from exporter.lab.node import Node, real_node, synthetic_node
 from exporter.lab.synthetic import sweep_synthetic
 from exporter.lab.tree import sweep
 from exporter.metrics.catalog import FAMILIES
-from exporter.settings import ListenAddress, Settings, parse_duration
+from exporter.settings import Settings
+from exporter.values import ListenAddress, parse_duration
 
 _MOVE_SECONDS = 0.1
 _POLL_SECONDS = 0.25
@@ -111,19 +113,19 @@ async def _serve(settings: Settings, node: Node, duration: float | None) -> None
 
 def _on_node(settings: Settings, node: Node, kubelet_url: str) -> Settings:
     """The user's settings, with the node's own where the user did not choose."""
-    defaults: dict[str, object] = {
+    defaults: dict[str, Any] = {
         "web_listen_address": _ADDRESS,
         "pods_sources": ("kubelet",),
         "node_name": "demo-node",
     }
-    chosen = {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
-    fixed = {
+    chosen = {name: value for name, value in defaults.items() if name not in settings.given}
+    fixed: dict[str, Any] = {
         "path_cgroup": str(node.cgroup_root),
         "kubelet_url": kubelet_url,
         "kubelet_token_file": None,
         "kubelet_ca_file": None,
     }
-    return settings.model_copy(update=chosen | fixed)
+    return replace(settings, **chosen | fixed)
 
 
 async def _keep_moving(move: Callable[[], None]) -> None:

@@ -21,7 +21,8 @@ from exporter.cli.terminal.names import chosen
 from exporter.cli.terminal.overview import overview
 from exporter.cli.terminal.text import Look, made_harmless
 from exporter.report.schema import Container, ContainersDocument
-from exporter.settings import Settings, format_duration
+from exporter.settings import Settings
+from exporter.values import format_duration
 
 EXIT_FINDINGS: Final = 1
 

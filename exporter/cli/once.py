@@ -12,7 +12,8 @@ from contextlib import suppress
 from exporter.app import Exporter
 from exporter.errors import ConfigError
 from exporter.metrics.exposition import Format
-from exporter.settings import Settings, parse_duration
+from exporter.settings import Settings
+from exporter.values import parse_duration
 
 
 def add_arguments(parser: ArgumentParser) -> None:

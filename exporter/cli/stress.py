@@ -21,7 +21,8 @@ from exporter.lab.own import own_cgroup
 from exporter.lab.profiles import Comparison, Load, plural
 from exporter.lab.tree import sweep
 from exporter.lab.workloads import Workforce
-from exporter.settings import Settings, format_duration, parse_duration
+from exporter.settings import Settings
+from exporter.values import format_duration, parse_duration
 
 EXIT_THROTTLES_BELOW_LIMIT = 1
 EXIT_UNDECIDED = 3

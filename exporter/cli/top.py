@@ -22,7 +22,8 @@ from exporter.cli.terminal.overview import painted
 from exporter.cli.terminal.table import Table
 from exporter.cli.terminal.text import Look
 from exporter.report.schema import Container
-from exporter.settings import Settings, format_duration
+from exporter.settings import Settings
+from exporter.values import format_duration
 
 _SHORTEST_SECONDS: Final = 0.2
 _LONGEST_SECONDS: Final = 600.0

@@ -13,7 +13,7 @@ from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.exposition import Renderer
 from exporter.sampler import Sampler, SamplerOptions
-from exporter.settings import load
+from exporter.settings_sources import load
 from tests.bench.node import BenchNode
 from tests.bench.peers import Peer, Speed
 from tests.bench.results import Parts

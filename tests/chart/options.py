@@ -7,12 +7,12 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import yaml
 
 from dashboards.thresholds import THRESHOLDS, Threshold
-from exporter.settings import OPTIONS, Row, Settings
+from exporter.settings import OPTIONS, Option
 
 Json = dict[str, Any]
 
@@ -130,9 +130,9 @@ def _block(tree: Json, kept: Mapping[str, object], indent: str) -> Iterator[str]
             yield f"{indent}{name}: {json.dumps(kept.get(node.flag))}"
 
 
-def _comment(row: Row) -> str:
-    limits = f", {row.limits}" if row.limits else ""
-    sentences = (row.option.help, f"Default: {row.default or 'none'}{limits}", IN_THE_CHART.get(row.flag, ""))
+def _comment(row: Option) -> str:
+    limits = f", {row.kind.limits}" if row.kind.limits else ""
+    sentences = (row.help, f"Default: {row.default or 'none'}{limits}", IN_THE_CHART.get(row.flag, ""))
     return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences if sentence)
 
 
@@ -141,9 +141,9 @@ def _object(tree: Json) -> Json:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _leaf(row: Row) -> Json:
+def _leaf(row: Option) -> Json:
     if row.kind.unit == "choice":
-        choices = get_args(Settings.model_fields[row.field].annotation)
+        choices = row.kind.choices
         # Not an enum: with null in it, Helm's message calls that <nil>.
-        return {"description": row.option.help, "type": ["string", "null"], "pattern": f"^({'|'.join(choices)})$"}
-    return {"description": row.option.help} | _TYPES[row.kind.unit]
+        return {"description": row.help, "type": ["string", "null"], "pattern": f"^({'|'.join(choices)})$"}
+    return {"description": row.help} | _TYPES[row.kind.unit]

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from exporter.__main__ import main
 from exporter.cli import Command, CommandModule
-from exporter.settings import OPTIONS, Row, Settings, load
+from exporter.settings import OPTIONS, Option, Settings
+from exporter.settings_sources import load
 from tests.chart.charting import CASES, CHART, container, daemonset, objects, only, refusal
 from tests.chart.options import flat, nested
 from tests.support.fake_kubelet import Authority
@@ -72,7 +73,11 @@ def settings_of(values: dict[str, Any], environ: dict[str, str] | None = None) -
     return seen.settings[0]
 
 
-def example(row: Row, folder: Path) -> tuple[Any, Any]:
+def values_of(settings: Settings) -> dict[str, Any]:
+    return {option.field: getattr(settings, option.field) for option in OPTIONS}
+
+
+def example(row: Option, folder: Path) -> tuple[Any, Any]:
     """A value that is not the default, and what becomes of it."""
     if row.flag in EXAMPLES:
         return EXAMPLES[row.flag]
@@ -98,17 +103,17 @@ def test_values_and_settings_have_the_same_names() -> None:
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.flag)
-def test_each_setting_is_reached_and_moves_nothing_else(row: Row, tmp_path: Path) -> None:
+def test_each_setting_is_reached_and_moves_nothing_else(row: Option, tmp_path: Path) -> None:
     written, meant = example(row, tmp_path)
-    before = settings_of({}).model_dump()
-    after = settings_of({"config": nested({row.flag: written})}).model_dump()
+    before = values_of(settings_of({}))
+    after = values_of(settings_of({"config": nested({row.flag: written})}))
     changed = {name: value for name, value in after.items() if value != before[name]}
     assert changed == {row.field: meant}
 
 
 def test_nothing_set_is_the_exporter_s_own_default_but_for_what_the_chart_mounts() -> None:
-    bare = load({}, NODE).model_dump()
-    chart = settings_of({}).model_dump()
+    bare = values_of(load({}, NODE))
+    chart = values_of(settings_of({}))
     assert {name: value for name, value in chart.items() if value != bare[name]} == {
         "path_cgroup": "/host/sys/fs/cgroup",
         "path_logs": "/host/var/log",
@@ -161,7 +166,7 @@ def test_what_kubectl_exec_starts_finds_the_tree_and_the_exporter() -> None:
         seen = Seen("explain", "keeps the settings")
         assert main(["explain"], environ=environ, commands=[seen]) == 0
         served, executed = settings_of(values), seen.settings[0]
-        for name, value in served:
+        for name, value in values_of(served).items():
             if name.startswith(("path_", "web_")):
                 assert getattr(executed, name) == value, name
     assert {"name": "THROTTLE_EXPORTER_WEB_CONFIG_FILE", "value": "/etc/kube-throttle-exporter/web/web-config.yml"} in (

@@ -17,7 +17,7 @@ from typing_extensions import override
 from exporter.cli.terminal.client import NoAnswerError, fetch_containers
 from exporter.cli.terminal.credentials import Credentials
 from exporter.errors import ConfigError
-from exporter.settings import CLIENT_VARIABLES, load
+from exporter.settings_sources import CLIENT_VARIABLES, load
 from tests.cli.conftest import lab
 from tests.cli.pseudoterminal import in_terminal
 from tests.support.process import ROOT, Exporter, command, environment, started

@@ -20,8 +20,7 @@ from exporter.cli import explain as explain_command
 from exporter.cli.terminal.client import NoAnswerError, fetch_containers
 from exporter.errors import ConfigError
 from exporter.report.check import containers_document
-from exporter.settings import load
-from exporter.settings.flags import Parser
+from exporter.settings_sources import Parser, load
 from tests.cli.conftest import Lab, Mover, Running, lab
 from tests.support.process import ROOT, command, environment, run
 

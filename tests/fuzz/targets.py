@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
+from exporter import values
 from exporter.cgroupfs import names, parse
 from exporter.cpulist import MAX_CPUS, cpu_list, format_cpu_list
 from exporter.errors import ConfigError, ExporterError, MappingError, ParseError
@@ -29,8 +30,8 @@ from exporter.model import PodList
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug
 from exporter.node.procstat import cpu_times, parse_proc_stat
-from exporter.settings import load, values
-from exporter.settings.configfile import parse_options
+from exporter.settings import OPTIONS
+from exporter.settings_sources import load, parse_file_options
 from exporter.web.config import document
 
 Target = Callable[[bytes], None]
@@ -226,23 +227,17 @@ def _duration(data: bytes) -> None:
 def _option(data: bytes) -> None:
     """One text as the value of every kind of option that opens no file."""
     text = data.decode("utf-8", "surrogateescape")
-    for parser in (
-        values.parse_switch,
-        values.parse_listen_address,
-        values.parse_telemetry_path,
-        values.parse_pod_sources,
-        values.parse_url,
-        values.parse_file,
-    ):
-        with suppress(ValueError):
-            parser(text)
-    with suppress(ValueError):
-        values.expand_references(text, {"NODE_IP": "fd00::1", "NODE_NAME": text})
+    for option in OPTIONS:
+        if option.kind.parse != values.parse_ca_file:
+            with suppress(ValueError):
+                option.kind.parse(text)
+    with suppress(ConfigError):
+        load({"node.name": text}, {"NODE_IP": "fd00::1", "NODE_NAME": text})
 
 
 def _config_file(data: bytes) -> None:
     with suppress(ConfigError):
-        list(parse_options(data, PATH))
+        list(parse_file_options(data, PATH))
     with tempfile.NamedTemporaryFile(dir=_memory()) as file:
         file.write(data)
         file.flush()

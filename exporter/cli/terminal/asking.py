@@ -15,8 +15,8 @@ from exporter.cli.terminal.credentials import (
 )
 from exporter.errors import ConfigError, quoted
 from exporter.report.schema import ContainersDocument
-from exporter.settings import Settings, format_duration, parse_duration
-from exporter.settings.values import parse_url
+from exporter.settings import Settings
+from exporter.values import format_duration, parse_duration, parse_url
 
 LONGEST_WATCH: Final = 600.0
 _LARGEST_WEB_CONFIG: Final = 1 << 20

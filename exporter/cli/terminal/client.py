@@ -18,7 +18,7 @@ from exporter.cli.terminal.credentials import ANONYMOUS, Credentials, is_loopbac
 from exporter.errors import ExporterError
 from exporter.report.check import SchemaError, containers_document
 from exporter.report.schema import SCHEMA, ContainersDocument
-from exporter.settings import ListenAddress
+from exporter.values import ListenAddress
 
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 5.0

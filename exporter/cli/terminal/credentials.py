@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.errors import ConfigError, quoted
-from exporter.settings import CLIENT_VARIABLES
-from exporter.settings.values import NotQuotedError, parse_ca_file, parse_file
+from exporter.settings_sources import CLIENT_VARIABLES
+from exporter.values import NotQuotedError, parse_ca_file, parse_file
 
 _LARGEST: Final = 4096
 """Bytes of a password file."""

@@ -13,7 +13,8 @@ from exporter.cli.terminal.screen import screen_for
 from exporter.cli.terminal.session import Session, beside
 from exporter.cli.terminal.text import Look
 from exporter.report.schema import ContainersDocument
-from exporter.settings import Settings, format_duration
+from exporter.settings import Settings
+from exporter.values import format_duration
 
 
 async def watch_remote(url: str, credentials: Credentials, interval: float) -> int:

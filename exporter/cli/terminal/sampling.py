@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from exporter.app import Exporter
 from exporter.report.schema import ContainersDocument
@@ -17,8 +18,8 @@ SCAN_SECONDS = 1.0
 @asynccontextmanager
 async def sampling(settings: Settings) -> AsyncIterator[Exporter]:
     """An exporter that samples and learns names, until the end of the block."""
-    if "scan_interval" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"scan_interval": SCAN_SECONDS})
+    if "scan_interval" not in settings.given:
+        settings = replace(settings, scan_interval=SCAN_SECONDS)
     exporter = Exporter(settings)
     tasks = [
         asyncio.create_task(exporter.loop.run(), name="sampling"),

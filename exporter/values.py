@@ -1,4 +1,4 @@
-"""Text to value and back, for each kind of value an option takes.
+"""Text to value and back: durations, switches, addresses, URLs and files, for options and configuration files alike.
 
 A parser raises ``ValueError`` whose text completes the sentence "must be ..."; the caller names the option and quotes
 what was given. :class:`NotQuotedError` asks it not to quote, where the text may hold a secret.
@@ -11,7 +11,8 @@ import ipaddress
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,20 +22,30 @@ _DURATION: Final = re.compile(
     r"(?:([0-9]+)y)?(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?:([0-9]+)ms)?"
 )
 _UNIT_MILLISECONDS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
-_LONGEST_DURATION: Final = 32  # characters; keeps a foolish number inside a float's range
+_MAX_DURATION_LENGTH: Final = 32  # characters; keeps the sum inside a float's range
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
-_HIGHEST_PORT: Final = 65535
-_URL_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
-_OWN_PATHS: Final = re.compile(r"/(?:healthz|readyz|(?:api|containers?)(?:/.*)?)")
-_REFERENCE: Final = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\})", re.ASCII)
-_SOURCES: Final = ("kubelet", "apiserver", "logs")
+_MAX_PORT: Final = 65535
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
 
 class NotQuotedError(ValueError):
     """A wrong value that must not be repeated in a message: it may be, or carry, a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the text of an option becomes its value."""
+
+    unit: str
+    """In words for people: ``duration``."""
+    metavar: str
+    parse: Callable[[str], object]
+    """Raises ``ValueError`` as this module says."""
+    choices: tuple[str, ...] = ()
+    limits: str = ""
+    """``between 100ms and 60s``, ``one of logfmt, json``, or empty."""
 
 
 class ListenAddress(NamedTuple):
@@ -51,10 +62,10 @@ class ListenAddress(NamedTuple):
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration as Prometheus writes it: ``500ms``, ``1m30s``; whole numbers, largest unit first."""
+    """Return the seconds of a Prometheus duration: ``500ms``, ``1m30s``; whole numbers, largest unit first."""
     if text == "0":
         return 0.0
-    match = _DURATION.fullmatch(text) if 0 < len(text) <= _LONGEST_DURATION else None
+    match = _DURATION.fullmatch(text) if 0 < len(text) <= _MAX_DURATION_LENGTH else None
     if match is None:
         raise ValueError("must be a duration such as 500ms, 1s or 1m30s")
     counts = (int(count or 0) for count in match.groups())
@@ -62,7 +73,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The inverse of :func:`parse_duration`, to the millisecond; ``90s`` but ``2m``, hours as the largest unit."""
+    """Invert :func:`parse_duration`, to the millisecond; ``90s`` but ``2m``, hours as the largest unit."""
     rest = round(seconds * 1000)
     parts: list[str] = []
     for unit, name, least in ((3_600_000, "h", 0), (60_000, "m", 120_000), (1_000, "s", 0), (1, "ms", 0)):
@@ -73,7 +84,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_switch(text: str) -> bool:
-    """A boolean in the spellings of YAML and of environment variables."""
+    """Return a boolean, in any spelling of YAML."""
     word = text.lower()
     if word not in _TRUE | _FALSE:
         raise ValueError("must be true or false")
@@ -81,82 +92,44 @@ def parse_switch(text: str) -> bool:
 
 
 def parse_listen_address(text: str) -> ListenAddress:
-    """``:PORT``, ``HOST:PORT``, ``IPV4:PORT`` or ``[IPV6]:PORT``."""
+    """Return the address of ``:PORT``, ``HOST:PORT``, ``IPV4:PORT`` or ``[IPV6]:PORT``."""
     host, colon, port = text.rpartition(":")
-    if not colon or not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT:
+    if not colon or not _PORT.fullmatch(port) or int(port) > _MAX_PORT:
         raise ValueError("must be HOST:PORT or :PORT with a port of 0 to 65535")
-    if host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1]):
+    if host.startswith("[") and host.endswith("]") and is_ipv6(host[1:-1]):
         return ListenAddress(host[1:-1], int(port))
-    if _is_ipv6(host):
+    if is_ipv6(host):
         raise ValueError("must have its IPv6 address in brackets, as in [::1]:9843")
     if host and not _HOSTNAME.fullmatch(host):
         raise ValueError("must be HOST:PORT or :PORT with a host name or address")
     return ListenAddress(host, int(port))
 
 
-def parse_telemetry_path(text: str) -> str:
-    """A URL path of plain segments that is none of the exporter's other pages."""
-    if not _URL_PATH.fullmatch(text) or _OWN_PATHS.fullmatch(text):
-        raise ValueError("must be a path such as /metrics, and none of the exporter's other pages")
-    return text
-
-
-def parse_pod_sources(text: str) -> tuple[str, ...]:
-    """A list such as ``kubelet,file:/pods.json``, or ``none``, which becomes the empty tuple."""
-    names = tuple(name.strip() for name in text.split(","))
-    if names == ("none",):
-        return ()
-    known = all(name in _SOURCES or (name.startswith("file:") and name != "file:") for name in names)
-    if not known or len(set(names)) != len(names):
-        raise ValueError(f"must be none, or a list of {', '.join(_SOURCES)} and file:PATH, each at most once")
-    return names
-
-
-def expand_references(text: str, environ: Mapping[str, str]) -> str:
-    """``$(NAME)`` and ``${NAME}`` replaced from the environment, an IPv6 address in brackets (RFC 3986)."""
-
-    def value_of(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        value = environ.get(name, "")
-        if not value:
-            raise ValueError(f"needs the environment variable {name}, which is not set")
-        return f"[{value}]" if _is_ipv6(value) else value
-
-    return _REFERENCE.sub(value_of, text)
-
-
 def parse_url(text: str) -> str:
-    """An HTTP or HTTPS base URL, without a slash at its end; a bare IPv6 host is put in brackets.
+    """Return an HTTP or HTTPS base URL, without a slash at its end and with a bare IPv6 host in brackets.
 
-    Kubernetes expands ``$(NODE_IP)`` in a container's arguments without brackets, which is how it comes here bare.
+    Kubernetes expands ``$(NODE_IP)`` in a container's arguments without brackets.
     """
     if "@" in text:
         raise NotQuotedError("must not carry a user name or password")
-    wanted = "must be a URL such as https://192.0.2.1:10250"
+    expected = "must be a URL such as https://192.0.2.1:10250"
     scheme, separator, rest = text.partition("://")
     host, slash, path = rest.partition("/")
     try:
         parts = urlsplit(f"{scheme}{separator}{_bracketed(host)}{slash}{path}")
-        port = parts.port
-        usable = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "")
+        name, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise ValueError(wanted) from error
+        raise ValueError(expected) from error
+    usable = parts.scheme in {"http", "https"} and (is_ipv6(name) or _HOSTNAME.fullmatch(name))
     if not usable or port == 0 or parts.query or parts.fragment or not re.fullmatch(r"[!-~]*", text):
-        raise ValueError(wanted)
+        raise ValueError(expected)
     return parts.geturl().rstrip("/")
 
 
-def parse_directory(text: str) -> str:
-    """The path of a directory; whether it is there, and is what is wanted, its reader finds out."""
-    if not text:
-        raise ValueError("must be a path")
-    return text
-
-
 def parse_file(text: str) -> str | None:
-    """The path of a file that can be read now; ``None`` for an empty text, which means "no file".
+    """Return the path of a file that can be read now; ``None`` for an empty text.
 
-    Nothing is opened: a pipe given by a shell's ``<(...)`` can be read only once.
+    Opens nothing: a pipe given by a shell's ``<(...)`` can be read only once.
     """
     if not text:
         return None
@@ -167,14 +140,14 @@ def parse_file(text: str) -> str | None:
     if not problem and not os.access(text, os.R_OK, effective_ids=True):
         problem = os.strerror(errno.EACCES)
     if problem:
-        # A token pasted where its file was meant must not reach a log; a service account's token has no slash.
+        # A token pasted in place of its file's path must not reach a log; a service account's token has no slash.
         raise (ValueError if "/" in text else NotQuotedError)(f"must be a readable file ({problem})")
     return text
 
 
 def parse_ca_file(text: str) -> str | None:
-    """The path of a file that holds CA certificates now; ``None`` for an empty text."""
-    import ssl  # noqa: PLC0415 - 10 ms that only who names a CA waits for
+    """Return the path of a file that holds CA certificates now; ``None`` for an empty text."""
+    import ssl  # noqa: PLC0415 - 10 ms that only a configured CA costs
 
     path = parse_file(text)
     if path is not None:
@@ -185,20 +158,42 @@ def parse_ca_file(text: str) -> str | None:
     return path
 
 
-def _bracketed(host: str) -> str:
-    if host.startswith("[") or host.count(":") <= 1:
-        return host
-    address, _, port = host.rpartition(":")
-    return f"[{address}]:{port}" if _is_ipv6(address) else f"[{host}]"
+def duration(low: float, high: float) -> Kind:
+    """Return the kind of a duration between two bounds in seconds, both included."""
+    limits = f"between {format_duration(low)} and {format_duration(high)}"
+
+    def parse(text: str) -> float:
+        seconds = parse_duration(text)
+        if not low <= seconds <= high:
+            raise ValueError(f"must be {limits}")
+        return seconds
+
+    return Kind("duration", "TIME", parse, limits=limits)
 
 
-def _is_host(text: str) -> bool:
-    return _is_ipv6(text) or _HOSTNAME.fullmatch(text) is not None
+def choice(metavar: str, *choices: str) -> Kind:
+    """Return the kind of one of some words."""
+    limits = f"one of {', '.join(choices)}"
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be {limits}")
+        return text
+
+    return Kind("choice", metavar, parse, choices, limits)
 
 
-def _is_ipv6(text: str) -> bool:
+def is_ipv6(text: str) -> bool:
+    """Whether the text is an IPv6 address without brackets."""
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
         return False
     return True
+
+
+def _bracketed(host: str) -> str:
+    if host.startswith("[") or host.count(":") <= 1:
+        return host
+    address, _, port = host.rpartition(":")
+    return f"[{address}]:{port}" if is_ipv6(address) else f"[{host}]"

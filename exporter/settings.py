@@ -1,0 +1,258 @@
+"""Every option of the exporter: the one table behind ``--help``, the environment, the config file and the docs.
+
+To add an option, add a row to :class:`Settings`: its kind says how text becomes a value, its default what holds when
+it is not set. :mod:`exporter.settings_sources` reads the values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from exporter.values import (
+    Kind,
+    ListenAddress,
+    choice,
+    duration,
+    format_duration,
+    parse_ca_file,
+    parse_duration,
+    parse_file,
+    parse_listen_address,
+    parse_switch,
+    parse_url,
+)
+
+PREFIX: Final = "THROTTLE_EXPORTER_"
+MAX_READINGS: Final = 3600
+"""Readings of one cgroup that a window may hold: bounds the memory that two options together can ask for."""
+_MAX_WINDOW_SECONDS: Final = 3600.0
+_SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_URL_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_RESERVED_PATHS: Final = re.compile(r"/(?:healthz|readyz|(?:api|containers?)(?:/.*)?)")
+_POD_SOURCES: Final = ("kubelet", "apiserver", "logs")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as users meet it."""
+
+    field: str
+    """The attribute of :class:`Settings`."""
+    flag: str
+    """``sample.interval``: without dashes in front; also the key in the config file."""
+    kind: Kind
+    help: str
+    """A sentence without its full stop."""
+    fallback: str
+    """The default as a user would write it, empty for none."""
+    reference: str = ""
+    """The default where the environment has what its ``$(NAME)`` refers to; a reference is also expanded in what the
+    user gives."""
+
+    @property
+    def variable(self) -> str:
+        """The name of the environment variable."""
+        return PREFIX + self.field.upper()
+
+    @property
+    def default(self) -> str:
+        """The default as shown to users."""
+        return self.reference or self.fallback
+
+    @property
+    def meaning(self) -> str:
+        """The help as whole sentences, with the limits and the default without the referenced variable."""
+        limits = f" {self.kind.limits[0].upper()}{self.kind.limits[1:]}." if self.kind.limits else ""
+        fallback = f" Without the variable {self.fallback or 'none'}." if self.reference else ""
+        return f"{self.help}.{limits}{fallback}"
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the option is given without a value, ``--NAME`` or ``--no-NAME``."""
+        return self.kind.unit == "switch"
+
+
+def format_value(value: object) -> str:
+    """Return a setting's value as a user would write it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return format_duration(value)
+        case tuple() if not isinstance(value, ListenAddress):
+            return ",".join(value) or "none"
+        case _:
+            return str(value)
+
+
+def _parse_path(text: str) -> str:
+    if not text:
+        raise ValueError("must be a path")
+    return text
+
+
+def _parse_telemetry_path(text: str) -> str:
+    if not _URL_PATH.fullmatch(text) or _RESERVED_PATHS.fullmatch(text):
+        raise ValueError("must be a path such as /metrics, and none of the exporter's other pages")
+    return text
+
+
+def _parse_pod_sources(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if names == ("none",):
+        return ()
+    known = all(name in _POD_SOURCES or (name.startswith("file:") and name != "file:") for name in names)
+    if not known or len(set(names)) != len(names):
+        raise ValueError(f"must be none, or a list of {', '.join(_POD_SOURCES)} and file:PATH, each at most once")
+    return names
+
+
+_SWITCH: Final = Kind("switch", "", parse_switch)
+_DIRECTORY: Final = Kind("path", "DIR", _parse_path)
+_PATH: Final = Kind("path", "PATH", _parse_path)
+_FILE: Final = Kind("path", "FILE", parse_file)
+_CA_FILE: Final = Kind("path", "FILE", parse_ca_file)
+
+
+def _option(kind: Kind, text: str, default: object, *, flag: str = "", reference: str = "") -> Any:
+    return field(default=default, metadata={"kind": kind, "help": text, "reference": reference, "flag": flag})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the user chose. Durations are seconds, paths text, an unset file ``None``.
+
+    Defaults are not checked: a file that is only a default need not exist.
+    """
+
+    path_cgroup: str = _option(_DIRECTORY, "Root of the cgroup hierarchy", "/sys/fs/cgroup")
+    path_proc: str = _option(_DIRECTORY, "Mount point of procfs", "/proc")
+    path_sys: str = _option(_DIRECTORY, "Mount point of sysfs", "/sys")
+    path_logs: str = _option(
+        _DIRECTORY, "The node's log directory; only names in it are read, by the pod source logs", "/var/log"
+    )
+    path_cpu_manager_state: str = _option(
+        _PATH,
+        "The kubelet's CPU manager checkpoint; read where it is there and readable",
+        "/var/lib/kubelet/cpu_manager_state",
+    )
+    web_listen_address: ListenAddress = _option(  # noqa: RUF009 - a NamedTuple does not change
+        Kind("address", "HOST:PORT", parse_listen_address),
+        "Where to serve; without a host on all interfaces, port 0 for a free one",
+        ListenAddress("", 9843),
+    )
+    web_telemetry_path: str = _option(
+        Kind("URL path", "PATH", _parse_telemetry_path), "Path of the metrics page", "/metrics"
+    )
+    web_config_file: str | None = _option(
+        _FILE,
+        "TLS and basic authentication, in the format of Prometheus exporter-toolkit",
+        None,
+        flag="web.config.file",
+    )
+    web_cadvisor_names: bool = _option(
+        _SWITCH, "Also serve the throttling metrics under cAdvisor's names and labels", False
+    )
+    sample_interval: float = _option(duration(0.1, 60), "Time between two samples of each cgroup with a quota", 1.0)
+    sample_window: float = _option(
+        Kind("duration", "TIME", parse_duration),
+        "Time over which throttled ratio and peak are formed; from two sample intervals to 1h",
+        60.0,
+    )
+    sample_linger: float = _option(
+        duration(0, 3600), "How long a container's last counters are served after its cgroup is gone", 60.0
+    )
+    scan_interval: float = _option(duration(0.1, 600), "Time between two walks of the whole cgroup tree", 10.0)
+    pods_sources: tuple[str, ...] = _option(
+        Kind("list", "LIST", _parse_pod_sources),
+        "Where the names of pods come from: kubelet, apiserver, logs, file:PATH (a PodList as JSON), tried in this "
+        "order, the first that works is used; or none",
+        _POD_SOURCES,
+    )
+    pods_interval: float = _option(
+        duration(1, 3600), "Time between two reads of the pod list; a container not in it causes one at once", 60.0
+    )
+    kubelet_url: str = _option(
+        Kind("URL", "URL", parse_url),
+        "Base URL of this node's kubelet",
+        "https://127.0.0.1:10250",
+        reference="https://$(NODE_IP):10250",
+    )
+    kubelet_token_file: str | None = _option(
+        _FILE, "Bearer token for the kubelet, re-read when it changes; empty for none", f"{_SERVICE_ACCOUNT}/token"
+    )
+    kubelet_ca_file: str | None = _option(
+        _CA_FILE, "CA of the kubelet's certificate, PEM; empty for those of the system", f"{_SERVICE_ACCOUNT}/ca.crt"
+    )
+    kubelet_insecure_skip_verify: bool = _option(
+        _SWITCH, "Do not verify the kubelet's certificate: whoever answers at its address then gets the token", False
+    )
+    kubelet_timeout: float = _option(duration(0.1, 60), "Longest time one answer of the kubelet may take", 5.0)
+    apiserver_token_file: str | None = _option(
+        _FILE, "Bearer token for the API server, re-read when it changes; empty for none", f"{_SERVICE_ACCOUNT}/token"
+    )
+    apiserver_ca_file: str | None = _option(
+        _CA_FILE, "CA of the API server's certificate, PEM; empty for those of the system", f"{_SERVICE_ACCOUNT}/ca.crt"
+    )
+    node_name: str = _option(
+        Kind("text", "NAME", str), "This node's name in Kubernetes; needed by apiserver", "", reference="$(NODE_NAME)"
+    )
+    collector_throttle: bool = _option(
+        _SWITCH, "Periods, throttled periods, throttled time, windowed ratio and peak", True
+    )
+    collector_burst: bool = _option(_SWITCH, "CFS burst: use and limit", True)
+    collector_usage: bool = _option(_SWITCH, "CPU time used", True)
+    collector_usage_modes: bool = _option(
+        _SWITCH, "CPU time used, by user and system mode", False, flag="collector.usage_modes"
+    )
+    collector_limits: bool = _option(_SWITCH, "Quota, effective limit, period, and weight or shares", True)
+    collector_pressure: bool = _option(_SWITCH, "Waiting for a CPU (PSI), run queue wait", True)
+    collector_cpuset: bool = _option(
+        _SWITCH, "Which CPUs and NUMA nodes a container has, and whether they are its own", True
+    )
+    collector_spec: bool = _option(
+        _SWITCH, "Requests and limits of the pod's spec, and drift of the cgroup from them", True
+    )
+    collector_info: bool = _option(_SWITCH, "Everything descriptive, one row per container", True)
+    collector_distribution: bool = _option(_SWITCH, "Histogram of the throttled ratio of each sample interval", False)
+    log_level: str = _option(
+        choice("LEVEL", "debug", "info", "warn", "error"),
+        "Least severe events that are logged; warn for a command that answers on a terminal",
+        "info",
+    )
+    log_format: str = _option(choice("FORMAT", "logfmt", "json"), "Form of a log line, on standard error", "logfmt")
+    config_file: str | None = _option(_FILE, "YAML file with any of these options except this one", None)
+
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+    """The attributes that the user set."""
+
+    @property
+    def collectors(self) -> frozenset[str]:
+        """The names of the collectors that are on."""
+        prefix = "collector_"
+        names = (option.field for option in OPTIONS if option.field.startswith(prefix))
+        return frozenset(name.removeprefix(prefix) for name in names if getattr(self, name))
+
+    def verify_window(self) -> None:
+        """Raise ``ValueError`` unless the window holds two sample intervals, and no more than a history may hold."""
+        interval = self.sample_interval
+        low, high = 2 * interval, min(MAX_READINGS * interval, _MAX_WINDOW_SECONDS)
+        if not low <= self.sample_window <= high:
+            allowed = f"between {format_duration(low)} and {format_duration(high)}"
+            raise ValueError(f"must be {allowed} with --sample.interval={format_duration(interval)}")
+
+
+def _options() -> Iterator[Option]:
+    for row in fields(Settings):
+        if row.metadata:
+            flag = row.metadata["flag"] or row.name.replace("_", ".", 1).replace("_", "-")
+            made: dict[str, Any] = {**row.metadata, "flag": flag}
+            yield Option(row.name, fallback=format_value(row.default), **made)
+
+
+OPTIONS: Final = tuple(_options())
