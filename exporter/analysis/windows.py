@@ -1,16 +1,20 @@
-"""A bounded history of one cgroup's throttling counters, and what its last window says.
+"""Bounded histories of one cgroup's counters, and what they say of the last window.
 
 Counters sampled every second show what two scrapes 15 s apart average away: the highest ratio of any single interval.
-All ratios are of active periods (``nr_periods`` counts no idle ones): they say nothing of how much time was lost.
+All ratios are of active periods (``nr_periods`` counts no idle ones), not of time.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections import deque
 from collections.abc import Iterator
-from math import ceil, nan
+from math import ceil, isnan, nan
+from operator import lt
 from struct import Struct
+from typing import NamedTuple
 
-from exporter.model import RATIO_BUCKETS, Distribution, Interval, Window
+from exporter.model import RATIO_BUCKETS, Deltas, Distribution, Interval, Window
 
 
 def _ratio(throttled: int, periods: int) -> float:
@@ -44,7 +48,7 @@ class History:
         self._capacity = ceil(window_seconds / interval_seconds) + 1
         self._ring = bytearray(_SIZE * self._capacity)
         self._size = self._next = 0
-        # The newest reading, at hand.
+        # The newest reading, unpacked.
         self._time, self._periods, self._throttled = 0.0, 0, 0
         # Intervals (end, ratio) that are the highest from their own end on: ratios fall, ends rise, the first that
         # ended inside the window is its peak. Most containers never have one.
@@ -54,10 +58,9 @@ class History:
         return self._size
 
     def push(self, time: float, periods: int, throttled: int, usage: float | None) -> bool:
-        """Add a reading at monotonic ``time`` (seconds). False when a counter ran backwards: the history starts anew.
+        """Add a reading at monotonic ``time`` (seconds); False when a counter ran backwards.
 
-        A stalled sampler or a suspended machine leaves a gap. Nothing is known about it, so the history starts anew
-        there too.
+        The history restarts then, and after a gap: a stalled sampler or a suspended machine.
         """
         steady = True
         if self._size:
@@ -86,11 +89,11 @@ class History:
             del peaks[0]
 
     def last_interval(self) -> Interval | None:
-        """What happened between the two newest readings; ``None`` before there are two."""
+        """Return the interval between the two newest readings; ``None`` before there are two."""
         return next(self._intervals(self._size - 2), None) if self._size >= 2 else None
 
     def window(self) -> Window | None:
-        """The window that ends at the newest reading; ``None`` before there are two."""
+        """Return the window that ends at the newest reading; ``None`` before there are two readings."""
         if self._size < 2:
             return None
         start, periods, throttled, _ = self._reading(self._oldest())
@@ -103,11 +106,11 @@ class History:
         return Window(self._time - start, periods, throttled, ratio, peak)
 
     def intervals(self) -> Iterator[Interval]:
-        """The window's intervals, oldest first."""
+        """Return the window's intervals, oldest first."""
         return self._intervals(self._oldest()) if self._size >= 2 else iter(())
 
     def _intervals(self, first: int) -> Iterator[Interval]:
-        """From the reading ``first`` on, counted from the oldest that is kept."""
+        """Yield intervals from reading ``first`` on, counted from the oldest kept."""
         time, periods, throttled, usage = self._reading(first)
         for number in range(first + 1, self._size):
             reading = self._reading(number)
@@ -115,7 +118,7 @@ class History:
             time, periods, throttled, usage = reading
 
     def _oldest(self) -> int:
-        """Which of the readings kept is the oldest inside the window; one interval is, however long it is."""
+        """Return the number of the oldest reading inside the window; one interval always is."""
         first = 0
         while first < self._size - 2 and self._time - self._reading(first)[0] > self._window:
             first += 1
@@ -128,8 +131,8 @@ class History:
         return reading
 
 
-class Observed:
-    """A histogram of interval ratios that only grows."""
+class RatioHistogram:
+    """A cumulative histogram of the ratios of intervals with active periods."""
 
     __slots__ = ("_counts", "_sum")
 
@@ -144,6 +147,81 @@ class Observed:
             for at, bound in enumerate(RATIO_BUCKETS):
                 self._counts[at] += interval.ratio <= bound
 
-    def so_far(self) -> Distribution:
-        """As it is published."""
+    def snapshot(self) -> Distribution:
+        """Return an immutable copy."""
         return Distribution(tuple(self._counts), self._sum)
+
+
+class Counters(NamedTuple):
+    """Counters of one cgroup at monotonic ``time``; seconds, ``None`` where the kernel has no such counter."""
+
+    time: float
+    usage: float | None
+    throttled: float | None
+    local_throttled: float | None
+    waiting: float | None
+    stalled: float | None
+    runqueue_wait: float | None
+
+
+class ScanTimes:
+    """Times of the last window's scans; one for a node, so that all windows that are compared begin at the same scan.
+
+    If each reading's age decided, a scan as old as the window would be inside for one cgroup and outside for another.
+    """
+
+    MOST = 64
+
+    def __init__(self, window_seconds: float) -> None:
+        self._window = window_seconds
+        self._times = deque[float](maxlen=self.MOST)
+
+    def push(self, now: float) -> None:
+        """Add a scan; drop those older than the window, but for one, so that the window is covered."""
+        times = self._times
+        times.append(now)
+        while len(times) > 2 and now - times[1] >= self._window:
+            times.popleft()
+
+    @property
+    def began(self) -> float:
+        """Monotonic time of the scan at which the window begins."""
+        return self._times[0]
+
+
+class CounterWindow:
+    """One cgroup's counters at each scan of the last window, in one flat array; :class:`ScanTimes` bounds it."""
+
+    __slots__ = ("_readings",)
+
+    def __init__(self) -> None:
+        self._readings = array("d")
+
+    def push(self, counters: Counters, began: float) -> None:
+        """Add a reading; drop those before ``began``, and all when a counter ran backwards."""
+        readings = self._readings
+        reading = array("d", [nan if value is None else value for value in counters])
+        if readings and _ran_backwards(readings[-_FIELDS:], reading):
+            del readings[:]
+        readings += reading
+        while readings and readings[0] < began:
+            del readings[:_FIELDS]
+
+    def deltas(self, now: Counters) -> Deltas | None:
+        """Return the growth since the oldest reading; ``None`` without one, or when a counter ran backwards."""
+        if not self._readings:
+            return None
+        first = self._readings[:_FIELDS]
+        reading = array("d", [nan if value is None else value for value in now])
+        if reading[0] <= first[0] or _ran_backwards(first, reading):
+            return None
+        seconds, *grown = (after - before for before, after in zip(first, reading, strict=True))
+        return Deltas(seconds, *(None if isnan(growth) else growth for growth in grown))
+
+
+_FIELDS = len(Counters._fields)
+
+
+def _ran_backwards(before: array[float], after: array[float]) -> bool:
+    """Tell whether any known counter is smaller than before (``nan`` is below nothing)."""
+    return any(map(lt, after, before))

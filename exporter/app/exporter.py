@@ -13,9 +13,8 @@ from exporter import __version__
 from exporter.analysis.findings import find
 from exporter.app.sources import pod_sources
 from exporter.app.supervision import Supervisor
+from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import detect
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
 from exporter.kube.directory import PodDirectory
 from exporter.kube.kubelet import KubeletSource
@@ -25,7 +24,7 @@ from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.model import PodList, Snapshot
 from exporter.report import ErrorCount, Health, Report, SourceHealth
-from exporter.sampler import Sampler, SamplerOptions
+from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
 from exporter.threads import Worker
@@ -75,7 +74,7 @@ class Exporter:
         )
         kubelet = next((source for source in sources if isinstance(source, KubeletSource)), None)
         self.sampler = Sampler(
-            Opener(self.hierarchy, descriptors),
+            ReaderFactory(self.hierarchy, descriptors),
             options,
             monotonic=monotonic,
             wall=wall,
@@ -96,7 +95,7 @@ class Exporter:
             interval=settings.sample_interval,
             scan_interval=settings.scan_interval,
             monotonic=monotonic,
-            wants_names=lambda new: self.directory.poke(new=new),
+            on_hint=lambda hint: self.directory.poke(new=hint is RefreshHint.NEW),
         )
         self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=monotonic)

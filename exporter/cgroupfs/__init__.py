@@ -1,5 +1,5 @@
-"""The kernel's cgroup files as typed readings.
+"""Reads the kernel's cgroup files as typed values.
 
-All that knows a cgroup version is in :mod:`.v1`, :mod:`.v2` and the detection in :mod:`.tree`. Nothing here awaits,
-logs, reads settings or knows Prometheus.
+Only :mod:`.v1`, :mod:`.v2` and the detection in :mod:`.discover` know cgroup versions. Nothing here awaits, logs, reads
+settings or knows Prometheus.
 """

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.cgroupfs import v1, v2
-from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
+from exporter.cgroupfs import discover, v1, v2
+from exporter.cgroupfs.discover import ReaderFactory
+from exporter.cgroupfs.files import CgroupFiles, Descriptors
 from exporter.lab.hierarchy import Hierarchy
 from exporter.lab.own import OwnCgroup
 from exporter.lab.owner import own_prefix
@@ -71,12 +71,11 @@ def own_arena(own: OwnCgroup) -> Iterator[Arena]:
 
 
 def _open(hierarchy: Hierarchy, relative: str) -> CgroupFiles:
-    def directory(controller: str) -> str | None:
+    def root(controller: str) -> str | None:
         mount = hierarchy.mounts.get(controller)
-        return None if mount is None or not (mount / relative).is_dir() else str(mount / relative)
+        return None if mount is None else str(mount)
 
-    cpu = str(hierarchy.mounts["cpu"] / relative)
-    if hierarchy.version == "v2":
-        return v2.V2Files(cpu, cpu, ANY, FixedTrees(cpu, cpu, v2.read_cpuset), Descriptors(0))
-    trees = FixedTrees(directory("cpuacct"), directory("cpuset"), v1.read_cpuset)
-    return v1.V1Files(cpu, ANY, trees, Descriptors(0))
+    is_v2, cpu = hierarchy.version == "v2", str(hierarchy.mounts["cpu"])
+    mounts = (cpu, cpu) if is_v2 else (root("cpuacct"), root("cpuset"))
+    trees = discover.Hierarchy("v2" if is_v2 else "v1", is_v2, cpu, *mounts, cpuset_is_v2=is_v2)
+    return ReaderFactory(trees, Descriptors(0)).open_path(relative)

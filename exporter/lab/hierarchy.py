@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from exporter.cgroupfs.tree import detect
+from exporter.cgroupfs.discover import detect
 from exporter.cpulist import cpu_list
 from exporter.errors import ExporterError, ReadError
 from exporter.lab.owner import own_prefix

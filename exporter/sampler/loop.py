@@ -1,42 +1,62 @@
-"""The sampling thread's day: scans and ticks at their times, snapshots when asked."""
+"""Schedules scans, ticks and snapshots on the sampling thread."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from math import floor
 from typing import Protocol, TypeVar
 
 from exporter.errors import ReadError
 from exporter.model import Snapshot
-from exporter.sampler.core import Sampler
-from exporter.sampler.options import Wants
-from exporter.sampler.pace import Pace
+from exporter.sampler.sampler import RefreshHint, Sampler
 from exporter.threads import Worker
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 5.0
-"""How long a page waits for the sampling thread. Half of Prometheus' default scrape timeout."""
-CLOSE_SECONDS = 1.0
+PAGE_TIMEOUT_SECONDS = 5.0
+"""How long a page waits for the sampling thread: half of Prometheus' default scrape timeout."""
+CLOSE_TIMEOUT_SECONDS = 1.0
 """How long the end of the process waits for it."""
 
 
 class Durations(Protocol):
-    """Where the cost of the work is told, in seconds."""
+    """Records the cost of the work, in seconds."""
 
     def sampled(self, seconds: float) -> None:
-        """One tick took so long."""
+        """Record the duration of a tick."""
 
     def scanned(self, seconds: float) -> None:
-        """One scan took so long."""
+        """Record the duration of a scan."""
 
     def missed(self, ticks: int) -> None:
-        """So many ticks were due while one before ran."""
+        """Record ticks that were due while an earlier one ran."""
+
+
+class Ticker:
+    """Due times ``start + n * interval``; a missed one is counted and never caught up."""
+
+    __slots__ = ("_due", "interval", "missed")
+
+    def __init__(self, start: float, interval: float) -> None:
+        self.interval = interval
+        self.missed = 0
+        self._due = start
+
+    def next(self, now: float) -> float:
+        """Return the next due time after a tick that ended at ``now``; count those that passed meanwhile."""
+        due = self._due + self.interval
+        if now > due:
+            passed = floor((now - due) / self.interval) + 1
+            self.missed += passed
+            due += passed * self.interval
+        self._due = due
+        return due
 
 
 class SamplingLoop:
-    """Runs a sampler in a thread of its own, one hop for each tick."""
+    """Runs a sampler in a thread of its own, one thread hop for each tick."""
 
     def __init__(
         self,
@@ -46,9 +66,10 @@ class SamplingLoop:
         interval: float,
         scan_interval: float,
         monotonic: Callable[[], float],
-        wants_names: Callable[[bool], None],
+        on_hint: Callable[[RefreshHint], None],
     ) -> None:
-        self._sampler, self._durations, self._wants_names = sampler, durations, wants_names
+        """``on_hint`` is called when a newer pod list would help."""
+        self._sampler, self._durations, self._on_hint = sampler, durations, on_hint
         self._interval, self._scan_interval, self._monotonic = interval, scan_interval, monotonic
         self._thread = Worker("sampler")
         self._is_stuck = False
@@ -57,44 +78,44 @@ class SamplingLoop:
         self.last_tick = monotonic()
 
     async def run(self) -> None:
-        """Tick for ever."""
-        pace = Pace(self._monotonic(), self._interval)
+        """Tick until cancelled."""
+        ticker = Ticker(self._monotonic(), self._interval)
         while True:
-            wants = await self._hop(self._work)
-            if wants is not Wants.NOTHING:
-                self._wants_names(wants is Wants.NEW)
+            hint = await self._run_on_sampler(self._scan_and_tick)
+            if hint is not RefreshHint.NOTHING:
+                self._on_hint(hint)
             self.ticks += 1
             self.last_tick = now = self._monotonic()
-            missed = pace.missed
-            due = pace.next(now)
-            if pace.missed > missed:
-                self._durations.missed(pace.missed - missed)
+            missed = ticker.missed
+            due = ticker.next(now)
+            if ticker.missed > missed:
+                self._durations.missed(ticker.missed - missed)
             await asyncio.sleep(due - self._monotonic())
 
     async def scan(self) -> None:
-        """One scan and one tick, out of turn: what a single page needs. Raises as :meth:`snapshot` does."""
-        await self._within_patience(self._work)
+        """Scan and tick once, out of schedule. Raises as :meth:`snapshot` does."""
+        await self._with_timeout(self._scan_and_tick)
 
     async def snapshot(self, *, detailed: bool = False) -> Snapshot:
-        """The node as it is now; ``detailed`` with all that findings need.
+        """Take a snapshot now; ``detailed`` with what findings need.
 
-        Raises ``ReadError``, reason ``timeout``, when the thread is stuck in a read; who asks again does not wait.
+        Raises ``ReadError``, reason ``timeout``, when the thread is stuck in a read; later calls then raise at once.
         """
-        return await self._within_patience(partial(self._sampler.snapshot, detailed=detailed))
+        return await self._with_timeout(partial(self._sampler.snapshot, detailed=detailed))
 
-    async def _within_patience(self, work: Callable[[], T]) -> T:
+    async def _with_timeout(self, work: Callable[[], T]) -> T:
         if self._is_stuck:
             raise _stuck()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._hop(work)
+            async with asyncio.timeout(PAGE_TIMEOUT_SECONDS):
+                return await self._run_on_sampler(work)
         except TimeoutError as error:
             self._is_stuck = True
             raise _stuck() from error
 
     def close(self) -> None:
-        """Give all descriptors back when the thread has ended; one that is stuck is left behind with them."""
-        if self._thread.close(CLOSE_SECONDS):
+        """Release all descriptors when the thread has ended; one that is stuck is left behind with them."""
+        if self._thread.close(CLOSE_TIMEOUT_SECONDS):
             self._sampler.close()
 
     @property
@@ -102,7 +123,7 @@ class SamplingLoop:
         """Seconds since the last tick ended."""
         return self._monotonic() - self.last_tick
 
-    def _work(self) -> Wants:
+    def _scan_and_tick(self) -> RefreshHint:
         start = self._monotonic()
         if start >= self._scan_due:
             self._scan_due = start + self._scan_interval
@@ -110,14 +131,14 @@ class SamplingLoop:
             after = self._monotonic()
             self._durations.scanned(after - start)
             start = after
-        wants = self._sampler.tick()
+        hint = self._sampler.tick()
         self._durations.sampled(self._monotonic() - start)
-        return wants
+        return hint
 
-    async def _hop(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._thread.submit(partial(self._done, work)))
+    async def _run_on_sampler(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._thread.submit(partial(self._finish, work)))
 
-    def _done(self, work: Callable[[], T]) -> T:
+    def _finish(self, work: Callable[[], T]) -> T:
         try:
             return work()
         finally:
@@ -125,4 +146,4 @@ class SamplingLoop:
 
 
 def _stuck() -> ReadError:
-    return ReadError("the sampling thread", f"no answer within {PATIENCE_SECONDS:g} s", reason="timeout")
+    return ReadError("the sampling thread", f"no answer within {PAGE_TIMEOUT_SECONDS:g} s", reason="timeout")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.windows import History, Observed
+from exporter.analysis.windows import History, RatioHistogram
 from exporter.model import RATIO_BUCKETS, Interval, Window
 
 U64_MAX = 2**64 - 1
@@ -256,16 +256,16 @@ def test_a_usage_that_is_not_known_makes_no_other_number_unknown() -> None:
     assert last == Interval(1.0, 10, 2, 0.5)
 
 
-# ---- Observed ----
+# ---- RatioHistogram ----
 
 
 @given(st.lists(st.none() | st.builds(Interval, st.just(1.0), st.integers(0, 20), st.integers(0, 21), st.just(0.0))))
 def test_a_distribution_counts_each_active_interval_once_in_every_bucket_it_fits(seen: list[Interval | None]) -> None:
-    observed = Observed()
+    observed = RatioHistogram()
     for one in seen:
         observed.observe(one)
     ratios = [min(1.0, one.throttled_periods / one.periods) for one in seen if one is not None and one.periods]
-    found = observed.so_far()
+    found = observed.snapshot()
     assert tuple(found.counts) == tuple(sum(ratio <= bound for ratio in ratios) for bound in RATIO_BUCKETS)
     assert found.counts[-1] == len(ratios)
     assert found.sum == pytest.approx(sum(ratios))
@@ -278,7 +278,7 @@ def test_buckets_rise_to_one() -> None:
 
 
 def test_a_published_distribution_does_not_change() -> None:
-    observed = Observed()
-    before = observed.so_far()
+    observed = RatioHistogram()
+    before = observed.snapshot()
     observed.observe(Interval(1.0, 10, 5, 0.0))
-    assert before == Observed().so_far()
+    assert before == RatioHistogram().snapshot()

@@ -7,8 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import detect
+from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.exposition import Renderer
@@ -33,7 +32,7 @@ class Bed:
         self._now = 0.0
         self._told: set[tuple[str, str]] = set()
         self.sampler = Sampler(
-            Opener(detect(str(node.root))),
+            ReaderFactory(detect(str(node.root))),
             SamplerOptions(
                 proc="/proc",
                 sys="/sys",

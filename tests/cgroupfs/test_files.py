@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs.files import MAX_BYTES, RESERVE, Descriptors, KernelFile, count_lines, read_once
-from exporter.cgroupfs.parsed import ParsedFile
+from exporter.cgroupfs.files import MAX_BYTES, RESERVE, CachedFile, Descriptors, count_lines, read_once
 from exporter.errors import ReadError, VanishedError
 from exporter.web.server import Limits
 from tests.cgroupfs.privileges import unprivileged
@@ -26,8 +25,8 @@ def cgroup(tmp_path: Path) -> Path:
     return folder
 
 
-def kernel_file(path: Path, budget: Descriptors) -> KernelFile:
-    return KernelFile(str(path.parent), path.name, budget)
+def kernel_file(path: Path, budget: Descriptors) -> CachedFile[bytes]:
+    return CachedFile(str(path.parent), path.name, lambda data, _: data, budget)
 
 
 def open_files() -> int:
@@ -212,7 +211,7 @@ def test_lines_are_counted_in_a_file_of_any_length(cgroup: Path) -> None:
 def test_a_long_file_that_goes_leaves_no_value(cgroup: Path, budget: int) -> None:
     path = cgroup / "cpu.pressure"
     path.write_bytes(b"x" * 5000)
-    file = ParsedFile(str(cgroup), path.name, lambda data, _: len(data), Descriptors(budget))
+    file = CachedFile(str(cgroup), path.name, lambda data, _: len(data), Descriptors(budget))
     assert file.value() == 5000
     path.write_bytes(b"x" * 5001)
     assert file.value() == 5001

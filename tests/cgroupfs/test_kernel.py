@@ -12,15 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs import v1, v2
-from exporter.cgroupfs.files import Descriptors, KernelFile, count_lines
-from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
-from exporter.cgroupfs.tree import walk
-from exporter.cgroupfs.v1 import V1Files
-from exporter.cgroupfs.v2 import V2Files
+from exporter.cgroupfs.discover import walk
+from exporter.cgroupfs.files import CachedFile, CgroupFiles, Descriptors, count_lines
 from exporter.errors import VanishedError
 from exporter.model import CpuStat
 from tests.conftest import unavailable
+from tests.support.readers import v1_files, v2_files
 
 NAME = "kte-readers-"
 
@@ -60,8 +57,8 @@ def live(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 def files_of(folder: Path, budget: Descriptors) -> CgroupFiles:
     if (folder.parent / "cgroup.controllers").exists():
-        return V2Files(str(folder), str(folder), ANY, FixedTrees(None, None, v2.read_cpuset), budget)
-    return V1Files(str(folder), ANY, FixedTrees(None, None, v1.read_cpuset), budget)
+        return v2_files(folder, budget=budget)
+    return v1_files(folder, None, None, budget)
 
 
 @pytest.mark.parametrize("limit", [8, 0], ids=["kept", "not kept"])
@@ -84,7 +81,7 @@ def test_a_removed_cgroup_has_vanished_for_whoever_reads_it(live: Path, limit: i
 
 def test_a_cgroup_made_anew_at_the_same_path_is_read_at_once(live: Path) -> None:
     live.mkdir()
-    file = KernelFile(str(live), "cpu.stat", Descriptors(8))
+    file = CachedFile(str(live), "cpu.stat", lambda data, _: data, Descriptors(8))
     first = file.read()
     live.rmdir()
     live.mkdir()

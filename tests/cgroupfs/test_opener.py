@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cgroupfs.discover import Found, ReaderFactory, detect, walk
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import Known, detect, walk
 from exporter.model import CpuLimits
 from tests.support.treebuilder import Tree, write_files
 from tests.support.trees import hybrid_cpu_on_unified, v1_joint_mount_only, v1_paths_differ
 
 
-def opened(tree: Tree) -> tuple[Opener, dict[str, Known]]:
-    opener = Opener(detect(str(tree.root)), Descriptors(0))
+def opened(tree: Tree) -> tuple[ReaderFactory, dict[str, Found]]:
+    opener = ReaderFactory(detect(str(tree.root)), Descriptors(0))
     return opener, dict(walk(opener.hierarchy.cpu).found)
 
 
@@ -128,7 +127,7 @@ def test_an_ancestor_with_a_quota_says_so(tmp_path: Path) -> None:
 
 def test_descriptors_are_the_budget_s_and_come_back(tree: Tree) -> None:
     budget = Descriptors(1000)
-    opener = Opener(detect(str(tree.root)), budget)
+    opener = ReaderFactory(detect(str(tree.root)), budget)
     files = [opener.open(one) for one in walk(opener.hierarchy.cpu).found.values()]
     for one in files:
         one.limits()

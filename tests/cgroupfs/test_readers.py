@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.cgroupfs import v1, v2
-from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import ANY, CgroupFiles, FixedTrees
+from exporter.cgroupfs.files import CgroupFiles, Descriptors
 from exporter.cpulist import format_cpu_list
 from exporter.errors import ParseError, ReadError, VanishedError
 from exporter.model import CpuLimits, Cpuset, CpuStat
+from tests.support.readers import v1_files, v2_files
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def as_v1(root: Path, facts: Facts, budget: Descriptors) -> CgroupFiles:
     write(cpuset, "cpuset.effective_cpus", format_cpu_list(facts.cpus) + "\n")
     write(cpuset, "cpuset.effective_mems", format_cpu_list(facts.mems) + "\n")
     write(cpu, "tasks", "1\n22\n")
-    return v1.V1Files(str(cpu), ANY, FixedTrees(str(cpuacct), str(cpuset), v1.read_cpuset), budget)
+    return v1_files(cpu, cpuacct, cpuset, budget)
 
 
 def as_v2(root: Path, facts: Facts, budget: Descriptors) -> CgroupFiles:
@@ -277,11 +276,6 @@ def test_a_malformed_cpuset_names_its_file(twin: Write, tmp_path: Path) -> None:
 # ---- What only one of them has ----
 
 
-def v2_files(root: Path, *, leaf: Path | None = None, budget: Descriptors | None = None) -> v2.V2Files:
-    inner = str(leaf or root)
-    return v2.V2Files(str(root), inner, ANY, FixedTrees(None, inner, v2.read_cpuset), budget or Descriptors(8))
-
-
 def test_v1_shares_and_v2_weight_are_raw(tmp_path: Path) -> None:
     one = as_v1(tmp_path / "v1", Facts(), Descriptors(0))
     write(tmp_path / "v1" / "cpu", "cpu.shares", "1024\n")
@@ -302,7 +296,7 @@ def test_v1_wait_sum_is_seconds_of_waiting(tmp_path: Path) -> None:
 
 def test_v1_without_the_cpuacct_and_cpuset_controllers_still_throttles(tmp_path: Path) -> None:
     as_v1(tmp_path, Facts(), Descriptors(0))
-    files = v1.V1Files(str(tmp_path / "cpu"), ANY, FixedTrees(None, None, v1.read_cpuset), Descriptors(0))
+    files = v1_files(tmp_path / "cpu", None, None, Descriptors(0))
     stat = files.stat()
     assert stat is not None
     assert (stat.periods, stat.usage_seconds) == (239, None)
@@ -476,32 +470,32 @@ def test_a_tick_meets_a_dying_cgroup_like_any_other_reading(twin: Write, tmp_pat
 
 
 @twins
-def test_hinge_turns_with_quota_and_cpus_and_with_nothing_else(twin: Write, tmp_path: Path) -> None:
+def test_change_probe_differs_with_quota_and_cpus_and_with_nothing_else(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path, Facts(), Descriptors(0))
-    first = files.hinge()
-    assert files.hinge() == first
+    first = files.change_probe()
+    assert files.change_probe() == first
     twin(tmp_path, Facts(periods=9, throttled_us=9, usage_us=9, local_us=9), Descriptors(0))
-    assert files.hinge() == first, "counters are no setting"
+    assert files.change_probe() == first, "counters are no setting"
     for changed in (Facts(quota_us=None), Facts(quota_us=70_000), Facts(cpus=frozenset({5}))):
         twin(tmp_path, changed, Descriptors(0))
-        assert files.hinge() != first
+        assert files.change_probe() != first
     twin(tmp_path, Facts(), Descriptors(0))
-    assert files.hinge() == first
+    assert files.change_probe() == first
 
 
 @twins
-def test_hinge_of_a_removed_cgroup_is_none(twin: Write, tmp_path: Path) -> None:
+def test_change_probe_of_a_removed_cgroup_raises(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path / "cgroup", Facts(), Descriptors(0))
     shutil.rmtree(tmp_path / "cgroup")
     with pytest.raises(VanishedError):
-        files.hinge()
+        files.change_probe()
 
 
-def test_hinge_turns_with_the_quota_of_crun_s_child(tmp_path: Path) -> None:
+def test_change_probe_differs_with_the_quota_of_crun_s_child(tmp_path: Path) -> None:
     child = tmp_path / "container"
     as_v2(tmp_path, replace(OUTER, quota_us=None), Descriptors(0))
     as_v2(child, INNER, Descriptors(0))
     files = v2_files(tmp_path, leaf=child)
-    first = files.hinge()
+    first = files.change_probe()
     write(child, "cpu.max", "20000 100000\n")
-    assert files.hinge() != first
+    assert files.change_probe() != first

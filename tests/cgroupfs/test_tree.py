@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cgroupfs.discover import MAX_DEPTH, Found, Hierarchy, detect, walk
 from exporter.cgroupfs.names import decode
-from exporter.cgroupfs.tree import MAX_DEPTH, Hierarchy, detect, walk
 from exporter.errors import ReadError
+from exporter.model import CgroupRef
 from tests.cgroupfs.privileges import unprivileged
 from tests.support.recordings import RECORDINGS, Node, Recording
 from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
@@ -189,8 +190,12 @@ def test_walk_below_a_path_finds_that_one_and_those_under_it(tree: Tree) -> None
     root = cpu_tree(tree)
     whole = walk(str(root)).found
     for below in (*whole, "kubepods", "kubepods.slice", "absent", *tree.inside):
-        expected = {path: one for path, one in whole.items() if path == below or path.startswith(f"{below}/")}
-        assert dict(walk(str(root), below).found) == expected, below
+        expected = {path: facts(one) for path, one in whole.items() if path == below or path.startswith(f"{below}/")}
+        assert {path: facts(one) for path, one in walk(str(root), below).found.items()} == expected, below
+
+
+def facts(one: Found) -> tuple[CgroupRef, int, bool]:
+    return one.ref, one.inode, one.subgroup
 
 
 def test_only_what_a_cri_o_container_holds_is_its_subgroup(tmp_path: Path) -> None:

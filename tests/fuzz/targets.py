@@ -27,9 +27,9 @@ from exporter.kube.source import PROBLEMS, REASONS
 from exporter.kube.watchlines import watch_events
 from exporter.metrics.exposition import label_pairs
 from exporter.model import PodList
+from exporter.node.cpu_time import cpu_times, parse_proc_stat
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug
-from exporter.node.procstat import cpu_times, parse_proc_stat
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load, parse_file_options
 from exporter.web.config import document

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import CgroupFiles
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import detect, walk
+from exporter.cgroupfs.discover import ReaderFactory, detect, walk
+from exporter.cgroupfs.files import CgroupFiles, Descriptors
 from exporter.lab import scenario
 from exporter.lab.node import synthetic_node
 from exporter.lab.scenario import Scenario
@@ -29,7 +27,7 @@ def demo() -> Scenario:
 
 def opened(root: Path) -> dict[str, CgroupFiles]:
     """The files of each container and sandbox, by container id."""
-    opener = Opener(detect(str(root)), Descriptors())
+    opener = ReaderFactory(detect(str(root)), Descriptors())
     found = walk(str(root)).found.values()
     return {one.ref.container_id: opener.open(one) for one in found if one.ref.container_id is not None}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.errors import ParseError
 from exporter.model import CpuTimes
-from exporter.node.procstat import USER_HZ, Jiffies, cpu_times, parse_proc_stat, read_proc_stat
+from exporter.node.cpu_time import USER_HZ, Jiffies, cpu_times, parse_proc_stat, read_proc_stat
 
 STAT = b"""\
 cpu  600 30 250 9000 50 20 40 10 100 5

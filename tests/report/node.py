@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter.analysis.findings import find
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import detect
+from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import podlist, scenario
@@ -41,7 +40,7 @@ class Minute:
     def __post_init__(self) -> None:
         self._write_machine()
         self.sampler = Sampler(
-            Opener(detect(str(self.node.cgroup_root))),
+            ReaderFactory(detect(str(self.node.cgroup_root))),
             SamplerOptions(
                 proc=f"{self.folder}/proc",
                 sys=f"{self.folder}/sys",

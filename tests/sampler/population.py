@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import count
+from pathlib import Path
 
-from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import FixedTrees
-from exporter.cgroupfs.tree import Found
-from exporter.cgroupfs.v2 import V2Files, read_cpuset
+from exporter.cgroupfs.discover import Found
+from exporter.cgroupfs.files import Descriptors, reraise
 from exporter.model import CgroupRef, ContainerIdentity, CpuLimits, PodIdentity, PodList, QosClass
-from exporter.sampler.mapping import Directory, Patience, assign
-from exporter.sampler.tracked import State, Tracked
+from exporter.sampler.mapping import MappingDeadline, PodIndex, assign
+from exporter.sampler.tracked import State, TrackedCgroup
+from tests.support.readers import v2_files
 from tests.support.treebuilder import container_id
 
 NOW = 1000.0
@@ -32,18 +32,19 @@ def cgroup(
     attempts: int = 0,
     inode: int | None = None,
     qos_class: QosClass = "Burstable",
-) -> Tracked:
+) -> TrackedCgroup:
     """The cgroup of container ``name`` (its id is made from the name) in pod ``uid``, or the pod's own; made now."""
     pod_path = f"{prefix}/pod{uid}"
     cid = None if name is None else container_id(name)
     path = pod_path if cid is None else f"{pod_path}/{cid}"
     ref = CgroupRef(path, pod_path, uid, cid, qos_class, "containerd", "cgroupfs")
     found = Found(ref, next(_inodes) if inode is None else inode, subgroup=False)
-    one = Tracked(
+    one = TrackedCgroup(
         found,
-        V2Files(path, path, ref, FixedTrees(None, None, read_cpuset), Descriptors(0)),
+        v2_files(Path(path), budget=Descriptors(0)),
         now=seen,
         attempts=attempts,
+        on_error=reraise,
     )
     one.limits = limits
     return one
@@ -67,13 +68,13 @@ def pod(uid: str, name: str, *containers: ContainerIdentity, namespace: str = "s
     return PodIdentity(uid, namespace, name, "Burstable", "Pod", name, containers=containers)
 
 
-def directory(*pods: PodIdentity) -> Directory:
-    return Directory.of(PodList({one.uid: one for one in pods}))
+def directory(*pods: PodIdentity) -> PodIndex:
+    return PodIndex.of(PodList({one.uid: one for one in pods}))
 
 
 def states(
-    cgroups: Iterable[Tracked],
-    known: Directory,
+    cgroups: Iterable[TrackedCgroup],
+    known: PodIndex,
     *,
     attempts: int = 0,
     waited: float = 0.0,
@@ -81,5 +82,5 @@ def states(
 ) -> list[State]:
     """The state of each cgroup after names were given at ``waited`` seconds from :data:`NOW`."""
     cgroups = list(cgroups)
-    assign(cgroups, known, Patience(attempts, NOW + waited, expects_names))
+    assign(cgroups, known, MappingDeadline(attempts, NOW + waited, expects_names))
     return [one.state for one in cgroups]

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import detect
 from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
 from exporter.model import CgroupRow, Snapshot
-from exporter.sampler.core import Sampler
-from exporter.sampler.options import SamplerOptions, Wants
+from exporter.sampler.sampler import RefreshHint, Sampler, SamplerOptions
 from tests.support.pages import Page
 
 COLLECTORS = frozenset(metric.collector for metric in CATALOG if metric.collector)
@@ -34,7 +32,7 @@ class Rig:
         proc: Path | None = None,
         sys: Path | None = None,
         descriptors: int = 4096,
-        opener: Opener | None = None,
+        opener: ReaderFactory | None = None,
         collectors: frozenset[str] = COLLECTORS,
         expects_names: bool = False,
         linger: float = LINGER,
@@ -47,7 +45,7 @@ class Rig:
         self.renderer = Renderer(collectors)
         absent = cgroup / "absent"
         self.sampler = Sampler(
-            opener or Opener(detect(str(cgroup)), self.budget),
+            opener or ReaderFactory(detect(str(cgroup)), self.budget),
             SamplerOptions(
                 proc=str(proc or absent),
                 sys=str(sys or absent),
@@ -67,7 +65,7 @@ class Rig:
     def scan(self) -> None:
         self.sampler.scan()
 
-    def tick(self, seconds: float | None = None) -> Wants:
+    def tick(self, seconds: float | None = None) -> RefreshHint:
         self.now += self.interval if seconds is None else seconds
         return self.sampler.tick()
 

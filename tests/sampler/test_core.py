@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.group import CgroupFiles
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import Hierarchy, Known, detect
+from exporter.cgroupfs.discover import Found, Hierarchy, ReaderFactory, detect
+from exporter.cgroupfs.files import CgroupFiles, Descriptors
 from exporter.errors import ExporterError
 from exporter.metrics.exposition import Renderer
 from exporter.model import CgroupRow, Snapshot, Window
-from exporter.sampler.due import SETTLING_SECONDS
-from exporter.sampler.options import Wants
+from exporter.sampler.inventory import SETTLING_SECONDS
+from exporter.sampler.sampler import RefreshHint
 from tests.sampler.rig import COLLECTORS, LINGER, Rig, remove, row, running
 from tests.support.pages import duplicates, triples
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples, overwrite
@@ -212,7 +210,7 @@ def test_detailed_snapshot_adds_intervals_and_trends_and_changes_nothing_else(tm
 # ---- what goes ----
 
 
-class LateOpener(Opener):
+class LateOpener(ReaderFactory):
     """Opens one container's cgroup when it is gone already: it was there during the walk."""
 
     def __init__(self, hierarchy: Hierarchy, budget: Descriptors, victim: str) -> None:
@@ -220,7 +218,7 @@ class LateOpener(Opener):
         self._victim = victim
 
     @override
-    def open(self, found: Known) -> CgroupFiles:
+    def open(self, found: Found) -> CgroupFiles:
         if found.ref.container_id == self._victim:
             remove(Path(self.hierarchy.cpu) / found.ref.path)
         return super().open(found)
@@ -399,7 +397,7 @@ def test_crun_s_child_that_comes_after_the_scope_is_taken_in(tmp_path: Path) -> 
 
 def test_a_process_that_gets_no_inotify_finds_by_walking_and_says_so_once(tmp_path: Path) -> None:
     small(tmp_path)
-    opener = Opener(detect(str(tmp_path)), Descriptors(0))
+    opener = ReaderFactory(detect(str(tmp_path)), Descriptors(0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
@@ -637,9 +635,9 @@ def test_names_come_with_the_list_and_stay_when_the_source_is_away(tmp_path: Pat
     tree = containerd_systemd(tmp_path)
     with running(Rig(tmp_path, expects_names=True)) as rig:
         assert rig.snapshot().containers == ()
-        assert rig.tick() is Wants.NEW
+        assert rig.tick() is RefreshHint.NEW
         rig.pods(json.dumps(pod_list(tree)).encode())
-        assert rig.tick() is Wants.NOTHING
+        assert rig.tick() is RefreshHint.NOTHING
         assert {one.namespace for one in rig.snapshot().containers} == {"apps"}
         assert len(rig.snapshot().containers) == len(tree.containers)
         for _ in range(5):
@@ -651,12 +649,12 @@ def test_names_come_with_the_list_and_stay_when_the_source_is_away(tmp_path: Pat
 def test_unknown_containers_are_asked_for_then_shown_by_their_ids(tmp_path: Path) -> None:
     containerd_systemd(tmp_path)
     with running(Rig(tmp_path, expects_names=True)) as rig:
-        assert rig.tick() is Wants.NEW
+        assert rig.tick() is RefreshHint.NEW
         rig.attempts += 1
-        assert rig.tick() is Wants.AGAIN
+        assert rig.tick() is RefreshHint.AGAIN
         assert rig.snapshot().cgroups["pending"] == 4
         rig.attempts += 1
-        assert rig.tick() is Wants.NOTHING
+        assert rig.tick() is RefreshHint.NOTHING
         snapshot = rig.snapshot()
         assert {one.namespace for one in snapshot.containers} == {""}
         assert snapshot.cgroups["unmapped"] == len(snapshot.containers) == 4
@@ -675,7 +673,7 @@ def test_who_will_not_wait_sees_the_unknown_at_once(tmp_path: Path) -> None:
     with running(Rig(tmp_path, expects_names=True)) as rig:
         rig.sampler.stop_waiting()
         assert len(rig.snapshot().containers) == 4
-        assert rig.tick() is Wants.NOTHING
+        assert rig.tick() is RefreshHint.NOTHING
 
 
 # ---- collectors ----

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.opener import Opener
-from exporter.cgroupfs.tree import detect
 from exporter.errors import ExporterError
-from exporter.sampler.core import Sampler
 from exporter.sampler.loop import SamplingLoop
-from exporter.sampler.options import SamplerOptions
+from exporter.sampler.sampler import RefreshHint, Sampler, SamplerOptions
 from tests.support.treebuilder import v2
 from tests.support.trees import containerd_systemd
 
@@ -39,7 +37,7 @@ class Told:
         self.samples: list[float] = []
         self.scans: list[float] = []
         self.missed_ticks = 0
-        self.wanted: list[bool] = []
+        self.hints: list[RefreshHint] = []
         self.threads: set[int] = set()
 
     def sampled(self, seconds: float) -> None:
@@ -59,7 +57,7 @@ def _loop_on(
     errors: list[ExporterError] = []
     absent = str(tree / "absent")
     sampler = Sampler(
-        Opener(detect(str(tree)), Descriptors(0)),
+        ReaderFactory(detect(str(tree)), Descriptors(0)),
         SamplerOptions(
             proc=absent,
             sys=absent,
@@ -81,7 +79,7 @@ def _loop_on(
         interval=interval,
         scan_interval=SCAN_INTERVAL,
         monotonic=clock,
-        wants_names=told.wanted.append,
+        on_hint=told.hints.append,
     )
 
 
@@ -140,14 +138,14 @@ async def test_waiting_containers_ask_for_names_and_say_that_they_are_new(tmp_pa
     containerd_systemd(tmp_path)
     told = Told()
     async with ticking(await loop_on(tmp_path, Clock(step=1.1), told, expects_names=True), 2):
-        assert told.wanted[0] is True
+        assert told.hints[0] is RefreshHint.NEW
 
 
 async def test_with_nobody_waiting_no_names_are_asked_for(tmp_path: Path) -> None:
     containerd_systemd(tmp_path)
     told = Told()
     async with ticking(await loop_on(tmp_path, Clock(step=1.1), told), 3):
-        assert told.wanted == []
+        assert told.hints == []
 
 
 async def test_a_snapshot_may_be_asked_for_at_any_time(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import CpuLimits, PodList
-from exporter.sampler.mapping import ATTEMPTS, PATIENCE_SECONDS, Directory
-from exporter.sampler.rows import SHORT_ID, name_of
+from exporter.sampler.mapping import ATTEMPTS, DEADLINE_SECONDS, PodIndex
+from exporter.sampler.tracked import SHORT_ID
 from tests.sampler.population import SMALLEST, cgroup, directory, pod, running, states
 from tests.support.treebuilder import container_id
 
-NOBODY = Directory()
+NOBODY = PodIndex()
 
 
 # ---- known ----
@@ -21,27 +21,27 @@ NOBODY = Directory()
 def test_container_has_the_name_of_whoever_claims_its_id() -> None:
     web = cgroup("uid-1", "app")
     assert states([web], directory(pod("uid-1", "web", running("app")))) == ["mapped"]
-    assert name_of(web) == ("shop", "web", "app")
+    assert web.name == ("shop", "web", "app")
 
 
 def test_pod_has_the_name_of_its_uid() -> None:
     web = cgroup("uid-1")
     assert states([web], directory(pod("uid-1", "web"))) == ["mapped"]
-    assert name_of(web) == ("shop", "web", None)
+    assert web.name == ("shop", "web", None)
 
 
 def test_pod_of_another_uid_is_known_by_its_containers() -> None:
     # The API server's mirror of a static pod has a uid of its own.
     own, app = cgroup("hash"), cgroup("hash", "app")
     assert states([own, app], directory(pod("mirror", "etcd-node-1", running("app")))) == ["mapped", "mapped"]
-    assert [name_of(own), name_of(app)] == [("shop", "etcd-node-1", None), ("shop", "etcd-node-1", "app")]
+    assert [own.name, app.name] == [("shop", "etcd-node-1", None), ("shop", "etcd-node-1", "app")]
 
 
 def test_instance_before_the_running_one_has_the_container_s_name_too() -> None:
     old, new = cgroup("uid-1", "first"), cgroup("uid-1", "second")
     known = directory(pod("uid-1", "web", running("app", now="second", before=("first",))))
     assert states([old, new], known) == ["mapped", "mapped"]
-    assert name_of(old) == name_of(new) == ("shop", "web", "app")
+    assert old.name == new.name == ("shop", "web", "app")
 
 
 def test_of_two_pods_that_claim_one_id_the_path_s_own_holds() -> None:
@@ -49,14 +49,14 @@ def test_of_two_pods_that_claim_one_id_the_path_s_own_holds() -> None:
     for known in (directory(one, other), directory(other, one)):
         web = cgroup("uid-1", "app")
         assert states([web], known) == ["mapped"]
-        assert name_of(web) == ("shop", "web", "app")
+        assert web.name == ("shop", "web", "app")
 
 
 def test_an_id_that_two_strangers_claim_is_nobody_s() -> None:
     web = cgroup("uid-3", "app")
     known = directory(pod("uid-1", "web", running("app")), pod("uid-2", "liar", running("app")))
     assert states([web], known) == ["pending"]
-    assert states([web], known, waited=PATIENCE_SECONDS) == ["unmapped"]
+    assert states([web], known, waited=DEADLINE_SECONDS) == ["unmapped"]
 
 
 def test_container_without_an_id_yet_claims_nothing() -> None:
@@ -69,12 +69,12 @@ def test_two_pods_of_one_uid_are_told_apart_by_their_containers() -> None:
     # Two kind nodes on one host run the same static pod; each kubelet lists its own.
     one, other = cgroup("hash", "proxy-1", prefix="docker/a"), cgroup("hash", "proxy-2", prefix="docker/b")
     known = directory(pod("hash", "kube-proxy-a", running("proxy", now="proxy-1")))
-    assert states([one, other], known, waited=PATIENCE_SECONDS) == ["mapped", "unmapped"]
-    assert name_of(one) != name_of(other)
+    assert states([one, other], known, waited=DEADLINE_SECONDS) == ["mapped", "unmapped"]
+    assert one.name != other.name
 
 
 def test_index_holds_every_id_once() -> None:
-    known = Directory.of(
+    known = PodIndex.of(
         PodList(
             {
                 "uid-1": pod("uid-1", "web", running("app", before=("older",)), running("sidecar")),
@@ -91,29 +91,29 @@ def test_index_holds_every_id_once() -> None:
 def test_unknown_container_is_held_back_for_two_refreshes() -> None:
     new = cgroup("uid-9", "app", attempts=5)
     assert states([new], NOBODY, attempts=5) == ["pending"]
-    assert name_of(new) is None
+    assert new.name is None
     assert states([new], NOBODY, attempts=5 + ATTEMPTS - 1) == ["pending"]
     assert states([new], NOBODY, attempts=5 + ATTEMPTS) == ["unmapped"]
-    assert name_of(new) == ("", "uid-9", container_id("app")[:SHORT_ID])
+    assert new.name == ("", "uid-9", container_id("app")[:SHORT_ID])
 
 
 def test_unknown_container_is_held_back_no_longer_than_a_silent_kubelet_is_worth() -> None:
     new = cgroup("uid-9", "app")
-    assert states([new], NOBODY, waited=PATIENCE_SECONDS - 0.1) == ["pending"]
-    assert states([new], NOBODY, waited=PATIENCE_SECONDS) == ["unmapped"]
+    assert states([new], NOBODY, waited=DEADLINE_SECONDS - 0.1) == ["pending"]
+    assert states([new], NOBODY, waited=DEADLINE_SECONDS) == ["unmapped"]
 
 
 def test_with_no_source_of_names_nothing_waits() -> None:
     own, new = cgroup("uid-9"), cgroup("uid-9", "app")
     assert states([own, new], NOBODY, expects_names=False) == ["unmapped", "unmapped"]
-    assert name_of(own) == ("", "uid-9", None)
+    assert own.name == ("", "uid-9", None)
 
 
 def test_a_name_that_comes_late_is_taken() -> None:
     new = cgroup("uid-1", "app")
     assert states([new], NOBODY, attempts=ATTEMPTS) == ["unmapped"]
     assert states([new], directory(pod("uid-1", "web", running("app"))), attempts=ATTEMPTS + 1) == ["mapped"]
-    assert name_of(new) == ("shop", "web", "app")
+    assert new.name == ("shop", "web", "app")
 
 
 def test_what_was_shown_as_unknown_is_not_hidden_again() -> None:
@@ -137,7 +137,7 @@ def test_container_of_a_deleted_pod_keeps_its_name_while_its_counters_linger() -
     for one in (own, app):
         one.retire(one.first_seen)
     assert states([own, app], NOBODY, attempts=5, waited=30) == ["mapped", "mapped"]
-    assert [name_of(own), name_of(app)] == [("shop", "web", None), ("shop", "web", "app")]
+    assert [own.name, app.name] == [("shop", "web", None), ("shop", "web", "app")]
 
 
 def test_instance_of_two_restarts_ago_keeps_its_name_while_its_counters_linger() -> None:
@@ -147,14 +147,14 @@ def test_instance_of_two_restarts_ago_keeps_its_name_while_its_counters_linger()
     third = cgroup("uid-1", "third")
     known = directory(pod("uid-1", "web", running("app", now="third", before=("second",))))
     assert states([first, third], known, attempts=5, waited=30) == ["mapped", "mapped"]
-    assert name_of(first) == name_of(third) == ("shop", "web", "app")
+    assert first.name == third.name == ("shop", "web", "app")
 
 
 def test_container_that_a_later_list_forgets_keeps_its_name_while_it_runs() -> None:
     app = cgroup("uid-1", "app")
     states([app], directory(pod("uid-1", "web", running("app"))))
     assert states([app], directory(pod("uid-1", "web")), attempts=5, waited=30) == ["mapped"]
-    assert name_of(app) == ("shop", "web", "app")
+    assert app.name == ("shop", "web", "app")
 
 
 # ---- the sandbox ----
@@ -163,8 +163,8 @@ def test_container_that_a_later_list_forgets_keeps_its_name_while_it_runs() -> N
 def test_leaf_that_no_status_names_in_a_known_pod_is_the_sandbox() -> None:
     sandbox, app = cgroup("uid-1", "pause", limits=SMALLEST), cgroup("uid-1", "app")
     known = directory(pod("uid-1", "web", running("app")))
-    assert states([sandbox, app], known, waited=PATIENCE_SECONDS, attempts=9) == ["sandbox", "mapped"]
-    assert name_of(sandbox) is None
+    assert states([sandbox, app], known, waited=DEADLINE_SECONDS, attempts=9) == ["sandbox", "mapped"]
+    assert sandbox.name is None
 
 
 @pytest.mark.parametrize("limits", [SMALLEST, CpuLimits("none", None, 0.1, weight=1)], ids=["v1", "v2"])

@@ -10,19 +10,18 @@ from hypothesis import strategies as st
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
 from exporter.model import ContainerIdentity, CpuStat, PodIdentity, Snapshot
-from exporter.sampler.rows import Name, name_of, newest_by_name, row_of
-from exporter.sampler.tracked import Tracked
+from exporter.sampler.tracked import Name, TrackedCgroup, newest_by_name
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
 from tests.support.pages import duplicates
 from tests.support.snapshots import node
 from tests.support.treebuilder import container_id
 
 
-def shown(cgroups: list[Tracked]) -> dict[Name, Tracked]:
+def shown(cgroups: list[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
     return newest_by_name(cgroups)
 
 
-def gone(one: Tracked) -> Tracked:
+def gone(one: TrackedCgroup) -> TrackedCgroup:
     one.retire(NOW)
     return one
 
@@ -86,7 +85,7 @@ def test_row_of_what_was_never_read_is_empty() -> None:
     one = cgroup("uid-1", "app")
     states([one], directory(), expects_names=False)
     [name] = shown([one])
-    row = row_of(name, one, NOW, detailed=False)
+    row = one.row(name, NOW, detailed=False)
     assert row[:4] == ("", "uid-1", container_id("app")[:12], True)
     assert row.stat == CpuStat()
     assert (row.window, row.pressure, row.local_throttled_seconds, row.cpuset, row.identity) == (None,) * 5
@@ -97,10 +96,10 @@ def test_only_a_detailed_row_carries_what_findings_need() -> None:
     one.stat = CpuStat(10, 1, 0.1, usage_seconds=1.0)
     states([one], directory(), expects_names=False)
     [name] = shown([one])
-    one.trend.push(one.totals(NOW), NOW)
-    row = row_of(name, one, NOW + 10, detailed=False)
+    one.window.push(one.counters(NOW), NOW)
+    row = one.row(name, NOW + 10, detailed=False)
     assert (row.deltas, row.intervals) == (None, ())
-    detailed = row_of(name, one, NOW + 10, detailed=True)
+    detailed = one.row(name, NOW + 10, detailed=True)
     assert detailed.deltas is not None
     assert detailed._replace(deltas=None, intervals=()) == row
 
@@ -141,7 +140,7 @@ cgroups = st.builds(
 )
 
 
-def built(uid: str, name: str | None, prefix: str, is_gone: bool, inode: int, smallest: bool) -> Tracked:
+def built(uid: str, name: str | None, prefix: str, is_gone: bool, inode: int, smallest: bool) -> TrackedCgroup:
     one = cgroup(uid, name, prefix=prefix, inode=inode)
     if smallest:
         one.limits = SMALLEST
@@ -160,11 +159,11 @@ def test_no_name_is_ever_shown_twice_and_none_is_lost(
     for attempt, found in enumerate(lists):
         states(population, directory(*found), attempts=attempt, waited=5.0 * attempt, expects_names=expects_names)
         chosen = newest_by_name(population)
-        claims = [(name, one) for one in population if (name := name_of(one)) is not None]
+        claims = [(name, one) for one in population if (name := one.name) is not None]
         assert set(chosen) == {name for name, _ in claims}
         for name, one in claims:
             assert (chosen[name].live, chosen[name].inode) >= (one.live, one.inode)
-        rows = [row_of(name, one, NOW, detailed=False) for name, one in chosen.items()]
+        rows = [one.row(name, NOW, detailed=False) for name, one in chosen.items()]
         page = Renderer({metric.collector for metric in CATALOG if metric.collector}).render(
             Snapshot(
                 0.0,
@@ -188,7 +187,7 @@ def test_names_do_not_depend_on_the_order_in_which_cgroups_are_met(
     forwards, backwards = [built(*one) for one in distinct], [built(*one) for one in reversed(distinct)]
     for population in (forwards, backwards):
         states(population, directory(*found), attempts=9)
-    assert [(one.state, name_of(one)) for one in forwards] == [(one.state, name_of(one)) for one in reversed(backwards)]
+    assert [(one.state, one.name) for one in forwards] == [(one.state, one.name) for one in reversed(backwards)]
 
 
 def test_each_pod_has_at_most_one_sandbox() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis import thresholds
-from exporter.analysis.trend import Scans, Totals, Trend
+from exporter.analysis.windows import Counters, CounterWindow, ScanTimes
 from tests.sampler.rig import Rig, running
 from tests.support.trees import containerd_systemd
 
@@ -47,16 +47,16 @@ def test_no_container_s_window_is_shorter_than_that_of_its_cpus(node: Path, late
 
 @given(gaps=st.lists(st.floats(0.001, 100), min_size=1, max_size=200))
 def test_a_window_is_covered_and_bounded_and_begins_at_a_scan(gaps: list[float]) -> None:
-    scans, trend, now, times = Scans(WINDOW), Trend(), 0.0, []
+    scans, trend, now, times = ScanTimes(WINDOW), CounterWindow(), 0.0, []
     for gap in gaps:
         now += gap
         times.append(now)
         scans.push(now)
-        trend.push(Totals(now, now, None, None, None, None, None), scans.began)
-        deltas = trend.deltas(Totals(now + 1, now + 1, None, None, None, None, None))
+        trend.push(Counters(now, now, None, None, None, None, None), scans.began)
+        deltas = trend.deltas(Counters(now + 1, now + 1, None, None, None, None, None))
         assert deltas is not None
         assert deltas.usage_seconds == deltas.seconds == pytest.approx(now + 1 - scans.began)
         kept = times[times.index(scans.began) :]
-        assert len(kept) <= Scans.MOST
-        assert len(kept) in {len(times), Scans.MOST} or now - scans.began >= WINDOW
+        assert len(kept) <= ScanTimes.MOST
+        assert len(kept) in {len(times), ScanTimes.MOST} or now - scans.began >= WINDOW
         assert len(kept) < 3 or now - kept[1] < WINDOW, "no older than needed"

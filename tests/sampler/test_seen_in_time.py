@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.sampler.core import WHOLE_EVERY
+from exporter.sampler.sampler import FULL_RESYNC_SCANS
 from tests.sampler.rig import Rig, row, running
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import container_id, pod_uid, v1, v2, write_v2
@@ -25,7 +25,7 @@ def settle(rig: Rig) -> None:
     rig.tick()
 
 
-def scans_until(rig: Rig, seen: Callable[[], bool], most: int = 3 * WHOLE_EVERY) -> int:
+def scans_until(rig: Rig, seen: Callable[[], bool], most: int = 3 * FULL_RESYNC_SCANS) -> int:
     """How many scans it takes; 0 when a tick is enough."""
     for number in range(most):
         if number:
@@ -77,8 +77,8 @@ def test_what_no_file_tells_is_read_in_turn_however_many_come_and_go(tmp_path: P
     with running(Rig(tmp_path)) as rig:
         settle(rig)
         (tmp_path / victim.path / "cpu.max.burst").unlink()
-        seen = WHOLE_EVERY + 1
-        for scan in range(1, WHOLE_EVERY + 1):
+        seen = FULL_RESYNC_SCANS + 1
+        for scan in range(1, FULL_RESYNC_SCANS + 1):
             shutil.rmtree(tmp_path / others[scan].path)
             rig.now += 9
             rig.scan()
@@ -87,7 +87,7 @@ def test_what_no_file_tells_is_read_in_turn_however_many_come_and_go(tmp_path: P
             if found is not None and found.limits is not None and found.limits.burst_seconds is None:
                 seen = scan
                 break
-        assert seen <= WHOLE_EVERY
+        assert seen <= FULL_RESYNC_SCANS
 
 
 @pytest.mark.parametrize("scans", [1, 4])
@@ -112,7 +112,7 @@ def test_a_cpuset_that_could_not_be_understood(tmp_path: Path, scans: int) -> No
 def test_directories_of_other_controllers_that_come_late(tmp_path: Path) -> None:
     build, uid = v1(tmp_path), pod_uid("late")
     build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
-    ids = [container_id(f"late{number}") for number in range(WHOLE_EVERY + 2)]
+    ids = [container_id(f"late{number}") for number in range(FULL_RESYNC_SCANS + 2)]
     for cid in ids:
         build.container(f"{build.pods[-1].path}/{cid}", cid, "")
     path, late = build.pods[-1].path, ids[3]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.sampler.population import MOST_GONE
+from exporter.sampler.inventory import MAX_LINGERING
 from tests.sampler.rig import Rig, running
 from tests.support.pages import Page, triples
 from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
@@ -107,7 +107,7 @@ def test_what_lingers_has_a_bound() -> None:
     with memory_folder() as root:
         pod = root / v2(root).pod(cgroupfs_pod(pod_uid("jobs"), "Burstable"), pod_uid("jobs"), "Burstable")
         with running(Rig(root, linger=3600.0)) as rig:
-            for batch in range(MOST_GONE // 500 + 2):
+            for batch in range(MAX_LINGERING // 500 + 2):
                 folders = [pod / container_id(f"{batch} {number}") for number in range(500)]
                 for folder in folders:
                     write_files(folder, {"cpu.stat": "usage_usec 5"})
@@ -116,5 +116,5 @@ def test_what_lingers_has_a_bound() -> None:
                     shutil.rmtree(folder)
                 rig.tick(0.1)
             shown = {one.ref.container_id for one in rig.snapshot().containers}
-    assert MOST_GONE // 2 <= len(shown) <= MOST_GONE
+    assert MAX_LINGERING // 2 <= len(shown) <= MAX_LINGERING
     assert {folder.name for folder in folders} <= shown

@@ -1,0 +1,218 @@
+"""The cgroups that exist: found by walking the tree, kept current between walks by inotify; and whom a tick samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from exporter.cgroupfs.discover import Found, ReaderFactory, walk
+from exporter.cgroupfs.files import OnError
+from exporter.cgroupfs.inotify import Event, Inotify
+from exporter.cgroupfs.names import SUBGROUP
+from exporter.errors import ReadError
+from exporter.sampler.tracked import TrackedCgroup
+
+SETTINGS = frozenset(
+    {
+        "cpu.max",
+        "cpu.max.burst",
+        "cpu.weight",
+        "cpu.idle",
+        "cpu.cfs_quota_us",
+        "cpu.cfs_period_us",
+        "cpu.cfs_burst_us",
+        "cpu.shares",
+        "cpuset.cpus",
+        "cpuset.cpus.partition",
+        "cpuset.mems",
+    }
+)
+"""Files of a cgroup directory whose writing changes its limits or CPUs."""
+MAX_LINGERING = 10_000
+"""Removed cgroups whose last counters are kept at most."""
+INOTIFY_RETRY_SECONDS = 300.0
+"""Time between attempts to get an inotify instance: its limits are shared, and may be lifted."""
+SETTLING_SECONDS = 5.0
+"""How long a new cgroup's limits are read at each tick: a runtime sets them a moment after it makes the cgroup."""
+
+
+class CgroupInventory:
+    """The live cgroups by path, and removed ones whose last counters linger."""
+
+    def __init__(self, readers: ReaderFactory, *, linger: float, on_error: OnError) -> None:
+        self.live: dict[str, TrackedCgroup] = {}
+        self.gone: list[TrackedCgroup] = []
+        self._readers, self._linger, self._on_error = readers, linger, on_error
+        self._root = readers.hierarchy.cpu
+        self.generation = 0
+        """Grows when a cgroup comes, goes or is forgotten."""
+        self._written: dict[TrackedCgroup, None] = {}
+        self._inotify: Inotify | None = None
+        self._refused_at: float | None = None
+        self._start_inotify()
+
+    @property
+    def everything(self) -> list[TrackedCgroup]:
+        """The live and the lingering cgroups."""
+        return [*self.live.values(), *self.gone]
+
+    @property
+    def has_inotify(self) -> bool:
+        """Whether the kernel reports changes; otherwise only scans find them."""
+        return self._inotify is not None
+
+    def scan(self, now: float, attempts: int) -> None:
+        """Walk the whole tree and reconcile the inventory with it."""
+        if self._inotify is not None:
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = now
+        elif now - self._refused_at >= INOTIFY_RETRY_SECONDS:
+            self._refused_at = now
+            self._start_inotify()
+        walked = walk(self._root, known=self.live)
+        for reason, count in walked.problems.items():
+            for _ in range(count):
+                self._on_error(ReadError(self._root, "a directory cannot be listed", reason=reason))
+        self._readers.new_scan()
+        for path, one in list(self.live.items()):
+            here = walked.found.get(path)
+            # Another inode at the same path is another cgroup: the first was removed between two scans.
+            if here is None or here.inode != one.inode:
+                self.retire(one, now)
+        self._admit(walked.found, now, attempts)
+
+    def forget(self, now: float) -> None:
+        """Drop cgroups that have lingered long enough."""
+        before = len(self.gone)
+        if before:
+            self.gone = [one for one in self.gone if one.gone_at is not None and now - one.gone_at < self._linger]
+        self.generation += len(self.gone) < before
+
+    def drain(self, now: float, attempts: int) -> None:
+        """Apply the inotify events since the last call."""
+        if self._inotify is not None:
+            for event in self._inotify.drain():
+                self._apply(self._inotify, event, now, attempts)
+
+    def take_written(self) -> list[TrackedCgroup]:
+        """Return the cgroups whose settings were written to since the last call."""
+        written = list(self._written)
+        self._written.clear()
+        return written
+
+    def retire(self, one: TrackedCgroup, now: float) -> None:
+        """Move a removed cgroup to those that linger."""
+        one.retire(now)
+        self.generation += 1
+        self._written.pop(one, None)
+        self.live.pop(one.ref.path, None)
+        if len(self.gone) >= MAX_LINGERING:
+            del self.gone[: MAX_LINGERING // 10]
+        self.gone.append(one)
+        if self._inotify is not None:
+            self._inotify.unwatch(f"{self._root}/{one.ref.path}")
+
+    def close(self) -> None:
+        """Release all descriptors."""
+        for one in self.live.values():
+            one.files.close()
+        self.live.clear()
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def _start_inotify(self) -> None:
+        self._inotify = None
+        try:
+            self._inotify = Inotify()
+        except ReadError as error:
+            self._on_error(error)
+
+    def _apply(self, inotify: Inotify, event: Event, now: float, attempts: int) -> None:
+        if event.kind == "overflow":
+            self._on_error(ReadError(self._root, "more cgroups came and went than the kernel keeps", reason="overflow"))
+            inotify.close()  # which of its watches are left is among the lost events
+            self._start_inotify()
+            self.scan(now, attempts)
+            self._written.update(dict.fromkeys(self.live.values()))
+            return
+        parent = event.directory.removeprefix(self._root).strip("/")
+        path = f"{parent}/{event.name}".lstrip("/")
+        holder = self.live.get(parent)
+        if event.kind == "modified":
+            if holder is not None and event.name in SETTINGS:
+                self._written[holder] = None
+        elif event.kind == "deleted":
+            one = self.live.get(path)
+            if one is not None:
+                self.retire(one, now)
+            inotify.unwatch(f"{self._root}/{path}")
+        elif holder is None or holder.ref.container_id is None:
+            # Watch first, then look: directories made in it before the watch give no event.
+            self._watch(path)
+            self._admit(walk(self._root, path).found, now, attempts)
+        elif event.name == SUBGROUP:
+            self._admit(walk(self._root, parent).found, now, attempts)
+
+    def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
+        for path, here in found.items():
+            one = self.live.get(path)
+            if one is None:
+                self._share_strings(here)
+                self.generation += 1
+                self.live[path] = TrackedCgroup(
+                    here, self._readers.open(here), now=now, attempts=attempts, on_error=self._on_error
+                )
+            elif here.subgroup != one.subgroup:
+                one.files.close()
+                one.files, one.subgroup = self._readers.open(here), here.subgroup
+                self._written[one] = None
+            # Itself for writes to its limits, all directories above it for pods and containers that appear there.
+            above = path
+            while self._watch(above) and above:
+                above = above.rpartition("/")[0]
+
+    def _share_strings(self, found: Found) -> None:
+        """Use the pod's own strings instead of one copy for each container."""
+        pod = self.live.get(found.ref.pod_path)
+        if pod is not None and found.ref.container_id is not None:
+            found.ref = found.ref._replace(pod_path=pod.ref.path, pod_uid=pod.ref.pod_uid)
+
+    def _watch(self, path: str) -> bool:
+        """Watch a directory; True when it was not watched before."""
+        inotify = self._inotify
+        if inotify is None:
+            return False
+        directory = f"{self._root}/{path}" if path else self._root
+        before = len(inotify)
+        try:
+            inotify.watch(directory)
+        except ReadError as error:
+            self._on_error(error)
+            inotify.close()  # with some directories unwatched, silence would not mean "no change"
+            self._inotify = None
+        return len(inotify) > before
+
+
+class SamplePlan:
+    """The cgroups to sample at a tick, kept until any cgroup comes, goes or gets other settings."""
+
+    def __init__(self, *, samples_quota: bool, youth: float) -> None:
+        """``samples_quota``: cgroups under a quota are sampled. All are for their first ``youth`` seconds."""
+        self._samples_quota, self._youth = samples_quota, max(SETTLING_SECONDS, youth)
+        self.under_quota: list[TrackedCgroup] = []
+        self.young: list[TrackedCgroup] = []
+        self._youth_ends, self._state = -inf, (-1, -1)
+
+    def update(self, live: Mapping[str, TrackedCgroup], now: float, state: tuple[int, int]) -> None:
+        """Choose again when ``state``, of all cgroups, has changed or one is no longer young."""
+        if state == self._state and now < self._youth_ends:
+            return
+        self._state = state
+        self.under_quota = [one for one in live.values() if one.has_quota] if self._samples_quota else []
+        self.young = [one for one in live.values() if now - one.first_seen < self._youth]
+        self._youth_ends = min((one.first_seen + self._youth for one in self.young), default=inf)
+
+    def settling(self, now: float) -> list[TrackedCgroup]:
+        """Return the cgroups whose runtime may not have set their limits yet."""
+        return [one for one in self.young if now - one.first_seen < SETTLING_SECONDS]
