@@ -11,7 +11,7 @@ import pytest
 
 from exporter.model import NodeRow, Snapshot
 from exporter.report import Health, Report
-from exporter.report.check import containers_document
+from exporter.report.validate import containers_document
 from exporter.web.api import Reports
 from tests.e2e.conftest import FAST
 from tests.support.process import Exporter, started, tree_options

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from exporter.cpulist import cpu_list
+from exporter.errors import ParseError
 from exporter.model import (
     CgroupName,
     CgroupRef,
@@ -20,6 +22,7 @@ from exporter.model import (
     ContainerType,
     CpuLimits,
     IsolationState,
+    KubeletConfig,
     Overlap,
     PodIdentity,
 )
@@ -214,3 +217,13 @@ def _owners(placed: Iterable[CpusetUser], believed: Iterable[Overlap], everywher
         for cpu in (user.cpus & everywhere) - lost.get(user.name, frozenset()):
             owners[cpu] = user.name
     return owners
+
+
+def reserved_cpus(kubelet: KubeletConfig | None) -> Cpus | None:
+    """Return the CPUs that the kubelet reserves for the system; ``None`` where it does not say."""
+    if kubelet is None or kubelet.reserved_system_cpus is None:
+        return None
+    try:
+        return cpu_list(kubelet.reserved_system_cpus, "reservedSystemCPUs")
+    except ParseError:  # the kubelet would not have started with it
+        return None

@@ -14,7 +14,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.cli.terminal.asking import add_source_arguments, ask, sampled_here, watch_seconds
 from exporter.cli.terminal.explaining import explained, finding_lines, troubles
 from exporter.cli.terminal.names import chosen

@@ -7,13 +7,12 @@ row is escaped once and each sample is one string; a property test compares both
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
 
-from exporter.cpulist import cpu_list
-from exporter.errors import ExporterError, ParseError, RenderError
+from exporter.analysis.isolation import reserved_cpus
+from exporter.errors import ExporterError, RenderError
 from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
 from exporter.model import RATIO_BUCKETS, CgroupRow, CpuRow, Distribution, NodeRow, PoolRow, Snapshot
@@ -204,9 +203,8 @@ def pool_rows(node: NodeRow) -> list[PoolRow]:
         rows.append(PoolRow("online", len(node.online_cpus)))
     if node.shared_cpus is not None:
         rows += [PoolRow("exclusive", len(node.owners)), PoolRow("shared", len(node.shared_cpus))]
-    if node.kubelet is not None and node.kubelet.reserved_system_cpus:
-        with suppress(ParseError):  # the kubelet would not have started with it
-            rows.append(PoolRow("reserved", len(cpu_list(node.kubelet.reserved_system_cpus, "reservedSystemCPUs"))))
+    if reserved := reserved_cpus(node.kubelet):
+        rows.append(PoolRow("reserved", len(reserved)))
     return rows
 
 

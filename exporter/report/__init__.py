@@ -1,14 +1,18 @@
-"""What a snapshot and its findings say, as documents that become JSON, the status page and the terminal's text.
-
-Pure: the same snapshot gives the same documents. Their schema is :mod:`exporter.report.schema`.
-"""
+"""What a snapshot and its findings say, as documents that become JSON, the status page and the terminal's text."""
 
 from __future__ import annotations
 
-from exporter.report.health import ErrorCount, Health, SourceHealth
-from exporter.report.names import DOCS, escaped_path, unescaped_segments
-from exporter.report.pain import pain
-from exporter.report.report import Report
+from exporter.analysis.findings import Finding, Name
+from exporter.report.documents import (
+    DOCS,
+    ErrorCount,
+    Health,
+    Report,
+    SourceHealth,
+    escaped_path,
+    unescaped_segments,
+)
+from exporter.report.impact import impact
 from exporter.report.schema import (
     SCHEMA,
     Container,
@@ -16,8 +20,6 @@ from exporter.report.schema import (
     ContainersDocument,
     Cpu,
     Exporter,
-    Finding,
-    Name,
     Node,
     NodeDocument,
     Series,
@@ -41,6 +43,6 @@ __all__ = [
     "Series",
     "SourceHealth",
     "escaped_path",
-    "pain",
+    "impact",
     "unescaped_segments",
 ]

@@ -7,36 +7,17 @@ meaning, so a reader must ignore those it does not know.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypedDict
+from typing import Annotated, Final, Literal
+
+from typing_extensions import TypedDict
+
+from exporter.analysis.findings import Finding, Name, Severity
 
 SCHEMA: Final = "v1"
 
-Severity = Literal["critical", "warning", "info"]
-
-
-class Name(TypedDict):
-    """Under what a container is shown."""
-
-    namespace: Annotated[str, "empty while the pod's name is not known"]
-    pod: Annotated[str, "its uid while its name is not known"]
-    container: Annotated[str, "the first 12 digits of its id while its name is not known"]
-
-
-class Finding(TypedDict):
-    """One thing that is wrong or worth knowing."""
-
-    name: Annotated[str, "stable; what alerts, docs and scripts refer to"]
-    severity: Annotated[Severity, "`info` explains and asks for nothing"]
-    subject: Annotated[Name | None, "the container; `null` for the node"]
-    summary: Annotated[str, "one sentence: the cause"]
-    advice: Annotated[str, "one sentence: what to do"]
-    reason: Annotated[str, "stable; which of the finding's causes it is, empty where it has one only"]
-    evidence: Annotated[dict[str, float | int | str], "the numbers it rests on"]
-    docs: Annotated[str, "its page, relative to the repository"]
-
 
 class Throttling(TypedDict):
-    """How quotas held the container back."""
+    """How its own quota throttled it."""
 
     window_seconds: Annotated[
         float | None, "time the next four are of; `null` without a quota of its own, and in its first seconds"
@@ -45,7 +26,7 @@ class Throttling(TypedDict):
     throttled_periods: Annotated[int | None, "those in which it ran out of quota"]
     ratio: Annotated[float | None, "throttled_periods / periods; 0 when it was idle"]
     peak: Annotated[float | None, "highest ratio of any single sample interval"]
-    lost_seconds_per_second: Annotated[float | None, "time its CPUs stood still for its own quota, summed over CPUs"]
+    lost_seconds_per_second: Annotated[float | None, "time lost to its own quota, summed over CPUs"]
     local_lost_seconds_per_second: Annotated[
         float | None, "the same for its own and any ancestor's quota (kernel 6.6+)"
     ]
@@ -121,7 +102,7 @@ class Container(TypedDict):
     ]
     exclusive: Annotated[bool | None, "whether no other container may run on any of its CPUs"]
     threads: Annotated[int | None, "at the last scan; only where it was throttled"]
-    severity: Annotated[Severity | None, "the worst of its findings; `null` for a healthy container"]
+    severity: Annotated[Severity | None, "the worst of its findings; `null` without any"]
     findings: Annotated[list[Finding], "worst first"]
     series: Series
 
@@ -194,18 +175,18 @@ class Source(TypedDict):
 
 
 class Error(TypedDict):
-    """Failures survived since the start."""
+    """Errors since the start."""
 
     stage: Annotated[str, "what was being done"]
     reason: Annotated[str, "what went wrong"]
-    count: Annotated[int, "how often"]
+    count: Annotated[int, "how often it occurred"]
 
 
 class Exporter(TypedDict):
     """The exporter's own health."""
 
     version: Annotated[str, "of the exporter"]
-    healthy: Annotated[bool, "whether samples keep their pace"]
+    healthy: Annotated[bool, "whether samples are in time"]
     age_seconds: Annotated[float | None, "since the last sample, when this was made; `null` before the first"]
     samples: Annotated[int, "taken since the start"]
     interval_seconds: Annotated[float, "`--sample.interval`"]
@@ -220,7 +201,7 @@ class ContainersDocument(TypedDict):
 
     schema: Annotated[str, f"`{SCHEMA}`"]
     taken_at: Annotated[float, "when the values were read, seconds since the epoch"]
-    containers: Annotated[list[Container], "what hurts most first"]
+    containers: Annotated[list[Container], "worst first"]
     node_findings: Annotated[list[Finding], "of the node itself, worst first"]
     exporter: Exporter
 

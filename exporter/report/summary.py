@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from exporter.analysis.findings import words
-from exporter.report.schema import Container, ContainersDocument, Exporter, Finding, Name
+from exporter.analysis import text as words
+from exporter.analysis.findings import Finding, Name
+from exporter.report.schema import Container, ContainersDocument, Exporter
 
 LEAST_LOST: Final = 0.001
 """Seconds per second; below, two counters that were not read at the same instant may differ."""

@@ -11,7 +11,7 @@ def test_the_benchmark_s_nodes_are_what_it_says() -> None:
     assert sum(well.exclusive.values()) == bench.OWNERS
     reset = isolate(bench.users(reset=True), bench.ONLINE, {}, 0.0, 10.0)
     assert len(reset.memory) == bench.OWNERS * MAX_OVERLAPS
-    names = [finding.name for finding in find(bench.node())]
+    names = [finding["name"] for finding in find(bench.node())]
     assert names.count("throttled_below_limit") == names.count("contention") == bench.CONTAINERS // 50
 
 

@@ -14,7 +14,7 @@ CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
 
 def of(row: CgroupRow, *others: CgroupRow, on: NodeRow | None = None) -> Finding:
     name = make.named(row.pod)
-    [found] = [one for one in find(make.snapshot(row, *others, on=on)) if one.subject == name]
+    [found] = [one for one in find(make.snapshot(row, *others, on=on)) if one["subject"] == name._asdict()]
     return found
 
 
@@ -30,12 +30,12 @@ def waiting(**changes: Any) -> Deltas:
 
 def test_a_busy_neighbour_on_the_same_cpu() -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), on_cpu_0("hog", 40.0), on=CPU_0)
-    assert (found.name, found.reason, found.severity) == ("contention", "neighbours", "warning")
-    assert "waited for a CPU for 0.63 s per second" in found.summary
-    assert "on the same CPUs: shop/hog/app with 0.67 CPUs" in found.summary
-    assert found.evidence["neighbour_1"] == "shop/hog/app"
-    assert found.evidence["neighbour_1_usage_cores"] == pytest.approx(40 / 60)
-    assert found.evidence["waiting_seconds_per_second"] == pytest.approx(38 / 60)
+    assert (found["name"], found["reason"], found["severity"]) == ("contention", "neighbours", "warning")
+    assert "waited for a CPU for 0.63 s per second" in found["summary"]
+    assert "on the same CPUs: shop/hog/app with 0.67 CPUs" in found["summary"]
+    assert found["evidence"]["neighbour_1"] == "shop/hog/app"
+    assert found["evidence"]["neighbour_1_usage_cores"] == pytest.approx(40 / 60)
+    assert found["evidence"]["waiting_seconds_per_second"] == pytest.approx(38 / 60)
 
 
 def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
@@ -44,9 +44,9 @@ def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
     # Eight CPUs, one of them shared: an eighth of its use is taken to be there.
     wide = make.container("wide", cpus="0-7", deltas=make.deltas(usage_seconds=60.0 * 8 * 0.22))
     found = of(on_cpu_0("victim", 10.0, waiting=50.0), *crowd, elsewhere, wide, on=CPU_0)
-    named = [found.evidence[f"neighbour_{number}"] for number in range(1, 6)]
+    named = [found["evidence"][f"neighbour_{number}"] for number in range(1, 6)]
     assert named == [f"shop/{name}/app" for name in ("n7", "n6", "n5", "wide", "n4")]
-    assert "neighbour_6" not in found.evidence
+    assert "neighbour_6" not in found["evidence"]
 
 
 def test_waiting_that_throttling_explains_is_no_contention() -> None:
@@ -56,9 +56,9 @@ def test_waiting_that_throttling_explains_is_no_contention() -> None:
         deltas=waiting(usage_seconds=12.0, throttled_seconds=45.0, local_throttled_seconds=45.0, waiting_seconds=46.0),
         intervals=make.intervals(0.2, 0.95),
     )
-    assert [one.name for one in find(make.snapshot(row))] == ["throttled"]
+    assert [one["name"] for one in find(make.snapshot(row))] == ["throttled"]
     above = row.deltas._replace(local_throttled_seconds=None) if row.deltas else None
-    assert [one.name for one in find(make.snapshot(row._replace(deltas=above)))] == ["throttled"]
+    assert [one["name"] for one in find(make.snapshot(row._replace(deltas=above)))] == ["throttled"]
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -71,12 +71,12 @@ def test_containers_that_share_their_pod_s_quota_wait_for_each_other_while_it_la
         one, limit=0.2, window=make.window(1.0), deltas=make.deltas(usage_seconds=11, throttled_seconds=47.5)
     )
     found = find(make.snapshot(one, two, pods=(full,), on=make.node(cpu_times={0: make.busy(0.25)})))
-    assert [finding.name for finding in found] == ["ancestor_throttled"] * 2
+    assert [finding["name"] for finding in found] == ["ancestor_throttled"] * 2
 
 
 def test_waiting_beyond_what_throttling_explains_is() -> None:
     row = make.container(limit=2.0, deltas=waiting(throttled_seconds=1.0, local_throttled_seconds=1.0))
-    assert of(row).name == "contention"
+    assert of(row)["name"] == "contention"
 
 
 @pytest.mark.parametrize(
@@ -124,19 +124,19 @@ def v1(row: CgroupRow, wait: float | None) -> CgroupRow:
 
 def test_v1_with_schedstats_counts_waiting() -> None:
     found = of(v1(on_cpu_0("victim", 20.0), 38.0), v1(on_cpu_0("hog", 40.0), 0.0), on=CPU_0)
-    assert (found.name, found.reason) == ("contention", "neighbours")
-    assert "summed over threads" in found.summary
+    assert (found["name"], found["reason"]) == ("contention", "neighbours")
+    assert "summed over threads" in found["summary"]
     # wait_sum stops while the container's own quota holds it: nothing of that is subtracted.
     limited = make.container("victim", limit=4.0, deltas=waiting(throttled_seconds=38.0))
-    assert of(v1(limited, 38.0)).name == "contention"
+    assert of(v1(limited, 38.0))["name"] == "contention"
 
 
 def test_v1_without_schedstats_a_saturated_cpu_makes_it_likely() -> None:
     found = of(v1(on_cpu_0("victim", 20.0), None), v1(on_cpu_0("hog", 40.0), None), on=CPU_0)
-    assert (found.name, found.reason) == ("contention", "saturated")
-    assert "likely" in found.summary
-    assert "100 % busy" in found.summary
-    assert "make sure first" in found.advice
+    assert (found["name"], found["reason"]) == ("contention", "saturated")
+    assert "likely" in found["summary"]
+    assert "100 % busy" in found["summary"]
+    assert "make sure first" in found["advice"]
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None
     row = v1(on_cpu_0("victim", 20.0), None)._replace(limits=make.limits(0.4), window=make.window(0.9))
     assert row.deltas is not None
     row = row._replace(deltas=row.deltas._replace(throttled_seconds=40.0))
-    assert of(row, v1(on_cpu_0("hog", 40.0), None), on=CPU_0).name == "throttled"
+    assert of(row, v1(on_cpu_0("hog", 40.0), None), on=CPU_0)["name"] == "throttled"
 
 
 def test_a_neighbour_that_ran_less_than_the_container_waited_is_not_accused() -> None:
     found = of(on_cpu_0("victim", 53.0, waiting=55.0), on_cpu_0("small", 7.0), on=CPU_0)
-    assert found.reason == "own_threads"
+    assert found["reason"] == "own_threads"
 
 
 def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() -> None:
@@ -170,16 +170,16 @@ def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() 
     assert row.deltas is not None
     row = row._replace(deltas=row.deltas._replace(throttled_seconds=28.0, local_throttled_seconds=28.0))
     on = make.node(cpu_times={0: make.busy(0.5)})
-    assert of(row, on=on).name == "throttled"
+    assert of(row, on=on)["name"] == "throttled"
     # With a neighbour that runs all the time it is both.
     both = find_for(make.snapshot(row, on_cpu_0("hog", 30.0), on=CPU_0), make.named("victim"))
-    assert {one.name for one in both} == {"throttled", "contention"}
+    assert {one["name"] for one in both} == {"throttled", "contention"}
 
 
 def test_processes_outside_of_containers_are_told_from_neighbours() -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=CPU_0)
-    assert found.reason == "outside"
-    assert "0.67 CPUs of its 1 go to processes outside of all containers" in found.summary
+    assert found["reason"] == "outside"
+    assert "0.67 CPUs of its 1 go to processes outside of all containers" in found["summary"]
 
 
 def wide(usage: float) -> CgroupRow:
@@ -200,19 +200,19 @@ def wide(usage: float) -> CgroupRow:
 )
 def test_nobody_outside_is_accused_of_what_a_container_may_have_done(other: CgroupRow) -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), other, on=CPU_0)
-    assert (found.name, found.reason) == ("contention", "")
-    assert found.evidence.get("outside_usage_cores", 0.0) == pytest.approx(0.0)
+    assert (found["name"], found["reason"]) == ("contention", "")
+    assert found["evidence"].get("outside_usage_cores", 0.0) == pytest.approx(0.0)
 
 
 def test_nobody_outside_is_accused_of_what_came_before_the_container() -> None:
     young = make.deltas(seconds=5.0, usage_seconds=1.0, waiting_seconds=3.5)
-    assert of(on_cpu_0("victim", 0.0, deltas=young), on=CPU_0).reason == ""
+    assert of(on_cpu_0("victim", 0.0, deltas=young), on=CPU_0)["reason"] == ""
 
 
 def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> None:
     row = on_cpu_0("victim", 20.0, waiting=38.0)
     unnamed = replace(make.snapshot(row, on=CPU_0), cgroups={"pending": 1})
-    assert [one.reason for one in find(unnamed)] == [""]
+    assert [one["reason"] for one in find(unnamed)] == [""]
 
 
 def test_what_no_container_can_have_used_went_outside() -> None:
@@ -220,14 +220,14 @@ def test_what_no_container_can_have_used_went_outside() -> None:
     elsewhere = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
     crowd = (wide(6.0), elsewhere, elsewhere._replace(pod="gone", live=False))
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), *crowd, on=CPU_0)
-    assert found.reason == "outside"
-    assert found.evidence["outside_usage_cores"] == pytest.approx(34 / 60)
-    assert "at least 0.57 CPUs of its 1 go" in found.summary
+    assert found["reason"] == "outside"
+    assert found["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
+    assert "at least 0.57 CPUs of its 1 go" in found["summary"]
 
 
 def test_own_threads_are_told_from_neighbours() -> None:
     found = of(on_cpu_0("victim", 59.0, waiting=55.0), on=CPU_0)
-    assert (found.reason, found.severity) == ("own_threads", "info")
+    assert (found["reason"], found["severity"]) == ("own_threads", "info")
 
 
 @pytest.mark.parametrize(
@@ -240,21 +240,21 @@ def test_own_threads_are_told_from_neighbours() -> None:
 )
 def test_without_the_cpus_times_nobody_is_accused(on: NodeRow) -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=on)
-    assert found.reason == ""
-    assert "outside_usage_cores" not in found.evidence
+    assert found["reason"] == ""
+    assert "outside_usage_cores" not in found["evidence"]
 
 
 def test_without_a_cpuset_nobody_is_accused() -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0, cpuset=None), on_cpu_0("hog", 40.0), on=CPU_0)
-    assert found.reason == ""
+    assert found["reason"] == ""
 
 
 def test_a_limit_that_is_not_enforced() -> None:
     on = make.node(kubelet=KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False))
     row = make.container(limit=2.0, limits=make.limits(None), window=None)
     found = of(row, on=on)
-    assert (found.name, found.reason, found.severity) == ("no_quota", "not_enforced", "info")
-    assert found.evidence["spec_limit_cores"] == 2.0
+    assert (found["name"], found["reason"], found["severity"]) == ("no_quota", "not_enforced", "info")
+    assert found["evidence"]["spec_limit_cores"] == 2.0
     assert find(make.snapshot(row)) == ()
 
 
@@ -271,9 +271,11 @@ def identity_with(request: float | None) -> ContainerIdentity:
 def test_an_unlimited_container_that_fills_shared_cpus() -> None:
     other = on_cpu_0("victim", 3.0)
     found = of(greedy(), other, on=CPU_0)
-    assert (found.name, found.reason, found.severity) == ("no_quota", "unbounded", "info")
-    assert "0.83 CPUs of the 1 it shares with others, without a limit and with a request of 0.1 CPUs" in found.summary
-    assert "with no request" in of(greedy(identity=identity_with(None)), other, on=CPU_0).summary
+    assert (found["name"], found["reason"], found["severity"]) == ("no_quota", "unbounded", "info")
+    assert (
+        "0.83 CPUs of the 1 it shares with others, without a limit and with a request of 0.1 CPUs" in found["summary"]
+    )
+    assert "with no request" in of(greedy(identity=identity_with(None)), other, on=CPU_0)["summary"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing_extensions import override
 from exporter.cli import explain as explain_command
 from exporter.cli.terminal.client import NoAnswerError, fetch_containers
 from exporter.errors import ConfigError
-from exporter.report.check import containers_document
+from exporter.report.validate import containers_document
 from exporter.settings_sources import Parser, load
 from tests.cli.conftest import Lab, Mover, Running, lab
 from tests.support.process import ROOT, command, environment, run
@@ -183,7 +183,7 @@ def test_an_error_is_one_line_and_exit_code_2(url: str) -> None:
         (200, b"<html>", "does not answer in JSON"),
         (200, b"[" * 100_000, "does not answer in JSON"),
         (200, b'{"schema": "v9"}', "its schema is 'v9', not v1"),
-        (200, b'{"schema": "v1"}', "document has no taken_at"),
+        (200, b'{"schema": "v1"}', "'taken_at': Field required"),
     ],
 )
 def test_who_is_no_exporter_is_told_so(status: int, body: bytes, said: str) -> None:

@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from typing_extensions import is_typeddict
 
 from exporter.model import CgroupName
 from exporter.report import Report, schema

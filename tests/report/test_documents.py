@@ -8,7 +8,7 @@ from math import inf, nan
 
 import pytest
 
-from exporter.analysis.findings import Finding
+from exporter.analysis.findings import Finding, Severity, finding
 from exporter.model import CgroupName, Interval, Snapshot
 from exporter.report import Container, ContainersDocument, Report, escaped_path, unescaped_segments
 from tests.report.node import HEALTH
@@ -151,13 +151,11 @@ def test_what_is_no_number_is_no_number_in_json(report: Report) -> None:
     row = snapshot.containers[0]._replace(intervals=(Interval(1.0, 10, 5, nan), Interval(1.0, 10, 5, 0.1)))
     assert row.container is not None
     name = CgroupName(row.namespace, row.pod, row.container)
-    finding = Finding(
-        name="throttled", severity="warning", subject=name, summary="s", advice="a", reason="",
-        evidence={"bad": nan, "worse": inf, "good": 1.0},
-    )  # fmt: skip
+    evidence = {"bad": nan, "worse": inf, "good": 1.0}
+    made = finding("throttled", name, summary="s", advice="a", evidence=evidence)
     odd: Snapshot = replace(snapshot, containers=(row,))
 
-    found = Report(odd, (finding,), HEALTH).containers()
+    found = Report(odd, (made,), HEALTH).containers()
 
     json.dumps(found, allow_nan=False)
     assert found["containers"][0]["findings"][0]["evidence"] == {"good": 1.0}
@@ -168,14 +166,12 @@ def test_what_is_no_number_is_no_number_in_json(report: Report) -> None:
 def test_findings_go_to_their_container_worst_first(report: Report) -> None:
     name = CgroupName("shop", "checkout-7d9f8b6c5d-x2k9p", "app")
 
-    def finding(severity: str, subject: CgroupName | None) -> Finding:
-        return Finding(
-            name=f"is_{severity}", severity=severity, subject=subject, summary="s", advice="a", reason=""  # type: ignore[arg-type] # a plain word for the test's sake
-        )  # fmt: skip
+    def made(severity: Severity, subject: CgroupName | None) -> Finding:
+        return finding(f"is_{severity}", subject, severity=severity, summary="s", advice="a", evidence={})
 
     one = Report(
         report.snapshot,
-        [finding("info", name), finding("critical", name), finding("warning", None), finding("warning", name)],
+        [made("info", name), made("critical", name), made("warning", None), made("warning", name)],
         HEALTH,
     )
     found = one.container(name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.report import Report
 from exporter.web.status.detail import NEIGHBOURS
 from tests.status import nodes

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.analysis.findings import Finding, words
+from exporter.analysis import text as words
+from exporter.analysis.findings import Finding, Severity
+from exporter.analysis.findings import finding as make_finding
 from exporter.model import CgroupName, Snapshot
 from exporter.report import DOCS, Report
 from exporter.web.status import verdict
@@ -27,11 +29,9 @@ def rows(page: Element) -> dict[str, list[str]]:
 
 
 def finding(
-    subject: CgroupName | None, name: str = "throttled", severity: str = "warning", advice: str = "a"
+    subject: CgroupName | None, name: str = "throttled", severity: Severity = "warning", advice: str = "a"
 ) -> Finding:
-    return Finding(
-        name=name, severity=severity, subject=subject, summary="why", advice=advice, reason=""  # type: ignore[arg-type] # a plain word for the test's sake
-    )  # fmt: skip
+    return make_finding(name, subject, severity=severity, summary="why", advice=advice, evidence={})
 
 
 def with_findings(snapshot: Snapshot, *found: Finding) -> Report:

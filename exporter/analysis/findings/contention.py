@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.analysis import thresholds
-from exporter.analysis.findings import words
-from exporter.analysis.findings.finding import Cause, Evidence
-from exporter.analysis.findings.throttling import lost, lost_to_ancestor, throttling
-from exporter.analysis.findings.view import Busy, View, rate, use
+from exporter.analysis import text, thresholds
+from exporter.analysis.findings.finding import Evidence, Finding, finding
+from exporter.analysis.findings.nodeview import Busy, NodeView, rate, use
+from exporter.analysis.findings.throttled import lost, lost_to_ancestor, throttling
 from exporter.model import CgroupName, CgroupRow
 
 _ADVICE = {
@@ -44,7 +43,7 @@ class Surroundings:
         return [one for one in self.neighbours[: thresholds.MAX_NEIGHBOURS] if one[1] >= thresholds.MIN_USE]
 
 
-def contention(view: View, row: CgroupRow) -> Cause | None:
+def contention(view: NodeView, row: CgroupRow) -> Finding | None:
     """It waits for CPUs, and no quota is the reason."""
     deltas = row.deltas
     if deltas is None:
@@ -56,7 +55,7 @@ def contention(view: View, row: CgroupRow) -> Cause | None:
     return None if waiting < thresholds.WAITING_RATE * deltas.seconds else _waits(view, row)
 
 
-def _waits(view: View, row: CgroupRow) -> Cause | None:
+def _waits(view: NodeView, row: CgroupRow) -> Finding | None:
     waiting, own = _unexplained(view, row), use(row)
     if waiting is None or not _hurts(waiting, own):
         return None
@@ -67,15 +66,17 @@ def _waits(view: View, row: CgroupRow) -> Cause | None:
         # What shares a quota waits for each other while it lasts: that is the throttling's own story.
         return None
     summed = "" if row.deltas is None or row.deltas.waiting_seconds is not None else ", summed over threads,"
-    using = "" if own is None else f" while it used {words.cpus(own)}"
-    return Cause(
-        summary=f"It waited for a CPU for {words.amount(waiting)} s per second{summed}{using}, and no quota was the "
+    using = "" if own is None else f" while it used {text.cpus(own)}"
+    return finding(
+        "contention",
+        row,
+        summary=f"It waited for a CPU for {text.amount(waiting)} s per second{summed}{using}, and no quota was the "
         f"cause{_told(reason, around, named, cpus)}.",
         advice=_ADVICE[reason],
         reason=reason,
         evidence={**_evidence(row, around, named), "waiting_seconds_per_second": waiting},
-        severity="info" if reason == "own_threads" else None,
-        weight=min(1.0, waiting),
+        severity="info" if reason == "own_threads" else "warning",
+        impact=min(1.0, waiting),
     )
 
 
@@ -90,11 +91,11 @@ def _told(reason: str, around: Surroundings, named: Sequence[tuple[CgroupName, f
     if reason == "neighbours":
         return f"; on the same CPUs: {_listing(named)}"
     if reason == "outside":
-        return f"; at least {words.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers"
-    return f"; its own threads want more than its {words.cpus(cpus)}" if reason == "own_threads" else ""
+        return f"; at least {text.cpus(around.outside or 0.0)} of its {cpus} go to processes outside of all containers"
+    return f"; its own threads want more than its {text.cpus(cpus)}" if reason == "own_threads" else ""
 
 
-def _unexplained(view: View, row: CgroupRow) -> float | None:
+def _unexplained(view: NodeView, row: CgroupRow) -> float | None:
     """Waiting per second beyond what quotas explain; ``None`` when it is not known what they explain.
 
     PSI counts throttled tasks as waiting, whoever's quota it is. v1's ``wait_sum`` stops while the container's own
@@ -117,7 +118,7 @@ def _unexplained(view: View, row: CgroupRow) -> float | None:
     return None if own is None or above is None else waiting - own - above
 
 
-def _is_stopped(view: View, row: CgroupRow) -> bool:
+def _is_stopped(view: NodeView, row: CgroupRow) -> bool:
     """Whether a quota, its own or one above it, stops it so much that it is told of."""
     above = lost_to_ancestor(row)
     if above is None:
@@ -132,7 +133,7 @@ def _stopped(row: CgroupRow) -> float | None:
     return lost(row)
 
 
-def _stopped_above(view: View, row: CgroupRow) -> float | None:
+def _stopped_above(view: NodeView, row: CgroupRow) -> float | None:
     pod = view.pod_of(row)
     if pod is not None:
         return _stopped(pod)
@@ -140,7 +141,7 @@ def _stopped_above(view: View, row: CgroupRow) -> float | None:
     return 0.0 if row.cpuset is not None and row.effective_limit_cores == float(len(row.cpuset.cpus)) else None
 
 
-def _saturated(view: View, row: CgroupRow) -> Cause | None:
+def _saturated(view: NodeView, row: CgroupRow) -> Finding | None:
     """The kernel counts no waiting: full CPUs, used mostly by others, make it likely."""
     around = _surroundings(view, row)
     cpus, others, own, busy = _cpus(row), around.others, around.own, around.busy
@@ -151,14 +152,16 @@ def _saturated(view: View, row: CgroupRow) -> Cause | None:
     named = around.named(cpus)
     if not named:
         return None
-    full = words.percent(busy.busy / cpus)
-    return Cause(
-        summary=f"It likely waits for a CPU: where it may run ({words.cpus(cpus)}) was {full} busy, and it "
-        f"used {words.amount(own)} of that; on the same CPUs: {_listing(named)}.",
+    full = text.percent(busy.busy / cpus)
+    return finding(
+        "contention",
+        row,
+        summary=f"It likely waits for a CPU: where it may run ({text.cpus(cpus)}) was {full} busy, and it "
+        f"used {text.amount(own)} of that; on the same CPUs: {_listing(named)}.",
         advice=_ADVICE["neighbours"] + " This kernel counts no waiting (schedstats, PSI), so make sure first.",
         reason="saturated",
         evidence=_evidence(row, around, named),
-        weight=others / cpus,
+        impact=others / cpus,
     )
 
 
@@ -166,7 +169,7 @@ def _cpus(row: CgroupRow) -> int:
     return 0 if row.cpuset is None else len(row.cpuset.cpus)
 
 
-def _surroundings(view: View, row: CgroupRow) -> Surroundings:
+def _surroundings(view: NodeView, row: CgroupRow) -> Surroundings:
     busy = None if row.cpuset is None else view.busy(row.cpuset.cpus)
     neighbours = view.neighbours(row)
     others = None if neighbours is None else sum(cores for _, cores in neighbours)
@@ -192,21 +195,19 @@ def _reason(around: Surroundings, named: Sequence[tuple[CgroupName, float]], wai
 
 
 def _listing(named: Sequence[tuple[CgroupName, float]]) -> str:
-    return words.listing(f"{words.full_name(name)} with {words.cpus(cores)}" for name, cores in named)
+    return text.listing(f"{text.full_name(name)} with {text.cpus(cores)}" for name, cores in named)
 
 
 def _evidence(row: CgroupRow, around: Surroundings, named: Sequence[tuple[CgroupName, float]]) -> Evidence:
-    evidence: dict[str, float | int | str] = {
-        **words.known(
-            window_seconds=None if row.deltas is None else row.deltas.seconds,
-            usage_cores=around.own,
-            cpuset_cpus=_cpus(row) or None,
-            neighbours_usage_cores=around.others,
-            outside_usage_cores=around.outside,
-            cpus_busy_cores=None if around.busy is None else around.busy.busy,
-        )
+    evidence: Evidence = {
+        "window_seconds": None if row.deltas is None else row.deltas.seconds,
+        "usage_cores": around.own,
+        "cpuset_cpus": _cpus(row) or None,
+        "neighbours_usage_cores": around.others,
+        "outside_usage_cores": around.outside,
+        "cpus_busy_cores": None if around.busy is None else around.busy.busy,
     }
     for number, (name, cores) in enumerate(named, 1):
-        evidence[f"neighbour_{number}"] = words.full_name(name)
+        evidence[f"neighbour_{number}"] = text.full_name(name)
         evidence[f"neighbour_{number}_usage_cores"] = cores
     return evidence

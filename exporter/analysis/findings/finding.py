@@ -1,44 +1,68 @@
-"""What a finding is."""
+"""The finding: one document, made once, that the API serves and that page and ``explain`` show."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from exporter.model import CgroupName
+from typing_extensions import TypedDict
+
+from exporter.model import CgroupName, CgroupRow
 
 Severity = Literal["critical", "warning", "info"]
-Evidence = Mapping[str, float | int | str]
+Evidence = dict[str, float | str | None]
+"""By stable names that carry their unit; ``None`` is unknown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """One thing that takes CPU from somebody, as the function that looks for it tells it."""
+class Name(TypedDict):
+    """Under what a container is shown."""
 
-    summary: str
-    """One sentence: the cause, with the numbers it rests on."""
-    advice: str
-    """One sentence: what to do about it."""
-    evidence: Evidence
-    """The numbers by stable names that carry their unit; only what is known."""
-    reason: str = ""
-    """A stable word, where the same finding has several causes."""
-    severity: Severity | None = None
-    """Where it is not the one in the table."""
-    weight: float = 0.0
-    """CPUs lost or at stake: orders findings of one severity."""
+    namespace: Annotated[str, "empty while the pod's name is unknown"]
+    pod: Annotated[str, "its uid while its name is unknown"]
+    container: Annotated[str, "the first 12 digits of its id while its name is unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A cause with its name and whom it concerns."""
+class Finding(TypedDict):
+    """One problem, or an explanation (`info`)."""
 
-    name: str
-    severity: Severity
-    subject: CgroupName | None
-    """``None`` for the node."""
-    summary: str
-    advice: str
-    reason: str
-    evidence: Evidence = field(default_factory=dict)
+    name: Annotated[str, "stable; what alerts, docs and scripts refer to"]
+    severity: Annotated[Severity, "`info` explains and asks for nothing"]
+    subject: Annotated[Name | None, "the container; `null` for the node"]
+    summary: Annotated[str, "one sentence: the cause"]
+    advice: Annotated[str, "one sentence: what to do"]
+    reason: Annotated[str, "stable; which of the finding's causes it is, empty where it has one only"]
+    evidence: Annotated[dict[str, float | int | str], "the numbers it rests on"]
+    docs: Annotated[str, "its page, relative to the repository"]
+    impact: Annotated[float, "CPUs lost or at stake; orders findings of one severity"]
+
+
+def finding(
+    name: str,
+    subject: CgroupRow | CgroupName | None,
+    *,
+    summary: str,
+    advice: str,
+    evidence: Mapping[str, float | str | None],
+    reason: str = "",
+    severity: Severity = "warning",
+    impact: float = 0.0,
+) -> Finding:
+    """Return the document; ``evidence`` that is unknown (``None`` or not finite) is left out of it."""
+    return Finding(
+        name=name,
+        severity=severity,
+        subject=None
+        if subject is None
+        else Name(namespace=subject.namespace, pod=subject.pod, container=subject.container or ""),
+        summary=summary,
+        advice=advice,
+        reason=reason,
+        evidence={key: value for key, value in evidence.items() if value is not None and _is_shown(value)},
+        docs=f"docs/findings/{name}.md",
+        impact=impact if math.isfinite(impact) else 0.0,
+    )
+
+
+def _is_shown(value: float | str) -> bool:
+    return isinstance(value, str) or math.isfinite(value)

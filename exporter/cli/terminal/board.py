@@ -9,7 +9,7 @@ from exporter.cli.terminal.names import full_name
 from exporter.cli.terminal.overview import headline
 from exporter.cli.terminal.table import Cell, Line, Table, history
 from exporter.cli.terminal.text import harmless
-from exporter.report.pain import lost_seconds_per_second, pain
+from exporter.report.impact import impact, lost_seconds_per_second
 from exporter.report.schema import Container, ContainersDocument
 
 FRAME_LINES: Final = 4
@@ -30,13 +30,13 @@ def _most(value: Callable[[Container], float | None]) -> Callable[[Container], A
 
     def key(one: Container) -> tuple[float, Any]:
         found = value(one)
-        return (1.0 if found is None else -found), pain(one)
+        return (1.0 if found is None else -found), impact(one)
 
     return key
 
 
 SORTS: Final = (
-    Sort("pain", pain),
+    Sort("pain", impact),
     Sort("throttled", _most(lambda one: one["throttling"]["ratio"])),
     Sort("lost", _most(lost_seconds_per_second)),
     Sort("cpu", _most(lambda one: one["usage_cores"])),

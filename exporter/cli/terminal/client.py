@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from exporter.cli.terminal.credentials import ANONYMOUS, Credentials, is_loopback, tls_context
 from exporter.errors import ExporterError
-from exporter.report.check import SchemaError, containers_document
 from exporter.report.schema import SCHEMA, ContainersDocument
+from exporter.report.validate import SchemaError, containers_document
 from exporter.values import ListenAddress
 
 CONNECT_SECONDS: Final = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.cli.terminal.names import full_name
 from exporter.cli.terminal.text import SEVERITY_STYLE, Look, made_harmless
 from exporter.report import DOCS, Container, Finding

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.cli.terminal.explaining import finding_lines, troubles
 from exporter.cli.terminal.table import Line, Table, plain
 from exporter.cli.terminal.text import Look, made_harmless
-from exporter.report.schema import Container, ContainersDocument, Finding
+from exporter.report import Container, ContainersDocument, Finding
 
 MOST: Final = 15
 """Lines of containers; more do not fit on a screen with what stands around them."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from exporter.cli.terminal.names import full_name
 from exporter.cli.terminal.text import SEVERITY_STYLE, harmless, shortened
-from exporter.report.pain import lost_seconds_per_second
+from exporter.report.impact import lost_seconds_per_second
 from exporter.report.schema import Container
 
 NAME: Final = "CONTAINER"

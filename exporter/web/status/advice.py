@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.report import DOCS, Container, Finding
-from exporter.report.pain import rank
+from exporter.report.impact import rank
 from exporter.web.status.label import Label, label
 from exporter.web.status.verdict import titled
 

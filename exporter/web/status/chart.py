@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.report import Series
 
 HEIGHT: Final = 100

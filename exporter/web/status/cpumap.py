@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.cpulist import format_cpu_list
 from exporter.report import Container, Cpu, Node
 from exporter.web.status import figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 
 ABSENT: Final = "–"
 NOT_KNOWN: Final = "not known"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.report import Exporter
 from exporter.report.schema import Source
 from exporter.web.status import figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.report import Container
 from exporter.web.status.figures import NOT_KNOWN
 

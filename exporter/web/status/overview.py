@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.report import Container, Report
-from exporter.report.pain import lost_seconds_per_second
+from exporter.report.impact import lost_seconds_per_second
 from exporter.web.status import figures, verdict
 from exporter.web.status.advice import Group, Told, grouped, told
 from exporter.web.status.chart import Chart, row_chart

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from exporter.analysis.findings import words
+from exporter.analysis import text as words
 from exporter.report import Container, ContainersDocument, Finding
 
 _ACRONYMS: Final = {"cpu": "CPU", "numa": "NUMA"}

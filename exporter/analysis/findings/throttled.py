@@ -1,15 +1,64 @@
-"""How hard a quota stopped one cgroup, and whether that is worth a word."""
+"""The finding about a limit that is used up, and how hard a quota throttles a cgroup."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from exporter.analysis import thresholds
-from exporter.analysis.findings import words
-from exporter.analysis.findings.finding import Evidence, Severity
-from exporter.analysis.findings.view import AtMost, rate, use
+from exporter.analysis import text, thresholds
+from exporter.analysis.findings.finding import Evidence, Finding, Severity, finding
+from exporter.analysis.findings.nodeview import NodeView, UpperBoundWindow, rate, use
 from exporter.model import CgroupRow, Window
+
+
+def throttled(_view: NodeView, row: CgroupRow) -> Finding | None:
+    """It uses up its limit, and wants more."""
+    found = throttling(row)
+    if found is None or mostly_below_limit(row, found) is not None:
+        return None
+    cores, limit = use(row), text.limit(found.limit)
+    who, having, first, last = f"It uses up its limit of {limit}", "", "Raise", ""
+    if has_too_many_threads(row, found.limit):
+        threads, fewer = text.count(row.threads or 0, "thread"), fewer_threads(found.limit)
+        if ran_in_parallel(row, found):
+            who, first = f"{threads} under a limit of {limit} use it up", f"Run {fewer}, then raise"
+        else:
+            having, last = f" and has {threads}", f"; if many of its threads want to run at once, run {fewer}"
+    using = "" if cores is None else f" (use: {text.cpus(cores)})"
+    return finding(
+        "throttled",
+        row,
+        summary=f"{who}{using}{having}: throttled {found.told}, it stood still for up to "
+        f"{text.percent(found.stopped)} of the time.",
+        advice=f"{first} the limit to what it needs, or spread the work over more replicas{last}; nothing is wrong "
+        "when the limit is there to slow it down.",
+        evidence=evidence_of(row, found),
+        severity=found.severity,
+        impact=found.stopped,
+    )
+
+
+def mostly_below_limit(row: CgroupRow, found: Throttling) -> Bursts | None:
+    """The window interval by interval, when most of the throttling is in intervals that used far less than the limit.
+
+    ``None`` also where that is not known: then nothing contradicts that the limit is used up.
+    """
+    seen = bursts(row, found.limit)
+    return seen if seen is not None and seen.below_share >= thresholds.BELOW_LIMIT_PERIODS else None
+
+
+def has_too_many_threads(row: CgroupRow, limit: float) -> bool:
+    """More threads than the limit has CPUs; how many of them want to run is another question."""
+    return row.threads is not None and row.threads > math.ceil(limit)
+
+
+def fewer_threads(limit: float) -> str:
+    """The settings that mend it, with their number."""
+    at_once = max(1, math.floor(limit))
+    return (
+        f"no more than {text.count(at_once, 'thread')} at once (OMP_NUM_THREADS={at_once}, GOMAXPROCS={at_once}, "
+        f"-XX:ActiveProcessorCount={at_once})"
+    )
 
 
 @dataclass(frozen=True)
@@ -34,8 +83,8 @@ class Throttling:
     def told(self) -> str:
         """``in 87 % of 540 active periods of the last 60 s``."""
         window = self.window
-        ratio = words.percent(window.ratio)
-        share = f"up to {ratio}" if isinstance(window, AtMost) else ratio
+        ratio = text.percent(window.ratio)
+        share = f"up to {ratio}" if isinstance(window, UpperBoundWindow) else ratio
         return f"in {share} of {window.periods} active periods of the last {window.seconds:.0f} s"
 
 
@@ -116,17 +165,17 @@ def bursts(row: CgroupRow, limit: float) -> Bursts | None:
 def evidence_of(row: CgroupRow, found: Throttling) -> Evidence:
     """What every finding about a quota rests on."""
     limits, window = row.limits, found.window
-    return words.known(
-        window_seconds=window.seconds,
-        periods=window.periods,
-        throttled_periods=window.throttled_periods,
-        throttled_ratio=window.ratio,
-        throttled_ratio_peak=window.peak,
-        stopped_share=found.stopped,
-        throttled_seconds_per_second=lost(row),
-        limit_cores=found.limit,
-        period_seconds=found.period,
-        burst_seconds=None if limits is None else limits.burst_seconds,
-        usage_cores=use(row),
-        threads=row.threads,
-    )
+    return {
+        "window_seconds": window.seconds,
+        "periods": window.periods,
+        "throttled_periods": window.throttled_periods,
+        "throttled_ratio": window.ratio,
+        "throttled_ratio_peak": window.peak,
+        "stopped_share": found.stopped,
+        "throttled_seconds_per_second": lost(row),
+        "limit_cores": found.limit,
+        "period_seconds": found.period,
+        "burst_seconds": None if limits is None else limits.burst_seconds,
+        "usage_cores": use(row),
+        "threads": row.threads,
+    }

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from exporter.analysis import thresholds
-from exporter.analysis.findings import words
-from exporter.analysis.findings.finding import Cause
-from exporter.analysis.findings.view import View, name_of
+from exporter.analysis import text, thresholds
+from exporter.analysis.findings.finding import Finding, finding
+from exporter.analysis.findings.nodeview import NodeView, name_of
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupRow
 
 
-def exclusive_cpu_shared(view: View, row: CgroupRow) -> Cause | None:
+def exclusive_cpu_shared(view: NodeView, row: CgroupRow) -> Finding | None:
     """Other containers may run on CPUs that it should own."""
     found = view.overlaps.get(name_of(row)) if view.overlaps else None
     if not found:
         return None
     cpus = frozenset[int]().union(*(one.cpus for one in found))
     longest = max(one.seconds for one in found)
-    names = [words.full_name(one.other) for one in found[: thresholds.MAX_NEIGHBOURS]]
+    names = [text.full_name(one.other) for one in found[: thresholds.MAX_NEIGHBOURS]]
     more = len(found) - len(names)
-    listing = words.listing([*names, *([f"{more} more"] if more else [])])
-    return Cause(
-        summary=f"{listing} may run on {words.numbered(cpus)}, which it should own, for {longest:.0f} s by now.",
+    listing = text.listing([*names, *([f"{more} more"] if more else [])])
+    return finding(
+        "exclusive_cpu_shared",
+        row,
+        summary=f"{listing} may run on {text.numbered(cpus)}, which it should own, for {longest:.0f} s by now.",
         advice="Look for what rewrote the cpusets (systemctl daemon-reload, a second CPU manager), and restart the "
         "kubelet, which sets them again.",
         evidence={
-            **words.known(overlapping_containers=len(found), overlap_seconds=longest, cpus=format_cpu_list(cpus)),
+            "overlapping_containers": len(found),
+            "overlap_seconds": longest,
+            "cpus": format_cpu_list(cpus),
             **{f"other_{number}": name for number, name in enumerate(names, 1)},
         },
-        weight=float(len(found)),
+        impact=float(len(found)),
     )
 
 
-def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
+def exclusive_cpu_disturbed(view: NodeView, row: CgroupRow) -> Finding | None:
     """Its CPUs do more than it does."""
     if not row.exclusive:
         return None
@@ -48,9 +51,11 @@ def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
         return None
     interrupts = busy.interrupts >= thresholds.INTERRUPT_SHARE * others
     what = "interrupts" if interrupts else "processes outside of all containers"
-    return Cause(
-        summary=f"It owns {words.numbered(cpus)}, busy for {words.cpus(busy.busy)}, of which it used "
-        f"{words.amount(own)} at most: {words.amount(others)} went to {what}.",
+    return finding(
+        "exclusive_cpu_disturbed",
+        row,
+        summary=f"It owns {text.numbered(cpus)}, busy for {text.cpus(busy.busy)}, of which it used "
+        f"{text.amount(own)} at most: {text.amount(others)} went to {what}.",
         advice="Move interrupts away from these CPUs (/proc/irq/*/smp_affinity_list, irqbalance's banned CPUs)."
         if interrupts
         else "Keep the host's daemons on reserved CPUs (reservedSystemCPUs, systemd's CPUAffinity), or isolate these.",
@@ -62,5 +67,5 @@ def exclusive_cpu_disturbed(view: View, row: CgroupRow) -> Cause | None:
             "disturbance_cores": others,
             "interrupts_cores": busy.interrupts,
         },
-        weight=others,
+        impact=others,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName
@@ -58,16 +58,7 @@ def full_name(name: CgroupName) -> str:
     return "/".join(part for part in name if part)
 
 
-def listing(words: Iterable[str]) -> str:
+def listing(parts: Iterable[str]) -> str:
     """``a, b and c``."""
-    *most, last = ["", *words]
+    *most, last = ["", *parts]
     return f"{', '.join(most[1:])} and {last}" if most[1:] else last
-
-
-def known(**evidence: float | str | None) -> Mapping[str, float | int | str]:
-    """Evidence without what is not known."""
-    return {key: value for key, value in evidence.items() if value is not None and _is_number_or_text(value)}
-
-
-def _is_number_or_text(value: float | str) -> bool:
-    return isinstance(value, str) or math.isfinite(value)

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from exporter.analysis import thresholds
-from exporter.analysis.findings import words
-from exporter.analysis.findings.finding import Cause
-from exporter.analysis.findings.view import View, use
+from exporter.analysis import text, thresholds
+from exporter.analysis.findings.finding import Finding, finding
+from exporter.analysis.findings.nodeview import NodeView, use
 from exporter.model import CgroupRow
 
 
-def no_quota(view: View, row: CgroupRow) -> Cause | None:
+def no_quota(view: NodeView, row: CgroupRow) -> Finding | None:
     """Nothing bounds it: its limit is not enforced, or it has none and fills CPUs that others share."""
     limits, spec = row.limits, row.identity
     if limits is None or limits.quota_state != "none" or row.isolation == "exclusive":
         return None
     kubelet = view.node.kubelet
     if spec is not None and spec.limit_cores and kubelet is not None and kubelet.cpu_cfs_quota is False:
-        return Cause(
-            summary=f"Its limit of {words.limit(spec.limit_cores)} is not enforced: this node's kubelet runs with "
+        return finding(
+            "no_quota",
+            row,
+            summary=f"Its limit of {text.limit(spec.limit_cores)} is not enforced: this node's kubelet runs with "
             "cpuCFSQuota false.",
             advice="Nothing to do if that is on purpose; containers here are held back by their requests alone, and "
             "throttling cannot happen.",
             reason="not_enforced",
-            evidence=words.known(spec_limit_cores=spec.limit_cores, usage_cores=use(row)),
+            severity="info",
+            evidence={"spec_limit_cores": spec.limit_cores, "usage_cores": use(row)},
         )
     return _unbounded(view, row)
 
 
-def _unbounded(view: View, row: CgroupRow) -> Cause | None:
+def _unbounded(view: NodeView, row: CgroupRow) -> Finding | None:
     own, cpus = use(row), 0 if row.cpuset is None else len(row.cpuset.cpus)
     spec = row.identity
     if own is None or spec is None or not cpus or row.effective_limit_cores != float(cpus):
@@ -35,11 +37,14 @@ def _unbounded(view: View, row: CgroupRow) -> Cause | None:
     request = spec.request_cores or 0.0
     if own < thresholds.UNBOUNDED_SHARE * cpus or own <= request or not view.neighbours(row):
         return None
-    asked = f"a request of {words.limit(request)}" if request else "no request"
-    return Cause(
-        summary=f"It uses {words.cpus(own)} of the {cpus} it shares with others, without a limit and with {asked}.",
+    asked = f"a request of {text.limit(request)}" if request else "no request"
+    return finding(
+        "no_quota",
+        row,
+        summary=f"It uses {text.cpus(own)} of the {cpus} it shares with others, without a limit and with {asked}.",
         advice="Give it a request that fits its use, so that the scheduler leaves room for it, or a limit.",
         reason="unbounded",
-        evidence=words.known(usage_cores=own, cpuset_cpus=cpus, spec_request_cores=spec.request_cores),
-        weight=own - request,
+        severity="info",
+        evidence={"usage_cores": own, "cpuset_cpus": cpus, "spec_request_cores": spec.request_cores},
+        impact=own - request,
     )

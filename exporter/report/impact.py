@@ -1,19 +1,20 @@
-"""What hurts first: the one order in which containers are shown, everywhere."""
+"""The order in which containers are shown everywhere: worst first."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from exporter.report.schema import Container, Finding, Severity
+from exporter.analysis.findings import Finding, Severity
+from exporter.report.schema import Container
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning", "info")
 """Worst first."""
 
-Pain = tuple[bool, float, float, float, int, bool, str, str, str]
+Impact = tuple[bool, float, float, float, int, bool, str, str, str]
 
 
-def pain(container: Container) -> Pain:
-    """Sort key, the worst container first.
+def impact(container: Container) -> Impact:
+    """Return the sort key that puts the worst container first.
 
     A critical finding; time lost per second to quotas, its own or those above; throttled ratio; share of time spent
     waiting for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is
@@ -40,7 +41,7 @@ def pain(container: Container) -> Pain:
 
 
 def lost_seconds_per_second(container: Container) -> float | None:
-    """Time lost to any quota, its own or an ancestor's, in CPU seconds per second; ``None`` where nothing says so.
+    """Return CPU seconds per second lost to any quota, its own or an ancestor's; ``None`` where it is unknown.
 
     ``cpu.stat.local`` counts both. Without it (before kernel 6.6) the pod's own cgroup is the only witness of the
     ancestor's part: its figure is for all its containers together.
@@ -52,10 +53,10 @@ def lost_seconds_per_second(container: Container) -> float | None:
 
 
 def rank(severity: str) -> int:
-    """0 for the worst severity."""
+    """Return 0 for the worst severity."""
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
 def worst(findings: list[Finding]) -> Severity | None:
-    """The worst severity among ``findings``."""
+    """Return the worst severity among ``findings``, or None without any."""
     return min((finding["severity"] for finding in findings), key=rank, default=None)

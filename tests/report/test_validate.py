@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.report import ContainersDocument
-from exporter.report.check import SchemaError, containers_document
+from exporter.report.validate import SchemaError, containers_document
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

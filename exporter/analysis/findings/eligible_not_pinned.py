@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from exporter.analysis import thresholds
-from exporter.analysis.findings import words
-from exporter.analysis.findings.checkpoint import checkpointed, policy_of
-from exporter.analysis.findings.finding import Cause
-from exporter.analysis.findings.throttling import lost
-from exporter.analysis.findings.view import View
+from exporter.analysis import text, thresholds
+from exporter.analysis.findings.cpu_manager_disagrees import checkpointed, policy_of
+from exporter.analysis.findings.finding import Finding, finding
+from exporter.analysis.findings.nodeview import NodeView
+from exporter.analysis.findings.throttled import lost
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupRow
 
 
-def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
+def eligible_not_pinned(view: NodeView, row: CgroupRow) -> Finding | None:
     """Guaranteed, and its owner may believe that it has cores of its own."""
     if row.ref.qos_class != "Guaranteed" or row.cpuset is None or row.identity is None:
         return None
@@ -27,18 +26,20 @@ def eligible_not_pinned(view: View, row: CgroupRow) -> Cause | None:
             "the policy is static, so it likely started before the policy did (the checkpoint, which would tell, "
             "could not be read)"
         )
-    return Cause(
-        summary=f"Guaranteed with {words.limit(request)}, yet it shares {words.numbered(row.cpuset.cpus)}: {cause}.",
+    return finding(
+        "eligible_not_pinned",
+        row,
+        summary=f"Guaranteed with {text.limit(request)}, yet it shares {text.numbered(row.cpuset.cpus)}: {cause}.",
         advice=advice,
         reason=reason,
-        evidence=words.known(
-            request_cores=request,
-            cpuset_cpus=len(row.cpuset.cpus),
-            cpus=format_cpu_list(row.cpuset.cpus),
-            cpu_manager_policy=policy_of(view),
-        ),
-        severity="info" if reason in {"policy_none", "request_not_whole", "pod_level"} else None,
-        weight=request,
+        evidence={
+            "request_cores": request,
+            "cpuset_cpus": len(row.cpuset.cpus),
+            "cpus": format_cpu_list(row.cpuset.cpus),
+            "cpu_manager_policy": policy_of(view),
+        },
+        severity="info" if reason in {"policy_none", "request_not_whole", "pod_level"} else "warning",
+        impact=request,
     )
 
 
@@ -72,7 +73,7 @@ _NOT_PINNED = {
 }
 
 
-def _why_not_pinned(view: View, row: CgroupRow, request: float | None) -> str | None:
+def _why_not_pinned(view: NodeView, row: CgroupRow, request: float | None) -> str | None:
     policy = policy_of(view)
     if row.isolation == "eligible":
         if policy == "none":
@@ -97,14 +98,14 @@ def _why_not_pinned(view: View, row: CgroupRow, request: float | None) -> str | 
     return "request_not_whole" if wanted_more else None
 
 
-def _may_be_pinned_yet(view: View, row: CgroupRow) -> bool:
+def _may_be_pinned_yet(view: NodeView, row: CgroupRow) -> bool:
     """The kubelet narrows the cpuset just after the start, or when it next reconciles."""
     kubelet = view.node.kubelet
     patience = (kubelet and kubelet.cpu_manager_reconcile_seconds) or _RECONCILE_SECONDS
     return row.deltas is None or not row.deltas.seconds >= patience
 
 
-def pinned_but_limited(_view: View, row: CgroupRow) -> Cause | None:
+def pinned_but_limited(_view: NodeView, row: CgroupRow) -> Finding | None:
     """CPUs of its own, and still a quota on them."""
     limits, cpuset = row.limits, row.cpuset
     if row.isolation != "exclusive" or cpuset is None or limits is None or limits.limit_cores is None:
@@ -113,27 +114,29 @@ def pinned_but_limited(_view: View, row: CgroupRow) -> Cause | None:
     stopped = window is not None and window.throttled_periods >= thresholds.MIN_THROTTLED_PERIODS
     told = ""
     if window is not None and stopped:
-        told = f", and was throttled in {words.percent(window.ratio)} of {window.periods} periods"
-    return Cause(
-        summary=f"It owns {words.numbered(cpuset.cpus)} and is still under a quota of "
-        f"{words.limit(limits.limit_cores)}{told}.",
+        told = f", and was throttled in {text.percent(window.ratio)} of {window.periods} periods"
+    return finding(
+        "pinned_but_limited",
+        row,
+        summary=f"It owns {text.numbered(cpuset.cpus)} and is still under a quota of "
+        f"{text.limit(limits.limit_cores)}{told}.",
         advice="Kubernetes 1.33 sets no quota where CPUs are exclusive; before it, run these nodes with cpuCFSQuota "
         "false, or live with it while nothing is throttled.",
         reason="throttled" if stopped else "not_throttled",
-        evidence=words.known(
-            limit_cores=limits.limit_cores,
-            cpuset_cpus=len(cpuset.cpus),
-            periods=None if window is None else window.periods,
-            throttled_periods=None if window is None else window.throttled_periods,
-            throttled_ratio=None if window is None else window.ratio,
-            throttled_seconds_per_second=lost(row),
-        ),
-        severity=None if stopped else "info",
-        weight=0.0 if window is None else window.ratio,
+        evidence={
+            "limit_cores": limits.limit_cores,
+            "cpuset_cpus": len(cpuset.cpus),
+            "periods": None if window is None else window.periods,
+            "throttled_periods": None if window is None else window.throttled_periods,
+            "throttled_ratio": None if window is None else window.ratio,
+            "throttled_seconds_per_second": lost(row),
+        },
+        severity="warning" if stopped else "info",
+        impact=0.0 if window is None else window.ratio,
     )
 
 
-def numa_spread(view: View, row: CgroupRow) -> Cause | None:
+def numa_spread(view: NodeView, row: CgroupRow) -> Finding | None:
     """Its CPUs lie on several NUMA nodes."""
     if row.isolation != "exclusive" or row.cpuset is None or row.numa_nodes is None or row.numa_nodes < 2:
         return None
@@ -148,22 +151,24 @@ def numa_spread(view: View, row: CgroupRow) -> Cause | None:
         if cpu in row.cpuset.cpus:
             parts.setdefault(node, []).append(cpu)
     fits = len(row.cpuset.cpus) <= max(sizes.values(), default=0)
-    where = words.listing(f"{words.numbered(frozenset(cpus))} on node {node}" for node, cpus in sorted(parts.items()))
+    where = text.listing(f"{text.numbered(frozenset(cpus))} on node {node}" for node, cpus in sorted(parts.items()))
     policy = None if kubelet is None else kubelet.topology_manager_policy
-    return Cause(
+    return finding(
+        "numa_spread",
+        row,
         summary=f"Its {len(row.cpuset.cpus)} CPUs lie on {row.numa_nodes} NUMA nodes ({where}): part of its memory is "
         "far from part of its CPUs.",
         advice="Run these nodes with topologyManagerPolicy single-numa-node or restricted, and restart the pod."
         if fits
         else "Ask for no more CPUs than one NUMA node has, or make the program aware of the nodes.",
         reason="fits_one_node" if fits else "larger_than_a_node",
-        evidence=words.known(
-            numa_nodes=row.numa_nodes,
-            cpuset_cpus=len(row.cpuset.cpus),
-            cpus=format_cpu_list(row.cpuset.cpus),
-            largest_numa_node_cpus=max(sizes.values(), default=None),
-            topology_manager_policy=policy,
-        ),
-        severity=None if fits else "info",
-        weight=float(row.numa_nodes),
+        evidence={
+            "numa_nodes": row.numa_nodes,
+            "cpuset_cpus": len(row.cpuset.cpus),
+            "cpus": format_cpu_list(row.cpuset.cpus),
+            "largest_numa_node_cpus": max(sizes.values(), default=None),
+            "topology_manager_policy": policy,
+        },
+        severity="warning" if fits else "info",
+        impact=float(row.numa_nodes),
     )

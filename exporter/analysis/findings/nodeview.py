@@ -35,7 +35,7 @@ def _same_quota(row: CgroupRow, pod: CgroupRow) -> bool:
     return own is not None and above is not None and abs(own - above) <= thresholds.DRIFT_RATIO * own
 
 
-class AtMost(Window):
+class UpperBoundWindow(Window):
     """A window whose throttled periods, and what follows from them, are a bound."""
 
     __slots__ = ()
@@ -56,7 +56,7 @@ def _either(own: Window, theirs: Window) -> Window:
     throttled = min(own.periods, own.throttled_periods + theirs.throttled_periods)
     ratio = throttled / own.periods if own.periods else 0.0
     both = own._replace(throttled_periods=throttled, ratio=ratio, peak=max(own.peak, theirs.peak, ratio))
-    return both if throttled <= max(own.throttled_periods, theirs.throttled_periods) else AtMost(*both)
+    return both if throttled <= max(own.throttled_periods, theirs.throttled_periods) else UpperBoundWindow(*both)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Busy:
         return None if own is None else max(0.0, self.busy - own)
 
 
-class View:
+class NodeView:
     """One snapshot, looked up."""
 
     def __init__(self, snapshot: Snapshot) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from exporter.report import Container, pain
-from exporter.report.pain import lost_seconds_per_second, worst
+from exporter.report import Container, impact
+from exporter.report.impact import lost_seconds_per_second, worst
 
 
 def changed(container: Container, **values: Any) -> Container:
@@ -48,7 +48,7 @@ def test_what_hurts_first(healthy: Container) -> None:
     shuffled = worst_first[:]
     random.Random(7).shuffle(shuffled)
 
-    assert sorted(shuffled, key=pain) == worst_first
+    assert sorted(shuffled, key=impact) == worst_first
 
 
 def test_time_lost_to_an_ancestor_counts(healthy: Container, by_name: dict[str, Container]) -> None:
@@ -71,8 +71,8 @@ def test_a_pod_s_ratio_counts_where_nothing_tells_its_containers_apart(
     told_apart = changed(healthy, pod_cgroup=pod, throttling__local_lost_seconds_per_second=0.0)
     old_kernel = changed(told_apart, throttling__local_lost_seconds_per_second=None)
 
-    assert pain(told_apart) == pain(healthy)
-    assert pain(old_kernel) < pain(healthy)
+    assert impact(told_apart) == impact(healthy)
+    assert impact(old_kernel) < impact(healthy)
 
 
 def test_nothing_known_is_nothing_lost_but_not_zero(healthy: Container) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from exporter.analysis.findings import words
-from exporter.analysis.findings.finding import Cause
-from exporter.analysis.findings.view import View
+from exporter.analysis import text
+from exporter.analysis.findings.finding import Finding, finding
+from exporter.analysis.findings.nodeview import NodeView
 from exporter.model import CgroupRow
 
 
-def limit_drift(_view: View, row: CgroupRow) -> Cause | None:
+def limit_drift(_view: NodeView, row: CgroupRow) -> Finding | None:
     """The cgroup's limit is not what the pod's spec asks for."""
     limits, spec = row.limits, row.identity
     if row.limit_drift is not True or limits is None or spec is None:
@@ -20,21 +20,23 @@ def limit_drift(_view: View, row: CgroupRow) -> Cause | None:
     else:
         reason, told = (
             ("different" if wanted or inherited else "unexpected"),
-            f"and its cgroup has {words.limit(actual)}",
+            f"and its cgroup has {text.limit(actual)}",
         )
-    asks = "no limit" if not wanted else f"a limit of {words.limit(wanted)}"
+    asks = "no limit" if not wanted else f"a limit of {text.limit(wanted)}"
     if not wanted and inherited:
-        asks = f"no limit of its own under its pod's {words.limit(inherited)}"
-    return Cause(
+        asks = f"no limit of its own under its pod's {text.limit(inherited)}"
+    return finding(
+        "limit_drift",
+        row,
         summary=f"Its spec asks for {asks}, {told}.",
         advice="Find out what rewrote it (systemctl daemon-reload, a resize that failed, an edit by hand), and restart "
         "the pod.",
         reason=reason,
-        evidence=words.known(
-            limit_cores=actual,
-            spec_limit_cores=wanted,
-            allocated_limit_cores=spec.allocated_limit_cores,
-            pod_spec_limit_cores=inherited,
-            period_seconds=limits.period_seconds,
-        ),
+        evidence={
+            "limit_cores": actual,
+            "spec_limit_cores": wanted,
+            "allocated_limit_cores": spec.allocated_limit_cores,
+            "pod_spec_limit_cores": inherited,
+            "period_seconds": limits.period_seconds,
+        },
     )
