@@ -20,8 +20,8 @@ from exporter.values import ListenAddress
 from exporter.web import api as webapi
 from exporter.web import pages as web
 from exporter.web import status
-from exporter.web.config import LiveConfig
 from exporter.web.server import WebServer
+from exporter.web.tls import ReloadingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    config = LiveConfig(settings.web_config_file, exporter.survived)
+    config = ReloadingConfig(settings.web_config_file, exporter.survived)
     application = web.create_app(
         telemetry_path=settings.web_telemetry_path,
         pages=web.Pages(lambda: exporter.state, exporter.page),

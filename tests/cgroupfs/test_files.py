@@ -221,5 +221,5 @@ def test_a_long_file_that_goes_leaves_no_value(cgroup: Path, budget: int) -> Non
 
 
 def test_enough_descriptors_are_left_to_all_the_clients_there_may_be() -> None:
-    """As many as are served may stand at the door; what else a process needs are some dozens."""
+    """As many as are served may be accepted and not closed yet; what else a process needs are some dozens."""
     assert 2 * Limits().connections + 64 <= RESERVE

@@ -32,7 +32,7 @@ from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load, parse_file_options
-from exporter.web.config import document
+from exporter.web import config as web_config
 
 Target = Callable[[bytes], None]
 PATH: Final = "fuzzed"
@@ -253,7 +253,7 @@ def _memory() -> str | None:
 
 def _web_config(data: bytes) -> None:
     try:
-        document.parse(data, PATH)
+        web_config.parse(data, PATH)
     except ConfigError as error:
         ours(error)
 

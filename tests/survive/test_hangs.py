@@ -21,7 +21,7 @@ from exporter.errors import ConfigError, MappingError
 from exporter.kube.credentials import Authorities, SmallFile, Token
 from exporter.logs import configure
 from exporter.logs.outlet import Outlet
-from exporter.web.config import LiveConfig
+from exporter.web.tls import ReloadingConfig
 from tests.support.pages import Page
 from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
 from tests.support.trees import containerd_systemd
@@ -84,7 +84,7 @@ async def test_one_read_hangs_and_not_one_for_each_try(tmp_path: Path) -> None:
 async def test_a_web_config_that_hangs_keeps_the_last_one_and_nobody(tmp_path: Path) -> None:
     file, told = tmp_path / "web.yml", list[str]()
     file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}")
-    config = LiveConfig(str(file), lambda error: told.append(error.reason), seconds=SHORT)
+    config = ReloadingConfig(str(file), lambda error: told.append(error.reason), seconds=SHORT)
     await config.load()
     kept = config.current
     file.unlink()
@@ -94,7 +94,7 @@ async def test_a_web_config_that_hangs_keeps_the_last_one_and_nobody(tmp_path: P
     assert told == ["bad_config", "bad_config"]
     assert config.current is kept
     with hanging(file), pytest.raises(ConfigError, match="not read within"):
-        await LiveConfig(str(file), lambda _: None, seconds=SHORT).load()
+        await ReloadingConfig(str(file), lambda _: None, seconds=SHORT).load()
 
 
 def test_a_token_that_hangs_keeps_neither_names_nor_the_end_of_the_process(tmp_path: Path) -> None:

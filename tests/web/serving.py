@@ -18,16 +18,16 @@ import trustme
 from aiohttp import web
 
 from exporter.errors import ExporterError
-from exporter.web.config import LiveConfig
-from exporter.web.config.failures import REASONS, WebError
+from exporter.web import REASONS, WebError
 from exporter.web.server import Limits, WebServer
+from exporter.web.tls import ReloadingConfig
 
 HOST = "127.0.0.1"
 SECRET = "correct horse"
 HASH = "$2b$04$A6OFlmHwyexVy1DGsHAmhudTk6ZiO98OBErRejUCaSxDbrBolJH9C"
 """bcrypt of :data:`SECRET`, at the lowest cost there is."""
 HEADERS = {"X-Content-Type-Options": "nosniff"}
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds after which a client of these tests gives up; nothing here takes one on an idle machine."""
 
 
@@ -35,7 +35,7 @@ PATIENCE = 10.0
 class Served:
     """A running server."""
 
-    config: LiveConfig
+    config: ReloadingConfig
     port: int = 0
     page: bytes = b"a_metric 1\n"
     errors: list[ExporterError] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Served:
 
     async def reason(self, reason: str, number: int = 1) -> str:
         """The last message of this reason, as soon as there are so many."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self.reasons[reason] < number:
                 self._told.clear()
                 await self._told.wait()
@@ -65,7 +65,7 @@ class Served:
         reader, writer = await self.connect(tls=tls, address=address)
         answer = b""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 with suppress(ConnectionError):
                     writer.write(request)
                     await writer.drain()
@@ -85,7 +85,7 @@ class Served:
 
     def handshake(self, tls: ssl.SSLContext) -> None:
         """In a thread, with alerts: asyncio closes the connection without one."""
-        with socket.create_connection((HOST, self.port), PATIENCE) as plain:
+        with socket.create_connection((HOST, self.port), TIMEOUT) as plain:
             tls.wrap_socket(plain, server_hostname=HOST).close()
 
     async def connect(
@@ -123,9 +123,11 @@ class Answer:
 
 
 @asynccontextmanager
-async def served(web_config: Path | None = None, limits: Limits | None = None) -> AsyncIterator[Served]:
-    """A server on a free port."""
-    config = LiveConfig(None if web_config is None else str(web_config), lambda error: running.tell(error))  # noqa: PLW0108 - it does not exist yet
+async def served(
+    web_config: Path | None = None, limits: Limits | None = None, *, host: str = HOST, port: int = 0
+) -> AsyncIterator[Served]:
+    """A server, on a free port unless one is named."""
+    config = ReloadingConfig(None if web_config is None else str(web_config), lambda error: running.tell(error))  # noqa: PLW0108 - it does not exist yet
     running = Served(config)
     await config.load()
 
@@ -152,7 +154,7 @@ async def served(web_config: Path | None = None, limits: Limits | None = None) -
         limits=limits,
         shutdown_seconds=0.1,
     )
-    _, running.port = await server.start(HOST, 0)
+    _, running.port = await server.start(host, port)
     tasks = [asyncio.create_task(start(), name=name) for name, start in server.tasks.items()]
     try:
         yield running

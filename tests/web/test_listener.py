@@ -1,4 +1,4 @@
-"""Who is let in when many knock at once, and who knocks while the server stops."""
+"""Connections that arrive in large numbers at once, or while the server stops."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ async def test_who_comes_at_the_last_moment(rounds: int) -> None:
     gc.collect()
 
 
-@pytest.mark.parametrize("crowd", [100, 500])
-async def test_a_scraper_of_the_same_address_as_a_crowd(crowd: int) -> None:
-    """Behind one address there may be a whole network; all of it knocks in one round of the loop."""
+@pytest.mark.parametrize("idle", [100, 1000])
+async def test_a_scraper_amid_idle_connections(idle: int) -> None:
+    """All of them wait in the accept queue in one round of the loop; the scrapers in the middle and at the end."""
     async with served() as server:
         with ExitStack() as stack:
-            knocking = [stack.enter_context(socket.socket()) for _ in range(crowd)]
+            silent = [stack.enter_context(socket.socket()) for _ in range(idle)]
             middle, last = stack.enter_context(socket.socket()), stack.enter_context(socket.socket())
-            for client in (*knocking[::2], middle, *knocking[1::2], last):
+            for client in (*silent[::2], middle, *silent[1::2], last):
                 client.connect((HOST, server.port))
                 client.setblocking(False)
                 if client in {middle, last}:

@@ -54,10 +54,10 @@ def until(look: Callable[[], T | None]) -> T:
     [
         (
             "tls_server_conf: {}",
-            "line 1: tls_server_conf is not a key of a web config; did you mean tls_server_config?",
+            "tls_server_conf: unknown key; did you mean tls_server_config?",
         ),
         (TLS, "tls_server_config.cert_file '{folder}/server.crt': No such file or directory"),
-        (f"basic_auth_users:\n  alice: {HASH}x\n", "line 2: basic_auth_users.alice must be a bcrypt hash"),
+        (f"basic_auth_users:\n  alice: {HASH}x\n", "basic_auth_users.alice: must be a bcrypt hash"),
     ],
 )
 def test_a_wrong_file_ends_the_start(tree: str, tmp_path: Path, text: str, said: str) -> None:

@@ -68,11 +68,11 @@ def _serves_tls(settings: Settings) -> bool:
     """Whether an exporter with these settings speaks TLS. A file that cannot be read or used says nothing."""
     if settings.web_config_file is None:
         return False
-    from exporter.web.config.document import parse  # noqa: PLC0415 - with YAML, for who has such a file
+    from exporter.web.config import parse  # noqa: PLC0415 - with YAML, for who has such a file
 
     try:
         with open(settings.web_config_file, "rb") as file:
-            return parse(file.read(_LARGEST_WEB_CONFIG), settings.web_config_file).tls is not None
+            return parse(file.read(_LARGEST_WEB_CONFIG), settings.web_config_file).tls_server_config is not None
     except (ConfigError, OSError):
         return False
 

@@ -1,0 +1,132 @@
+"""Who is answered: the rate limit and the passwords of the web config, with a bound on what checking them costs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import secrets
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from exporter.web.config import RateLimit
+
+QUEUE: Final = 8
+"""Checks that may wait or run at once; a scraper that was accepted before needs none."""
+QUEUE_PER_ADDRESS: Final = 2
+BACKOFF_FACTOR: Final = 3.0
+"""Pause after a wrong password, times the duration of its check: guesses cost the node a quarter of a core at most."""
+_CACHED: Final = 64
+"""Right and wrong passwords remembered, of each."""
+_LONGEST: Final = 72
+"""Bytes of a password that bcrypt reads; a longer one could be guessed by these alone and is never right."""
+
+_Key = tuple[str, bytes, bytes]
+
+
+class TooManyChecks(Exception):  # noqa: N818 - an ordinary result, not a failure
+    """Too many passwords are being checked; ask again in a second."""
+
+
+class PasswordChecker:
+    """Checks passwords against bcrypt hashes, one at a time, and caches what it found until the user's hash changes."""
+
+    def __init__(
+        self,
+        *,
+        check: Callable[[bytes, bytes], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._check, self._clock, self._sleep = check or _check, clock, sleep
+        self._thread = ThreadPoolExecutor(1, "passwords")  # the shared ones render pages
+        self._turn = asyncio.Lock()
+        self._secret = secrets.token_bytes(32)
+        # Two caches: wrong guesses must not push a scraper's right password out.
+        self._cached: dict[bool, OrderedDict[_Key, None]] = {True: OrderedDict(), False: OrderedDict()}
+        self._pending: Counter[str] = Counter()
+
+    async def verify(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> bool:
+        """Whether ``users``, hashes by name, has this password for ``user``; an unknown user takes as long.
+
+        Raises :class:`TooManyChecks` when ``address``, or all together, have too many checks pending.
+        """
+        hashed = users.get(user) or self._dummy_hash(user, users)
+        key = (user, hashed, hmac.digest(self._secret, password, "sha256"))
+        for right, cache in self._cached.items():
+            if key in cache:
+                cache.move_to_end(key)
+                return right
+        if self._pending.total() >= QUEUE or self._pending[address] >= QUEUE_PER_ADDRESS:
+            raise TooManyChecks
+        self._pending[address] += 1
+        try:
+            async with self._turn:
+                right = await self._compare(password, hashed) and user in users
+        finally:
+            self._pending -= Counter((address,))
+        cache = self._cached[right]
+        cache[key] = None
+        if len(cache) > _CACHED:
+            cache.popitem(last=False)
+        return right
+
+    def close(self) -> None:
+        """Check nothing more; a running check ends by itself."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _compare(self, password: bytes, hashed: bytes) -> bool:
+        started = self._clock()
+        loop = asyncio.get_running_loop()
+        right = await loop.run_in_executor(self._thread, self._check, password[:_LONGEST], hashed)
+        right = right and len(password) <= _LONGEST
+        if not right:
+            await self._sleep(BACKOFF_FACTOR * (self._clock() - started))
+        return right
+
+    def _dummy_hash(self, user: str, users: Mapping[str, bytes]) -> bytes:
+        """A hash without a password, of a real one's cost; always the same for one name."""
+        number = int.from_bytes(hmac.digest(self._secret, user.encode("utf-8", "surrogateescape"), "sha256"))
+        costs = sorted(hashed[4:6] for hashed in users.values()) or [b"10"]
+        return b"$2b$" + costs[number % len(costs)] + b"$" + b"." * 53
+
+
+class TokenBucket:
+    """``rate_limit``: refilled with time, one token taken by each request."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._tokens, self._filled_at = float("inf"), clock()
+
+    def take(self, rate: RateLimit) -> bool:
+        """Whether there was a token, by the ``rate`` that holds now."""
+        if not rate.interval:
+            return True
+        now = self._clock()
+        self._tokens = min(rate.burst, self._tokens + (now - self._filled_at) / rate.interval)
+        self._filled_at = now
+        taken = self._tokens >= 1
+        self._tokens -= taken
+        return taken
+
+
+def basic_credentials(authorization: str) -> tuple[str, bytes] | None:
+    """User and password of an ``Authorization`` header by RFC 7617, or None."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return (user.decode("utf-8", "surrogateescape"), password) if colon else None
+
+
+def _check(password: bytes, hashed: bytes) -> bool:
+    import bcrypt  # noqa: PLC0415 - 0.5 MB, for those who have passwords only
+
+    return bcrypt.checkpw(password, hashed)

@@ -1,0 +1,425 @@
+"""The web server: aiohttp's, with a limit on connections, limits on time and bytes of each, TLS and passwords."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import socket
+from asyncio.sslproto import SSLProtocol
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from ssl import SSLCertVerificationError, SSLContext, SSLError
+from typing import Any, Final
+
+from aiohttp import HttpVersion10, hdrs, web
+from aiohttp.http_exceptions import LineTooLong
+from typing_extensions import override
+
+from exporter.errors import ExporterError
+from exporter.web import WebError
+from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks, basic_credentials
+from exporter.web.tls import ReloadingConfig, allowed
+
+logger = logging.getLogger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_NAME: Final = "kube-throttle-exporter"
+"""The ``Server`` header: no version, of nothing."""
+_BACKLOG: Final = 1024
+"""Connections that the kernel holds; beyond it a client's kernel tries again after a second."""
+_ACCEPTED_AT_ONCE: Final = 16
+"""In one round of the event loop: a connection must not be evicted in the few rounds until its request is read."""
+_UNSENT_BYTES: Final = 128 << 10
+"""Of one connection in the kernel: its memory counts as the exporter's."""
+_STALLED_SECONDS: Final = 1.0
+"""Without progress, after which a client that is being sent its answer may be evicted."""
+_PLAIN_HTTP: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 48\r\n\r\n"
+    b"Client sent an HTTP request to an HTTPS server.\n"
+)
+_TEXTS: Final = {
+    "connection_dropped": "was the idlest at the connection limit",
+    "slow_reader": "did not read its answer in time",
+    "slow_request": "did not send its request in time",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times in seconds, sizes in bytes. Prometheus needs one connection, 10 s and a few hundred bytes of headers."""
+
+    connections: int = 128
+    """At once, handshakes included. One more takes the place of the idlest."""
+    request_seconds: float = 10.0
+    """For a TLS handshake, and for a request from its first byte to the end of its headers."""
+    idle_seconds: float = 75.0
+    """Between two requests: longer than the longest usual scrape interval, so that TLS is negotiated once."""
+    answer_seconds: float = 30.0
+    """From the request to the last byte of its answer."""
+    stall_seconds: float = 5.0
+    """In which a client that is being sent its answer has to take some of it."""
+    header_bytes: int = 8190
+    """The request line, and each header."""
+    headers: int = 64
+    request_bytes: int = 32 << 10
+    """All of a request, and of what is sent before it is answered."""
+    held_bytes: int = 16 << 20
+    """Distinct pages that are kept only because clients have not read them yet."""
+    chunk_bytes: int = 64 << 10
+    """Handed to the kernel at once, so that a client that does not read costs this and not the whole page."""
+
+
+class State(enum.IntEnum):
+    """What a connection does. At the limit, the lowest state is evicted first."""
+
+    REQUESTING = 0
+    """In its TLS handshake or its first request."""
+    IDLE = 1
+    """Between two requests, or sending the next one."""
+    SENDING = 2
+    """Being sent a large answer."""
+    HANDLING = 3
+    """Its answer is being made."""
+
+
+class Connection(web.RequestHandler):
+    """Speaks HTTP with one client; ends when the client takes too long or sends too much."""
+
+    __slots__ = ("_received", "_server", "_socket", "_timer", "address", "body", "since", "state")
+
+    def __init__(self, manager: web.Server, server: WebServer) -> None:
+        super().__init__(
+            manager,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=server.limits.idle_seconds,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own runner passes None for "no access log"
+            max_line_size=server.limits.header_bytes,
+            max_field_size=server.limits.header_bytes,
+            max_headers=server.limits.headers,
+            lingering_time=1.0,
+            auto_decompress=False,
+        )
+        self._server = server
+        self._socket: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._received = 0
+        self.address, self.state, self.since = "", State.REQUESTING, 0.0
+        self.body: bytes | None = None
+        """The large answer it is being sent."""
+
+    def open(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether there is a place for it; ``transport`` is the socket's, below TLS."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a connection is a stream")
+        self._socket = transport
+        self.address = str(transport.get_extra_info("peername", ("?",))[0]).removeprefix("::ffff:")
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        return self._server.admit(self)
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._socket is None and not self.open(transport):
+            self.abort()
+        elif self._server.accepts(transport.get_extra_info("peercert") or {}):
+            self.set_state(State.REQUESTING, self._server.limits.request_seconds, "slow_request")
+            super().connection_made(transport)
+        else:
+            self.abort("client_certificate", "shows a certificate with none of the names in client_allowed_sans")
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.closed()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self.transport is None:
+            return
+        if self.state is State.IDLE and data and not self._received:
+            self.set_state(State.IDLE, self._server.limits.request_seconds, "slow_request")
+        if self.state <= State.IDLE:
+            self._received += len(data)
+            if self._received > self._server.limits.request_bytes:
+                self.abort("bad_request", "sends more than a request may have")
+                return
+        super().data_received(data)
+
+    @override
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        limits = self._server.limits
+        # A little after aiohttp's own time: what that closes waits for ever for a client that does not read.
+        self.set_state(State.IDLE, limits.idle_seconds + limits.stall_seconds)
+        return finished
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no request, or to one whose handler failed; says nothing of why."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size:
+            raise ConnectionError("nobody reads the answer any more") from exc
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("a request failed", exc_info=exc)
+            self.report("internal", "got no answer")
+        else:
+            self.report("bad_request", f"does not speak HTTP ({type(exc).__name__})")
+        known = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(exc, LineTooLong) else HTTPStatus(status)
+        return _closing(known, self._server.headers)
+
+    def set_state(self, state: State, seconds: float, reason: str = "") -> None:
+        """A new state, or progress in it; without either within ``seconds`` the connection ends for ``reason``."""
+        loop = asyncio.get_running_loop()
+        self.state, self.since = state, loop.time()
+        if state is not State.SENDING:
+            self.body, self._received = None, 0
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self.abort, reason)
+
+    def abort(self, reason: str = "", text: str = "") -> None:
+        """End it at once, without sending what is left."""
+        if self._socket is not None:
+            if reason:
+                self.report(reason, text or _TEXTS[reason])
+            self._socket.abort()
+            self.closed()
+
+    def close_with(self, answer: bytes, reason: str, text: str) -> None:
+        """End it with an answer that needs neither TLS nor a request."""
+        if self._socket is not None:
+            self.report(reason, text)
+            self._socket.write(answer)
+            self._socket.close()
+
+    def closed(self) -> None:
+        """Free its place."""
+        self._server.connections.discard(self)
+        self._socket = self.body = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def report(self, reason: str, text: str) -> None:
+        """Count and log what the client did."""
+        self._server.on_error(WebError(f"{self.address} {text}", reason=reason))
+
+
+class TlsProtocol(SSLProtocol):
+    """asyncio's TLS, whose connection is counted before its handshake, and whose failures are reported."""
+
+    def __init__(self, connection: Connection, context: SSLContext, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        done.add_done_callback(self._handshake_done)
+        super().__init__(loop, connection, context, done, server_side=True, ssl_handshake_timeout=seconds)  # type: ignore[arg-type] # typeshed: int
+        self._connection, self._begun = connection, False
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._connection.open(transport):
+            self._connection.abort()
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._begun and bytes(self.get_buffer(nbytes)[:1]).isalpha():
+            self._connection.close_with(_PLAIN_HTTP, "plain_http", "speaks plain HTTP to the TLS port")
+        else:
+            self._begun = True
+            super().buffer_updated(nbytes)
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._connection.closed()
+
+    def _handshake_done(self, done: asyncio.Future[None]) -> None:
+        error = done.exception()
+        if isinstance(error, SSLError):
+            reason = (error.reason or "no TLS").replace("_", " ").lower()
+            if isinstance(error, SSLCertVerificationError):
+                reason += f": {error.verify_message}"
+            self._connection.report("tls_handshake", f"TLS handshake failed: {reason}")
+        elif isinstance(error, ConnectionAbortedError):  # how asyncio says that time is up
+            self._connection.report("slow_request", "did not finish its TLS handshake in time")
+
+
+class WebServer:
+    """Serves ``application`` on one address.
+
+    First :meth:`start`, then :attr:`tasks` run until the caller cancels them, at the end :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        application: web.Application,
+        config: ReloadingConfig,
+        *,
+        headers: Mapping[str, str],
+        open_paths: Collection[str],
+        on_error: Callable[[ExporterError], None],
+        limits: Limits | None = None,
+        shutdown_seconds: float = 2.0,
+    ) -> None:
+        """``headers`` go with the answers that no handler makes.
+
+        ``open_paths`` ask for no password and know no rate: the kubelet, which probes them, has no password.
+        """
+        self.limits, self.on_error = limits or Limits(), on_error
+        self.headers = {**headers, hdrs.SERVER: _NAME}
+        self.connections: set[Connection] = set()
+        self._config, self._open_paths = config, frozenset(open_paths)
+        self._bucket, self._passwords = TokenBucket(), PasswordChecker()
+        application.middlewares.append(self._middleware)
+        application.on_response_prepare.append(self._add_headers)
+        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=shutdown_seconds)
+        self._shutdown_seconds = shutdown_seconds
+        self._listening: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen on ``host``, on all interfaces without one; return address and port. Raises ``OSError``."""
+        sock = await _listening_socket(host, port)
+        await self._runner.setup()
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._connect, sock=sock, backlog=_ACCEPTED_AT_ONCE
+        )
+        sock.listen(_BACKLOG)  # asyncio's backlog is both: the kernel's, and how many are accepted in one round
+        bound, number = sock.getsockname()[:2]
+        return str(bound), int(number)
+
+    @property
+    def tasks(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What has to run for ever, by name."""
+        return {"web_config": self._config.run}
+
+    async def close(self) -> None:
+        """End all connections; those being answered get a little time."""
+        if self._listening is not None:
+            self._listening.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._runner.cleanup(), self._shutdown_seconds + 1)
+        for connection in tuple(self.connections):
+            connection.abort()
+        self._passwords.close()
+
+    def admit(self, connection: Connection) -> bool:
+        """Whether there is a place for one more, the idlest connection's if need be."""
+        if self._listening is None or not self._listening.is_serving():
+            return False
+        if len(self.connections) >= self.limits.connections:
+            candidate = min(self._evictable(), key=lambda one: (one.state, one.since), default=None)
+            if candidate is None:
+                connection.report("connection_refused", "comes while all connections are being answered")
+                return False
+            candidate.abort("connection_dropped")
+        connection.since = asyncio.get_running_loop().time()
+        self.connections.add(connection)
+        return True
+
+    def accepts(self, certificate: Mapping[str, Any]) -> bool:
+        """Whether a client with this certificate, or none, may go on."""
+        tls = self._config.current.config.tls_server_config
+        return tls is None or allowed(certificate, tls.client_allowed_sans)
+
+    def _connect(self) -> asyncio.BaseProtocol:
+        if self._runner.server is None:
+            raise ConnectionAbortedError("the server is closing")
+        connection, context = Connection(self._runner.server, self), self._config.current.context
+        return connection if context is None else TlsProtocol(connection, context, self.limits.request_seconds)
+
+    def _evictable(self) -> list[Connection]:
+        before = asyncio.get_running_loop().time() - _STALLED_SECONDS
+        last = {State.SENDING: before, State.HANDLING: float("-inf")}
+        return [one for one in self.connections if one.since < last.get(one.state, float("inf"))]
+
+    def _hold(self, connection: Connection, body: bytes) -> None:
+        """Keep ``body`` for ``connection``; beyond the limit, connections that keep another and do not read it end."""
+        connection.body = body
+        held = {id(one.body): len(one.body) for one in self.connections if one.body is not None}
+        if sum(held.values()) > self.limits.held_bytes:
+            for one in self._evictable():
+                if one.body is not None and one.body is not body:
+                    one.abort("slow_reader")
+
+    @web.middleware
+    async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = request.protocol
+        if not isinstance(connection, Connection):
+            raise TypeError("served by something else than WebServer")
+        answer_by = asyncio.get_running_loop().time() + self.limits.answer_seconds
+        connection.set_state(State.HANDLING, self.limits.answer_seconds, "slow_reader")
+        try:
+            response = await self._refusal(request, connection) or await handler(request)
+        except web.HTTPException as error:
+            response = _plain(HTTPStatus(error.status))
+        body = response.body if isinstance(response, web.Response) else None
+        if request.method == hdrs.METH_HEAD or not isinstance(body, bytes) or len(body) <= self.limits.chunk_bytes:
+            return response
+        stream = web.StreamResponse(status=response.status, reason=response.reason, headers=response.headers)
+        stream.content_length = len(body)
+        await stream.prepare(request)
+        self._hold(connection, body)
+        for start in range(0, len(body), self.limits.chunk_bytes):
+            seconds = min(self.limits.stall_seconds, answer_by - asyncio.get_running_loop().time())
+            connection.set_state(State.SENDING, seconds, "slow_reader")
+            await stream.write(memoryview(body)[start : start + self.limits.chunk_bytes])
+        return stream
+
+    async def _refusal(self, request: web.Request, connection: Connection) -> web.Response | None:
+        if request.version < HttpVersion10:
+            return _closing(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
+            return _closing(HTTPStatus.METHOD_NOT_ALLOWED, {hdrs.ALLOW: "GET, HEAD"})
+        if request.body_exists:
+            # Where two servers disagree on a body's length, the second half of one request becomes another.
+            return _closing(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        resource = request.match_info.route.resource
+        if resource is not None and resource.canonical in self._open_paths:
+            return None
+        config = self._config.current.config
+        if not self._bucket.take(config.rate_limit):
+            connection.report("rate_limited", "asks while the rate of rate_limit is reached")
+            return _plain(HTTPStatus.TOO_MANY_REQUESTS, {hdrs.RETRY_AFTER: "1"})
+        if not config.basic_auth_users:
+            return None
+        given = basic_credentials(request.headers.get(hdrs.AUTHORIZATION, ""))
+        try:
+            if given is not None and await self._passwords.verify(config.basic_auth_users, *given, connection.address):
+                return None
+        except TooManyChecks:
+            connection.report("password_queue_full", "gives a password while too many are being checked")
+            return _plain(HTTPStatus.TOO_MANY_REQUESTS, {hdrs.RETRY_AFTER: "1"})
+        connection.report("unauthorized", "gives a wrong user or password" if given else "gives no password")
+        return _plain(HTTPStatus.UNAUTHORIZED, {hdrs.WWW_AUTHENTICATE: f'Basic realm="{_NAME}", charset="UTF-8"'})
+
+    async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers[hdrs.SERVER] = _NAME
+        response.headers.update(self._config.current.config.http_server_config.headers)
+
+
+async def _listening_socket(host: str, port: int) -> socket.socket:
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return socket.create_server((str(address[0]), port), family=family)
+
+
+def _plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{status.phrase}\n", headers=headers)
+
+
+def _closing(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
+    response = _plain(status, headers)
+    response.force_close()
+    return response
