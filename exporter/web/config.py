@@ -182,7 +182,7 @@ class _HttpConfig(_Section):
 class RateLimit(_Section):
     """``rate_limit``: a token bucket that gets one token every ``interval`` seconds and holds ``burst`` of them."""
 
-    interval: Annotated[float, BeforeValidator(parse_duration)] = 0.0
+    interval: Annotated[float, BeforeValidator(lambda value: parse_duration(str(value)))] = 0.0
     """0 for no limit."""
     burst: int = Field(0, ge=0, le=999_999)
 

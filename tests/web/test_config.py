@@ -121,6 +121,7 @@ WRONG = {
     f"basic_auth_users: {{alice: {HASH}, alice: {HASH}}}": "line 1: not YAML: alice is set a second time",
     "rate_limit: {interval: 1s}": "rate_limit: burst must be 1 or more",
     "rate_limit: {interval: soon, burst: 1}": "rate_limit.interval: must be a duration",
+    "rate_limit: {interval: 5, burst: 1}": "rate_limit.interval: must be a duration",
     "rate_limit: {interval: 1s, burst: many}": "rate_limit.burst: must be a valid integer",
     "a: [": "line 1: not YAML: ",
     "a: *b": "line 1: not YAML: ",
