@@ -101,6 +101,17 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """CPU amounts of one container; ``None`` where the spec sets none."""
+
+    request_cores: float | None = None
+    limit_cores: float | None = None
+    allocated_request_cores: float | None = None
+    """``status.containerStatuses[].resources`` (in-place resize): what the kubelet last applied, where it says so."""
+    allocated_limit_cores: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerIdentity:
     """One container as the pod's spec and status name it."""
 
@@ -111,16 +122,22 @@ class ContainerIdentity:
     runtime: str
     """The scheme: ``containerd``, ``cri-o``, ``docker``."""
     running: bool
-    request_cores: float | None
-    limit_cores: float | None
-    allocated_request_cores: float | None = None
-    """``status.containerStatuses[].resources`` (in-place resize): what the kubelet last applied, where it says so."""
-    allocated_limit_cores: float | None = None
+    spec: ContainerSpec | None
+    """``None`` where the source does not know the spec (log file names), which is not a spec that sets nothing."""
     restart_count: int = 0
     image: str = ""
     """As the status names it, else the spec; empty where neither does."""
     previous_container_ids: tuple[str, ...] = ()
     """Ids of earlier instances that the status still names: they label the last sample of one that just died."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """QoS class and pod-level CPU amounts (KEP-2837); ``None`` where the spec sets none."""
+
+    qos_class: QosClass
+    request_cores: float | None = None
+    limit_cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +148,11 @@ class PodIdentity:
     """The uid in cgroup paths: for a static pod the config hash, never the mirror pod's own uid."""
     namespace: str
     name: str
-    qos_class: str
+    spec: PodSpec | None
+    """``None`` where the source does not know the spec, as :attr:`ContainerIdentity.spec`."""
     workload_kind: str
     """``Deployment``, ``StatefulSet``, ``DaemonSet``, ``CronJob``, ``StaticPod``, ..., ``Pod`` without owner."""
     workload: str
-    request_cores: float | None = None
-    """Pod-level ``spec.resources.requests.cpu`` (KEP-2837); ``None`` when the spec has none."""
-    limit_cores: float | None = None
     alert_threshold_ratio: float | None = None
     """From the pod's annotations; ``inf`` when alerting is off."""
     containers: tuple[ContainerIdentity, ...] = ()
@@ -168,6 +183,11 @@ class KubeletConfig:
     """A cpu list as the kubelet spells it, ``"0-1"``."""
     cgroup_driver: str | None = None
     cgroup_root: str | None = None
+
+
+def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> QosClass:
+    """Return the QoS class of the pod's spec where the source knows it, else that of the cgroup's path."""
+    return ref.qos_class if pod is None or pod.spec is None else pod.spec.qos_class
 
 
 IsolationState = Literal["exclusive", "shared", "eligible"]
@@ -248,6 +268,21 @@ class CgroupRow(NamedTuple):
     """Only with the collector ``distribution``."""
     intervals: tuple[Interval, ...] = ()
     """The window's sample intervals, oldest first; only in a detailed snapshot."""
+
+    @property
+    def container_spec(self) -> ContainerSpec | None:
+        """The container's spec, where known."""
+        return None if self.identity is None else self.identity.spec
+
+    @property
+    def pod_spec(self) -> PodSpec | None:
+        """The pod's spec, where known."""
+        return None if self.pod_identity is None else self.pod_identity.spec
+
+    @property
+    def qos_class(self) -> QosClass:
+        """See :func:`qos_class_of`."""
+        return qos_class_of(self.ref, self.pod_identity)
 
     @property
     def counts_periods(self) -> bool:

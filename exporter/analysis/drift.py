@@ -8,7 +8,7 @@ Sources: kubelet ``pkg/kubelet/cm/helpers_linux.go`` (``MilliCPUToQuota``), open
 from __future__ import annotations
 
 from exporter.analysis.thresholds import DRIFT_RATIO
-from exporter.model import ContainerIdentity, CpuLimits, IsolationState, KubeletConfig, PodIdentity
+from exporter.model import ContainerIdentity, CpuLimits, IsolationState, KubeletConfig, PodIdentity, PodSpec
 
 MIN_QUOTA_SECONDS = 0.001
 """The kernel's least quota: the kubelet rounds smaller limits up to it."""
@@ -31,21 +31,24 @@ def limit_drift(
     While a resize is under way both the old and the new limit are right. A container that lost its quota is only told
     from one that should have none where the kubelet says that it enforces limits, and the cpuset is known.
     """
-    if limits is None or container is None or pod is None or limits.quota_state == "unsupported":
+    if limits is None or limits.quota_state == "unsupported" or container is None or pod is None:
         return None
-    wanted = [cores for cores in (container.allocated_limit_cores, container.limit_cores) if cores]
+    spec, pod_spec = container.spec, pod.spec
+    if spec is None or pod_spec is None:
+        return None
+    wanted = [cores for cores in (spec.allocated_limit_cores, spec.limit_cores) if cores]
     if limits.limit_cores is not None:
-        return _differs(limits.limit_cores, wanted or _inherited(pod), limits.period_seconds)
+        return _differs(limits.limit_cores, wanted or _inherited(pod_spec), limits.period_seconds)
     if not wanted or isolation == "exclusive":
         return False
     if kubelet is None or kubelet.cpu_cfs_quota is None:
         return None
     if not kubelet.cpu_cfs_quota:
         return False
-    return None if isolation is None and pod.qos_class == "Guaranteed" else True
+    return None if isolation is None and pod_spec.qos_class == "Guaranteed" else True
 
 
-def _inherited(pod: PodIdentity) -> list[float]:
+def _inherited(pod: PodSpec) -> list[float]:
     """A container without a limit of its own may be given its pod's, which then is no drift; nor is none."""
     return [pod.limit_cores] if pod.limit_cores else []
 

@@ -25,6 +25,7 @@ from exporter.model import (
     KubeletConfig,
     Overlap,
     PodIdentity,
+    qos_class_of,
 )
 
 Cpus = frozenset[int]
@@ -80,20 +81,16 @@ def whole_cpus(
     """
     if qos_class_of(ref, pod) != "Guaranteed":
         return None
-    if container is None:
+    spec = None if container is None else container.spec
+    if spec is None:
         shares = None if limits is None else limits.shares
         return shares // SHARES_PER_CPU if shares and shares % SHARES_PER_CPU == 0 else None
-    limit = _first(container.allocated_limit_cores, container.limit_cores)
-    request = _first(container.allocated_request_cores, container.request_cores, limit)
+    limit = _first(spec.allocated_limit_cores, spec.limit_cores)
+    request = _first(spec.allocated_request_cores, spec.request_cores, limit)
     # With pod-level resources a pod is Guaranteed whatever its containers ask for.
     if not request or request != limit or request != int(request):
         return None
     return int(request)
-
-
-def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> str:
-    """As the pod's status says, else (no pod list, or one of names alone) as the path does."""
-    return (pod.qos_class if pod is not None else "") or ref.qos_class
 
 
 def claim_is_known(
@@ -102,7 +99,7 @@ def claim_is_known(
     """Whether :func:`whole_cpus` rests on something: a list of names alone (log files) has neither class nor spec."""
     if qos_class_of(ref, pod) != "Guaranteed" or (limits is not None and limits.shares is not None):
         return True
-    return container is not None and pod is not None and pod.qos_class != ""
+    return container is not None and container.spec is not None
 
 
 def _first(*amounts: float | None) -> float | None:

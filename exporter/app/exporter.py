@@ -16,7 +16,7 @@ from exporter.app.supervision import Supervisor
 from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.cgroupfs.files import Descriptors
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
-from exporter.kube.directory import PodDirectory
+from exporter.kube.cache import PodCache
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.source import PodSource
 from exporter.logs import fields
@@ -81,7 +81,7 @@ class Exporter:
             attempts=lambda: self.directory.attempts,
             on_error=self.survived,
         )
-        self.directory = PodDirectory(
+        self.directory = PodCache(
             sources,
             on_pods=self._learned,
             config_source=kubelet,
@@ -95,7 +95,7 @@ class Exporter:
             interval=settings.sample_interval,
             scan_interval=settings.scan_interval,
             monotonic=monotonic,
-            on_hint=lambda hint: self.directory.poke(new=hint is RefreshHint.NEW),
+            on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
         )
         self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_death=lambda name: self.own.count("task", name), clock=monotonic)

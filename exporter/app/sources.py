@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from exporter.errors import ConfigError
 from exporter.kube.apiserver import ApiServerSource, in_cluster_url
-from exporter.kube.files import FileSource, NoneSource
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.logdir import LogDirSource
-from exporter.kube.source import PodSource
+from exporter.kube.source import FileSource, NoneSource, PodSource
 from exporter.logs import fields
 from exporter.settings import Settings
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from exporter.errors import ReadError
-from exporter.kube.directory import DirectoryStatus, SourceStatus
+from exporter.kube.cache import PodCacheStatus, SourceStatus
 from exporter.metrics.catalog import FAMILIES, PREFIXES
 from exporter.metrics.metric import LABELS, Family, RowType
 from exporter.metrics.own import OwnMetrics
@@ -130,7 +130,7 @@ def _metric(family: Family) -> Sequence[str]:
 def _own_metrics() -> Iterator[Sequence[str]]:
     # A family shows its labels only where it has seen one of everything.
     source = SourceStatus("kubelet", up=True, active=True, last_success=0.0)
-    own = OwnMetrics(interval=1.0, window=60.0, directory=lambda: DirectoryStatus((source,)))
+    own = OwnMetrics(interval=1.0, window=60.0, directory=lambda: PodCacheStatus((source,)))
     own.count("stage", "reason")
     node = NodeRow("v2", None, None, "unknown", None, None)
     own.publish(

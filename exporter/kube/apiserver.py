@@ -1,92 +1,76 @@
-"""Pods from the API server, for a node whose kubelet cannot be asked."""
+"""Pods of this node from the API server: a list, then a watch from its version on; a new list after 410 Gone.
+
+Requests, watch lines and their resource versions, bookmarks included, are the ``kubernetes`` package's. It has no
+reflector (its informer is for threads, and decodes whole lists), so these are here: lists read item by item, a token
+and a CA file that rotate, time and size limits, backoff. The protocol is ``client-go/tools/cache/reflector.go``'s.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+import aiohttp
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.credentials import Authorities, Token
-from exporter.kube.podlist import PodStore
-from exporter.kube.reflector import Pace, Reflector
+from exporter.kube.http import http_error, mapping_errors, read_body
+from exporter.kube.podlist import PodStore, read_list
+from exporter.kube.source import full_jitter
+from exporter.kube.tls import CaBundle, Token, unusable_ca
 from exporter.model import PodList
 
-if TYPE_CHECKING:
-    import aiohttp
-    from kubernetes.aio.client import CoreV1Api
+_PAGE_PODS = 500
+_MAX_PAGES = 100
+_MAX_PAGE_BYTES = 32 * 1024 * 1024
+_ANY_VERSION = "0"
+"""Whatever the server's cache has: a list from its database would scan all pods of the cluster for each node."""
+_NEWEST = ""
+_GOOD_WATCH_SECONDS = 1.0
+_MAX_EMPTY_WATCHES = 3
+"""Watches in a row that end at once and bring nothing."""
+_FORBIDDEN = "the ClusterRole needs verbs list and watch on pods, which the chart grants when this source is chosen"
+_CA_ADVICE = "the CA file is that of the service account"
 
-DEFAULT_PACE = Pace()
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTiming:
+    """Time limits and waits, in seconds."""
+
+    answer_seconds: float = 8.0
+    watch_seconds: int = 300
+    """Asked of the server: it ends a watch by itself."""
+    silent_seconds: float = 120.0
+    """A server sends a bookmark about every minute; a connection without an event for two is dead."""
+    first_retry: float = 0.5
+    last_retry: float = 30.0
+    idle_seconds: float = 300.0
+    """How long to watch without a call of :meth:`ApiServerSource.pods`."""
+
+
+DEFAULT_TIMING = WatchTiming()
 
 
 def in_cluster_url(environ: Mapping[str, str]) -> str:
-    """The API server as a pod finds it; raises :class:`ConfigError` outside of a cluster."""
+    """Return the API server's URL as a pod finds it; raises :class:`ConfigError` outside of a cluster."""
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
     if not host or not port:
         raise ConfigError("--pods.sources: apiserver: KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster")
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-class _Client:
-    """The generated client, set up in a thread when the first request is made."""
-
-    def __init__(self, url: str, node_name: str, token_file: str | None, ca_file: str | None) -> None:
-        self._url = url
-        self._node_name = node_name
-        self._token = None if token_file is None else Token(token_file)
-        self._ca = None if ca_file is None else Authorities(ca_file)
-        self._pem: bytes | None = None
-        self._api: CoreV1Api | None = None
-
-    async def get(self, **parameters: Any) -> aiohttp.ClientResponse:
-        """See :class:`exporter.kube.reflector.PodRequests`."""
-        pem = None if self._ca is None else await self._ca.read()
-        if self._api is None or pem != self._pem:
-            await self.aclose()
-            try:
-                self._api = await asyncio.to_thread(_connect, self._url, pem)
-            except (ssl.SSLError, ValueError) as error:
-                where = "" if self._ca is None else f" {self._ca.path}"
-                raise MappingError(f"CA file{where}: holds no usable certificate", reason="tls") from error
-            self._pem = pem
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {await self._token.read()}"
-        response: aiohttp.ClientResponse = await self._api.list_pod_for_all_namespaces_without_preload_content(
-            field_selector=f"spec.nodeName={self._node_name}", _headers=headers, **parameters
-        )
-        return response
-
-    async def aclose(self) -> None:
-        api, self._api = self._api, None
-        if api is not None:
-            await api.api_client.close()
-
-
-def _package() -> ModuleType:
-    """Half a second and some 40 MB, only for those who need it; on a node short of CPU, seconds."""
-    from kubernetes.aio import client  # noqa: PLC0415 - see above
-    from kubernetes.aio.client import CoreV1Api  # noqa: F401, PLC0415 - the package alone loads next to nothing
-
-    return client
-
-
-def _connect(url: str, pem: bytes | None) -> CoreV1Api:
-    client = _package()
-    configuration = client.Configuration(host=url, ca_cert_data=pem and pem.decode("ascii", "ignore"))
-    # From Python 3.13 the default is strict about extensions that many clusters' CAs lack.
-    configuration.disable_strict_ssl_verification = True
-    configuration.client_session_kwargs = {"auto_decompress": False, "trust_env": False}
-    api: CoreV1Api = client.CoreV1Api(client.ApiClient(configuration))
-    return api
-
-
 class ApiServerSource:
-    """A copy of this node's pods that follows the API server's for as long as somebody asks for it."""
+    """A copy of this node's pods that follows the API server's while :meth:`pods` is called now and then."""
 
     name = "apiserver"
 
@@ -97,50 +81,47 @@ class ApiServerSource:
         node_name: str,
         token_file: str | None,
         ca_file: str | None,
-        pace: Pace = DEFAULT_PACE,
+        timing: WatchTiming = DEFAULT_TIMING,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``url`` as of :func:`in_cluster_url`; ``node_name`` as in ``spec.nodeName``."""
-        self._url = url
-        self._node_name = node_name
-        self._token_file = token_file
-        self._ca_file = ca_file
-        self._pace = pace
+        self._where = f"apiserver {url}"
+        self._connect = partial(_Client, url, node_name, token_file, ca_file, timing.answer_seconds)
+        self._timing = timing
         self._jitter = jitter
-        self._store = PodStore()
-        self._reflector: Reflector | None = None
+        self._reflector: _Reflector | None = None
         self._task: asyncio.Task[None] | None = None
-        self._asking = 0
+        self._callers = 0
         self._idle: asyncio.TimerHandle | None = None
-        """Ends the watch a while after the last one asked."""
+        """Ends the watch some time after the last call."""
 
     async def pods(self) -> PodList:
-        """The copy as of now; raises :class:`MappingError` when the server could not be asked last time."""
-        self._asking += 1
+        """Return the copy as of now; raises :class:`MappingError` when the server's last answer was a failure."""
+        self._callers += 1
         if self._idle is not None:
             self._idle.cancel()
         try:
             if self._task is None:
-                await asyncio.to_thread(_package)  # not at the expense of the server's time to answer
-            return await self._copy(self._follow())
+                await asyncio.to_thread(_import_client)  # takes seconds on a node short of CPU, not the server's fault
+            return await self._snapshot(self._watching())
         finally:
-            self._asking -= 1
-            if not self._asking:
-                self._idle = asyncio.get_running_loop().call_later(self._pace.idle_seconds, self._stop)
+            self._callers -= 1
+            if not self._callers:
+                self._idle = asyncio.get_running_loop().call_later(self._timing.idle_seconds, self._stop)
 
-    async def _copy(self, reflector: Reflector) -> PodList:
-        patience = 2 * self._pace.answer_seconds  # a list, then the beginning of a watch
+    async def _snapshot(self, reflector: _Reflector) -> PodList:
+        limit = 2 * self._timing.answer_seconds  # a list, then the beginning of a watch
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(limit):
                 await reflector.settled.wait()
         except TimeoutError as error:
-            raise MappingError(f"apiserver {self._url}: no list within {patience:g} s", reason="timeout") from error
+            raise MappingError(f"{self._where}: no list within {limit:g} s", reason="timeout") from error
         if reflector.failure is not None:
             raise MappingError(str(reflector.failure), reason=reflector.failure.reason) from reflector.failure
-        return self._store.snapshot()
+        return reflector.store.snapshot()
 
     async def aclose(self) -> None:
-        """Ends the watch."""
+        """End the watch."""
         if self._idle is not None:
             self._idle.cancel()
         task, self._task = self._task, None
@@ -149,31 +130,254 @@ class ApiServerSource:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def _follow(self) -> Reflector:
-        """Begins to follow, or goes on."""
+    def _watching(self) -> _Reflector:
+        """Return the running reflector, started if there is none."""
         if self._task is not None and self._task.done():
             self._task.result()  # a fault of ours: let it be seen
         if self._task is None or self._reflector is None:
-            client = _Client(self._url, self._node_name, self._token_file, self._ca_file)
-            self._reflector = Reflector(
-                client.get,
-                self._store,
-                where=f"apiserver {self._url}",
-                pace=self._pace,
-                jitter=self._jitter,
-            )
-            self._task = asyncio.create_task(_run(self._reflector, client), name="apiserver-watch")
+            self._reflector = _Reflector(self._connect(), where=self._where, timing=self._timing, jitter=self._jitter)
+            self._task = asyncio.create_task(self._reflector.run(), name="apiserver-watch")
         return self._reflector
 
     def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            self._task = None
-        self._store.adopt(PodStore())
+        self._task = self._reflector = None
 
 
-async def _run(reflector: Reflector, client: _Client) -> None:
+class _ExpiredError(Exception):
+    """The version to go on from is no longer kept: 410."""
+
+
+class _Client:
+    """``GET /api/v1/pods`` of this node with the generated client, which a thread sets up at the first request."""
+
+    def __init__(self, url: str, node_name: str, token_file: str | None, ca_file: str | None, seconds: float) -> None:
+        self._url = url
+        self._where = f"apiserver {url}"
+        self._node_name = node_name
+        self._token = None if token_file is None else Token(token_file)
+        self._ca = None if ca_file is None else CaBundle(ca_file)
+        self._seconds = seconds
+        self._pem: bytes | None = None
+        self._api: Any = None
+        self._watch: Any = None
+
+    @contextlib.asynccontextmanager
+    async def request(self, **parameters: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give an answer of status 200; ``parameters`` by the names of the Python client."""
+        async with mapping_errors(self._where, self._seconds, _CA_ADVICE):
+            async with asyncio.timeout(self._seconds):
+                response = await self._get(**parameters)
+            async with response:
+                _check_status(self._where, response.status)
+                yield response
+
+    def events(self, response: aiohttp.ClientResponse, silence: float) -> AsyncGenerator[WatchEvent, None]:
+        """Return the events of an answer to a watch, see :func:`watch_events`."""
+        return watch_events(self._watch, response, silence, self._where)
+
+    async def _get(self, **parameters: Any) -> aiohttp.ClientResponse:
+        pem = None if self._ca is None else await self._ca.read()
+        if self._api is None or pem != self._pem:
+            await self.aclose()
+            try:
+                self._api, self._watch = await asyncio.to_thread(_generated_client, self._url, pem)
+            except (ssl.SSLError, ValueError) as error:
+                raise unusable_ca(self._ca) from error
+            self._pem = pem
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {await self._token.read()}"
+        response: aiohttp.ClientResponse = await self._api.list_pod_for_all_namespaces_without_preload_content(
+            field_selector=f"spec.nodeName={self._node_name}", _headers=headers, **parameters
+        )
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        api, self._api = self._api, None
+        if api is not None:
+            await api.api_client.close()
+
+
+class WatchEvent(NamedTuple):
+    """One line of a watch."""
+
+    kind: str
+    """``ADDED``, ``MODIFIED``, ``DELETED`` or ``BOOKMARK``."""
+    item: Mapping[str, Any]
+    version: str
+    """The version to go on from after this event; empty when none was said yet."""
+
+
+async def watch_events(
+    watch: Any, response: aiohttp.ClientResponse, silence: float, where: str
+) -> AsyncGenerator[WatchEvent, None]:
+    """Give the events of an answer until its end; ``watch`` is a ``kubernetes.aio.watch.Watch``.
+
+    A line without its end is dropped: the next watch brings it again. Raises :class:`MappingError` for a line that is
+    no event and for one of type ERROR, and :class:`TimeoutError` after ``silence`` seconds without a line.
+    """
+
+    async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
+        """Return the answer. The package looks for a docstring, and without one reads this file for comments."""
+        return response
+
+    # With a time limit it ends with the answer; without one it would reconnect by itself, with a token of long ago.
+    stream = watch.stream(opened, resource_version="", timeout_seconds=0)
     try:
-        await reflector.run()
+        while True:
+            try:
+                async with asyncio.timeout(silence):
+                    event = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except (aiohttp.ClientError, OSError):
+                raise
+            except Exception as error:
+                if (status := getattr(error, "status", None)) is not None:  # ApiException, for an event of type ERROR
+                    _check_status(where, status)
+                # ValueError for a line that is too long; Exception, KeyError, TypeError and more for what is no event.
+                raise MappingError(f"{where}: what a watch brought is no event", reason="malformed") from error
+            if isinstance(event, str) and not event.strip():
+                continue
+            if not isinstance(event, dict) or not isinstance(event["raw_object"], dict):
+                raise MappingError(f"{where}: what a watch brought is no event", reason="malformed")
+            version = watch.resource_version
+            yield WatchEvent(event["type"], event["raw_object"], version if isinstance(version, str) else "")
     finally:
-        await client.aclose()
+        await watch.close()  # gives up this answer; the next call begins with another
+
+
+def _check_status(where: str, status: object) -> None:
+    """Raise for any status but 200; ``status`` is the server's word, of whatever type."""
+    if status == HTTPStatus.GONE:
+        raise _ExpiredError
+    if status != HTTPStatus.OK:
+        raise http_error(where, status if isinstance(status, int) else 0, _FORBIDDEN)
+
+
+class _Reflector:
+    """Keeps :attr:`store` complete whenever it is settled without a failure."""
+
+    def __init__(self, client: _Client, *, where: str, timing: WatchTiming, jitter: Callable[[], float]) -> None:
+        self._client = client
+        self._where = where
+        self._timing = timing
+        self._jitter = jitter
+        self._version = _ANY_VERSION
+        self._received = False
+        """Whether the current watch has brought an event."""
+        self._synced = False
+        self.store = PodStore()
+        self.failure: MappingError | None = None
+        self.settled = asyncio.Event()
+        """Set once it is known whether the server answers."""
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        try:
+            await self._run()
+        finally:
+            await self._client.aclose()
+
+    async def _run(self) -> None:
+        failures = empty = 0
+        while True:
+            began = asyncio.get_running_loop().time()
+            self._received = False
+            try:
+                if not self._synced:
+                    await self._list()
+                await self._watch()
+            except _ExpiredError:
+                self._synced, self._version = False, _NEWEST
+            except MappingError as error:
+                self.failure = error
+                self.settled.set()
+            # A server that hangs up at once is treated as one that fails, whatever it says.
+            lasted = asyncio.get_running_loop().time() - began
+            if self._received or lasted >= _GOOD_WATCH_SECONDS:
+                empty = 0
+            elif self.failure is None:
+                empty += 1
+                # It may not be an API server at all; a list would tell.
+                self._synced = self._synced and empty < _MAX_EMPTY_WATCHES
+            failures = 0 if lasted >= _GOOD_WATCH_SECONDS and self.failure is None else failures + 1
+            if failures:
+                first, last = self._timing.first_retry, self._timing.last_retry
+                await asyncio.sleep(full_jitter(failures, first, last, self._jitter))
+
+    async def _list(self) -> None:
+        fresh = PodStore()
+        token = ""
+        for _ in range(_MAX_PAGES):
+            page = {"_continue": token} if token else {"resource_version": self._version}
+            async with (
+                self._client.request(limit=_PAGE_PODS, **page) as response,
+                asyncio.timeout(self._timing.answer_seconds),
+            ):
+                body = await read_body(response, _MAX_PAGE_BYTES, self._where)
+            fields = await asyncio.to_thread(read_list, body, self._where, fresh.put)
+            metadata = fields.get("metadata")
+            metadata = metadata if isinstance(metadata, dict) else {}
+            token = str(metadata.get("continue") or "")
+            if not token:
+                self.store.replace(fresh)
+                self._version = str(metadata.get("resourceVersion") or _ANY_VERSION)
+                self._synced = True
+                return
+        raise MappingError(f"{self._where}: a list of more than {_MAX_PAGES} pages", reason="too_large")
+
+    async def _watch(self) -> None:
+        request = self._client.request(
+            watch=True,
+            allow_watch_bookmarks=True,
+            resource_version=self._version,
+            timeout_seconds=self._timing.watch_seconds,
+            _request_timeout=float(self._timing.watch_seconds + self._timing.answer_seconds),
+        )
+        async with request as response:
+            self.failure = None
+            self.settled.set()
+            try:
+                async with contextlib.aclosing(self._client.events(response, self._timing.silent_seconds)) as events:
+                    async for event in events:
+                        self._apply(event)
+            except (aiohttp.ClientError, OSError) as error:
+                # Ordinary: a load balancer's idle time, an API server that restarts. Whether it is more, the next
+                # request tells. TimeoutError is one of these.
+                _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
+
+    def _apply(self, event: WatchEvent) -> None:
+        self._received = True
+        match event.kind:
+            case "ADDED" | "MODIFIED":
+                self.store.put(event.item)
+            case "DELETED":
+                self.store.remove(event.item)
+            case _:
+                pass  # BOOKMARK: the version is all it says
+        self._version = event.version or self._version
+
+
+def _import_client() -> ModuleType:
+    """Import the package: half a second and some 40 MB, only for those who need it."""
+    from kubernetes.aio import client  # noqa: PLC0415 - see above
+    from kubernetes.aio.client import CoreV1Api  # noqa: F401, PLC0415 - the package alone loads next to nothing
+
+    return client
+
+
+def _generated_client(url: str, pem: bytes | None) -> tuple[Any, Any]:
+    """Return client and watch. Blocks: both read CA certificates."""
+    from kubernetes.aio import watch  # noqa: PLC0415 - as above
+
+    untyped: Any = watch
+    client = _import_client()
+    configuration = client.Configuration(host=url, ca_cert_data=pem and pem.decode("ascii", "ignore"))
+    # From Python 3.13 the default is strict about extensions that many clusters' CAs lack.
+    configuration.disable_strict_ssl_verification = True
+    configuration.client_session_kwargs = {"auto_decompress": False, "trust_env": False}
+    return client.CoreV1Api(client.ApiClient(configuration)), untyped.Watch()

@@ -13,11 +13,10 @@ import aiohttp
 
 from exporter import __version__
 from exporter.errors import ConfigError
-from exporter.kube.body import read_body
 from exporter.kube.configz import parse_configz
-from exporter.kube.credentials import Token, Trust
-from exporter.kube.failures import named_failures, refusal
+from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import parse_pod_list
+from exporter.kube.tls import TlsContext, Token
 from exporter.model import KubeletConfig, PodList
 
 _MAX_BYTES = 32 * 1024 * 1024
@@ -33,7 +32,7 @@ _CA_ADVICE = "--kubelet.ca-file names the CA to trust; stock kubelets sign their
 
 
 class KubeletSource:
-    """One kubelet. Each request is a connection of its own: at one a minute, nothing is gained by keeping it."""
+    """Asks one kubelet, over a new connection each time: at one a minute, nothing is gained by keeping it."""
 
     name = "kubelet"
 
@@ -50,7 +49,7 @@ class KubeletSource:
         """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only. Raises :class:`ConfigError`."""
         self._url = _base_url(url)
         self._token = None if token_file is None else Token(token_file)
-        self._trust = Trust(ca_file, insecure_skip_verify=insecure_skip_verify)
+        self._tls = TlsContext(ca_file, insecure_skip_verify=insecure_skip_verify)
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
         self._session: aiohttp.ClientSession | None = None
@@ -66,7 +65,7 @@ class KubeletSource:
         return parse_configz(body)
 
     async def aclose(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
@@ -76,15 +75,15 @@ class KubeletSource:
         headers: dict[str, str] = {}
         tls: ssl.SSLContext | bool = True
         if url.startswith("https:"):
-            tls = await self._trust.context()
+            tls = await self._tls.context()
             if self._token is not None:
                 headers["Authorization"] = f"Bearer {await self._token.read()}"
         async with (
-            named_failures(where, self._timeout_seconds, _CA_ADVICE),
+            mapping_errors(where, self._timeout_seconds, _CA_ADVICE),
             self._open().get(url, headers=headers, ssl=tls, allow_redirects=False) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise refusal(where, response.status, _FORBIDDEN.format(path=path))
+                raise http_error(where, response.status, _FORBIDDEN.format(path=path))
             return where, await read_body(response, max_bytes, where)
 
     def _open(self) -> aiohttp.ClientSession:

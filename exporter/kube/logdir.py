@@ -19,7 +19,7 @@ from exporter.model import ContainerIdentity, PodIdentity, PodList
 from exporter.threads import TimedCall
 
 _TIMEOUT_SECONDS = 5.0
-_MOST_NAMES = 100_000
+_MAX_NAMES = 100_000
 # Surrogates stand for bytes that are no UTF-8: no page could show them, and two such names would look alike there.
 _NAME = r"[^_/\ud800-\udfff]+"
 _POD_FOLDER = re.compile(rf"(?P<namespace>{_NAME})_(?P<pod>{_NAME})_(?P<uid>{_NAME})")
@@ -28,7 +28,7 @@ _TARGET = re.compile(r"(?:.*/)?[^_/]+_[^_/]+_(?P<uid>[^_/]+)/[^/]+/(?P<restarts>
 
 
 class LogDirSource:
-    """What names can tell: who a pod and its containers are, not what they asked for nor who owns them."""
+    """Names of pods and containers with their ids and restarts; neither spec nor workload."""
 
     name = "logs"
 
@@ -69,8 +69,8 @@ class LogDirSource:
         except OSError as error:
             reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
             raise MappingError(f"logs {path}: {error.strerror}", reason=reason) from error
-        if len(names) > _MOST_NAMES:
-            raise MappingError(f"logs {path}: more than {_MOST_NAMES} entries", reason="too_large")
+        if len(names) > _MAX_NAMES:
+            raise MappingError(f"logs {path}: more than {_MAX_NAMES} entries", reason="too_large")
         return names
 
 
@@ -80,7 +80,7 @@ class _Instance(NamedTuple):
 
 
 def parse_log_names(folders: list[str], links: list[tuple[str, str]]) -> PodList:
-    """The pods behind names below ``pods``, and behind names below ``containers`` with what they link to.
+    """Return the pods of names below ``pods``, and of names below ``containers`` with their link targets.
 
     Pure. A name of another form is counted as ``malformed_name``.
     """
@@ -102,7 +102,7 @@ def parse_log_names(folders: list[str], links: list[tuple[str, str]]) -> PodList
             uid=found["uid"],
             namespace=found["namespace"],
             name=found["pod"],
-            qos_class="",
+            spec=None,
             workload_kind="",
             workload="",
             containers=tuple(_containers(instances[found["uid"]])),
@@ -119,8 +119,7 @@ def _containers(by_name: dict[str, list[_Instance]]) -> Iterator[ContainerIdenti
             container_type="container",
             runtime="",
             running=True,  # as far as its name tells; a cgroup under this id settles it
-            request_cores=None,
-            limit_cores=None,
+            spec=None,
             restart_count=latest.restarts,
             previous_container_ids=tuple(instance.container_id for instance in reversed(earlier)),
         )

@@ -1,10 +1,22 @@
-"""What a place to learn pods from looks like, and the reasons for which it may fail."""
+"""Interface of a pod source, what sources share (reasons, backoff, log), and the sources ``file`` and ``none``."""
 
 from __future__ import annotations
 
+import errno
+import logging
+from collections.abc import Callable
 from typing import Protocol
 
+from exporter.errors import MappingError
+from exporter.kube.podlist import parse_pod_list
 from exporter.model import KubeletConfig, PodList
+from exporter.threads import TimedCall
+
+_REMINDER_SECONDS = 600.0
+_FILE_SECONDS = 10.0
+_FILE_BYTES = 32 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
 
 REASONS = (
     "forbidden",
@@ -40,7 +52,7 @@ PROBLEMS = (
 
 
 class PodSource(Protocol):
-    """Tells which pods run on this node."""
+    """Lists the pods of this node."""
 
     @property
     def name(self) -> str:
@@ -48,17 +60,104 @@ class PodSource(Protocol):
         ...
 
     async def pods(self) -> PodList:
-        """The whole list as of now; raises :class:`exporter.errors.MappingError`."""
+        """Return the whole list as of now; raises :class:`exporter.errors.MappingError`."""
         ...
 
     async def aclose(self) -> None:
-        """Gives up connections; the source is not used again."""
+        """Close connections; the source is not used again."""
         ...
 
 
 class ConfigSource(Protocol):
-    """Tells how this node's kubelet manages CPUs."""
+    """Reads how this node's kubelet manages CPUs."""
 
     async def config(self) -> KubeletConfig:
-        """The settings as of now; raises :class:`exporter.errors.MappingError`."""
+        """Return the settings as of now; raises :class:`exporter.errors.MappingError`."""
         ...
+
+
+def full_jitter(failures: int, first: float, last: float, jitter: Callable[[], float]) -> float:
+    """Return the seconds to wait after ``failures`` in a row: up to ``first`` x 2^(failures-1), at most ``last``.
+
+    Drawn from a fifth of that on, so that no draw makes a tight loop. ``jitter`` gives numbers in [0, 1).
+    """
+    ceiling = min(last, first * 2.0 ** min(failures - 1, 30))
+    return ceiling * (0.2 + 0.8 * jitter())
+
+
+class FailureLog:
+    """Logs the first failure of a row, one every ten minutes while it lasts, and its end."""
+
+    def __init__(self, what: str, clock: Callable[[], float]) -> None:
+        self._what = what
+        self._clock = clock
+        self._reason: str | None = None
+        self._failures = 0
+        self._logged_at = 0.0
+
+    def failed(self, error: MappingError) -> None:
+        """Log another reason, or the same one after another ten minutes."""
+        self._failures += 1
+        # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
+        if error.reason != self._reason:
+            template = f"{self._what} failed ({error.reason}): %s"
+        elif self._clock() - self._logged_at >= _REMINDER_SECONDS:
+            template = f"{self._what} still fails, {self._failures} times in a row ({error.reason}): %s"
+        else:
+            return
+        _log.warning(template, error)
+        self._reason = error.reason
+        self._logged_at = self._clock()
+
+    def succeeded(self) -> None:
+        """Log the end of a row of failures."""
+        if self._failures:
+            _log.info("%s works again after %d failures", self._what, self._failures)
+        self._reason = None
+        self._failures = 0
+
+
+class FileSource:
+    """A PodList in a JSON file, read again at each refresh: ``kubectl get pods -A -o json``, or a kubelet's answer."""
+
+    name = "file"
+
+    def __init__(self, path: str, max_bytes: int = _FILE_BYTES, timeout_seconds: float = _FILE_SECONDS) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._call = TimedCall(self._read, timeout_seconds)
+
+    async def pods(self) -> PodList:
+        """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large``, ``malformed`` or ``timeout``."""
+        try:
+            return await self._call.awaited()
+        except TimeoutError as error:
+            reading = f"file {self._path}: not read within {self._call.seconds:g} s"
+            raise MappingError(reading, reason="timeout") from error
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self) -> PodList:
+        try:
+            with open(self._path, "rb") as file:
+                body = file.read(self._max_bytes + 1)
+        except OSError as error:
+            reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
+            raise MappingError(f"file {self._path}: {error.strerror}", reason=reason) from error
+        if len(body) > self._max_bytes:
+            raise MappingError(f"file {self._path}: more than {self._max_bytes} bytes", reason="too_large")
+        return parse_pod_list(body, f"file {self._path}")
+
+
+class NoneSource:
+    """An empty list: rows are labelled by pod uid and container id."""
+
+    name = "none"
+
+    async def pods(self) -> PodList:
+        """Return no pods."""
+        return PodList(pods={})
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from exporter import __version__
-from exporter.kube.directory import DirectoryStatus
+from exporter.kube.cache import PodCacheStatus
 from exporter.metrics.exposition import Format
 from exporter.model import Snapshot
 
@@ -33,7 +33,7 @@ class OwnMetrics(Collector):
     """``throttle_exporter_*`` and ``process_*``."""
 
     def __init__(
-        self, *, interval: float, window: float, directory: Callable[[], DirectoryStatus], process: bool = True
+        self, *, interval: float, window: float, directory: Callable[[], PodCacheStatus], process: bool = True
     ) -> None:
         """With ``process``, add ``process_*``, which a page served by another exporter must not contain."""
         _disable_created()

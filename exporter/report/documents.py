@@ -28,7 +28,7 @@ DIGITS: Final = 6
 
 
 class SourceHealth(NamedTuple):
-    """One source of pods, as :class:`exporter.kube.directory.SourceStatus` has it."""
+    """One source of pods, as :class:`exporter.kube.cache.SourceStatus` has it."""
 
     name: str
     up: bool | None
@@ -164,7 +164,7 @@ def container_document(
 ) -> schema.Container:
     """``row`` of a detailed snapshot, with the row of its pod's cgroup and what was found, worst first."""
     identity, pod, limits = row.identity, row.pod_identity, row.limits
-    deltas = row.deltas
+    spec, deltas = row.container_spec, row.deltas
     return schema.Container(
         namespace=row.namespace,
         pod=row.pod,
@@ -174,13 +174,13 @@ def container_document(
         pod_uid=row.ref.pod_uid,
         container_id=row.ref.container_id or "",
         cgroup=row.ref.path,
-        qos_class=row.ref.qos_class if pod is None else pod.qos_class,
+        qos_class=row.qos_class,
         container_type=None if identity is None else identity.container_type,
         runtime=row.ref.runtime if identity is None else identity.runtime,
         workload_kind=None if pod is None else pod.workload_kind,
         workload=None if pod is None else pod.workload,
-        request_cores=None if identity is None else identity.request_cores,
-        spec_limit_cores=None if identity is None else identity.limit_cores,
+        request_cores=None if spec is None else spec.request_cores,
+        spec_limit_cores=None if spec is None else spec.limit_cores,
         limit_cores=None if limits is None else limits.limit_cores,
         quota_state=None if limits is None else limits.quota_state,
         period_seconds=None if limits is None else limits.period_seconds,

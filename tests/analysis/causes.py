@@ -62,8 +62,7 @@ def _static(**changes: Any) -> NodeRow:
 
 
 def _pod_level() -> CgroupRow:
-    row = _eligible()
-    return row._replace(pod_identity=row.pod_identity and replace(row.pod_identity, limit_cores=2.0))
+    return make.with_pod_spec(_eligible(), limit_cores=2.0)
 
 
 def _checkpoint(**cpus: str) -> CpuManagerState:
@@ -88,7 +87,7 @@ def _spread(cpus: str) -> Snapshot:
 
 def _drifted(actual: float | None, wanted: float | None, *, pod: float | None = None) -> Snapshot:
     row = make.container(limit=wanted, pod_limit=pod, limits=make.limits(actual), limit_drift=True, window=None)
-    return make.snapshot(row._replace(identity=row.identity and replace(row.identity, allocated_limit_cores=wanted)))
+    return make.snapshot(make.with_spec(row, allocated_limit_cores=wanted))
 
 
 _OLD = make.node(kernel_release="4.18.20", cfs_quota_bug="affected")

@@ -5,13 +5,21 @@ from dataclasses import replace
 import pytest
 
 from exporter.analysis.drift import limit_drift
-from exporter.model import ContainerIdentity, CpuLimits, IsolationState, KubeletConfig, PodIdentity
+from exporter.model import (
+    ContainerIdentity,
+    ContainerSpec,
+    CpuLimits,
+    IsolationState,
+    KubeletConfig,
+    PodIdentity,
+    PodSpec,
+)
 
 ENFORCES = KubeletConfig(cpu_cfs_quota=True)
 NO_QUOTA = CpuLimits("none", period_seconds=0.1)
-POD = PodIdentity("u", "default", "p", "Burstable", "Pod", "p")
-GUARANTEED = replace(POD, qos_class="Guaranteed")
-WITH_POD_LIMIT = replace(POD, limit_cores=2.0)
+POD = PodIdentity("u", "default", "p", PodSpec("Burstable"), "Pod", "p")
+GUARANTEED = replace(POD, spec=PodSpec("Guaranteed"))
+WITH_POD_LIMIT = replace(POD, spec=PodSpec("Burstable", limit_cores=2.0))
 
 
 def quota(cores: float, period: float = 0.1) -> CpuLimits:
@@ -19,7 +27,7 @@ def quota(cores: float, period: float = 0.1) -> CpuLimits:
 
 
 def asks(limit: float | None, allocated: float | None = None) -> ContainerIdentity:
-    return ContainerIdentity("c", "app", "container", "", True, None, limit, None, allocated)
+    return ContainerIdentity("c", "app", "container", "", True, ContainerSpec(None, limit, None, allocated))
 
 
 EPHEMERAL = replace(asks(None), container_type="ephemeral")

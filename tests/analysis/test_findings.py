@@ -16,6 +16,7 @@ from exporter.model import (
     CgroupRef,
     CgroupRow,
     ContainerIdentity,
+    ContainerSpec,
     CpuLimits,
     CpuManagerState,
     Cpuset,
@@ -27,6 +28,7 @@ from exporter.model import (
     NodeRow,
     Overlap,
     PodIdentity,
+    PodSpec,
     Snapshot,
     Window,
 )
@@ -143,11 +145,11 @@ identities = st.none() | st.builds(
     st.sampled_from(["container", "init", "sidecar", "ephemeral"]),
     st.just(""),
     st.booleans(),
-    st.none() | st.floats(0, 64),
-    st.none() | st.floats(0, 64),
+    st.none() | st.builds(ContainerSpec, st.none() | st.floats(0, 64), st.none() | st.floats(0, 64)),
 )
+pod_specs = st.none() | st.builds(PodSpec, qos, maybe, maybe)
 pods_st = st.none() | st.builds(
-    PodIdentity, st.just("uid"), st.just("ns"), st.just("a"), qos, st.just("Pod"), st.just("a"), maybe, maybe
+    PodIdentity, st.just("uid"), st.just("ns"), st.just("a"), pod_specs, st.just("Pod"), st.just("a")
 )
 
 
@@ -194,7 +196,7 @@ nodes = st.builds(
     st.dictionaries(st.integers(0, 5), st.integers(0, 2)),
     st.none() | cpusets,
     st.dictionaries(st.integers(0, 5), cgroup_names),
-    st.lists(st.builds(Overlap, cgroup_names, cgroup_names, cpusets, numbers), max_size=3).map(tuple),
+    st.lists(st.builds(Overlap, cgroup_names, cgroup_names, cpusets, st.floats(0, 1e6)), max_size=3).map(tuple),
     st.none()
     | st.builds(
         CpuManagerState,

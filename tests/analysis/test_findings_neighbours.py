@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find, find_for
-from exporter.model import CgroupRow, ContainerIdentity, Deltas, KubeletConfig, NodeRow
+from exporter.model import CgroupRow, ContainerIdentity, ContainerSpec, Deltas, KubeletConfig, NodeRow
 from tests.support import snapshots as make
 
 CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
@@ -265,7 +265,7 @@ def greedy(**changes: Any) -> CgroupRow:
 def identity_with(request: float | None) -> ContainerIdentity:
     identity = make.container().identity
     assert identity is not None
-    return replace(identity, request_cores=request)
+    return replace(identity, spec=ContainerSpec(request))
 
 
 def test_an_unlimited_container_that_fills_shared_cpus() -> None:

@@ -74,9 +74,7 @@ def test_when_it_started_is_only_likely_where_the_checkpoint_is_not_known() -> N
 
 
 def test_pod_level_resources_are_not_pinned() -> None:
-    row = eligible()
-    pod = row.pod_identity and replace(row.pod_identity, limit_cores=2.0)
-    assert only(row._replace(pod_identity=pod), on=STATIC)["reason"] == "pod_level"
+    assert only(make.with_pod_spec(eligible(), limit_cores=2.0), on=STATIC)["reason"] == "pod_level"
 
 
 def test_a_request_that_is_not_whole() -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,17 @@ from exporter.cgroupfs.names import decode
 from exporter.cgroupfs.v1 import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
 from exporter.kube.podlist import parse_pod_list
-from exporter.model import CgroupName, CgroupRef, ContainerIdentity, ContainerType, CpuLimits, PodIdentity
+from exporter.model import (
+    CgroupName,
+    CgroupRef,
+    ContainerIdentity,
+    ContainerSpec,
+    ContainerType,
+    CpuLimits,
+    PodIdentity,
+    PodSpec,
+    QosClass,
+)
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.topology import read_topology
 from tests.support.recordings import RECORDINGS, Recording, running
@@ -239,11 +248,11 @@ def test_a_partition_owns_its_cpus_whatever_the_kubelet_does(pins: bool) -> None
 
 
 def test_a_list_of_names_alone_tells_no_claim() -> None:
-    named = PodIdentity("u", "ns", "p", "", "Pod", "p")
-    bare = ContainerIdentity("c", "app", "container", "", True, None, None)
+    named = PodIdentity("u", "ns", "p", None, "Pod", "p")
+    bare = ContainerIdentity("c", "app", "container", "", True, None)
     assert not claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, named)
     assert claim_is_known(GUARANTEED, CpuLimits("none", shares=2048), bare, named)
-    assert claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, replace(named, qos_class="Guaranteed"))
+    assert claim_is_known(GUARANTEED, CpuLimits("none", weight=100), spec(None, None), pod("Guaranteed"))
     assert claim_is_known(BURSTABLE, None, None, None)
 
 
@@ -252,13 +261,11 @@ BURSTABLE = GUARANTEED._replace(qos_class="Burstable")
 
 
 def spec(request: float | None, limit: float | None, allocated: float | None = None) -> ContainerIdentity:
-    return ContainerIdentity(
-        "c", "app", "container", "", True, request, limit, allocated, allocated if allocated is not None else None
-    )
+    return ContainerIdentity("c", "app", "container", "", True, ContainerSpec(request, limit, allocated, allocated))
 
 
-def pod(qos_class: str) -> PodIdentity:
-    return PodIdentity("u", "default", "p", qos_class, "Pod", "p")
+def pod(qos_class: QosClass) -> PodIdentity:
+    return PodIdentity("u", "default", "p", PodSpec(qos_class), "Pod", "p")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +281,7 @@ def pod(qos_class: str) -> PodIdentity:
         (spec(4, 4, allocated=2), "Guaranteed", 2),  # a resize under way
     ],
 )
-def test_whole_cpus_from_the_spec(container: ContainerIdentity, qos_class: str, expected: int | None) -> None:
+def test_whole_cpus_from_the_spec(container: ContainerIdentity, qos_class: QosClass, expected: int | None) -> None:
     limits = CpuLimits("none", shares=4096)
     assert whole_cpus(GUARANTEED, limits, container, pod(qos_class)) == expected
 

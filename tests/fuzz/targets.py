@@ -24,7 +24,6 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.logdir import parse_log_names
 from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
-from exporter.kube.watchlines import watch_events
 from exporter.metrics.exposition import label_pairs
 from exporter.model import PodList
 from exporter.node.cpu_time import cpu_times, parse_proc_stat
@@ -33,6 +32,7 @@ from exporter.node.kernel import cfs_quota_bug
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load, parse_file_options
 from exporter.web import config as web_config
+from tests.kube.watch_stream import watched
 
 Target = Callable[[bytes], None]
 PATH: Final = "fuzzed"
@@ -117,10 +117,12 @@ def servable(pods: PodList) -> None:
     for pod in pods.pods.values():
         label_pairs(("namespace", "pod", "workload"), (pod.namespace, pod.name, pod.workload)).encode()
         assert pod.alert_threshold_ratio is None or 0 < pod.alert_threshold_ratio <= math.inf
-        never_below_zero((pod.request_cores, pod.limit_cores))
+        if pod.spec is not None:
+            never_below_zero((pod.spec.request_cores, pod.spec.limit_cores))
         for one in pod.containers:
             label_pairs(("container", "id", "runtime"), (one.name, one.container_id, one.runtime)).encode()
-            never_below_zero((one.request_cores, one.limit_cores, one.allocated_limit_cores))
+            if one.spec is not None:
+                never_below_zero((one.spec.request_cores, one.spec.limit_cores, one.spec.allocated_limit_cores))
 
 
 def _pod_list(data: bytes) -> None:
@@ -133,30 +135,14 @@ def _pod_list(data: bytes) -> None:
 def _watch(data: bytes) -> None:
     """The lines of a watch, in pieces of 64 bytes, and the copy they lead to."""
 
-    class Stream:
-        def __init__(self) -> None:
-            self._pieces = (data[at : at + 64] for at in range(0, len(data), 64))
-
-        async def readany(self) -> bytes:
-            return next(self._pieces, b"")
-
     store = PodStore()
     try:
-        for event in _drained(Stream()):
+        for event in asyncio.run(watched(data[at : at + 64] for at in range(0, len(data), 64))):
             assert isinstance(event.version, str)
             (store.remove if event.kind == "DELETED" else store.put)(event.item)
     except MappingError as error:
         ours(error)
     servable(store.snapshot())
-
-
-def _drained(stream: Any) -> list[Any]:
-    """Without a loop: nothing in it ever waits, but for its timeout."""
-
-    async def collect() -> list[Any]:
-        return [event async for event in watch_events(stream, 60.0, PATH)]
-
-    return asyncio.run(collect())
 
 
 def _configz(data: bytes) -> None:

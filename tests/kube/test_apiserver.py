@@ -8,15 +8,14 @@ import pytest
 import pytest_asyncio
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.apiserver import ApiServerSource, in_cluster_url
+from exporter.kube.apiserver import ApiServerSource, WatchTiming, in_cluster_url
 from exporter.kube.podlist import parse_pod_list
-from exporter.kube.reflector import Pace
 from exporter.model import PodList
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import Authority
 from tests.support.pods import pod, pod_list, running
 
-FAST = Pace(answer_seconds=20.0, first_retry=0.001, last_retry=0.004)
+FAST = WatchTiming(answer_seconds=20.0, first_retry=0.001, last_retry=0.004)
 PATIENCE = 30.0
 FAULTS: list[int | str] = [500, 410, "gone", "garbage"]
 HASH = "9e670b8013a41803affaa258e0b3550f"
@@ -41,9 +40,9 @@ class Client:
         authority.write(self.ca_file)
         self.opened: list[ApiServerSource] = []
 
-    def source(self, url: str, pace: Pace = FAST, node_name: str = NODE) -> ApiServerSource:
+    def source(self, url: str, timing: WatchTiming = FAST, node_name: str = NODE) -> ApiServerSource:
         source = ApiServerSource(
-            url, node_name=node_name, token_file=str(self.token_file), ca_file=str(self.ca_file), pace=pace
+            url, node_name=node_name, token_file=str(self.token_file), ca_file=str(self.ca_file), timing=timing
         )
         self.opened.append(source)
         return source
@@ -195,7 +194,7 @@ async def test_a_failing_server_is_named_and_asked_again(
 ) -> None:
     await api.put(pod("uid-1", "web-1"))
     api.faults.extend([fault] * 3)
-    source = client.source(api.url, Pace(answer_seconds=20.0, first_retry=0.03, last_retry=0.03))
+    source = client.source(api.url, WatchTiming(answer_seconds=20.0, first_retry=0.03, last_retry=0.03))
     await failure(source, reason)
     await follows(source, api, forgiving=True)
 
@@ -219,7 +218,9 @@ async def test_garbage_in_a_watch_costs_no_pod(api: FakeApiServer, client: Clien
 
 async def test_an_answer_that_never_comes(api: FakeApiServer, client: Client) -> None:
     api.faults.append("hang")
-    assert "no answer within 0.05 s" in await failure(client.source(api.url, Pace(answer_seconds=0.05)), "timeout")
+    assert "no answer within 0.05 s" in await failure(
+        client.source(api.url, WatchTiming(answer_seconds=0.05)), "timeout"
+    )
 
 
 async def test_a_slow_answer_is_waited_for(api: FakeApiServer, client: Client) -> None:
@@ -229,7 +230,9 @@ async def test_a_slow_answer_is_waited_for(api: FakeApiServer, client: Client) -
 
 
 async def test_a_silent_watch_is_given_up_and_another_begun(api: FakeApiServer, client: Client) -> None:
-    source = client.source(api.url, Pace(answer_seconds=20.0, silent_seconds=0.02, first_retry=0.001, last_retry=0.004))
+    source = client.source(
+        api.url, WatchTiming(answer_seconds=20.0, silent_seconds=0.02, first_retry=0.001, last_retry=0.004)
+    )
     await source.pods()
     await eventually(lambda: api.watches >= 3)
     assert api.lists == 1
@@ -269,7 +272,7 @@ async def eventually_failing(source: ApiServerSource, reason: str) -> None:
 
 async def test_nobody_asking_ends_the_watch_and_asking_begins_it_again(api: FakeApiServer, client: Client) -> None:
     await api.put(pod("uid-1", "web-1"))
-    source = client.source(api.url, Pace(answer_seconds=20.0, idle_seconds=0.02))
+    source = client.source(api.url, WatchTiming(answer_seconds=20.0, idle_seconds=0.02))
     assert await source.pods() == there(api)
     await eventually(lambda: api.watching == 1)
     await eventually(lambda: api.watching == 0)

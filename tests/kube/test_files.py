@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import MappingError
-from exporter.kube.files import FileSource, NoneSource
+from exporter.kube.source import FileSource, NoneSource
 from exporter.model import PodList
 from tests.support.pods import pod, pod_list
 

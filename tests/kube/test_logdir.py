@@ -50,10 +50,10 @@ async def test_links_that_lead_nowhere_are_enough(tmp_path: Path) -> None:
         uid=UID,
         namespace="payments",
         name="web-1",
-        qos_class="",
+        spec=None,
         workload_kind="",
         workload="",
-        containers=(ContainerIdentity(ONE, "app-x", "container", "", True, None, None),),
+        containers=(ContainerIdentity(ONE, "app-x", "container", "", True, None),),
     )
     await source.aclose()
 

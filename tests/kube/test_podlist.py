@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
-from exporter.kube.podlist import ALERT_ANNOTATION, THRESHOLD_ANNOTATION, parse_pod_list
+from exporter.kube.pod import ALERT_ANNOTATION, THRESHOLD_ANNOTATION
+from exporter.kube.podlist import parse_pod_list
 from exporter.kube.source import PROBLEMS
-from exporter.model import ContainerIdentity, PodIdentity, PodList
+from exporter.model import ContainerIdentity, ContainerSpec, PodIdentity, PodList, PodSpec
 from tests.support.pods import cpu, pod, pod_list, running
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
@@ -34,6 +35,11 @@ def container(pods: PodList) -> ContainerIdentity:
     return identity
 
 
+def qos_class(pods: PodList) -> str | None:
+    spec = only(pods).spec
+    return None if spec is None else spec.qos_class
+
+
 # What a real kubelet said
 
 
@@ -49,42 +55,46 @@ def test_a_recorded_answer_has_no_problem(tree: str) -> None:
 def test_the_containers_of_a_recorded_answer(tree: str) -> None:
     pods = parse_pod_list((TREES / tree / "pods.json").read_bytes(), "kubelet")
     told = {
-        (pod.name.removesuffix("-lab-node"), c.name): (c.container_type, c.running, c.request_cores, c.limit_cores)
+        (pod.name.removesuffix("-lab-node"), c.name): (
+            c.container_type,
+            c.running,
+            c.spec and (c.spec.request_cores, c.spec.limit_cores),
+        )
         for pod in pods.pods.values()
         for c in pod.containers
     }
     assert told == {
-        ("burstable-throttled", "init-warmup"): ("init", False, 0.01, 0.05),
-        ("burstable-throttled", "hog"): ("container", True, 0.05, 0.1),
-        ("burstable-throttled", "spiky"): ("container", True, 0.02, 0.2),
-        ("native-sidecar", "mesh-proxy"): ("sidecar", True, 0.01, 0.02),
-        ("native-sidecar", "app"): ("container", True, 0.01, 0.3),
-        ("guaranteed-frac", "half"): ("container", True, 0.5, 0.5),
-        ("guaranteed-int", "pinned"): ("container", True, 1.0, 1.0),
-        ("requests-only", "main"): ("container", True, 0.1, None),
-        ("requests-only", "nolimits"): ("container", True, None, None),
-        ("hostnet", "agent"): ("container", True, 0.02, 0.03),
-        ("pod-level", "busy"): ("container", True, None, None),
-        ("pod-level", "idle"): ("container", True, None, None),
-        ("besteffort-sleep", "sleep"): ("container", True, None, None),
-        ("crashloop", "crasher"): ("container", False, 0.01, 0.05),
+        ("burstable-throttled", "init-warmup"): ("init", False, (0.01, 0.05)),
+        ("burstable-throttled", "hog"): ("container", True, (0.05, 0.1)),
+        ("burstable-throttled", "spiky"): ("container", True, (0.02, 0.2)),
+        ("native-sidecar", "mesh-proxy"): ("sidecar", True, (0.01, 0.02)),
+        ("native-sidecar", "app"): ("container", True, (0.01, 0.3)),
+        ("guaranteed-frac", "half"): ("container", True, (0.5, 0.5)),
+        ("guaranteed-int", "pinned"): ("container", True, (1.0, 1.0)),
+        ("requests-only", "main"): ("container", True, (0.1, None)),
+        ("requests-only", "nolimits"): ("container", True, (None, None)),
+        ("hostnet", "agent"): ("container", True, (0.02, 0.03)),
+        ("pod-level", "busy"): ("container", True, (None, None)),
+        ("pod-level", "idle"): ("container", True, (None, None)),
+        ("besteffort-sleep", "sleep"): ("container", True, (None, None)),
+        ("crashloop", "crasher"): ("container", False, (0.01, 0.05)),
     }
 
 
 @pytest.mark.parametrize("tree", KUBELETS)
 def test_the_pods_of_a_recorded_answer(tree: str) -> None:
     pods = parse_pod_list((TREES / tree / "pods.json").read_bytes(), "kubelet")
-    told = {p.workload: (p.namespace, p.qos_class, p.request_cores, p.limit_cores) for p in pods.pods.values()}
+    told = {p.workload: (p.namespace, p.spec) for p in pods.pods.values()}
     assert told == {
-        "burstable-throttled": ("default", "Burstable", None, None),
-        "native-sidecar": ("payments", "Burstable", None, None),
-        "guaranteed-frac": ("default", "Guaranteed", None, None),
-        "guaranteed-int": ("default", "Guaranteed", None, None),
-        "requests-only": ("payments", "Burstable", None, None),
-        "hostnet": ("kube-system", "Burstable", None, None),
-        "pod-level": ("default", "Burstable", 0.03, 0.06),
-        "besteffort-sleep": ("default", "BestEffort", None, None),
-        "crashloop": ("default", "Burstable", None, None),
+        "burstable-throttled": ("default", PodSpec("Burstable")),
+        "native-sidecar": ("payments", PodSpec("Burstable")),
+        "guaranteed-frac": ("default", PodSpec("Guaranteed")),
+        "guaranteed-int": ("default", PodSpec("Guaranteed")),
+        "requests-only": ("payments", PodSpec("Burstable")),
+        "hostnet": ("kube-system", PodSpec("Burstable")),
+        "pod-level": ("default", PodSpec("Burstable", 0.03, 0.06)),
+        "besteffort-sleep": ("default", PodSpec("BestEffort")),
+        "crashloop": ("default", PodSpec("Burstable")),
     }
     assert {p.workload_kind for p in pods.pods.values()} == {"StaticPod"}
 
@@ -94,7 +104,7 @@ def test_the_qos_class_follows_from_a_recorded_spec_alone(tree: str) -> None:
     answer = json.loads((TREES / tree / "pods.json").read_bytes())
     told = {item["metadata"]["uid"]: item["status"].pop("qosClass") for item in answer["items"]}
     pods = parse_pod_list(json.dumps(answer).encode(), "kubelet")
-    assert {uid: pod.qos_class for uid, pod in pods.pods.items()} == told
+    assert {uid: pod.spec and pod.spec.qos_class for uid, pod in pods.pods.items()} == told
 
 
 # Containers
@@ -160,18 +170,20 @@ def test_init_sidecar_and_ephemeral_containers_are_told_apart() -> None:
 def test_what_the_kubelet_applied_is_told_beside_what_was_asked_for() -> None:
     status = running(**cpu("200m", "400m"), allocatedResources={"cpu": "300m"})
     found = container(read(pod(containers=[{"name": "app", **cpu("300m", "600m")}], statuses=[status])))
-    assert (found.request_cores, found.limit_cores) == (0.3, 0.6)
-    assert (found.allocated_request_cores, found.allocated_limit_cores) == (0.2, 0.4)
+    assert found.spec == ContainerSpec(0.3, 0.6, allocated_request_cores=0.2, allocated_limit_cores=0.4)
 
 
 def test_an_older_kubelet_tells_allocated_resources_only() -> None:
     found = container(read(pod(statuses=[running(allocatedResources={"cpu": "300m"})])))
-    assert (found.allocated_request_cores, found.allocated_limit_cores) == (0.3, None)
+    assert found.spec == ContainerSpec(allocated_request_cores=0.3)
 
 
 def test_a_status_without_a_spec_still_names_a_container() -> None:
     found = only(read(pod(containers=[{"name": "app"}], statuses=[running("ghost", "containerd://1")])))
-    assert {c.name: c.container_id for c in found.containers} == {"app": "", "ghost": "1"}
+    assert {c.name: (c.container_id, c.spec) for c in found.containers} == {
+        "app": ("", ContainerSpec()),
+        "ghost": ("1", None),  # not known, which is not a spec that sets nothing
+    }
 
 
 def test_two_containers_claiming_one_id_both_stay_and_are_counted() -> None:
@@ -183,7 +195,7 @@ def test_two_containers_claiming_one_id_both_stay_and_are_counted() -> None:
 
 def test_two_containers_of_one_name_are_one_and_a_problem() -> None:
     pods = read(pod(containers=[{"name": "app", **cpu("1")}, {"name": "app", **cpu("2")}]))
-    assert container(pods).request_cores == 1.0
+    assert container(pods).spec == ContainerSpec(1.0)
     assert dict(pods.problems) == {"duplicate_container_name": 1}
 
 
@@ -228,11 +240,45 @@ def test_a_hash_on_an_ordinary_pod_means_nothing() -> None:
     assert only(read(pod("uid-1", metadata={"annotations": annotations}))).uid == "uid-1"
 
 
-def test_a_pod_belongs_to_the_workload_its_owner_and_labels_tell() -> None:
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d9f8c6b5", "uid": "x", "controller": True}
-    metadata = {"ownerReferences": [owner], "labels": {"pod-template-hash": "7d9f8c6b5"}}
-    found = only(read(pod(metadata=metadata)))
-    assert (found.workload_kind, found.workload) == ("Deployment", "web")
+@pytest.mark.parametrize(
+    ("owners", "labels", "workload"),
+    [
+        (["ReplicaSet/web-7d9f8c6b5"], {"pod-template-hash": "7d9f8c6b5"}, "Deployment/web"),
+        (["ReplicaSet/web-7d9f8c6b5"], {}, "ReplicaSet/web-7d9f8c6b5"),
+        (["ReplicaSet/by-hand"], {"pod-template-hash": "7d9f8c6b5"}, "ReplicaSet/by-hand"),
+        (["ReplicaSet/web-"], {"pod-template-hash": ""}, "ReplicaSet/web-"),
+        (["StatefulSet/db"], {}, "StatefulSet/db"),
+        (["DaemonSet/agent"], {}, "DaemonSet/agent"),
+        (["Job/backup-29921584"], {}, "CronJob/backup"),
+        (["Job/backup-1614556800"], {}, "CronJob/backup"),  # before Kubernetes 1.21
+        (["Job/migrate-20261121"], {}, "Job/migrate-20261121"),  # a date
+        (["Job/migrate-2026112112"], {}, "Job/migrate-2026112112"),
+        (["Job/step-2"], {}, "Job/step-2"),
+        (["TaskRun/build-29921584"], {}, "TaskRun/build-29921584"),
+        ([], {"pod-template-hash": "7d9f8c6b5"}, "Pod/web-1"),
+        (["ConfigMap/x/no controller", "StatefulSet/db"], {}, "StatefulSet/db"),
+        (["ConfigMap/x/no controller"], {}, "ConfigMap/x"),
+    ],
+)
+def test_the_workload_is_what_a_human_edits(owners: list[str], labels: dict[str, str], workload: str) -> None:
+    parts = [owner.split("/") for owner in owners]
+    references = [{"kind": part[0], "name": part[1], "controller": len(part) == 2} for part in parts]
+    found = only(read(pod("uid-1", "web-1", metadata={"ownerReferences": references, "labels": labels})))
+    assert f"{found.workload_kind}/{found.workload}" == workload
+
+
+@pytest.mark.parametrize(
+    ("name", "node", "workload"),
+    [
+        ("etcd-node-a", "node-a", "etcd"),
+        ("etcd-node-a.example.com", "Node-A.example.com", "etcd"),  # the kubelet appends it in lower case
+        ("etcd-node-b", "node-a", "etcd-node-b"),
+        ("etcd", "", "etcd"),
+    ],
+)
+def test_a_static_pods_workload_is_the_name_in_its_manifest(name: str, node: str, workload: str) -> None:
+    found = only(read(pod(HASH, name, metadata={"annotations": STATIC}, spec={"nodeName": node})))
+    assert (found.workload_kind, found.workload) == ("StaticPod", workload)
 
 
 def test_a_pod_without_status_is_kept_and_counted() -> None:
@@ -240,7 +286,7 @@ def test_a_pod_without_status_is_kept_and_counted() -> None:
     del bare["status"]
     pods = read(bare, pod("uid-2", "other"))
     assert pods.pods.keys() == {bare["metadata"]["uid"], "uid-2"}
-    assert pods.pods[bare["metadata"]["uid"]].qos_class == "Burstable"
+    assert pods.pods[bare["metadata"]["uid"]].spec == PodSpec("Burstable")
     assert dict(pods.problems) == {"pod_without_status": 1}
 
 
@@ -304,12 +350,12 @@ def test_the_qos_class_of_a_pod_whose_status_has_none(
     containers: list[dict[str, Any]], spec: dict[str, Any], qos: str
 ) -> None:
     named = [{"name": f"c{n}", "resources": resources} for n, resources in enumerate(containers)]
-    assert only(read(pod(containers=named, spec=spec))).qos_class == qos
+    assert qos_class(read(pod(containers=named, spec=spec))) == qos
 
 
 def test_the_status_knows_the_qos_class_best() -> None:
-    assert only(read(pod(status={"qosClass": "Guaranteed"}))).qos_class == "Guaranteed"
-    assert only(read(pod(status={"qosClass": "Platinum"}))).qos_class == "BestEffort"
+    assert qos_class(read(pod(status={"qosClass": "Guaranteed"}))) == "Guaranteed"
+    assert qos_class(read(pod(status={"qosClass": "Platinum"}))) == "BestEffort"
 
 
 # What is wrong
@@ -350,13 +396,13 @@ def test_one_bad_container_does_not_cost_the_pod() -> None:
 )
 def test_one_bad_quantity_does_not_cost_the_container(amount: Any) -> None:
     pods = read(pod(containers=[{"name": "app", "resources": {"requests": {"cpu": amount}, "limits": {"cpu": "2"}}}]))
-    assert (container(pods).request_cores, container(pods).limit_cores) == (None, 2.0)
+    assert container(pods).spec == ContainerSpec(None, 2.0)
     assert dict(pods.problems) == {"bad_quantity": 1}
 
 
 def test_a_number_is_a_quantity_too() -> None:
     found = container(read(pod(containers=[{"name": "app", **cpu(1, 0.1)}])))
-    assert (found.request_cores, found.limit_cores) == (1.0, 0.1)
+    assert found.spec == ContainerSpec(1.0, 0.1)
 
 
 @pytest.mark.parametrize(

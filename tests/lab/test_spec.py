@@ -14,7 +14,7 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import placing, podlist, scenario
 from exporter.lab.spec import Container, CpuSettings, Pod, shares, weight
-from exporter.model import Driver, QosClass
+from exporter.model import ContainerSpec, Driver, QosClass
 
 STARTED = datetime(2026, 11, 21, 21, 3, 55, tzinfo=UTC)
 TWO_CPUS = frozenset({0, 1})
@@ -131,13 +131,14 @@ def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
     assert set(parsed.pods) == {one.uid for one in pods}
     for one in pods:
         identity = parsed.pods[one.uid]
-        assert (identity.namespace, identity.qos_class) == (one.namespace, one.qos_class)
-        assert identity.limit_cores == one.limit_cores
+        assert identity.spec is not None
+        assert (identity.namespace, identity.spec.qos_class) == (one.namespace, one.qos_class)
+        assert identity.spec.limit_cores == one.limit_cores
         assert {(c.container_id, c.name, c.container_type, c.running) for c in identity.containers} == {
             (c.container_id, c.name, c.container_type, not c.finished) for c in one.containers
         }
-        assert {(c.name, c.request_cores, c.limit_cores) for c in identity.containers} == {
-            (c.name, c.limit_cores if c.request_cores is None else c.request_cores, c.limit_cores)
+        assert {(c.name, c.spec) for c in identity.containers} == {
+            (c.name, ContainerSpec(c.limit_cores if c.request_cores is None else c.request_cores, c.limit_cores))
             for c in one.containers
         }
     workloads = {identity.name: (identity.workload_kind, identity.workload) for identity in parsed.pods.values()}

@@ -10,6 +10,7 @@ from exporter.model import (
     CgroupRef,
     CgroupRow,
     ContainerIdentity,
+    ContainerSpec,
     CpuLimits,
     Cpuset,
     CpuStat,
@@ -17,6 +18,7 @@ from exporter.model import (
     KubeletConfig,
     NodeRow,
     PodIdentity,
+    PodSpec,
     Pressure,
     Snapshot,
     Window,
@@ -54,10 +56,10 @@ containers = st.builds(
     st.sampled_from(("container", "init", "sidecar", "ephemeral")),
     texts,
     st.booleans(),
-    maybe,
-    maybe,
+    st.none() | st.builds(ContainerSpec, maybe, maybe, maybe, maybe),
 )
-pods = st.builds(PodIdentity, texts, texts, texts, texts, texts, texts, alert_threshold_ratio=maybe)
+pod_specs = st.none() | st.builds(PodSpec, st.sampled_from(("Guaranteed", "Burstable", "BestEffort")), maybe, maybe)
+pods = st.builds(PodIdentity, texts, texts, texts, pod_specs, texts, texts, alert_threshold_ratio=maybe)
 refs = st.builds(
     CgroupRef,
     texts,

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from exporter import __version__
-from exporter.kube.directory import DirectoryStatus, SourceStatus
+from exporter.kube.cache import PodCacheStatus, SourceStatus
 from exporter.metrics.exposition import Format
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
@@ -18,8 +18,8 @@ from tests.support.snapshots import node
 TYPES: dict[Format, str] = {"text": "text/plain", "openmetrics": "application/openmetrics-text"}
 
 
-def own(status: DirectoryStatus | None = None) -> OwnMetrics:
-    return OwnMetrics(interval=1.0, window=60.0, directory=lambda: status or DirectoryStatus(()))
+def own(status: PodCacheStatus | None = None) -> OwnMetrics:
+    return OwnMetrics(interval=1.0, window=60.0, directory=lambda: status or PodCacheStatus(()))
 
 
 def page(metrics: OwnMetrics, style: Format = "text") -> Page:
@@ -60,7 +60,7 @@ def test_failures_are_counted_by_stage_and_reason() -> None:
 
 
 def test_failures_of_the_pod_sources_are_counted_among_them() -> None:
-    status = DirectoryStatus(
+    status = PodCacheStatus(
         sources=(
             SourceStatus("kubelet", up=False, failures={"forbidden": 3, "timeout": 1}),
             SourceStatus("logs", up=True, active=True, last_success=99.0, failures={"timeout": 2}),
@@ -79,7 +79,7 @@ def test_failures_of_the_pod_sources_are_counted_among_them() -> None:
 
 
 def test_a_source_that_was_never_asked_is_neither_up_nor_down() -> None:
-    found = page(own(DirectoryStatus((SourceStatus("kubelet"),))))
+    found = page(own(PodCacheStatus((SourceStatus("kubelet"),))))
     assert found.rows("throttle_exporter_pods_source_up") == {}
     assert found.get("throttle_exporter_pods_source_active", source="kubelet") == 0
 
@@ -99,7 +99,7 @@ def test_durations_and_missed_samples() -> None:
 
 @pytest.mark.parametrize("style", TYPES)
 def test_page_is_well_formed_in_both_formats(style: Format) -> None:
-    metrics = own(DirectoryStatus((SourceStatus("kubelet", up=True),)))
+    metrics = own(PodCacheStatus((SourceStatus("kubelet", up=True),)))
     metrics.publish(snapshot(mapped=1))
     metrics.count("read", "eio")
     found = page(metrics, style)
@@ -118,7 +118,7 @@ def test_two_exporters_in_one_process_do_not_share_their_counts() -> None:
 
 
 def test_promtool_finds_nothing_to_say_of_the_names() -> None:
-    metrics = own(DirectoryStatus((SourceStatus("kubelet", up=True, last_success=1.0),)))
+    metrics = own(PodCacheStatus((SourceStatus("kubelet", up=True, last_success=1.0),)))
     metrics.publish(snapshot(mapped=1))
     metrics.count("read", "eio")
     done = subprocess.run(

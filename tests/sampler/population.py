@@ -8,7 +8,16 @@ from pathlib import Path
 
 from exporter.cgroupfs.discover import Found
 from exporter.cgroupfs.files import Descriptors, reraise
-from exporter.model import CgroupRef, ContainerIdentity, CpuLimits, PodIdentity, PodList, QosClass
+from exporter.model import (
+    CgroupRef,
+    ContainerIdentity,
+    ContainerSpec,
+    CpuLimits,
+    PodIdentity,
+    PodList,
+    PodSpec,
+    QosClass,
+)
 from exporter.sampler.mapping import MappingDeadline, PodIndex, assign
 from exporter.sampler.tracked import State, TrackedCgroup
 from tests.support.readers import v2_files
@@ -58,14 +67,13 @@ def running(name: str, *, now: str | None = None, before: tuple[str, ...] = ()) 
         "container",
         "containerd",
         True,
-        0.25,
-        0.5,
+        ContainerSpec(0.25, 0.5),
         previous_container_ids=tuple(map(container_id, before)),
     )
 
 
 def pod(uid: str, name: str, *containers: ContainerIdentity, namespace: str = "shop") -> PodIdentity:
-    return PodIdentity(uid, namespace, name, "Burstable", "Pod", name, containers=containers)
+    return PodIdentity(uid, namespace, name, PodSpec("Burstable"), "Pod", name, containers=containers)
 
 
 def directory(*pods: PodIdentity) -> PodIndex:

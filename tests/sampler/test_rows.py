@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
-from exporter.model import ContainerIdentity, CpuStat, PodIdentity, Snapshot
+from exporter.model import ContainerIdentity, CpuStat, PodIdentity, PodSpec, Snapshot
 from exporter.sampler.tracked import Name, TrackedCgroup, newest_by_name
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
 from tests.support.pages import duplicates
@@ -116,7 +116,6 @@ containers = st.builds(
         "",
         True,
         None,
-        None,
         previous_container_ids=tuple(map(container_id, before)),
     ),
     few_names,
@@ -124,7 +123,7 @@ containers = st.builds(
     st.lists(st.sampled_from("xyz"), max_size=2),
 )
 pods = st.builds(
-    lambda uid, name, found: PodIdentity(uid, "shop", name, "Burstable", "Pod", name, containers=tuple(found)),
+    lambda uid, name, found: PodIdentity(uid, "shop", name, PodSpec("Burstable"), "Pod", name, containers=tuple(found)),
     uids,
     few_names,
     st.lists(containers, max_size=3),

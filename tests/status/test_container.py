@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from exporter.analysis import text as words
@@ -163,7 +161,7 @@ def test_use_above_the_limit_is_drawn_above_it() -> None:
 
 def test_a_limit_that_is_not_the_spec_s_is_marked() -> None:
     row = make.container("a", limit=1.0)
-    drifted = row._replace(limit_drift=True, identity=row.identity and replace(row.identity, limit_cores=2.0))
+    drifted = make.with_spec(row, limit_cores=2.0)._replace(limit_drift=True)
 
     facts = facts_of(page_of(nodes.of(make.snapshot(drifted)), make.named("a")).by_id("numbers"))
 

@@ -16,6 +16,7 @@ from exporter.model import (
     CgroupRef,
     CgroupRow,
     ContainerIdentity,
+    ContainerSpec,
     CpuLimits,
     Cpuset,
     CpuStat,
@@ -25,6 +26,7 @@ from exporter.model import (
     KubeletConfig,
     NodeRow,
     PodIdentity,
+    PodSpec,
     QosClass,
     Snapshot,
     Window,
@@ -78,7 +80,7 @@ def container(
     """
     uid = f"uid-{name}"
     pod_path = f"kubepods/{qos_class.lower()}/pod{uid}"
-    identity = ContainerIdentity(f"id-{name}", "app", "container", "containerd", True, request, limit)
+    identity = ContainerIdentity(f"id-{name}", "app", "container", "containerd", True, ContainerSpec(request, limit))
     row = CgroupRow(
         "shop",
         name,
@@ -94,7 +96,7 @@ def container(
         Cpuset(cpu_list(cpus, ""), frozenset({0}), "member"),
         1,
         identity,
-        PodIdentity(uid, "shop", name, qos_class, "Pod", name, limit_cores=pod_limit),
+        PodIdentity(uid, "shop", name, PodSpec(qos_class, limit_cores=pod_limit), "Pod", name),
         isolation="shared",
         exclusive=False,
         limit_drift=False,
@@ -105,12 +107,25 @@ def container(
     return row._replace(**changes)
 
 
+def with_spec(row: CgroupRow, **changes: Any) -> CgroupRow:
+    """``row`` with fields of its container's spec changed."""
+    assert row.identity is not None
+    assert row.identity.spec is not None
+    return row._replace(identity=replace(row.identity, spec=replace(row.identity.spec, **changes)))
+
+
+def with_pod_spec(row: CgroupRow, **changes: Any) -> CgroupRow:
+    """``row`` with fields of its pod's spec changed."""
+    assert row.pod_identity is not None
+    assert row.pod_identity.spec is not None
+    return row._replace(pod_identity=replace(row.pod_identity, spec=replace(row.pod_identity.spec, **changes)))
+
+
 def pinned(name: str = "owner", cpus: str = "6-7", **changes: Any) -> CgroupRow:
     """A Guaranteed container with CPUs of its own, without a quota as Kubernetes 1.33 makes it."""
     count = float(len(cpu_list(cpus, "")))
     row = container(name, request=count, qos_class="Guaranteed", cpus=cpus, isolation="exclusive", exclusive=True)
-    identity = row.identity and replace(row.identity, limit_cores=count)
-    return row._replace(identity=identity)._replace(**changes)
+    return with_spec(row, limit_cores=count)._replace(**changes)
 
 
 def pod(of: CgroupRow, *, limit: float | None = None, **changes: Any) -> CgroupRow:

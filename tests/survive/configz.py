@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from exporter.errors import MappingError
+from exporter.kube.cache import PodCache
 from exporter.kube.configz import parse_configz
-from exporter.kube.directory import PodDirectory
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.own import OwnMetrics
 from exporter.model import KubeletConfig, PodList
@@ -71,7 +71,7 @@ class Story:
         # Files are read in a thread that the loop waits for: this loop is watched, and meanwhile its clock stands.
         self._thread = ThreadPoolExecutor(1)
         self._rig, self._clock = self._thread.submit(Rig, place.tree.root).result(), clock
-        self._directory = PodDirectory(
+        self._directory = PodCache(
             [self.kubelet],
             on_pods=self._rig.sampler.set_pods,
             config_source=self.kubelet,

@@ -14,8 +14,7 @@ from typing import Any
 
 from exporter.app import Exporter
 from exporter.cgroupfs.files import Descriptors
-from exporter.kube.files import FileSource
-from exporter.kube.source import PodSource
+from exporter.kube.source import FileSource, PodSource
 from exporter.settings import Settings
 from tests.support.pages import Page, duplicates, triples
 from tests.support.treebuilder import Builder, Tree, container_id, pod_uid

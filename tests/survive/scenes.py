@@ -18,12 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from exporter.kube.apiserver import ApiServerSource
-from exporter.kube.files import FileSource
+from exporter.kube.apiserver import ApiServerSource, WatchTiming
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.logdir import LogDirSource
-from exporter.kube.reflector import Pace
-from exporter.kube.source import PodSource
+from exporter.kube.source import FileSource, PodSource
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import FakeKubelet, Reply
 from tests.support.pages import Page
@@ -37,7 +35,7 @@ from tests.survive.node import AVAILABLE, Place, by_itself, failures, grown, nam
 
 UP = "throttle_exporter_pods_source_up"
 TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
-QUICK: Final = Pace(answer_seconds=0.5, silent_seconds=1.0, first_retry=0.1, last_retry=0.5)
+QUICK: Final = WatchTiming(answer_seconds=0.5, silent_seconds=1.0, first_retry=0.1, last_retry=0.5)
 TIMEOUT: Final = 0.5
 
 SOURCES: Final = ("kubelet", "API server", "log directory")
@@ -136,7 +134,7 @@ async def api_server(stack: AsyncExitStack, place: Place, state: State) -> Names
     names = Names("apiserver", HTTP_REASONS)
     names.turn = gate.turn
     names.source = ApiServerSource(
-        gate.url, node_name=NODE, token_file=str(place.folder / "token"), ca_file=None, pace=QUICK
+        gate.url, node_name=NODE, token_file=str(place.folder / "token"), ca_file=None, timing=QUICK
     )
 
     async def tell() -> None:

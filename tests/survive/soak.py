@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from exporter.kube.directory import DirectoryStatus
+from exporter.kube.cache import PodCacheStatus
 from exporter.metrics.own import OwnMetrics
 from tests.sampler.rig import LINGER, Rig
 from tests.support.recordings import overwrite
@@ -47,7 +47,7 @@ class Soaked:
             for n in range(PODS)
         ]
         self.rig = Rig(root)
-        self.own = OwnMetrics(interval=1.0, window=60.0, directory=lambda: DirectoryStatus(()))
+        self.own = OwnMetrics(interval=1.0, window=60.0, directory=lambda: PodCacheStatus(()))
         self.memory: list[int] = []
         self.blocks: list[int] = []
         """What Python has allocated: exact where resident memory goes in steps of an arena (1 MB)."""

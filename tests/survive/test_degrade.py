@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import MappingError
-from exporter.kube.files import FileSource
 from exporter.kube.logdir import LogDirSource, parse_log_names
+from exporter.kube.source import FileSource
 from tests.e2e.conftest import FAST
 from tests.sampler.rig import Rig, running
 from tests.support.pages import triples

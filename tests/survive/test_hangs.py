@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.credentials import Authorities, SmallFile, Token
+from exporter.kube.tls import CaBundle, TimeoutFile, Token
 from exporter.logs import configure
 from exporter.logs.outlet import Outlet
 from exporter.web.tls import ReloadingConfig
@@ -69,11 +69,11 @@ async def test_two_who_read_at_once_get_the_same(tmp_path: Path) -> None:
 
 async def test_so_is_a_ca_file(tmp_path: Path) -> None:
     with hanging(tmp_path / "ca"), pytest.raises(MappingError, match=r"CA file .*: not read within 0.1 s"):
-        await Authorities(str(tmp_path / "ca"), seconds=SHORT).read()
+        await CaBundle(str(tmp_path / "ca"), seconds=SHORT).read()
 
 
 async def test_one_read_hangs_and_not_one_for_each_try(tmp_path: Path) -> None:
-    file = SmallFile(str(tmp_path / "token"), 100, seconds=SHORT)
+    file = TimeoutFile(str(tmp_path / "token"), 100, seconds=SHORT)
     with hanging(tmp_path / "token"):
         for _ in range(5):
             with pytest.raises(TimeoutError):

@@ -13,10 +13,10 @@ from exporter.model import CgroupRow
 
 def eligible_not_pinned(view: NodeView, row: CgroupRow) -> Finding | None:
     """Guaranteed, and its owner may believe that it has cores of its own."""
-    if row.ref.qos_class != "Guaranteed" or row.cpuset is None or row.identity is None:
+    if row.ref.qos_class != "Guaranteed" or row.cpuset is None or row.container_spec is None:
         return None
-    request = row.identity.request_cores
-    request = row.identity.limit_cores if request is None else request
+    request = row.container_spec.request_cores
+    request = row.container_spec.limit_cores if request is None else request
     reason = _why_not_pinned(view, row, request)
     if reason is None or request is None:
         return None
@@ -78,7 +78,7 @@ def _why_not_pinned(view: NodeView, row: CgroupRow, request: float | None) -> st
     if row.isolation == "eligible":
         if policy == "none":
             return "policy_none"
-        if row.pod_identity is not None and row.pod_identity.limit_cores is not None:
+        if row.pod_spec is not None and row.pod_spec.limit_cores is not None:
             return "pod_level"
         if _may_be_pinned_yet(view, row):
             return None
@@ -91,9 +91,9 @@ def _why_not_pinned(view: NodeView, row: CgroupRow, request: float | None) -> st
         and request is not None
         and request >= thresholds.OVER_ASKED
         and request != int(request)
-        and row.pod_identity is not None
-        and row.pod_identity.qos_class == "Guaranteed"
-        and row.pod_identity.limit_cores is None
+        and row.pod_spec is not None
+        and row.pod_spec.qos_class == "Guaranteed"
+        and row.pod_spec.limit_cores is None
     )
     return "request_not_whole" if wanted_more else None
 

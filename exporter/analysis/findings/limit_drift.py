@@ -10,11 +10,11 @@ from exporter.model import CgroupRow
 
 def limit_drift(_view: NodeView, row: CgroupRow) -> Finding | None:
     """The cgroup's limit is not what the pod's spec asks for."""
-    limits, spec = row.limits, row.identity
+    limits, spec = row.limits, row.container_spec
     if row.limit_drift is not True or limits is None or spec is None:
         return None
     actual, wanted = limits.limit_cores, spec.limit_cores
-    inherited = None if row.pod_identity is None else row.pod_identity.limit_cores
+    inherited = None if row.pod_spec is None else row.pod_spec.limit_cores
     if actual is None:
         reason, told = "missing", "and its cgroup has none"
     else:

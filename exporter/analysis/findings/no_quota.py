@@ -10,7 +10,7 @@ from exporter.model import CgroupRow
 
 def no_quota(view: NodeView, row: CgroupRow) -> Finding | None:
     """Nothing bounds it: its limit is not enforced, or it has none and fills CPUs that others share."""
-    limits, spec = row.limits, row.identity
+    limits, spec = row.limits, row.container_spec
     if limits is None or limits.quota_state != "none" or row.isolation == "exclusive":
         return None
     kubelet = view.node.kubelet
@@ -31,7 +31,7 @@ def no_quota(view: NodeView, row: CgroupRow) -> Finding | None:
 
 def _unbounded(view: NodeView, row: CgroupRow) -> Finding | None:
     own, cpus = use(row), 0 if row.cpuset is None else len(row.cpuset.cpus)
-    spec = row.identity
+    spec = row.container_spec
     if own is None or spec is None or not cpus or row.effective_limit_cores != float(cpus):
         return None
     request = spec.request_cores or 0.0

@@ -12,7 +12,7 @@ def _identity_labels(row: CgroupRow) -> tuple[str, ...]:
     return (
         row.ref.pod_uid,
         row.ref.container_id or "",
-        pod.qos_class if pod else row.ref.qos_class,
+        row.qos_class,
         container.container_type if container else "",
         (container.runtime if container else "") or row.ref.runtime,
         pod.workload_kind if pod else "",
@@ -119,14 +119,14 @@ CONFIG_METRICS: tuple[CgroupMetric, ...] = (
         collector="spec",
         help="CPU request in the pod spec.",
         source="PodList containers[].resources.requests.cpu",
-        value=lambda row: row.identity.request_cores if row.identity else None,
+        value=lambda row: row.container_spec.request_cores if row.container_spec else None,
     ),
     Metric(
         name="spec_cpu_limit_cores",
         collector="spec",
         help="CPU limit in the pod spec.",
         source="PodList containers[].resources.limits.cpu",
-        value=lambda row: row.identity.limit_cores if row.identity else None,
+        value=lambda row: row.container_spec.limit_cores if row.container_spec else None,
     ),
     Metric(
         name="cpu_limit_drift",

@@ -1,4 +1,4 @@
-"""What the exporter shows the kubelet and wants to be shown: a token that rotates, a CA that may be replaced."""
+"""Bearer token and CA files, read anew for each connection, and the TLS contexts made of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _OwnThread(Executor):
-    """For one file: the event loop's own threads are waited for at the end of the process, this one is not."""
+    """A daemon thread for one file: the event loop's own threads are waited for at the end of the process."""
 
     def __init__(self) -> None:
         self._worker = Worker("credentials")
@@ -42,8 +42,8 @@ class _OwnThread(Executor):
         self._worker.close(0.0)
 
 
-class SmallFile:
-    """A file that is read anew each time, and may hang: on a file server that is gone, behind a pipe."""
+class TimeoutFile:
+    """A file read anew each time, within a time limit: it may be on a file server that is gone."""
 
     def __init__(self, path: str, limit: int, *, seconds: float = READ_SECONDS) -> None:
         self.path, self.seconds = path, seconds
@@ -52,9 +52,9 @@ class SmallFile:
         self._is_late = False
 
     async def read(self) -> bytes:
-        """At most ``limit`` bytes; raises ``OSError``, ``TimeoutError`` among them.
+        """Return at most ``limit`` bytes; raises ``OSError``, ``TimeoutError`` among them.
 
-        Who comes during a read gets the same. While one hangs no other is begun, and nobody waits for it.
+        Calls during a read share its result. While a late read hangs, calls raise ``TimeoutError`` at once.
         """
         reading = self._reading
         if reading is None or reading.done():
@@ -70,7 +70,7 @@ class SmallFile:
             raise
         if not done:
             self._is_late = True
-            reading.add_done_callback(_forget)
+            reading.add_done_callback(_discard)
             raise TimeoutError
         return reading.result()
 
@@ -83,20 +83,20 @@ class SmallFile:
             thread.shutdown(wait=False)
 
 
-def _forget(reading: asyncio.Task[Any]) -> None:
-    """What comes too late is nobody's."""
+def _discard(reading: asyncio.Task[Any]) -> None:
+    """Retrieve a late result, so that asyncio does not log it."""
     if not reading.cancelled():
         reading.exception()
 
 
 class Token:
-    """The bearer token in a file, read anew because projected tokens rotate about hourly."""
+    """The bearer token in a file; projected tokens rotate about hourly."""
 
     def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
-        self._file = SmallFile(path, _MAX_TOKEN_BYTES, seconds=seconds)
+        self._file = TimeoutFile(path, _MAX_TOKEN_BYTES, seconds=seconds)
 
     async def read(self) -> str:
-        """Raises :class:`MappingError`, reason ``no_token`` or ``timeout``; the message holds nothing of the file."""
+        """Return the token; raises :class:`MappingError`, ``no_token`` or ``timeout``, without quoting the file."""
         where = f"token file {self._file.path}"
         try:
             token = (await self._file.read()).decode("latin-1").strip()
@@ -109,15 +109,15 @@ class Token:
         return token
 
 
-class Authorities:
-    """The certificates in a PEM file."""
+class CaBundle:
+    """The CA certificates in a PEM file."""
 
     def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
         self.path = path
-        self._file = SmallFile(path, _MAX_CA_BYTES, seconds=seconds)
+        self._file = TimeoutFile(path, _MAX_CA_BYTES, seconds=seconds)
 
     async def read(self) -> bytes:
-        """Raises :class:`MappingError`, reason ``tls`` or ``timeout``."""
+        """Return the file's bytes; raises :class:`MappingError`, reason ``tls`` or ``timeout``."""
         try:
             return await self._file.read()
         except TimeoutError as error:
@@ -126,21 +126,27 @@ class Authorities:
             raise MappingError(f"CA file {self.path}: {error.strerror}", reason="tls") from error
 
 
+def unusable_ca(ca: CaBundle | None) -> MappingError:
+    """Return the error for a file of which OpenSSL can read no certificate."""
+    where = "CA file" if ca is None else f"CA file {ca.path}"
+    return MappingError(f"{where}: holds no usable certificate", reason="tls")
+
+
 def _late(where: str, seconds: float) -> MappingError:
     return MappingError(f"{where}: not read within {seconds:g} s", reason="timeout")
 
 
-class Trust:
-    """Which server certificates are believed; follows the CA file when it changes."""
+class TlsContext:
+    """The context that verifies server certificates; made anew when the CA file changes."""
 
     def __init__(self, ca_file: str | None, *, insecure_skip_verify: bool = False) -> None:
-        self._ca = Authorities(ca_file) if ca_file is not None else None
+        self._ca = CaBundle(ca_file) if ca_file is not None else None
         self._insecure = insecure_skip_verify
         self._pem: bytes | None = None
         self._context: ssl.SSLContext | None = None
 
     async def context(self) -> ssl.SSLContext:
-        """For the next connection; raises :class:`MappingError`, reason ``tls``, when the CA file cannot be used."""
+        """Return it for the next connection; raises :class:`MappingError`, reason ``tls``, for an unusable CA file."""
         if self._insecure or self._ca is None:
             if self._context is None:
                 # Reading the system's own CAs blocks for some ten milliseconds.
@@ -152,7 +158,7 @@ class Trust:
             try:
                 self._context = _context(pem, insecure=False)
             except (ssl.SSLError, ValueError) as error:
-                raise MappingError(f"CA file {self._ca.path}: holds no usable certificate", reason="tls") from error
+                raise unusable_ca(self._ca) from error
             self._pem = pem
         return self._context
 

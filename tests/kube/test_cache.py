@@ -7,9 +7,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from exporter.errors import MappingError
-from exporter.kube.directory import PodDirectory, SourceStatus
+from exporter.kube.cache import PodCache, SourceStatus
 from exporter.kube.source import PodSource
-from exporter.model import ContainerIdentity, KubeletConfig, PodIdentity, PodList
+from exporter.model import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodList, PodSpec
 from tests.support.virtual_time import run_virtually
 
 Clock = Callable[[], float]
@@ -23,10 +23,10 @@ def pods(*container_ids: str) -> PodList:
                 uid=f"uid-{container_id}",
                 namespace="default",
                 name=container_id,
-                qos_class="Burstable",
+                spec=PodSpec("Burstable"),
                 workload_kind="Pod",
                 workload=container_id,
-                containers=(ContainerIdentity(container_id, "app", "container", "containerd", True, None, None),),
+                containers=(ContainerIdentity(container_id, "app", "container", "containerd", True, ContainerSpec()),),
             )
             for container_id in container_ids
         }
@@ -80,9 +80,9 @@ class Told:
 
 def directory(
     clock: Clock, *sources: PodSource, told: Told | None = None, settings: Settings | None = None
-) -> PodDirectory:
+) -> PodCache:
     told = told or Told()
-    return PodDirectory(
+    return PodCache(
         sources,
         on_pods=told.pods.append,
         config_source=settings,
@@ -93,7 +93,7 @@ def directory(
     )
 
 
-async def running(made: PodDirectory, story: Callable[[], Awaitable[None]]) -> None:
+async def running(made: PodCache, story: Callable[[], Awaitable[None]]) -> None:
     """Tells a story while the directory runs."""
     task = asyncio.create_task(made.run())
     try:
@@ -113,12 +113,12 @@ def test_the_list_is_asked_for_at_once_and_every_interval() -> None:
         assert kubelet.asked == [0, 60, 120, 180]
         assert told.pods == [pods("a")] * 4
         assert made.pods == pods("a")
-        assert (made.attempts, made.generation) == (4, 4)
+        assert (made.attempts, made.status.generation) == (4, 4)
 
     run_virtually(main)
 
 
-def test_a_poke_is_obeyed_at_once() -> None:
+def test_a_requested_refresh_is_made_at_once() -> None:
     async def main(clock: Clock) -> None:
         kubelet = Source("kubelet", clock, pods("a"))
         made = directory(clock, kubelet)
@@ -126,11 +126,11 @@ def test_a_poke_is_obeyed_at_once() -> None:
         async def story() -> None:
             await asyncio.sleep(20)
             kubelet.answer = pods("a", "b")
-            made.poke(new=True)
+            made.request_refresh(new=True)
             await asyncio.sleep(0.001)
             assert made.pods == pods("a", "b")
-            made.poke(new=True)
-            made.poke(new=True)
+            made.request_refresh(new=True)
+            made.request_refresh(new=True)
             await asyncio.sleep(5)
 
         await running(made, story)
@@ -139,7 +139,7 @@ def test_a_poke_is_obeyed_at_once() -> None:
     run_virtually(main)
 
 
-def test_pokes_about_what_is_never_mapped_back_off_and_news_resets_them() -> None:
+def test_requests_about_what_is_never_mapped_back_off_and_news_resets_them() -> None:
     async def main(clock: Clock) -> None:
         kubelet = Source("kubelet", clock, pods("a"))
         made = directory(clock, kubelet)
@@ -149,7 +149,7 @@ def test_pokes_about_what_is_never_mapped_back_off_and_news_resets_them() -> Non
             for tick in range(50):
                 if tick == 40:
                     kubelet.answer = pods("a", "b")
-                made.poke()
+                made.request_refresh()
                 await asyncio.sleep(1)
 
         await running(made, story)
@@ -173,9 +173,9 @@ def test_the_first_source_that_works_is_used_and_an_earlier_one_that_recovers_is
                 ("apiserver", True, True),
                 ("logs", None, False),
             ]
-            made.poke()
+            made.request_refresh()
             await asyncio.sleep(1)
-            assert kubelet.asked == [0]  # a poke asks the one in use
+            assert kubelet.asked == [0]  # a request goes to the source in use
             await asyncio.sleep(60)
             assert kubelet.asked == [0, 60]
             kubelet.answer = pods("kubelet")
@@ -197,7 +197,7 @@ def test_when_the_source_in_use_fails_the_others_take_over_at_once() -> None:
         async def story() -> None:
             await asyncio.sleep(5)
             kubelet.answer = "refused"
-            made.poke(new=True)
+            made.request_refresh(new=True)
             await asyncio.sleep(0.001)
             assert made.pods == pods("a", "b")
 
@@ -246,7 +246,7 @@ def test_the_first_result_is_a_list_or_the_failure_of_all(answer: PodList | str)
             assert clock() == 10
             assert made.status.settled
             assert made.attempts == 1
-            assert made.generation == (0 if answer == "refused" else 1)
+            assert made.status.generation == (0 if answer == "refused" else 1)
 
         await running(made, story)
 

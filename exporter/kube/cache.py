@@ -1,4 +1,4 @@
-"""The pods of this node, kept fresh: which source is asked, when, and what became of it."""
+"""The pods of this node, kept fresh: which source is asked, when, and with what result."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.errors import MappingError
-from exporter.kube.configpoll import ConfigPoller
-from exporter.kube.failurelog import FailureLog
-from exporter.kube.schedule import RefreshSchedule
-from exporter.kube.source import ConfigSource, PodSource
+from exporter.kube.configz import ConfigPoller
+from exporter.kube.source import ConfigSource, FailureLog, PodSource, full_jitter
 from exporter.model import KubeletConfig, PodList
+
+_DEBOUNCE_SECONDS = 0.5
+"""A request this soon after an answer waits: the kubelet often starts several containers in a row."""
+_MIN_GAP_SECONDS = 1.0
+_MAX_GAP_SECONDS = 10.0
+_FIRST_RETRY_SECONDS = 0.5
+_LAST_RETRY_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How one source has done so far."""
+    """Results of one source so far."""
 
     name: str
     up: bool | None = None
@@ -35,12 +40,12 @@ class SourceStatus:
     failures: Mapping[str, int] = field(default_factory=dict)
     """By reason, see :data:`exporter.kube.source.REASONS`."""
     last_error: str = ""
-    """One line; empty once it works again."""
+    """One line; empty after a success."""
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryStatus:
-    """How the directory has done so far."""
+class PodCacheStatus:
+    """Results of all sources so far."""
 
     sources: tuple[SourceStatus, ...]
     """In the order in which they are tried."""
@@ -53,12 +58,12 @@ class DirectoryStatus:
 
     @property
     def settled(self) -> bool:
-        """The pods are known, or every source was tried and failed."""
+        """Whether the pods are known, or every source was tried and failed."""
         return self.attempts > 0
 
 
-class _Record:
-    """What changes about a source."""
+class _SourceRecord:
+    """One source and its results."""
 
     def __init__(self, source: PodSource, clock: Callable[[], float]) -> None:
         self.source = source
@@ -76,12 +81,12 @@ class _Record:
         self.last_error = str(error)
         self.log.failed(error)
 
-    def worked(self, wall: float) -> None:
+    def succeeded(self, wall: float) -> None:
         self.up = True
         self.attempts += 1
         self.last_success = wall
         self.last_error = ""
-        self.log.worked()
+        self.log.succeeded()
 
     def status(self, *, active: bool) -> SourceStatus:
         return SourceStatus(
@@ -95,11 +100,11 @@ class _Record:
         )
 
 
-class PodDirectory:
+class PodCache:
     """Asks the first source that answers and hands each list to ``on_pods``; the last good list stays in use.
 
     All sources are tried, in their order, at the start, every ``interval`` seconds and after a failure of all of them;
-    so an earlier source that works again is used again. In between, :meth:`poke` asks the one in use first.
+    so an earlier source that works again is used again. In between, :meth:`request_refresh` asks the one in use first.
     ``clock`` (monotonic) must run with the event loop's time; ``wall`` is for display. Not thread-safe.
     """
 
@@ -115,15 +120,15 @@ class PodDirectory:
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._records = [_Record(source, clock) for source in sources]
+        self._records = [_SourceRecord(source, clock) for source in sources]
         self._on_pods = on_pods
         self._clock = clock
         self._wall = wall
         self._schedule = RefreshSchedule(interval, jitter)
         self._poller = config_source and ConfigPoller(config_source, on_config=on_config, clock=clock, jitter=jitter)
-        self._wanted = asyncio.Event()
+        self._requested = asyncio.Event()
         self._first_result = asyncio.Event()
-        self._active: _Record | None = None
+        self._active: _SourceRecord | None = None
         self._pods = PodList(pods={})
         self._attempts = 0
         self._generation = 0
@@ -134,9 +139,9 @@ class PodDirectory:
         return self._pods
 
     @property
-    def status(self) -> DirectoryStatus:
+    def status(self) -> PodCacheStatus:
         """As of now; never changes once returned."""
-        return DirectoryStatus(
+        return PodCacheStatus(
             sources=tuple(record.status(active=record is self._active) for record in self._records),
             attempts=self._attempts,
             generation=self._generation,
@@ -148,42 +153,37 @@ class PodDirectory:
         """Refreshes ended, with a list or without."""
         return self._attempts
 
-    @property
-    def generation(self) -> int:
-        """Lists received."""
-        return self._generation
-
     async def first_result(self) -> None:
-        """Returns when the pods are known or every source was tried and failed."""
+        """Return when the pods are known or every source was tried and failed."""
         await self._first_result.wait()
 
-    def poke(self, *, new: bool = False) -> None:
-        """Asks for a newer list soon: a container is not in this one; ``new`` when it was seen for the first time."""
-        self._schedule.poke(self._clock(), new=new)
-        self._wanted.set()
+    def request_refresh(self, *, new: bool = False) -> None:
+        """Ask soon: a container is not in the list; ``new`` when it was seen for the first time."""
+        self._schedule.request(self._clock(), new=new)
+        self._requested.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Refresh until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._refresh_for_ever(), name="pod-list")
+            tasks.create_task(self._run_schedule(), name="pod-list")
             if self._poller:
                 tasks.create_task(self._poller.run(), name="kubelet-config")
 
     async def aclose(self) -> None:
-        """Closes the sources; after :meth:`run` has ended."""
+        """Close the sources; after :meth:`run` has ended."""
         for record in self._records:
             await record.source.aclose()
 
-    async def _refresh_for_ever(self) -> None:
+    async def _run_schedule(self) -> None:
         while True:
-            self._wanted.clear()
+            self._requested.clear()
             wait = self._schedule.wait(self._clock())
             if wait <= 0:
                 await self._refresh()
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._wanted.wait()
+                    await self._requested.wait()
 
     async def _refresh(self) -> None:
         scheduled = self._schedule.begin(self._clock())
@@ -191,16 +191,16 @@ class PodDirectory:
         news = False
         if result is not None:
             record, pods = result
-            news = _names_more(pods, self._pods)
+            news = _has_new_ids(pods, self._pods)
             self._accept(record, pods)
         self._attempts += 1
         self._schedule.end(self._clock(), ok=result is not None, news=news)
         self._first_result.set()
 
-    def _active_first(self) -> Iterable[_Record]:
+    def _active_first(self) -> Iterable[_SourceRecord]:
         return sorted(self._records, key=lambda record: record is not self._active)
 
-    async def _first_answer(self, records: Iterable[_Record]) -> tuple[_Record, PodList] | None:
+    async def _first_answer(self, records: Iterable[_SourceRecord]) -> tuple[_SourceRecord, PodList] | None:
         for record in records:
             try:
                 pods = await record.source.pods()
@@ -208,12 +208,12 @@ class PodDirectory:
                 record.failed(error)
             else:
                 if record.up is False and self._poller:
-                    self._poller.refresh_soon()
-                record.worked(self._wall())
+                    self._poller.request_refresh()
+                record.succeeded(self._wall())
                 return record, pods
         return None
 
-    def _accept(self, record: _Record, pods: PodList) -> None:
+    def _accept(self, record: _SourceRecord, pods: PodList) -> None:
         if record is not self._active:
             _log.info("pods come from %s now: %d of them", record.source.name, len(pods.pods))
         if pods.problems and pods.problems != self._pods.problems:
@@ -225,11 +225,73 @@ class PodDirectory:
         self._on_pods(pods)
 
 
-def _names_more(now: PodList, before: PodList) -> bool:
-    """Whether a container has an id that it had not."""
+def _has_new_ids(now: PodList, before: PodList) -> bool:
+    """Return whether a pod or a container id is in ``now`` and not in ``before``."""
     return any(
         uid not in before.pods
         or {container.container_id for container in pod.containers}
         - {container.container_id for container in before.pods[uid].containers}
         for uid, pod in now.pods.items()
     )
+
+
+class RefreshSchedule:
+    """Decides when to ask: every ``interval`` seconds, sooner on request, later after failures. Never reads a clock.
+
+    Requests about the same unknown container double the gap between refreshes up to 10 s: one that can never be mapped
+    costs the kubelet no more than that. A request about a container seen for the first time resets the gap to 1 s.
+    """
+
+    def __init__(self, interval: float, jitter: Callable[[], float]) -> None:
+        self._interval = interval
+        self._jitter = jitter
+        self._failures = 0
+        self._retry_at = 0.0
+        self._ended_at: float | None = None
+        self._scheduled_at: float | None = None
+        self._requested_at: float | None = None
+        self._pending = False
+        self._was_requested = False
+        self._gap = _DEBOUNCE_SECONDS
+
+    def request(self, now: float, *, new: bool) -> None:
+        """Ask for a newer list; ``new`` when for a reason that did not exist at the last request."""
+        if self._requested_at is None or now - self._requested_at > _MAX_GAP_SECONDS:
+            self._gap = _DEBOUNCE_SECONDS
+        elif new:
+            self._gap = min(self._gap, _MIN_GAP_SECONDS)
+        self._requested_at = now
+        self._pending = True
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until the next refresh; zero or less: now."""
+        if self._ended_at is None or self._scheduled_at is None:
+            return 0.0
+        if self._failures:
+            return self._retry_at - now
+        if self._pending:
+            return min(self._scheduled_at, self._ended_at + self._gap) - now
+        return self._scheduled_at - now
+
+    def begin(self, now: float) -> bool:
+        """Begin a refresh; return whether it is a scheduled one, which also tries sources that failed before."""
+        scheduled = self._scheduled_at is None or self._failures > 0 or now >= self._scheduled_at
+        self._was_requested = self._pending
+        self._pending = False
+        if scheduled:
+            self._scheduled_at = None
+        return scheduled
+
+    def end(self, now: float, *, ok: bool, news: bool) -> None:
+        """End a refresh, with a list (``ok``) that has container ids the last one had not (``news``), or without."""
+        self._ended_at = now
+        if self._scheduled_at is None:
+            self._scheduled_at = now + self._interval
+        if not ok:
+            self._failures += 1
+            self._retry_at = now + full_jitter(self._failures, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self._jitter)
+            return
+        self._failures = 0
+        if self._was_requested:
+            doubled = min(self._gap * 2, _MAX_GAP_SECONDS)
+            self._gap = _MIN_GAP_SECONDS if news else max(_MIN_GAP_SECONDS, doubled)
