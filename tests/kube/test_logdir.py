@@ -9,6 +9,8 @@ from exporter.errors import MappingError
 from exporter.kube.logdir import LogDirSource, parse_log_names
 from exporter.kube.podlist import parse_pod_list
 from exporter.model import ContainerIdentity, PodIdentity, PodList
+from tests.sampler.rig import Rig, running
+from tests.support.trees import containerd_systemd
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 LISTINGS = Path(__file__).parent.parent / "fixtures" / "logs"
@@ -109,3 +111,32 @@ def test_any_names_are_pods_or_counted(folders: list[str], links: list[tuple[str
     pods = parse_log_names(folders, links)
     assert isinstance(pods, PodList)
     assert len(pods.pods) + pods.problems.get("malformed_name", 0) <= len(folders) + len(links)
+
+
+def test_a_page_without_specs_says_no_drift_and_the_class_of_the_path(tmp_path: Path) -> None:
+    """Unknown is not unset: log names know neither limits nor QoS class."""
+    tree = containerd_systemd(tmp_path)
+    for one in tree.containers:
+        (tree.root / one.path / "cpu.max").write_text("50000 100000\n")
+    names = {pod.pod_uid: f"pod-{pod.pod_uid[:8]}" for pod in tree.pods}
+    folders = [f"apps_{name}_{uid}" for uid, name in names.items()]
+    links = [
+        (
+            f"{names[one.pod_uid]}_apps_c-{one.container_id}.log",
+            f"/var/log/pods/apps_{names[one.pod_uid]}_{one.pod_uid}/c/0.log",
+        )
+        for one in tree.containers
+    ]
+    with running(Rig(tree.root)) as rig:
+        rig.sampler.set_pods(parse_log_names(folders, links))
+        rig.tick()
+        snapshot, page = rig.snapshot(), rig.page()
+    classes = {one.pod_uid: one.qos_class for one in tree.pods}
+    assert {row.pod for row in snapshot.containers} == set(names.values())
+    assert {row.ref.pod_uid: row.qos_class for row in snapshot.containers} == classes
+    assert page.rows("cgroup_container_cpu_limit_cores")
+    assert not page.rows("cgroup_container_cpu_limit_drift")
+    assert not page.rows("cgroup_container_spec_cpu_limit_cores")
+    told = {(row.pod, row.qos_class) for row in snapshot.containers}
+    shown = {(dict(labels)["pod"], dict(labels)["qos_class"]) for labels in page.rows("cgroup_container_info")}
+    assert shown == told
