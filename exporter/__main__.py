@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
-from exporter.errors import ConfigError, ExporterError, escape_control, quoted
+from exporter.errors import ConfigError, ExporterError, escape_control, leaves, quoted
 
 # The rest is imported where it is used: --version must not wait for pydantic, nor --help for a command's libraries.
 if TYPE_CHECKING:
@@ -124,33 +124,25 @@ def _about(commands: Sequence[Command]) -> str:
 
 
 def _start_logging(settings: Settings, command: Command) -> None:
-    from exporter.logs import configure  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.log import configure  # noqa: PLC0415 - see TYPE_CHECKING
 
     chosen = "log_level" in settings.given
     configure(settings.log_level if chosen else command.log_level, settings.log_format, sys.stderr)
 
 
 def _report(error: Exception) -> int:
-    causes = list(_leaves(error))
+    causes = list(leaves(error))
     if all(isinstance(cause, ExporterError | OSError) for cause in causes):
         print(f"{PROGRAM}: error: {_one_line(causes[0])}", file=sys.stderr)
         return USER_ERROR
     import logging  # noqa: PLC0415 - see TYPE_CHECKING
 
-    from exporter.logs import configure  # noqa: PLC0415 - see TYPE_CHECKING
+    from exporter.log import configure  # noqa: PLC0415 - see TYPE_CHECKING
 
     if not logging.getLogger().handlers:
         configure("info", "logfmt", sys.stderr)
     logging.getLogger("exporter").critical("stopped by a defect in this program", exc_info=error)
     return DEFECT
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _one_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ through :func:`quoted`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -21,6 +22,15 @@ def quoted(text: str | bytes, limit: int = 80) -> str:
 def escape_control(text: str) -> str:
     """Return ``text`` with every character that is not printable as a Python escape: one line, no terminal codes."""
     return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions of a group and of the groups in it, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
 
 
 class ExporterError(Exception):

@@ -19,7 +19,7 @@ from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
 from exporter.kube.cache import PodCache
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.source import PodSource
-from exporter.logs import fields
+from exporter.log import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.model import PodList, Snapshot

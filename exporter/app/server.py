@@ -13,7 +13,7 @@ from aiohttp.web import HTTPServiceUnavailable
 from exporter import __version__
 from exporter.app.exporter import Exporter
 from exporter.errors import ConfigError, ReadError
-from exporter.logs import fields
+from exporter.log import fields
 from exporter.report import Report
 from exporter.settings import Settings
 from exporter.values import ListenAddress

@@ -11,7 +11,7 @@ from exporter.kube.apiserver import ApiServerSource, in_cluster_url
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.logdir import LogDirSource
 from exporter.kube.source import FileSource, NoneSource, PodSource
-from exporter.logs import fields
+from exporter.log import fields
 from exporter.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from exporter.logs import fields
+from exporter.log import fields
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ import pytest
 
 from exporter.errors import ConfigError, MappingError
 from exporter.kube.tls import CaBundle, TimeoutFile, Token
-from exporter.logs import configure
-from exporter.logs.outlet import Outlet
+from exporter.log import EventFormatter, LineQueue
 from exporter.web.tls import ReloadingConfig
 from tests.support.pages import Page
 from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
@@ -136,55 +135,64 @@ def full_pipe() -> Iterator[tuple[int, int]]:
                 os.close(descriptor)
 
 
-def test_who_logs_does_not_wait_for_the_reader_and_what_is_too_much_is_counted() -> None:
-    with full_pipe() as (reader, writer):
-        outlet = Outlet(writer, most=10)
-        for number in range(100):
-            outlet.write(f"{number}\n")
-        assert 89 <= outlet.lost <= 90, "one may be in the hand of the thread"
-        began = time.monotonic()
-        outlet.close(SHORT)
-        assert time.monotonic() - began < 5.0
-        found = drained_until(reader, b"9\n")
-        assert found.startswith(b"0\n1\n2\n"), "in their order"
+def line_queue(writer: int, max_lines: int = 512) -> LineQueue:
+    lines = LineQueue(writer, max_lines)
+    lines.setFormatter(EventFormatter(as_json=False))
+    return lines
 
 
-def drained_until(reader: int, end: bytes) -> bytes:
+def log(lines: LineQueue, message: str) -> None:
+    lines.handle(logging.LogRecord("exporter.test", logging.INFO, "", 0, message, (), None))
+
+
+def read_lines(reader: int, number: int) -> list[bytes]:
     found = b""
-    while not found.endswith(end):
+    while found.count(b"\n") < number:
         found += os.read(reader, 1 << 16).lstrip(b"x")
-    return found
+    return found.splitlines()
 
 
-def test_a_reader_that_is_gone_costs_lines_and_nothing_else() -> None:
+def test_a_stalled_reader_blocks_nobody_and_gets_the_oldest_lines_in_order() -> None:
+    with full_pipe() as (reader, writer):
+        lines = line_queue(writer, 10)
+        for number in range(100):
+            log(lines, f"{number}")
+        assert 89 <= lines.lost <= 90, "the thread may hold one"
+        began = time.monotonic()
+        lines.close()
+        assert time.monotonic() - began < 5.0
+        messages = [line.split(b" msg=")[1].split()[0] for line in read_lines(reader, 10)]
+        assert messages == [str(number).encode() for number in range(len(messages))]
+
+
+def test_lost_lines_are_reported_once_when_the_reader_reads_again() -> None:
+    with full_pipe() as (reader, writer):
+        lines = line_queue(writer, 10)
+        for number in range(100):
+            log(lines, f"{number}")
+        read_lines(reader, 100 - lines.lost)
+        log(lines, "after")
+        log(lines, "later")
+        found = read_lines(reader, 3)
+        assert [b" lost=" in line for line in found] == [False, True, False]
+        assert found[1].endswith(b" lost=%d" % lines.lost)
+        lines.close()
+
+
+def test_lines_for_a_reader_that_is_gone_are_counted() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    outlet = Outlet(writer)
-    outlet.write("a\n")
-    outlet.write("b\n")
-    outlet.close()
-    assert outlet.lost == 2
+    lines = line_queue(writer)
+    log(lines, "a")
+    log(lines, "b")
+    lines.close()
+    assert lines.lost == 2
     os.close(writer)
-
-
-def test_lost_lines_are_told_when_the_reader_is_back() -> None:
-    reader, writer = os.pipe()
-    with os.fdopen(writer, "w") as stream:
-        events = configure("info", "logfmt", stream)
-        try:
-            assert isinstance(events.stream, Outlet)
-            events.stream.lost = 7
-            logging.getLogger("exporter.test").warning("one")
-            assert b'msg="lines of this log were lost" logger=logs suppressed=7' in drained_until(reader, b"=7\n")
-        finally:
-            logging.getLogger().removeHandler(events)
-            events.close()
-    os.close(reader)
 
 
 LOGS_WHILE_IT_LOGS = """
 import itertools, logging, signal, sys, time
-from exporter.logs import configure
+from exporter.log import configure
 
 configure("info", "logfmt", sys.stderr)
 log, numbers = logging.getLogger("exporter.test"), itertools.count()

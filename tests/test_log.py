@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from exporter.errors import ExporterError, ReadError
-from exporter.logs import EventHandler, configure, fields
-from exporter.logs.lines import LONGEST_VALUE, EventFormatter, json_line, logfmt_line
-from exporter.logs.repeats import Key, Repeats
+from exporter.log import MAX_VALUE_LENGTH, DuplicateFilter, EventFormatter, configure, fields
 
 PAIR = re.compile(r'([A-Za-z0-9_]+)=("(?:[^"\\]|\\.)*"|[^\s"]+)(?: |$)')
 
@@ -41,8 +39,8 @@ def record(message: str, *args: object, **attributes: object) -> logging.LogReco
     return made
 
 
-def line(made: logging.LogRecord, form: Callable[[Any], str] = logfmt_line) -> str:
-    return EventFormatter(form).format(made)
+def line(made: logging.LogRecord, *, as_json: bool = False) -> str:
+    return EventFormatter(as_json=as_json).format(made)
 
 
 def failed(error: BaseException) -> logging.LogRecord:
@@ -63,8 +61,9 @@ class Log:
     def __init__(self) -> None:
         self.stream = io.StringIO()
         self.now = 0.0
-        self.handler = EventHandler(self.stream, lambda: self.now)
-        self.handler.setFormatter(EventFormatter(logfmt_line))
+        self.handler = logging.StreamHandler(self.stream)
+        self.handler.setFormatter(EventFormatter(as_json=False))
+        self.handler.addFilter(DuplicateFilter(lambda: self.now))
         self.logger = logging.getLogger("exporter.tests")
         self.logger.propagate = False
         self.logger.setLevel(logging.DEBUG)
@@ -92,7 +91,7 @@ def test_an_event_is_one_logfmt_line() -> None:
 def test_an_event_is_one_json_object() -> None:
     made = record("kubelet %s", "refused", **fields(status=403, path="/pods", after=0.5, retry=True, body=None))
 
-    assert json.loads(line(made, json_line)) == {
+    assert json.loads(line(made, as_json=True)) == {
         "ts": "2026-11-21T21:59:49.999Z",
         "level": "warn",
         "msg": "kubelet refused",
@@ -113,7 +112,7 @@ def test_a_field_cannot_take_the_place_of_another() -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 2**70])
 def test_numbers_that_json_cannot_hold_are_text(value: float) -> None:
-    assert json.loads(line(record("x", **fields(n=value)), json_line))["n"] == str(value)
+    assert json.loads(line(record("x", **fields(n=value)), as_json=True))["n"] == str(value)
 
 
 def test_a_wrong_log_call_still_says_what_it_was_about() -> None:
@@ -131,17 +130,17 @@ def test_a_wrong_log_call_still_says_what_it_was_about() -> None:
 def test_whatever_the_text_a_line_is_one_line_of_printable_ascii_that_parses(message: str, own: dict[str, Any]) -> None:
     made = record("%s", message, fields=own)
 
-    for form in (logfmt_line, json_line):
-        assert re.fullmatch(r"[ -~]+", line(made, form))
+    for as_json in (False, True):
+        assert re.fullmatch(r"[ -~]+", line(made, as_json=as_json))
     assert parsed(line(made))["msg"] == message
-    assert json.loads(line(made, json_line))["msg"] == message
+    assert json.loads(line(made, as_json=True))["msg"] == message
 
 
-@given(st.text(min_size=LONGEST_VALUE + 1, max_size=LONGEST_VALUE * 2))
+@given(st.text(min_size=MAX_VALUE_LENGTH + 1, max_size=MAX_VALUE_LENGTH * 2))
 def test_long_values_are_cut_before_they_are_escaped(text: str) -> None:
-    found = json.loads(line(record("%s", text, **fields(body=text)), json_line))
+    found = json.loads(line(record("%s", text, **fields(body=text)), as_json=True))
 
-    assert found["msg"] == found["body"] == text[:LONGEST_VALUE] + "..."
+    assert found["msg"] == found["body"] == text[:MAX_VALUE_LENGTH] + "..."
 
 
 # ---- Exceptions ----
@@ -154,7 +153,7 @@ def test_an_exception_is_told_with_type_message_and_place_innermost_first() -> N
     found = parsed(line(failed(raised(read))))
 
     assert found["err"] == "ReadError: cpu.stat: no such"
-    assert re.fullmatch(r"tests/test_logs.py:\d+ read < tests/test_logs.py:\d+ raised", found["at"])
+    assert re.fullmatch(r"tests/test_log.py:\d+ read < tests/test_log.py:\d+ raised", found["at"])
     assert "cause" not in found
 
 
@@ -189,7 +188,7 @@ def test_a_deep_recursion_is_told_by_its_innermost_frames() -> None:
     at = parsed(line(failed(raised(lambda: deeper(200)))))["at"]
 
     assert len(at.split(" < ")) <= 8
-    assert len(at) <= LONGEST_VALUE + 3
+    assert len(at) <= MAX_VALUE_LENGTH + 3
 
 
 # ---- Repetitions ----
@@ -222,50 +221,21 @@ def test_events_that_differ_in_message_level_or_exception_are_not_the_same() -> 
     assert len(log.take()) == 5
 
 
-def test_what_was_left_out_is_told_even_if_it_never_happens_again() -> None:
-    log = Log()
-    for _ in range(5):
-        log.logger.warning("kubelet %s", "refused")
-    log.take()
-    log.now = 30.0
-    log.logger.info("something else")
-
-    assert [(event["msg"], event["level"], event.get("suppressed")) for event in log.take()] == [
-        ("something else", "info", None),
-        ("kubelet refused", "warn", "4"),
-    ]
-
-
-def test_what_was_left_out_is_told_at_the_end() -> None:
-    log = Log()
-    for _ in range(3):
-        log.logger.warning("kubelet %d%%", 7)
-    log.handler.close()
-
-    assert [(event["msg"], event.get("suppressed")) for event in log.take()] == [
-        ("kubelet 7%", None),
-        ("kubelet 7%", "2"),
-    ]
-
-
-steps = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12)), max_size=200)
-
-
-@given(steps)
-def test_every_event_is_written_or_counted_and_memory_is_bounded(events: list[tuple[int, int]]) -> None:
-    repeats, now = Repeats(every=30.0, most=5), 0.0
-    told = 0
-    for step, number in events:
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 400)), max_size=600))
+def test_no_event_passes_twice_in_thirty_seconds_unless_256_others_came_between(events: list[tuple[int, int]]) -> None:
+    now = 0.0
+    duplicates = DuplicateFilter(lambda: now)
+    written: dict[int, tuple[float, int]] = {}
+    for index, (step, number) in enumerate(events):
         now += step
-        key: Key = ("logger", logging.INFO, f"event {number}", "NoneType")
-        before = repeats.admit(key, "message", now)
-        told += 0 if before is None else 1 + before
-        told += sum(summary.suppressed for summary in repeats.forget(now))
-        assert len(repeats) <= 5
-    told += sum(summary.suppressed for summary in repeats.forget(float("inf")))
-
-    assert told == len(events)
-    assert len(repeats) == 0
+        passes = duplicates.filter(record(f"event {number}"))
+        last = written.get(number)
+        if passes:
+            written[number] = now, index
+        if last is None or now - last[0] >= 30.0:
+            assert passes
+        elif index - last[1] <= 256:
+            assert not passes
 
 
 # ---- The process's log ----
@@ -303,7 +273,7 @@ def test_setting_up_again_replaces(root: logging.Logger) -> None:
 
     assert first.getvalue() == ""
     assert json.loads(second.getvalue())["msg"] == "heard"
-    assert len([handler for handler in root.handlers if isinstance(handler, EventHandler)]) == 1
+    assert len([handler for handler in root.handlers if isinstance(handler.formatter, EventFormatter)]) == 1
 
 
 @pytest.mark.usefixtures("root")
@@ -318,9 +288,11 @@ def test_warnings_are_events() -> None:
     assert "old\nthing" in parsed(text)["msg"]
 
 
-def test_a_log_that_cannot_be_written_is_counted_and_survived() -> None:
-    log = Log()
-    log.stream.close()
-    log.logger.warning("into the void")
+@pytest.mark.usefixtures("root")
+def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    configure("info", "logfmt", stream)
+    stream.close()
+    logging.getLogger("exporter").warning("into the void")
 
-    assert log.handler.lost == 1
+    assert capsys.readouterr() == ("", "")
