@@ -1,7 +1,7 @@
 """The ``throttle-exporter`` program: from the words of a command line to a command's exit code.
 
-Exit codes: a command's own; 2 for what the user can mend, told in one line on standard error; 70 for a defect of this
-program (not 1, which ``explain`` uses for findings); 130 after Ctrl-C; 141 when nobody reads the output any more.
+Exit codes: a command's own; 2 for an error that the user can fix, one line on standard error; 70 for a defect of this
+program (not 1, which ``explain`` uses for findings); 130 after Ctrl-C; 141 when the output's reader is gone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 from exporter import __version__
 from exporter.errors import ConfigError, ExporterError, escape_control, leaves, quoted
 
-# The rest is imported where it is used: --version must not wait for pydantic, nor --help for a command's libraries.
+# The rest is imported where it is used: --version needs no argparse, --help none of a command's libraries.
 if TYPE_CHECKING:
     from exporter.cli import Command
     from exporter.settings import Settings
-    from exporter.settings_sources import Parser
 
 PROGRAM: Final = "throttle-exporter"
 USER_ERROR: Final = 2
@@ -44,11 +43,7 @@ def main(
 ) -> int:
     """Run one command and return the exit code; arguments, environment and commands default to the real ones."""
     try:
-        code = _run(
-            sys.argv[1:] if argv is None else argv,
-            os.environ if environ is None else environ,
-            commands,
-        )
+        code = _run(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ, commands)
         print(end="", flush=True)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -64,30 +59,32 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
     if "--version" in argv:
         print(f"{PROGRAM} {__version__}")
         return 0
+    from exporter import settings_sources as sources  # noqa: PLC0415 - see TYPE_CHECKING
     from exporter.cli import COMMANDS  # noqa: PLC0415 - see TYPE_CHECKING
-    from exporter.settings_sources import (  # noqa: PLC0415 - see TYPE_CHECKING
-        build_parser,
-        load,
-        parse_flags,
-        reject_unknown,
-    )
 
     commands = COMMANDS if commands is None else commands
-    parser = build_parser(usage=f"{PROGRAM} [COMMAND] [OPTION]...", description=_about(commands), epilog=_EPILOG)
-    flags, wants_help, rest = parse_flags(parser, argv)
+    parser = sources.build_parser(
+        usage=f"{PROGRAM} [COMMAND] [OPTION]...", description=_about(commands), epilog=_EPILOG
+    )
+    flags, wants_help, rest = sources.parse_flags(parser, argv)
     if wants_help and not (rest and not rest[0].startswith("-")):
         print(parser.format_help(), end="")
         return 0
     command, words = _choose(rest, commands)
-    settings = None if wants_help else load(flags, environ)
+    settings = None if wants_help else sources.load(flags, environ)
     module = command.load()
-    own_parser = _parser_of(command)
+    own_parser = sources.Parser(
+        prog=f"{PROGRAM} {command.name}",
+        description=f"{command.help[0].upper()}{command.help[1:]}.",
+        epilog=f"Every option of the exporter may be given as well: {PROGRAM} --help.",
+    )
+    own_parser.add_argument("-h", "--help", action="store_true", help="show this help")
     module.add_arguments(own_parser)
     if settings is None:
         print(own_parser.format_help(), end="")
         return 0
     arguments, unknown = own_parser.parse_known_args(words)
-    reject_unknown(unknown, [parser, own_parser])
+    sources.reject_unknown(unknown, [parser, own_parser])
     _start_logging(settings, command)
     return module.run(settings, arguments)
 
@@ -103,18 +100,6 @@ def _choose(words: Sequence[str], commands: Sequence[Command]) -> tuple[Command,
         shown = [command.name for command in commands if not command.hidden]
         raise ConfigError(f"unknown command {quoted(name)}{suggestion(name, shown)}")
     return by_name[name], words[named:]
-
-
-def _parser_of(command: Command) -> Parser:
-    from exporter.settings_sources import Parser  # noqa: PLC0415 - see TYPE_CHECKING
-
-    parser = Parser(
-        prog=f"{PROGRAM} {command.name}",
-        description=f"{command.help[0].upper()}{command.help[1:]}.",
-        epilog=f"Every option of the exporter may be given as well: {PROGRAM} --help.",
-    )
-    parser.add_argument("-h", "--help", action="store_true", help="show this help")
-    return parser
 
 
 def _about(commands: Sequence[Command]) -> str:

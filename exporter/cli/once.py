@@ -51,7 +51,7 @@ async def one_page(settings: Settings, watch_seconds: float, style: Format, *, p
     exporter = Exporter(settings, process_metrics=process_metrics)
     sampling: asyncio.Task[None] | None = None
     try:
-        await exporter.learn_names()
+        await exporter.resolve_pods_once()
         if watch_seconds > 0:
             sampling = asyncio.create_task(exporter.loop.run(), name="sampling")
             await asyncio.sleep(watch_seconds)

@@ -27,41 +27,18 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(
-    ("option", "named", "said"),
+    "option",
     [
-        ("--sample.intervall=1s", "--sample.intervall", ""),
-        ("--sample.interval=0s", "--sample.interval", "between"),
-        ("--sample.interval=soon", "--sample.interval", "soon"),
-        ("--sample.interval=-1s", "--sample.interval", ""),
-        ("--sample.window=1s", "--sample.window", "between"),
-        ("--scan.interval=2d", "--scan.interval", "between"),
-        ("--web.listen-address=nowhere", "--web.listen-address", "nowhere"),
-        ("--web.listen-address=127.0.0.1:99999", "--web.listen-address", "99999"),
-        ("--web.telemetry-path=metrics", "--web.telemetry-path", "metrics"),
-        ("--pods.sources=kubelets", "--pods.sources", "kubelets"),
-        ("--kubelet.url=ftp://127.0.0.1", "--kubelet.url", ""),
-        ("--log.level=loud", "--log.level", "loud"),
-        ("--path.cgroup=/nonexistent/cgroup", "--path.cgroup", "/nonexistent/cgroup"),
-        ("--config.file=/nonexistent/config.yaml", "--config.file", "/nonexistent/config.yaml"),
-        ("--kubelet.ca-file=/nonexistent/ca.crt", "--kubelet.ca-file", "/nonexistent/ca.crt"),
+        "--sample.intervall=1s",
+        "--sample.window=1s",
+        "--kubelet.ca-file=/nonexistent/ca.crt",
+        "--path.cgroup=/nonexistent",
     ],
 )
-def test_a_wrong_value_is_named_in_one_line(option: str, named: str, said: str, tree: str) -> None:
+def test_a_wrong_value_is_named_in_one_line(option: str, tree: str) -> None:
     path = [] if option.startswith("--path.cgroup") else [f"--path.cgroup={tree}"]
 
-    line = told(*path, option)
-
-    assert named in line
-    assert said in line
-
-
-def test_a_word_that_is_no_command() -> None:
-    result = run("srve")
-
-    assert result.returncode == 2
-    assert result.stdout == ""
-    [line] = result.stderr.splitlines()
-    assert "srve" in line
+    assert option.partition("=")[0] in told(*path, option)
 
 
 def test_a_folder_that_is_no_cgroup_tree(tmp_path: Path) -> None:
@@ -73,15 +50,6 @@ def test_a_folder_that_is_no_cgroup_tree(tmp_path: Path) -> None:
     assert str(tmp_path) in line
 
 
-def test_a_ca_that_is_none(tmp_path: Path, tree: str) -> None:
-    ca = tmp_path / "ca.crt"
-    ca.write_text("-----BEGIN CERTIFICATE-----\nnot base64 at all\n-----END CERTIFICATE-----\n")
-
-    line = told(f"--path.cgroup={tree}", "--pods.sources=kubelet", f"--kubelet.ca-file={ca}")
-
-    assert "--kubelet.ca-file" in line
-
-
 def test_a_port_that_is_taken(tree: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -90,11 +58,3 @@ def test_a_port_that_is_taken(tree: str) -> None:
 
     assert "--web.listen-address" in line
     assert str(port) in line
-
-
-def test_help_is_no_error() -> None:
-    result = run("--help")
-
-    assert (result.returncode, result.stderr) == (0, "")
-    for option in ("--path.cgroup", "--sample.interval", "--pods.sources", "--kubelet.ca-file"):
-        assert option in result.stdout

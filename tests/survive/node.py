@@ -189,10 +189,10 @@ async def by_itself(place: Place, sources: Sequence[PodSource]) -> AsyncIterator
     """A node on real time, its tasks running; it ends within seconds whatever hangs."""
     settings = place.settings(sample_interval=FAST, scan_interval=FAST, sample_window=10.0, pods_interval=1.0)
     exporter = await asyncio.to_thread(partial(Exporter, settings, sources=sources, descriptors=Descriptors(0)))
-    keep = exporter.supervisor.keep
+    supervise = exporter.supervisor.run
     tasks = [
-        asyncio.create_task(keep("sampling", exporter.loop.run)),
-        asyncio.create_task(keep("pods", exporter.directory.run)),
+        asyncio.create_task(supervise("sampling", exporter.loop.run)),
+        asyncio.create_task(supervise("pods", exporter.directory.run)),
     ]
     try:
         yield Node(place, exporter, None)

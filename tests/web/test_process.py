@@ -88,7 +88,7 @@ def test_passwords(tree: str, tmp_path: Path) -> None:
 
         until(counted)  # a page is as old as its sample
     assert running.process.returncode == 0
-    assert 'msg="survived: web unauthorized"' in running.log
+    assert 'msg="error: web unauthorized"' in running.log
     for secret in (HASH, SECRET, PASSWORD["Authorization"][6:]):
         assert secret not in running.log
 

@@ -1,0 +1,384 @@
+"""Composition root: puts all parts together from the settings, the only place that reads them, and serves."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from aiohttp.web import HTTPServiceUnavailable
+
+from exporter import __version__
+from exporter.analysis.findings import find
+from exporter.cgroupfs.discover import ReaderFactory, detect
+from exporter.cgroupfs.files import Descriptors
+from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
+from exporter.kube.apiserver import ApiServerSource, in_cluster_url
+from exporter.kube.cache import PodCache
+from exporter.kube.kubelet import KubeletSource
+from exporter.kube.logdir import LogDirSource
+from exporter.kube.source import FileSource, NoneSource, PodSource
+from exporter.log import fields
+from exporter.metrics.exposition import Format, Renderer
+from exporter.metrics.own import OwnMetrics
+from exporter.model import PodList, Snapshot
+from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.sampler import RefreshHint, Sampler, SamplerOptions
+from exporter.sampler.loop import SamplingLoop
+from exporter.settings import Settings
+from exporter.threads import Worker
+from exporter.values import ListenAddress
+from exporter.web import api as webapi
+from exporter.web import pages as web
+from exporter.web import status
+from exporter.web.server import WebServer
+from exporter.web.tls import ReloadingConfig
+
+logger = logging.getLogger(__name__)
+
+MAX_MISSED_TICKS: Final = 3
+"""More make the process unhealthy; never less than five seconds."""
+SHUTDOWN_SECONDS: Final = 2.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
+"""Before a task is restarted: doubled with each failure in a row."""
+MAX_FAILURES, FAILURE_WINDOW_SECONDS = 5, 300.0
+"""So many failures of a task within so many seconds: restarting it does not help, the kubelet should restart the
+process."""
+
+
+class Exporter:
+    """Everything between the settings and a page: pod sources, sampler, renderer and the tasks that run them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sources: Sequence[PodSource] | None = None,
+        descriptors: Descriptors | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        process_metrics: bool = True,
+    ) -> None:
+        """``sources`` replace those of the settings; ``descriptors`` limit the open files. Raises ``ConfigError``."""
+        self.settings, self._monotonic = settings, monotonic
+        try:
+            self.hierarchy = detect(settings.path_cgroup)
+        except ReadError as error:
+            raise ConfigError(f"--path.cgroup: {error}") from error
+        sources = pod_sources(settings) if sources is None else sources
+        options = SamplerOptions(
+            proc=settings.path_proc,
+            sys=settings.path_sys,
+            checkpoint=settings.path_cpu_manager_state,
+            interval=settings.sample_interval,
+            window=settings.sample_window,
+            linger=settings.sample_linger,
+            collectors=settings.collectors,
+            expects_names=bool(settings.pods_sources),
+        )
+        self.own = OwnMetrics(
+            interval=settings.sample_interval,
+            window=settings.sample_window,
+            directory=lambda: self.directory.status,
+            process=process_metrics,
+        )
+        kubelet = next((source for source in sources if isinstance(source, KubeletSource)), None)
+        self.sampler = Sampler(
+            ReaderFactory(self.hierarchy, descriptors),
+            options,
+            monotonic=monotonic,
+            wall=wall,
+            attempts=lambda: self.directory.attempts,
+            on_error=self.count_error,
+        )
+        self.directory = PodCache(
+            sources,
+            on_pods=self._set_pods,
+            config_source=kubelet,
+            on_config=self.sampler.set_kubelet,
+            interval=settings.pods_interval,
+            wall=wall,
+        )
+        self.loop = SamplingLoop(
+            self.sampler,
+            self.own,
+            interval=settings.sample_interval,
+            scan_interval=settings.scan_interval,
+            monotonic=monotonic,
+            on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
+        )
+        self._problems: Mapping[str, int] = {}
+        self.supervisor = Supervisor(on_failure=lambda name: self.own.count("task", name), clock=monotonic)
+        self._rendering = Worker("renderer")
+        self._renderer = Renderer(
+            settings.collectors, cadvisor_names=settings.web_cadvisor_names, on_error=self.count_error
+        )
+
+    async def page(self, style: Format) -> bytes:
+        """Return the metrics page, rendered in a thread of its own so that neither ticks nor probes wait for it.
+
+        While the kernel does not answer, the page has the exporter's own metrics only: counters that do not move would
+        look like those of an idle node.
+        """
+        start = self._monotonic()
+        try:
+            snapshot = await self.loop.snapshot()
+        except ReadError as error:
+            self.count_error(error)
+            return await self._in_renderer(partial(self.own.render, style))
+        self.own.publish(snapshot)
+        return await self._in_renderer(partial(self._render, snapshot, style, start))
+
+    async def _in_renderer(self, work: Callable[[], bytes]) -> bytes:
+        # One thread for all pages: the renderer caches, and a cancelled request goes on in it.
+        return await asyncio.wrap_future(self._rendering.submit(work))
+
+    def _render(self, snapshot: Snapshot, style: Format, start: float) -> bytes:
+        parts = self._renderer.parts(snapshot, style)
+        self.own.rendered(self._monotonic() - start)
+        return b"".join((*parts, self.own.render(style)))
+
+    @property
+    def state(self) -> tuple[int, bool]:
+        """A key for caches of pages: changes with every sample, and when samples are late."""
+        return self.loop.ticks, self.healthy().ok
+
+    async def report(self) -> Report:
+        """Return what the status page, the API and the terminal show.
+
+        Raises ``ReadError``, reason ``timeout``, while the kernel does not answer.
+        """
+        snapshot = await self.loop.snapshot(detailed=True)
+        findings = await asyncio.to_thread(find, snapshot)
+        return Report(snapshot, findings, self._health())
+
+    def _health(self) -> Health:
+        sources = self.directory.status.sources
+        return Health(
+            version=__version__,
+            node_name=self.settings.node_name,
+            healthy=self.healthy().ok,
+            age_seconds=self.loop.age if self.loop.ticks else None,
+            samples=self.loop.ticks,
+            interval_seconds=self.settings.sample_interval,
+            window_seconds=self.settings.sample_window,
+            sources=tuple(SourceHealth(x.name, x.up, x.active, x.last_success, x.last_error) for x in sources),
+            errors=tuple(ErrorCount(*kind, number) for kind, number in sorted(self.own.errors().items())),
+        )
+
+    def healthy(self) -> web.Verdict:
+        """Whether samples are on time and no task fails repeatedly."""
+        failing = self.supervisor.crash_looping()
+        if failing is not None:
+            return web.Verdict(ok=False, text=f"the task {failing} fails repeatedly")
+        allowed = max(5.0, MAX_MISSED_TICKS * self.settings.sample_interval)
+        age = self.loop.age
+        return web.Verdict(age < allowed, f"last sample {age:.1f} s ago, {allowed:.0f} s allowed")
+
+    def ready(self) -> web.Verdict:
+        """Whether there was a sample, and a pod source answered or none is left to ask."""
+        if self.loop.ticks == 0:
+            return web.Verdict(ok=False, text="no sample yet")
+        if not self.directory.status.settled:
+            return web.Verdict(ok=False, text="no pod source has answered yet")
+        return web.Verdict(ok=True, text="ready")
+
+    async def resolve_pods_once(self) -> None:
+        """Scan the cgroups and ask the pod sources once; containers unknown after it stay unmapped."""
+        await self.loop.scan()
+        asking = asyncio.create_task(self.directory.run(), name="pods")
+        answered = asyncio.create_task(self.directory.first_result(), name="first-pods")
+        try:
+            await asyncio.wait((asking, answered), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (answered, asking):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking  # raises its failure
+        self.sampler.stop_waiting()
+
+    async def close(self) -> None:
+        """Stop the threads and close what is open."""
+        await self.directory.aclose()
+        await asyncio.to_thread(self.loop.close)
+        self._rendering.close(0.0)
+
+    def _set_pods(self, pods: PodList) -> None:
+        self.sampler.set_pods(pods)
+        # Each list repeats its problems: one bad annotation is one error, not one a minute.
+        for reason, number in pods.problems.items():
+            added = number - self._problems.get(reason, 0)
+            if added > 0:
+                self.own.count(MappingError.stage, reason, added)
+        self._problems = pods.problems
+
+    def count_error(self, error: ExporterError) -> None:
+        """Count a failure and log it."""
+        self.own.count(error.stage, error.reason, error.number)
+        # The kind of error is part of the message, because the log leaves out repeated messages.
+        message = f"error: {error.stage} {error.reason}"
+        logger.warning(message, extra=fields(stage=error.stage, reason=error.reason, error=str(error)))
+
+
+async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; call ``on_ready`` with the base URL once requests are answered."""
+    exporter = Exporter(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    config = ReloadingConfig(settings.web_config_file, exporter.count_error)
+    application = web.create_app(
+        telemetry_path=settings.web_telemetry_path,
+        pages=web.Pages(lambda: exporter.state, exporter.page),
+        healthy=exporter.healthy,
+        ready=exporter.ready,
+    )
+    reports = webapi.Reports(lambda: exporter.state, lambda: _report(exporter))
+    webapi.add_routes(application, reports)
+    status.add_routes(application, reports.get, telemetry_path=settings.web_telemetry_path)
+    server = WebServer(
+        application,
+        config,
+        headers=web.HEADERS,
+        open_paths=web.PROBES,
+        on_error=exporter.count_error,
+        shutdown_seconds=SHUTDOWN_SECONDS,
+    )
+    tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run}
+    try:
+        await config.load()
+        url = await listen(server, settings.web_listen_address, "http" if config.current.context is None else "https")
+        tree = exporter.hierarchy
+        logger.info("listening", extra=fields(address=url, version=__version__, cgroup=tree.version, path=tree.cpu))
+        if on_ready is not None:
+            on_ready(url)
+        async with asyncio.TaskGroup() as group:
+            supervised = [
+                group.create_task(exporter.supervisor.run(name, start), name=f"supervise-{name}")
+                for name, start in (tasks | dict(server.tasks)).items()
+            ]
+            await stop.wait()
+            logger.info("stopping")
+            for task in supervised:
+                task.cancel()
+    finally:
+        await server.close()
+        await exporter.close()
+
+
+async def listen(server: WebServer, address: ListenAddress, scheme: str) -> str:
+    """Start to listen and return the base URL for a client on this machine."""
+    try:
+        host, port = await server.start(address.host, address.port)
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+        raise ConfigError(f"--web.listen-address: {address} {reason}") from error
+    shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
+
+
+async def _report(exporter: Exporter) -> Report:
+    try:
+        return await exporter.report()
+    except ReadError as error:
+        raise HTTPServiceUnavailable(text=f"{error}\n") from error
+
+
+def pod_sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> Sequence[PodSource]:
+    """Return one object for each source of the settings.
+
+    Raises ``ConfigError`` for a source that the user named and that cannot work; one of the default list is left out.
+    """
+    sources: list[PodSource] = []
+    for name in settings.pods_sources:
+        try:
+            sources.append(_source(name, settings, environ))
+        except ConfigError as error:
+            if "pods_sources" in settings.given:
+                raise
+            logger.info("a pod source is left out", extra=fields(source=name, reason=str(error)))
+    return sources or [NoneSource()]
+
+
+def _source(name: str, settings: Settings, environ: Mapping[str, str]) -> PodSource:
+    match name:
+        case "kubelet":
+            return KubeletSource(
+                settings.kubelet_url,
+                token_file=settings.kubelet_token_file,
+                ca_file=settings.kubelet_ca_file,
+                insecure_skip_verify=settings.kubelet_insecure_skip_verify,
+                timeout_seconds=settings.kubelet_timeout,
+            )
+        case "apiserver":
+            url = in_cluster_url(environ)
+            if not settings.node_name:
+                raise ConfigError("--node.name: must be set for the pod source apiserver")
+            return ApiServerSource(
+                url,
+                node_name=settings.node_name,
+                token_file=settings.apiserver_token_file,
+                ca_file=settings.apiserver_ca_file,
+            )
+        case "logs":
+            return LogDirSource(settings.path_logs)
+        case _:
+            return FileSource(name.removeprefix("file:"))
+
+
+class Supervisor:
+    """Restarts tasks that are meant to run for ever, whenever they end."""
+
+    def __init__(
+        self,
+        *,
+        on_failure: Callable[[str], None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``on_failure`` is called with the task's name, to count it."""
+        self._on_failure, self._clock, self._sleep = on_failure, clock, sleep
+        self._failures: dict[str, deque[float]] = {}
+
+    async def run(self, name: str, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``start`` again whenever it ends, until cancelled."""
+        failures = self._failures[name] = deque(maxlen=MAX_FAILURES)
+        while True:
+            began = self._clock()
+            try:
+                await asyncio.create_task(start(), name=name)
+                error: BaseException | None = None
+            except asyncio.CancelledError as stray:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # This task was not cancelled: something inside of it was, and the task did not catch it.
+                error = stray
+            except Exception as failure:  # noqa: BLE001 - any failure of a task is logged and the task restarted
+                error = failure
+            now = self._clock()
+            if now - began > FAILURE_WINDOW_SECONDS:
+                failures.clear()
+            failures.append(now)
+            self._on_failure(name)
+            pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (len(failures) - 1))
+            message = f"the task {name} failed and is restarted"
+            logger.error(message, exc_info=error, extra=fields(pause=pause, failures=len(failures)))
+            await self._sleep(pause)
+
+    def crash_looping(self) -> str | None:
+        """Return the name of a task that fails again soon after each restart, or ``None``."""
+        now = self._clock()
+        for name, failures in self._failures.items():
+            if len(failures) == MAX_FAILURES and now - failures[0] < FAILURE_WINDOW_SECONDS:
+                return name
+        return None
