@@ -42,7 +42,7 @@ COMMANDS: Final = (
     Command("serve", "serve the metrics of this node's containers (the default)", log_level="info"),
     Command("once", "write one page of metrics to standard output or a file"),
     Command("explain", "say why a container is slow, with numbers and advice"),
-    Command("top", "show the containers of this node in a live table, what hurts most first"),
+    Command("top", "show the containers of this node in a live table, worst first"),
     Command("stress", "cause throttling on purpose and compare it with what is expected"),
     Command("demo", "run a whole node in one process and serve its metrics", log_level="info"),
     Command("docs", "write the reference pages of docs/", hidden=True),

@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
 
-from exporter.cli.frugal import give_memory_back, without_authorities
 from exporter.settings import Settings
 
-with without_authorities():
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""glibc ``malloc.h``."""
+_LARGE_BYTES: Final = 128 << 10
+_CA_VARIABLE: Final = "SSL_CERT_FILE"
+
+
+def tune_malloc() -> None:
+    """Make glibc return freed memory to the node: one heap, and large blocks of their own.
+
+    Each thread would keep a heap with all that a page or a pod list needed for a moment: 7 MB of 70 at 750 containers.
+    Another C library has no such switch, nor the need.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE_BYTES)
+
+
+@contextmanager
+def no_default_cas() -> Iterator[None]:
+    """Keep OpenSSL from reading the machine's CA certificates inside the block, unless ``SSL_CERT_FILE`` names some.
+
+    aiohttp reads them on import, 2 MB, for clients that name no CA. Ours name the cluster's CA or the user's file.
+    """
+    if _CA_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[_CA_VARIABLE] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ[_CA_VARIABLE]
+
+
+with no_default_cas():
     from exporter import app
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """It has none of its own."""
+    """Add nothing: ``serve`` has no options of its own."""
     del parser
 
 
 def run(settings: Settings, args: Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal ends the process."""
     del args
-    give_memory_back()
+    tune_malloc()
     asyncio.run(app.run(settings))
     return 0

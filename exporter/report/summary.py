@@ -35,15 +35,6 @@ def has_problem(container: Container) -> bool:
     return container["live"] and bool(problems(container["findings"]))
 
 
-def severity_counts(containers: Iterable[Container]) -> str:
-    """Return ``2 critical, 1 warning`` of the containers with problems, empty without any."""
-    severities = [one["severity"] for one in containers if has_problem(one)]
-    critical = severities.count("critical")
-    warnings = len(severities) - critical
-    parts = [f"{critical} critical"] * bool(critical) + [words.count(warnings, "warning")] * bool(warnings)
-    return ", ".join(parts)
-
-
 def headline(document: ContainersDocument) -> str:
     """Return the node's state in one line: ``3 of 12 containers have problems``. Late samples are never called good."""
     containers, exporter = document["containers"], document["exporter"]
@@ -55,13 +46,13 @@ def headline(document: ContainersDocument) -> str:
     if not containers:
         waiting = f"{words.count(pending, 'container')} found, waiting for the pods’ names"
         return (waiting if pending else "No container runs on this node") + node
-    found = sum(map(has_problem, containers))
+    found, counts = sum(map(has_problem, containers)), _severity_counts(containers)
     total = words.count(len(containers), "container")
     if not exporter["healthy"]:
-        known = f"{found} of {total} had problems then" if found else f"the state of {total} is unknown"
+        known = f"{found} of {total} had problems then ({counts})" if found else f"the state of {total} is unknown"
         return f"Samples are late, the last is {age(exporter)} old: {known}{node}"
     if found:
-        return f"{found} of {total} {'has' if found == 1 else 'have'} problems{node}"
+        return f"{found} of {total} {'has' if found == 1 else 'have'} problems ({counts}){node}"
     return f"No problems in {total}{node}"
 
 
@@ -138,6 +129,14 @@ def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
     """Yield name and value of each number a finding rests on."""
     for name, value in finding["evidence"].items():
         yield name, value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _severity_counts(containers: Iterable[Container]) -> str:
+    severities = [one["severity"] for one in containers if has_problem(one)]
+    critical = severities.count("critical")
+    warnings = len(severities) - critical
+    parts = [f"{critical} critical"] * bool(critical) + [words.count(warnings, "warning")] * bool(warnings)
+    return ", ".join(parts)
 
 
 def _reasons(container: Container) -> Iterator[str]:

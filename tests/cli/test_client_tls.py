@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from exporter.cli.terminal.client import NoAnswerError, fetch_containers
-from exporter.cli.terminal.credentials import Credentials
+from exporter.cli.client import Credentials, NoAnswerError, fetch_containers
 from exporter.errors import ConfigError
 from exporter.settings_sources import CLIENT_VARIABLES, load
 from tests.cli.conftest import lab
@@ -146,7 +145,7 @@ def test_top_shows_them_at_every_look(with_clients: Secured) -> None:
     ]
     with in_terminal(command("top", f"--url={with_clients.url()}", "--interval=200ms", *options)) as terminal:
         terminal.until(lambda text: "11 containers" in text)
-        taken_at = re.compile(r"(\d\d:\d\d:\d\d)  https://127")
+        taken_at = re.compile(r"(\d\d:\d\d:\d\d) UTC  https://127")
         # The time of the numbers goes on, so more than the first look was answered.
         terminal.until(lambda text: len(set(taken_at.findall(text))) > 1)
         terminal.type("q")

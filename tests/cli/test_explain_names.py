@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.cli.terminal.names import chosen, full_name
+from exporter.cli.selection import select
 from exporter.errors import ConfigError
 from exporter.report import Container, ContainersDocument
+from exporter.report.summary import full_name
 
 
 def container(namespace: str, pod: str, name: str) -> Container:
@@ -40,7 +41,7 @@ SOME = [
     ],
 )
 def test_what_is_meant(text: str, names: list[str]) -> None:
-    assert [full_name(one) for one in chosen(SOME, text)] == names
+    assert [full_name(one) for one in select(SOME, text)] == names
 
 
 @pytest.mark.parametrize(
@@ -61,21 +62,21 @@ def test_what_is_meant(text: str, names: list[str]) -> None:
 )
 def test_what_is_said_when_nothing_or_too_much_is_meant(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        chosen(SOME, text)
+        select(SOME, text)
 
     assert message in str(raised.value)
 
 
 def test_on_an_empty_node(document: ContainersDocument) -> None:
     with pytest.raises(ConfigError, match="no container of this node is shop/web"):
-        chosen([], "shop/web")
+        select([], "shop/web")
 
 
 @given(st.text(max_size=300))
 def test_any_word_is_answered_in_one_line(text: str) -> None:
     said = ""
     try:
-        found = chosen(SOME, text)
+        found = select(SOME, text)
     except ConfigError as error:
         said = str(error)
     else:

@@ -17,7 +17,7 @@ import pytest
 from typing_extensions import override
 
 from exporter.cli import explain as explain_command
-from exporter.cli.terminal.client import NoAnswerError, fetch_containers
+from exporter.cli.client import NoAnswerError, fetch_containers
 from exporter.errors import ConfigError
 from exporter.report.validate import containers_document
 from exporter.settings_sources import Parser, load
@@ -30,7 +30,7 @@ HEALTHY = "shop/frontend-66b6c48dd5-8mzsl/nginx"
 
 def explain(*arguments: str) -> subprocess.CompletedProcess[str]:
     """As people run it."""
-    return run("explain", *arguments)
+    return run("explain", "--exit-code", *arguments)
 
 
 def explain_here(*arguments: str) -> int:
@@ -92,7 +92,7 @@ def test_a_healthy_container(running: Running, url: str) -> None:
     result = explain(HEALTHY, f"--url={url}")
 
     assert result.returncode == 0, result.stdout
-    assert "Healthy: it was idle" in result.stdout
+    assert "No problems: it was idle" in result.stdout
 
 
 def test_the_node_by_the_listen_address(running: Running) -> None:
@@ -147,7 +147,7 @@ def test_asking_costs_no_more_than_it_must(url: str) -> None:
     loaded = set(result.stdout.splitlines()[-1].split())
 
     assert "exporter.cli.explain" in loaded
-    assert loaded & {"aiohttp", "asyncio", "kubernetes", "rich", "prometheus_client", "exporter.app"} == set()
+    assert loaded & {"aiohttp", "asyncio", "kubernetes", "prometheus_client", "exporter.app"} == set()
 
 
 @pytest.mark.parametrize(

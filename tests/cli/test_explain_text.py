@@ -11,16 +11,17 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 from typing_extensions import override
 
-from exporter.cli.terminal.explaining import explained, troubles, verdict
-from exporter.cli.terminal.overview import headline, overview
-from exporter.cli.terminal.text import Look, harmless, made_harmless, shortened
+from exporter.cli.explain import container_lines, overview
+from exporter.cli.table import console_for, escaped, has_symbols, shortened
+from exporter.errors import escape_control
 from exporter.report import Container, ContainersDocument, Finding
+from exporter.report.summary import headline, problems, verdict
 from tests.conftest import Generated
 
 GOLDEN = Path(__file__).parent / "golden"
-ESCAPE = "\x1b"
 WIDTHS = [60, 80, 110, 200]
 
 
@@ -44,44 +45,35 @@ def with_findings(container: Container, *findings: Finding) -> Container:
     return one
 
 
+def lines_of(document: ContainersDocument, width: int) -> list[str]:
+    """Overview and every container, as plain lines."""
+    containers = [line for one in document["containers"] for line in (*container_lines(one, width), Text())]
+    return [line.plain for line in (*overview(document, width), Text(), *containers)]
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_node_in_words(document: ContainersDocument, width: int, generated: Generated) -> None:
-    look = Look(width)
-    parts = ["\n".join(overview(document, look))]
-    parts += ["\n".join(explained(one, look)) for one in document["containers"]]
-
-    generated(GOLDEN / f"explain-{width}.txt", "\n\n".join(parts) + "\n")
+    generated(GOLDEN / f"explain-{width}.txt", "\n".join(lines_of(document, width)))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_line_is_too_long(document: ContainersDocument, width: int) -> None:
-    look = Look(width)
-    lines = [*overview(document, look), *(line for one in document["containers"] for line in explained(one, look))]
+    lines = lines_of(document, width)
+    table = {line.plain for line in overview(document, width)[2:-2]}
 
-    # An address is no use in pieces.
-    assert {line for line in lines if len(line) > width and not line.startswith("    Read:      https://")} == set()
-    assert max(len(line) for line in lines) > width * 0.5
-
-
-def test_wide_terminals_show_names_whole_and_more_columns(document: ContainersDocument) -> None:
-    narrow, wide = ("\n".join(overview(document, Look(width))) for width in (80, 200))
-
-    assert "shop/checkout-7d9f8b6c5d-x2k9p/app" in wide
-    assert "shop/checkout-7d9f8b6c5d-x2k9p/app" not in narrow
-    assert "ISOLATION" in wide
-    assert "ISOLATION" not in narrow
-    # What is wrong is never dropped.
-    assert "throttled_below_limit" in narrow
+    # Nobody can use an address or a name in pieces.
+    assert {line for line in lines if len(line) > width and "https://" not in line} <= (table if width < 80 else set())
+    assert max(map(len, lines)) > width * 0.5
 
 
-def test_plain_unless_asked_for_colours(document: ContainersDocument) -> None:
-    plain = "\n".join([*overview(document, Look()), *explained(document["containers"][0], Look())])
-    coloured = [*overview(document, Look(colours=True)), *explained(document["containers"][0], Look(colours=True))]
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_and_findings_are_whole_at_any_width(document: ContainersDocument, width: int) -> None:
+    text = "\n".join(line.plain for line in overview(document, width))
 
-    assert ESCAPE not in plain
-    assert ESCAPE in "\n".join(coloured)
-    assert re.sub("\x1b\\[[0-9;]*m", "", "\n".join(coloured)) == plain
+    assert "shop/checkout-7d9f8b6c5d-x2k9p/app" in text
+    assert "throttled_below_limit" in text
+    assert ("ISOLATION" in text) is (width == 200)
 
 
 @pytest.mark.parametrize(
@@ -91,27 +83,47 @@ def test_plain_unless_asked_for_colours(document: ContainersDocument) -> None:
         ({"TERM": "xterm", "NO_COLOR": "1"}, True, False),
         ({"TERM": "xterm", "NO_COLOR": ""}, True, True),
         ({"TERM": "dumb"}, True, False),
-        ({}, True, False),
         ({"TERM": "xterm"}, False, False),
     ],
 )
-def test_where_colours_are_seen(environ: dict[str, str], terminal: bool, colours: bool) -> None:
+def test_where_colours_are_seen(
+    document: ContainersDocument, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], terminal: bool,
+    colours: bool,
+) -> None:  # fmt: skip
     class Stream(io.TextIOWrapper):
         @override
         def isatty(self) -> bool:
             return terminal
 
-    assert Look.of(Stream(io.BytesIO(), encoding="utf-8"), environ).colours is colours
+    for name, value in {"NO_COLOR": "", "COLORTERM": "", "TTY_COMPATIBLE": "", **environ}.items():
+        monkeypatch.setenv(name, value)
+    stream = Stream(io.BytesIO(), encoding="utf-8", newline="")
+    console = console_for(stream)
+    lines = container_lines(document["containers"][0], 80)
+    for line in lines:
+        console.print(line)
+    stream.seek(0)
+    written = stream.read()
+
+    assert ("\x1b[1;31m" in written or "\x1b[31m" in written) is colours
+    assert re.sub("\x1b\\[[0-9;]*m", "", written) == "".join(f"{line.plain}\n" for line in lines)
+
+
+@pytest.mark.parametrize(("columns", "width"), [("200", 200), ("80", 80)])
+def test_columns_of_the_environment_are_obeyed(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert console_for(io.TextIOWrapper(io.BytesIO())).width == width
 
 
 def test_symbols_only_where_they_can_be_written() -> None:
-    assert Look.of(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), {}).symbols
-    assert not Look.of(io.TextIOWrapper(io.BytesIO(), encoding="latin-1"), {}).symbols
+    assert has_symbols(console_for(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
+    assert not has_symbols(console_for(io.TextIOWrapper(io.BytesIO(), encoding="latin-1")))
 
 
 @given(st.text())
-def test_nothing_foreign_reaches_a_terminal_as_it_is(text: str) -> None:
-    assert harmless(text).isprintable()
+def test_control_characters_are_escaped(text: str) -> None:
+    assert escape_control(text).isprintable()
 
 
 def test_a_hostile_name_is_shown_and_not_obeyed(by_name: dict[str, Container]) -> None:
@@ -126,34 +138,34 @@ def test_a_hostile_name_is_shown_and_not_obeyed(by_name: dict[str, Container]) -
         ),
     )
     hostile["pod"], hostile["workload"] = "a\x1b[31mb", "w\nx"
-    look = Look(200)
 
-    text = "\n".join([*explained(hostile, look), *overview(_document(hostile), look)])
+    text = "\n".join(lines_of(_document(hostile), 200))
 
     assert {one for one in text if not one.isprintable()} == {"\n"}
     assert r"a\x1b[31mb" in text
 
 
 def _document(*containers: Container) -> ContainersDocument:
-    one: Any = {"containers": list(containers), "node_findings": []}
+    exporter = {"age_seconds": 0.2, "healthy": True, "cgroups": {}}
+    one: Any = {"containers": list(containers), "node_findings": [], "exporter": exporter}
     result: ContainersDocument = one
     return result
 
 
 @given(st.recursive(st.text(max_size=5), lambda inner: st.dictionaries(st.text(max_size=5), inner, max_size=3)))
-def test_a_whole_document_is_made_harmless(value: Any) -> None:
+def test_a_whole_document_is_escaped(value: Any) -> None:
     def all_printable(one: Any) -> bool:
         return one.isprintable() if isinstance(one, str) else all(map(all_printable, [*one, *one.values()]))
 
-    assert all_printable(made_harmless(value))
+    assert all_printable(escaped(value))
 
 
-def test_a_healthy_container_is_called_healthy_with_its_numbers(by_name: dict[str, Container]) -> None:
+def test_no_problems_is_said_with_its_numbers(by_name: dict[str, Container]) -> None:
     agent = by_name["node/agent"]
 
     said = verdict(agent)
 
-    assert said.startswith("Healthy: ")
+    assert said.startswith("No problems: ")
     assert f"throttled in {agent['throttling']['throttled_periods']} of {agent['throttling']['periods']}" in said
     assert "0.2 CPUs" in said
     assert "waited for a CPU" in said
@@ -164,8 +176,8 @@ def test_idle_without_quota_and_young_are_three_things(by_name: dict[str, Contai
     young["usage_cores"] = young["throttling"]["ratio"] = None
 
     assert "was idle" in verdict(by_name["frontend/nginx"])
-    assert "no quota" in verdict(by_name["indexer/scan"])
-    assert verdict(young).startswith("Nothing is known yet")
+    assert "no CPU limit" in verdict(by_name["indexer/scan"])
+    assert verdict(young).startswith("Unknown: ")
 
 
 def test_the_worst_finding_is_the_verdict(by_name: dict[str, Container]) -> None:
@@ -173,24 +185,24 @@ def test_the_worst_finding_is_the_verdict(by_name: dict[str, Container]) -> None
         by_name["frontend/nginx"], finding(severity="critical", name="kernel_bug"), finding(), finding(severity="info")
     )
 
-    assert verdict(one) == "Critical: kernel bug, and 1 more."
+    assert verdict(one) == "Critical: kernel bug, and 1 more problem."
 
 
-def test_info_alone_is_healthy(by_name: dict[str, Container]) -> None:
+def test_info_alone_is_no_problem(by_name: dict[str, Container]) -> None:
     one = with_findings(by_name["frontend/nginx"], finding(severity="info", name="no_quota"))
 
-    assert verdict(one).startswith("Healthy")
-    assert troubles(one["findings"]) == []
-    assert "INFO no_quota" in "\n".join(explained(one, Look()))
+    assert verdict(one).startswith("No problems")
+    assert problems(one["findings"]) == []
+    assert "INFO no_quota" in "\n".join(line.plain for line in container_lines(one, 80))
 
 
 def test_a_container_that_is_gone(by_name: dict[str, Container]) -> None:
     gone = copy.deepcopy(by_name["frontend/nginx"])
     gone["live"] = False
 
-    lines = explained(gone, Look())
+    lines = container_lines(gone, 80)
 
-    assert "Gone: only its last counters are left." in lines[-1]
+    assert "Ended: only its last counters are left." in lines[-1].plain
 
 
 @pytest.mark.parametrize("missing", [None, "v1"])
@@ -203,17 +215,17 @@ def test_a_container_of_which_nothing_is_known(by_name: dict[str, Container], mi
     if missing:
         bare["pressure"]["runqueue_seconds_per_second"] = 0.25
 
-    text = "\n".join(explained(bare, Look()))
+    text = "\n".join(line.plain for line in container_lines(bare, 80))
 
     assert "None" not in text
-    assert "name is not known" in text
+    assert "name unknown" in text
     assert ("0.25 s per second on run queues" in text) is bool(missing)
 
 
 def test_what_a_finding_says_is_all_there(by_name: dict[str, Container]) -> None:
     one = with_findings(by_name["frontend/nginx"], finding(reason="threads", evidence={"threads": 64, "on": "2-3"}))
 
-    text = "\n".join(explained(one, Look()))
+    text = "\n".join(line.plain for line in container_lines(one, 80))
 
     for part in (
         "WARNING throttled (threads)",
@@ -228,29 +240,39 @@ def test_what_a_finding_says_is_all_there(by_name: dict[str, Container]) -> None
 @pytest.mark.parametrize(
     ("severities", "node", "said"),
     [
-        ([], 0, "No container runs on this node, or none is known yet."),
-        ([None], 0, "The container is healthy."),
-        ([None, "info"], 0, "All 2 containers are healthy."),
-        (["critical", "warning", None], 0, "2 of 3 containers have findings: 1 critical, 1 warning."),
-        (["warning"], 1, "1 of 1 container has findings: 1 warning. The node itself has 1 finding."),
+        ([], 0, "No container runs on this node"),
+        ([None], 0, "No problems in 1 container"),
+        ([None, "info"], 0, "No problems in 2 containers"),
+        ([None, "info"], 2, "No problems in 2 containers; the node has 2 problems"),
+        (["critical", "warning", None], 0, "2 of 3 containers have problems (1 critical, 1 warning)"),
+        (["warning"], 1, "1 of 1 container has problems (1 warning); the node has 1 problem"),
     ],
 )
-def test_the_headline(by_name: dict[str, Container], severities: list[Any], node: int, said: str) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_the_headline(by_name: dict[str, Container], severities: list[Any], node: int, said: str, late: bool) -> None:
     containers = []
     for severity in severities:
         one = with_findings(by_name["frontend/nginx"], *([finding(severity=severity)] if severity else []))
         one["severity"] = severity
         containers.append(one)
+    document = _document(*containers)
+    document["node_findings"] = [finding()] * node
+    document["exporter"]["healthy"] = not late
+    document["exporter"]["age_seconds"] = 34.0
 
-    assert headline(containers, [finding()] * node) == said
+    if late and containers:
+        assert headline(document).startswith("Samples are late, the last is 34 s old: ")
+        assert "No problems" not in headline(document)
+    else:
+        assert headline(document) == said
 
 
 def test_only_the_worst_of_many_are_listed(by_name: dict[str, Container]) -> None:
-    hurt = with_findings(by_name["checkout/app"], finding())
+    affected = with_findings(by_name["checkout/app"], finding())
     healthy = by_name["frontend/nginx"]
 
-    many = overview(_document(*[hurt] * 40, *[healthy] * 9), Look())
-    none = overview(_document(*[healthy] * 9), Look())
+    many = [line.plain for line in overview(_document(*[affected] * 40, *[healthy] * 9), 80)]
+    none = [line.plain for line in overview(_document(*[healthy] * 9), 80)]
 
     assert "... and 25 more" in many
     assert sum("nginx" in line for line in many) == 0

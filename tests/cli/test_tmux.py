@@ -83,7 +83,7 @@ def test_top(pane: Pane, columns: int, url: str) -> None:
     pane.run("top", f"--url={url}", "--interval=300ms")
     screen = pane.until(lambda screen: footer(screen).startswith("1-11 of 11") and "app" in screen[3])
 
-    assert "11 containers have findings" in screen[0]
+    assert "11 containers have problems" in screen[0]
     assert screen[1].endswith(f"{url}, every 300ms")
     assert screen[2].startswith("CONTAINER")
     rows = screen[3:14]

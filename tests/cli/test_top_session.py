@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from rich.text import Text
+from typing_extensions import override
 
-from exporter.cli.terminal.board import Board
-from exporter.cli.terminal.client import NoAnswerError
-from exporter.cli.terminal.session import Session, beside
-from exporter.cli.terminal.table import Line, plain
+from exporter.cli.client import NoAnswerError
+from exporter.cli.screen import Session, Terminal
+from exporter.cli.top import Board
 from exporter.report import ContainersDocument
 
 
-class FakeScreen:
+class FakeTerminal(Terminal):
     """Notes what happens to it; ``on_draw`` may fail."""
 
     def __init__(self, on_draw: Callable[[str], None] = lambda _: None) -> None:
+        super().__init__({"TERM": "dumb"})
+        self.keyboard = None
         self.taken = 0
         self._on_draw = on_draw
 
+    @override
     def enter(self) -> None:
         self.taken += 1
 
+    @override
     def leave(self) -> None:
         self.taken -= 1
 
-    def size(self) -> os.terminal_size:
-        return os.terminal_size((80, 24))
-
-    def draw(self, lines: Sequence[Line], *, news: bool) -> None:
-        self._on_draw("\n".join(plain(line) for line in lines))
+    @override
+    def draw(self, lines: Sequence[Text], *, news: bool) -> None:
+        self._on_draw("\n".join(line.plain for line in lines))
 
 
 class LeftError(Exception):
@@ -48,7 +48,7 @@ async def test_a_failure_while_drawing_gives_the_terminal_back() -> None:
     async def fetch() -> ContainersDocument:
         raise NoAnswerError("nobody there", reason="refused")
 
-    screen = FakeScreen(draw)
+    screen = FakeTerminal(draw)
     with pytest.raises(LeftError, match="nobody there"):
         await Session(Board(symbols=True), screen, fetch, source="test", interval=0.01).run()
 
@@ -59,7 +59,7 @@ async def test_a_defect_while_fetching_is_raised_and_not_hidden() -> None:
     async def fetch() -> ContainersDocument:
         raise LeftError("a defect")
 
-    screen = FakeScreen()
+    screen = FakeTerminal()
     with pytest.raises(LeftError):
         await Session(Board(symbols=True), screen, fetch, source="test", interval=0.01).run()
 
@@ -79,7 +79,7 @@ async def test_numbers_that_come_again_take_the_problem_away(document: Container
         return answer
 
     with pytest.raises(LeftError):
-        await Session(Board(symbols=True), FakeScreen(drawn.append), fetch, source="test", interval=0.0).run()
+        await Session(Board(symbols=True), FakeTerminal(drawn.append), fetch, source="test", interval=0.0).run()
 
     before, first, failed, again = drawn
     assert "waiting for the first numbers" in before
@@ -87,18 +87,3 @@ async def test_numbers_that_come_again_take_the_problem_away(document: Container
     assert "nobody there" in failed
     assert "checkout" in failed
     assert "nobody there" not in again
-
-
-async def test_work_beside_the_loop_is_waited_for_or_left() -> None:
-    def fail() -> int:
-        raise LeftError
-
-    gate = threading.Event()
-
-    assert await beside(lambda: 7) == 7
-    with pytest.raises(LeftError):
-        await beside(fail)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await beside(lambda: gate.wait(5))
-    gate.set()

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.terminal.board import Board
-from exporter.cli.terminal.explaining import explained
-from exporter.cli.terminal.names import full_name
-from exporter.cli.terminal.overview import overview
-from exporter.cli.terminal.table import plain
-from exporter.cli.terminal.text import Look
+from exporter.cli.explain import container_lines, overview
+from exporter.cli.top import Board
 from exporter.report import ContainersDocument, Report
+from exporter.report.summary import full_name
 from tests.conftest import Generated
 from tests.report.apidoc import api_page
 
@@ -45,14 +42,14 @@ def test_the_examples_of_explain_and_top(document: ContainersDocument, generated
 
 def _example(document: ContainersDocument, name: str) -> str:
     if name == "overview":
-        return "\n".join(overview(document, Look()))
+        return "\n".join(line.plain for line in overview(document, 80))
     if name == "top 80":
         board = Board(symbols=True)
         board.document = document
-        lines = board.lines(80, 15, "23:15:04  http://127.0.0.1:9843, every 2s")
-        return "\n".join(plain(line) for line in lines)
+        lines = board.lines(80, 15, "23:15:04 UTC  http://127.0.0.1:9843, every 2s")
+        return "\n".join(line.plain for line in lines)
     [one] = [one for one in document["containers"] if full_name(one) == name]
-    return "\n".join(explained(one, Look()))
+    return "\n".join(line.plain for line in container_lines(one, 80))
 
 
 @pytest.mark.golden

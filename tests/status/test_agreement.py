@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.cli.terminal.explaining import explained
-from exporter.cli.terminal.text import Look
+from exporter.cli.explain import container_lines
 from exporter.model import CgroupName
 from exporter.report import Report, escaped_path
 from tests.e2e.conftest import FAST
@@ -25,7 +24,7 @@ def test_every_figure_of_explain_is_on_the_page(reports: dict[str, Report]) -> N
     compared = 0
     for one in reports["demo"].containers()["containers"]:
         page = page_of(reports["demo"], CgroupName(one["namespace"], one["pod"], one["container"])).text
-        figures = set(FIGURE.findall(" ".join(explained(one, Look(width=1000)))))
+        figures = set(FIGURE.findall(" ".join(line.plain for line in container_lines(one, 1000))))
         assert figures <= set(FIGURE.findall(page))
         compared += len(figures)
     assert compared > 50

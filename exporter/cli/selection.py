@@ -8,20 +8,16 @@ from typing import Final
 
 from exporter.errors import ConfigError, quoted
 from exporter.report.schema import Container
+from exporter.report.summary import full_name
 
-MOST_SHOWN: Final = 4
+MAX_LISTED: Final = 4
 _PARTS: Final = 3
 
 
-def full_name(container: Container) -> str:
-    """``namespace/pod/container``; a part that is not known is left out."""
-    return "/".join(filter(None, (container["namespace"], container["pod"], container["container"])))
+def select(containers: Sequence[Container], text: str) -> list[Container]:
+    """Return the containers of ``NAMESPACE/POD[/CONTAINER]``, or of ``POD`` where one namespace has it, in order.
 
-
-def chosen(containers: Sequence[Container], text: str) -> list[Container]:
-    """The containers of ``NAMESPACE/POD/CONTAINER``, ``NAMESPACE/POD``, or ``POD`` where one namespace has it.
-
-    Their order stays. Raises ``ConfigError``, one line with near matches, when there are none or more than one pod.
+    Raises ``ConfigError``, one line with near matches, when there are none or more than one pod.
     """
     parts = text.split("/")
     if len(parts) > _PARTS or not all(parts[-2:]):
@@ -57,11 +53,11 @@ def _near(containers: Iterable[Container], text: str) -> list[str]:
     holding = [name for name in names if text in name.lower()]
     # A pod's random suffix would outweigh everything else, so as much of a name is compared as was typed.
     begins = {(name if "/" in text else name.rpartition("/")[2])[: len(text)].lower(): name for name in names}
-    alike = [begins[match] for match in get_close_matches(text, begins, n=MOST_SHOWN, cutoff=0.7)]
+    alike = [begins[match] for match in get_close_matches(text, begins, n=MAX_LISTED, cutoff=0.7)]
     last = text.rpartition("/")[2]
-    return list(dict.fromkeys([*holding, *alike, *(name for name in names if last in name.lower())]))[:MOST_SHOWN]
+    return list(dict.fromkeys([*holding, *alike, *(name for name in names if last in name.lower())]))[:MAX_LISTED]
 
 
 def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(quoted(name)[1:-1] for name in names[:MOST_SHOWN])
-    return f"{shown}, ..." if len(names) > MOST_SHOWN else shown
+    shown = ", ".join(quoted(name)[1:-1] for name in names[:MAX_LISTED])
+    return f"{shown}, ..." if len(names) > MAX_LISTED else shown

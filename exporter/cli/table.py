@@ -1,0 +1,197 @@
+"""Containers as lines of a table: which columns fit a width, and how a cell is written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final, TextIO, TypeVar, cast
+
+from rich.console import Console
+from rich.text import Text
+from typing_extensions import override
+
+from exporter.errors import escape_control
+from exporter.report.impact import lost_seconds_per_second
+from exporter.report.schema import Container
+from exporter.report.summary import full_name
+
+NAME: Final = "CONTAINER"
+LEAST_NAME: Final = 32
+UNKNOWN: Final = "-"
+SERIES_WIDTH: Final = 20
+SEVERITY_STYLE: Final = {"critical": "red", "warning": "yellow", "info": "cyan", "ok": "green"}
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_ASCII_BLOCKS: Final = " .:-=+*#"
+_GAP: Final = "  "
+Document = TypeVar("Document")
+
+
+class _Console(Console):
+    @override
+    def on_broken_pipe(self) -> None:
+        """Raise it again: rich would exit with 1."""
+        raise  # noqa: PLE0704 - called while it is handled
+
+
+def console_for(stream: TextIO) -> Console:
+    """Return the console of an output: colours where they are seen, ``NO_COLOR`` and ``COLUMNS`` obeyed."""
+    return _Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def has_symbols(console: Console) -> bool:
+    """Whether block characters can be written."""
+    return console.encoding.lower().replace("-", "") == "utf8"
+
+
+def escaped(document: Document) -> Document:
+    """Return a copy of a JSON document in which no text has control characters, keys included."""
+    return cast("Document", _escaped(document))
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return escape_control(value)
+    if isinstance(value, dict):
+        return {escape_control(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list) else value
+
+
+def percent(share: float | None) -> str:
+    """Return ``42%``, in four characters."""
+    return UNKNOWN if share is None else f"{100 * share:.0f}%"
+
+
+def cores(value: float | None) -> str:
+    """Return ``0.25`` or ``16.0``, in five characters."""
+    return UNKNOWN if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def shortened(text: str, width: int) -> str:
+    """Return at most ``width`` characters: the middle goes, since a name's ends say most."""
+    if len(text) <= width:
+        return text
+    if width <= 1:
+        return text[:width]
+    head = (width - 1) // 2
+    return f"{text[:head]}~{text[len(text) - (width - 1 - head) :]}"
+
+
+def sparkline(values: Sequence[float], *, symbols: bool, width: int = SERIES_WIDTH) -> str:
+    """Return shares as blocks, the newest last: each block is the highest of the values it stands for."""
+    if not values:
+        return ""
+    blocks = _BLOCKS if symbols else _ASCII_BLOCKS
+    count = min(width, len(values))
+    highest = [max(values[at * len(values) // count : (at + 1) * len(values) // count]) for at in range(count)]
+    # Only zero is the lowest block.
+    return "".join(blocks[min(len(blocks) - 1, max(0, ceil(share * (len(blocks) - 1))))] for share in highest)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column after the name."""
+
+    title: str
+    width: int
+    priority: int
+    """1 is shown before all others where there is little room."""
+    value: Callable[[Container], str]
+    left: bool = False
+    coloured: bool = False
+    """Whether it has the colour of the container's severity."""
+
+    def cell(self, text: str) -> str:
+        """Return ``text`` with the gap before it, at the column's width."""
+        fit = shortened(escape_control(text), self.width)
+        return _GAP + (f"{fit:{self.width}}" if self.left else f"{fit:>{self.width}}")
+
+
+def _finding(container: Container) -> str:
+    first, *rest = [finding["name"] for finding in container["findings"]] or [""]
+    return f"{first} +{len(rest)}" if rest else first
+
+
+THROTTLED: Final = Column("THR", 4, 1, lambda one: percent(one["throttling"]["ratio"]), coloured=True)
+FINDING: Final = Column("FINDING", 24, 2, _finding, left=True, coloured=True)
+COLUMNS: Final = (
+    THROTTLED,
+    Column("PEAK", 4, 6, lambda one: percent(one["throttling"]["peak"])),
+    Column("LOST/S", 6, 3, lambda one: cores(lost_seconds_per_second(one))),
+    Column("CPU", 5, 4, lambda one: cores(one["usage_cores"])),
+    Column("LIMIT", 5, 5, lambda one: cores(one["limit_cores"])),
+    Column("REQ", 5, 12, lambda one: cores(one["request_cores"])),
+    Column("WAIT", 4, 7, lambda one: percent(one["pressure"]["waiting_share"])),
+    Column("THRDS", 5, 11, lambda one: UNKNOWN if one["threads"] is None else str(one["threads"])),
+    Column("QOS", 10, 13, lambda one: one["qos_class"], left=True),
+    Column("CPUS", 9, 9, lambda one: one["cpuset"]["cpus"] if one["cpuset"] else UNKNOWN, left=True),
+    Column("ISOLATION", 9, 10, lambda one: one["isolation"] or UNKNOWN, left=True),
+    FINDING,
+)
+"""From left to right."""
+_ALWAYS: Final = {THROTTLED, FINDING}
+
+
+def history_column(*, symbols: bool) -> Column:
+    """Return the column of the throttled ratio over the window."""
+    return Column(
+        "LAST WINDOW", SERIES_WIDTH, 8, lambda one: sparkline(one["series"]["ratio"], symbols=symbols), left=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns, and the width of the names before them."""
+
+    columns: Sequence[Column]
+    name_width: int
+
+    @classmethod
+    def fitting(cls, width: int, containers: Sequence[Container], *, extra: Sequence[Column] = ()) -> Table:
+        """Return what ``width`` holds, with long names shortened: for a screen that is redrawn."""
+        longest = _longest(containers)
+        columns = columns_for(width - min(longest, LEAST_NAME), extra=extra)
+        taken = sum(column.width + len(_GAP) for column in columns)
+        return cls(columns, max(1, min(longest, width - taken)))
+
+    @classmethod
+    def whole_names(cls, width: int | None, containers: Sequence[Container]) -> Table:
+        """Return the columns that fit beside whole names, at least ratio and finding; all of them without a width."""
+        longest = _longest(containers)
+        if width is None:
+            return cls(COLUMNS, longest)
+        fitting = columns_for(width - longest)
+        return cls([one for one in COLUMNS if one in fitting or one in _ALWAYS], longest)
+
+    @property
+    def head(self) -> Text:
+        """The titles."""
+        return _line(f"{NAME:{self.name_width}}", *(column.cell(column.title) for column in self.columns))
+
+    def row(self, container: Container) -> Text:
+        """One container."""
+        style = SEVERITY_STYLE.get(container["severity"] or "", "")
+        name = f"{shortened(escape_control(full_name(container)), self.name_width):{self.name_width}}"
+        cells = [(column.cell(column.value(container)), style if column.coloured else "") for column in self.columns]
+        return _line((name, "" if container["live"] else "dim"), *cells)
+
+
+def columns_for(width: int, *, extra: Sequence[Column] = ()) -> list[Column]:
+    """Return those that fit, by priority, in the order in which they are shown."""
+    fitting = set()
+    for column in sorted((*COLUMNS, *extra), key=lambda one: one.priority):
+        width -= column.width + len(_GAP)
+        if width < 0:
+            break
+        fitting.add(column.title)
+    return [column for column in (*COLUMNS[:-1], *extra, FINDING) if column.title in fitting]
+
+
+def _longest(containers: Sequence[Container]) -> int:
+    return max([len(NAME), *(len(escape_control(full_name(one))) for one in containers)])
+
+
+def _line(*cells: str | tuple[str, str]) -> Text:
+    line = Text.assemble(*cells)
+    line.rstrip()
+    return line
