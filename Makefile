@@ -16,6 +16,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # No build isolation: it would fetch, without a hash, what build.txt has locked.
 INSTALL_LOCKED := $(PIP) install --no-build-isolation --require-hashes -r
 INSTALL_CHECKOUT := $(PIP) install --no-build-isolation --no-deps --editable .
+UNIT := -m "not system" --numprocesses auto --maxprocesses 8 --dist loadfile
 IMAGE ?= kube-throttle-exporter
 VERSION = $(shell sed -n 's/^__version__.*= "\(.*\)"$$/\1/p' exporter/__init__.py)
 , := ,
@@ -37,12 +38,21 @@ run: $(VENV)/.run ## a whole node in one process, with the exporter on it; ARGS=
 
 # ---- What a change has to pass ----
 
-.PHONY: test
-test: packages check ## everything: installs what the tests need beside Python where it may, then runs check
+.PHONY: unit
+unit: $(VENV)/.dev ## the fast check: tests without root, other programs and real time; under a minute
+	@$(BIN)/pytest $(UNIT) $(ARGS)
 
+.PHONY: test
+test: packages check ## everything: says and installs what the tests need beside Python, then runs check
+
+# The unit tests share the CPUs; the others measure time and have them to themselves.
 .PHONY: check
-check: static ## format, lint, strict types, then every test: import contracts, rules, charts, golden pages
+check: static ## format, lint, strict types, then all tests, or those that ARGS="..." selects
+ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
+else
+	@$(BIN)/pytest $(UNIT) && unit=passed || unit=failed; $(BIN)/pytest -m system; [ $$unit = passed ]
+endif
 
 .PHONY: static
 static: $(VENV)/.dev
@@ -80,6 +90,10 @@ lock: $(VENV)/.dev ## remakes the lock files from pyproject.toml; UPGRADE=1 take
 .PHONY: bench
 bench: $(VENV)/.dev ## the table of costs: a tick, a scrape, the process; minutes, so no part of test
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev ## what takes time: 100,000 samples, 1,500 cgroups, part of an hour of faults, a small bench
+	@$(BIN)/pytest tests/soak $(ARGS)
 
 .PHONY: package
 package: $(VENV)/.dev ## sdist, wheel and the chart's archive in dist/

@@ -12,6 +12,8 @@ import pytest
 from blockbuster import BlockBuster
 from hypothesis import settings
 
+from tests.support.unit import GUARD
+
 CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 # Bounds on time belong to bench: on a busy machine any example may take a second.
@@ -32,6 +34,10 @@ def needs(program: str) -> str:
 
 
 Generated = Callable[[Path, str], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(GUARD)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

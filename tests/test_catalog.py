@@ -276,6 +276,7 @@ def test_a_row_that_knows_everything_has_every_sample() -> None:
     }
 
 
+@pytest.mark.system
 def test_promtool_finds_nothing_to_say_of_the_names() -> None:
     snapshot = Snapshot(0.0, 1, 1, (FULL,), (pod(FULL, limit=1.0),), node())
     page = Renderer(COLLECTORS).render(snapshot, "text")

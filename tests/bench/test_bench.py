@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from exporter.lab.hierarchy import LabError, writable_hierarchy
-from tests.bench.__main__ import main, report
+from tests.bench.__main__ import report
 from tests.bench.imports import import_costs
 from tests.bench.results import Arrivals, Cadvisor, Crowd, Import, Parts, Running, Scrapes, Size
 from tests.bench.stats import percentile, ratios, spread
 from tests.bench.table import import_table, number, put_between_marks
 from tests.bench.targets import Result, evaluate
-from tests.conftest import needs, unavailable
 
 PARTS = Parts(
     tick=[5.0, 6.0, 16.0],
@@ -153,24 +150,3 @@ def test_imports_are_summed_up_by_package() -> None:
     rows = [Import(name="aiohttp", milliseconds=2.0, modules=2, megabytes=25.0)]
     rows.append(Import(name="Python alone", milliseconds=None, modules=None, megabytes=8.5))
     assert import_table(rows)[4:6] == ["| aiohttp | 2.00 | 2 | 25.0 |", "| Python alone |  |  | 8.50 |"]
-
-
-@pytest.mark.timeout(240)
-def test_the_whole_bench_at_a_tiny_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    needs("gcc")
-    try:
-        writable_hierarchy()
-    except LabError as error:
-        unavailable(f"needs a hierarchy in which cgroups can be made: {error}")
-    document = tmp_path / "performance.md"
-    document.write_text("# Costs\n<!-- measured: begin -->\n<!-- measured: end -->\n")
-    sizes = ["--pods", "4", "--active", "2", "--rounds", "3", "--seconds", "1", "--scrapes", "2", "--scrapers", "2"]
-
-    assert main([*sizes, "--brief", "--write", str(document)]) == 0
-
-    written = document.read_text()
-    assert written.count("\n| tick, ") == 6
-    assert "### 4 pods, 12 containers, " in written
-    assert "**0 late ticks**" in written
-    assert " 0 scrapers failed" in written
-    assert capsys.readouterr().out.strip() in written

@@ -148,6 +148,7 @@ def test_the_line_that_puts_the_registry_in_reaches_every_image(document: Path) 
 # ---- Prometheus ----
 
 
+@pytest.mark.system
 def test_promtool_accepts_the_scrape_configuration(tmp_path: Path) -> None:
     configuration = yaml.safe_load(PROMETHEUS.read_text())
     # Debian builds Prometheus without Kubernetes: a fixed target stands in, all else is checked as it is.

@@ -96,6 +96,7 @@ def test_rules_are_untouched_unless_something_is_changed() -> None:
     assert rules({}) == plain
 
 
+@pytest.mark.system
 def test_promtool_accepts_the_rendered_rules(tmp_path: Path) -> None:
     for number, found in enumerate(rule_objects(CASES["rules-and-dashboards"])):
         file = tmp_path / f"{number}.yaml"

@@ -274,6 +274,7 @@ def test_wrong_credentials_end_it_before_anybody_is_asked(with_users: Secured, a
     assert line.startswith(f"throttle-exporter: error: {said}")
 
 
+@pytest.mark.system
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(with_users: Secured, tmp_path: Path) -> None:
     key = tmp_path / "encrypted.key"
     subprocess.run(

@@ -117,6 +117,7 @@ def test_two_exporters_in_one_process_do_not_share_their_counts() -> None:
     assert page(other).rows("throttle_exporter_errors_total") == {}
 
 
+@pytest.mark.system
 def test_promtool_finds_nothing_to_say_of_the_names() -> None:
     metrics = own(PodCacheStatus((SourceStatus("kubelet", up=True, last_success=1.0),)))
     metrics.publish(snapshot(mapped=1))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.support.pages import Page
+from tests.support.unit import GUARD
 
 ROOT = Path(__file__).parent.parent.parent
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -178,6 +179,7 @@ def started(
     options: Sequence[str], *, privileged: bool = True, ready: bool = True, environ: Mapping[str, str] | None = None
 ) -> Iterator[Exporter]:
     """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end; ``environ`` is added to ours."""
+    GUARD.real_time("ran the exporter")
     arguments = command("serve", "--web.listen-address=127.0.0.1:0", *options)
     with subprocess.Popen(
         arguments if privileged else bound_by_permissions(arguments),

@@ -10,10 +10,10 @@ import pytest
 
 from exporter.sampler.inventory import MAX_LINGERING
 from tests.sampler.rig import Rig, running
+from tests.soak.soak import memory_folder
 from tests.support.pages import Page, triples
 from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
 from tests.support.trees import cgroupfs_pod, hybrid, v1_paths_differ
-from tests.survive.soak import memory_folder
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"
 PERIODS = "cgroup_container_cpu_periods_total"

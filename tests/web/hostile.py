@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from tests.soak.churn import resident
 from tests.support.process import ROOT, Exporter, started
 from tests.support.treebuilder import container_id, pod_uid, v2
 from tests.support.trees import cgroupfs_pod
-from tests.survive.churn import resident
 
 PODS, CONTAINERS = 100, 3
 SCRAPER: Final = "127.0.0.2"

@@ -166,6 +166,7 @@ async def test_a_connection_that_is_not_used_is_closed_without_a_word() -> None:
         assert server.errors == []
 
 
+@pytest.mark.system
 async def test_an_answer_that_takes_too_long_to_make() -> None:
     async with served(limits=SHORT) as server:
         server.delay = 5.0
@@ -324,6 +325,7 @@ SMUGGLING = {
 
 
 @pytest.mark.parametrize("shape", SMUGGLING)
+@pytest.mark.system
 async def test_smuggling(server: Served, shape: str) -> None:
     """Whatever a proxy in front makes of it, nothing after such a request is answered on this connection."""
     answer = await server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + SMUGGLING[shape] + GET * 2)

@@ -239,6 +239,7 @@ async def curl(*arguments: str) -> tuple[int, str]:
     return process.returncode or 0, output.decode()
 
 
+@pytest.mark.system
 async def test_curl_with_a_password_over_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("server")
@@ -251,6 +252,7 @@ async def test_curl_with_a_password_over_tls(tmp_path: Path) -> None:
         assert "alert unknown ca" in await server.reason("tls_handshake")
 
 
+@pytest.mark.system
 async def test_curl_with_a_client_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("server")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from exporter.lab.spec import Pod
 from exporter.lab.tree import KubepodsTree
+from tests.soak.churn import resident, watches
+from tests.soak.hour.minutes import Minute, cpu_seconds, threads
 from tests.support.lab import CONTAINER, errors, kernel_counters, labels
 from tests.support.pages import Page, duplicates, misplaced_families
 from tests.support.process import OPENMETRICS, Answer, Exporter
-from tests.survive.churn import resident, watches
-from tests.survive.hour.minutes import Minute, cpu_seconds, threads
 
 WANTED = tuple(
     {"Accept": accept, "Accept-Encoding": encoding}

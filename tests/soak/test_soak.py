@@ -2,7 +2,7 @@
 
 Of a process of its own: the median of the last third of the readings beside that of the second third, of the blocks
 that Python holds, and of resident memory as the kernel counts it, which grows by whole arenas or not at all.
-:mod:`tests.survive.soak` says what is done, and what is not in it.
+:mod:`tests.soak.soak` says what is done, and what is not in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.survive.soak import CONTAINERS, PODS
+from tests.soak.soak import CONTAINERS, PODS
 
 ROOT = Path(__file__).parent.parent.parent
 TICKS = 100_000
@@ -27,7 +27,7 @@ MOST_BLOCKS = 500
 
 
 def soaked(*options: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.survive.soak", *options]
+    command = [sys.executable, "-m", "tests.soak.soak", *options]
     ended = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     sys.stdout.write(ended.stdout)
     told: dict[str, Any] = json.loads(ended.stdout)

@@ -13,9 +13,9 @@ from itertools import count, cycle
 from exporter.lab.spec import Container, Pod, Workload
 from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Workforce
+from tests.soak.hour.kubelet import Kubelet
 from tests.support.lab import in_background
 from tests.support.lab import pod as lab_pod
-from tests.survive.hour.kubelet import Kubelet
 
 STEADY = (
     (lab_pod("steady", Container(name="busy", limit_cores=0.05)), Workload(kind="busy")),

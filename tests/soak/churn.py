@@ -1,6 +1,6 @@
 """Containers made and removed by the thousand in this machine's real cgroups, under a process that is scraped.
 
-``python -m tests.survive.churn --containers 10000`` is the whole run; the tests do a smaller one. Needs root and a
+``python -m tests.soak.churn --containers 10000`` is the whole run; the tests do a smaller one. Needs root and a
 hierarchy in which cgroups can be made.
 """
 

@@ -1,4 +1,4 @@
-"""An hour of a node's life in real time: ``python -m tests.survive.hour --seconds 3600``.
+"""An hour of a node's life in real time: ``python -m tests.soak.hour --seconds 3600``.
 
 The real process on this machine's real cgroups, with names from a kubelet's API over HTTP; containers that are
 throttled, come, go and crash; now and then a fault; a scrape each 15 s as Prometheus takes it. Prints a line a minute,
@@ -24,14 +24,14 @@ from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
 from exporter.lab.owner import own_prefix
 from exporter.lab.tree import KubepodsTree, sweep
 from exporter.lab.workloads import Workforce
+from tests.soak.churn import only
+from tests.soak.hour.kubelet import kubelet
+from tests.soak.hour.life import Faults, Life, faults, pauses
+from tests.soak.hour.looks import Looker
+from tests.soak.hour.minutes import Minute, core_percent, grown, summary, table
 from tests.support.lab import in_background
 from tests.support.pages import Page
 from tests.support.process import Exporter, started
-from tests.survive.churn import only
-from tests.survive.hour.kubelet import kubelet
-from tests.survive.hour.life import Faults, Life, faults, pauses
-from tests.survive.hour.looks import Looker
-from tests.survive.hour.minutes import Minute, core_percent, grown, summary, table
 
 RECOVERY_SECONDS = 60.0
 """After the last fault all names must be back: the longest pause between two questions is half of it."""

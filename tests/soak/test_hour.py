@@ -1,4 +1,4 @@
-"""Twenty seconds of the hour that ``tests.survive.hour`` lives through: each kind of fault once, nothing wrong."""
+"""Twenty seconds of the hour that ``tests.soak.hour`` lives through: each kind of fault once, nothing wrong."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from exporter.lab.hierarchy import LabError, writable_hierarchy
 from exporter.lab.tree import sweep
 from tests.conftest import unavailable
+from tests.soak.hour.__main__ import live
+from tests.soak.hour.minutes import ROWS, Minute, grown, table
 from tests.support.lab import traces
-from tests.survive.hour.__main__ import live
-from tests.survive.hour.minutes import ROWS, Minute, grown, table
 
 SECONDS = 20.0
 

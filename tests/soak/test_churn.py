@@ -1,4 +1,4 @@
-"""Fifteen hundred real cgroups made and removed under a scraped process; ``tests.survive.churn`` does ten thousand."""
+"""Fifteen hundred real cgroups made and removed under a scraped process; ``tests.soak.churn`` does ten thousand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
 from exporter.lab.tree import sweep
 from tests.conftest import unavailable
-from tests.survive.churn import CONTAINERS_A_POD, PODS_A_BATCH, Outcome, churn, told
+from tests.soak.churn import CONTAINERS_A_POD, PODS_A_BATCH, Outcome, churn, told
 
 CONTAINERS = 1500
 MOST_GROWTH = 4_000_000

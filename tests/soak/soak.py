@@ -1,9 +1,9 @@
 """Weeks in half a minute: a sampler with its clock in our hand, on a small tree, in a process of its own.
 
-``python -m tests.survive.soak`` lives through 100,000 samples, a scan each ten and a page each thirty, with restarts
+``python -m tests.soak.soak`` lives through 100,000 samples, a scan each ten and a page each thirty, with restarts
 now and then; ``--lifetimes 100000`` makes and removes so many containers, two hundred at a time, each sampled, scanned
 and shown once. Both print what the process' memory did, as JSON. What is not in it: HTTP, pod sources, the kernel;
-``tests.survive.churn`` has those.
+``tests.soak.churn`` has those.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any
 from exporter.kube.cache import PodCacheStatus
 from exporter.metrics.own import OwnMetrics
 from tests.sampler.rig import LINGER, Rig
+from tests.soak.churn import resident
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import Builder, container_id, pod_uid, v2, write_files
 from tests.support.trees import cgroupfs_pod
-from tests.survive.churn import resident
 
 SCAN_EVERY, PAGE_EVERY, RESTART_EVERY = 10, 30, 50
 PODS, CONTAINERS = 2, 3
