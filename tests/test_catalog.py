@@ -146,7 +146,7 @@ def test_only_rows_of_the_node_are_always_served() -> None:
 READ: dict[type, set[str]] = {
     CgroupRow: {
         *("namespace", "pod", "container", "live", "ref", "stat", "local_throttled_seconds", "pressure"),
-        *("limits", "cpuset", "identity", "pod_identity", "threads"),
+        *("limits", "cpuset", "identity", "pod_identity", "container_spec", "threads"),
     },
     NodeRow: {"hierarchy", "driver", "kernel_release", "online_cpus", "kubelet", "numa_node", "checkpoint"},
 }
