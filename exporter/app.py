@@ -174,22 +174,22 @@ class Exporter:
             errors=tuple(ErrorCount(*kind, number) for kind, number in sorted(self.own.errors().items())),
         )
 
-    def healthy(self) -> web.Verdict:
+    def healthy(self) -> web.ProbeResult:
         """Whether samples are on time and no task fails repeatedly."""
         failing = self.supervisor.crash_looping()
         if failing is not None:
-            return web.Verdict(ok=False, text=f"the task {failing} fails repeatedly")
+            return web.ProbeResult(ok=False, text=f"the task {failing} fails repeatedly")
         allowed = max(5.0, MAX_MISSED_TICKS * self.settings.sample_interval)
         age = self.loop.age
-        return web.Verdict(age < allowed, f"last sample {age:.1f} s ago, {allowed:.0f} s allowed")
+        return web.ProbeResult(age < allowed, f"last sample {age:.1f} s ago, {allowed:.0f} s allowed")
 
-    def ready(self) -> web.Verdict:
+    def ready(self) -> web.ProbeResult:
         """Whether there was a sample, and a pod source answered or none is left to ask."""
         if self.loop.ticks == 0:
-            return web.Verdict(ok=False, text="no sample yet")
+            return web.ProbeResult(ok=False, text="no sample yet")
         if not self.directory.status.settled:
-            return web.Verdict(ok=False, text="no pod source has answered yet")
-        return web.Verdict(ok=True, text="ready")
+            return web.ProbeResult(ok=False, text="no pod source has answered yet")
+        return web.ProbeResult(ok=True, text="ready")
 
     async def resolve_pods_once(self) -> None:
         """Scan the cgroups and ask the pod sources once; containers unknown after it stay unmapped."""
@@ -253,7 +253,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         on_error=exporter.count_error,
         shutdown_seconds=SHUTDOWN_SECONDS,
     )
-    tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run}
+    tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run, "web_config": config.run}
     try:
         await config.load()
         url = await listen(server, settings.web_listen_address, "http" if config.current.context is None else "https")
@@ -264,7 +264,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         async with asyncio.TaskGroup() as group:
             supervised = [
                 group.create_task(exporter.supervisor.run(name, start), name=f"supervise-{name}")
-                for name, start in (tasks | dict(server.tasks)).items()
+                for name, start in tasks.items()
             ]
             await stop.wait()
             logger.info("stopping")

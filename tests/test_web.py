@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
 from exporter.metrics.exposition import Format
-from exporter.web.pages import Pages, Verdict, create_app
+from exporter.web.pages import Pages, ProbeResult, create_app
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PROMETHEUS_ASKS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -138,11 +138,11 @@ async def test_who_goes_away_while_waiting_costs_the_others_nothing() -> None:
 async def serving(
     kitchen: Kitchen | None = None,
     *,
-    healthy: Verdict | None = None,
-    ready: Verdict | None = None,
+    healthy: ProbeResult | None = None,
+    ready: ProbeResult | None = None,
     telemetry_path: str = "/metrics",
 ) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own parameters say nothing here
-    good = Verdict(ok=True, text="fine")
+    good = ProbeResult(ok=True, text="fine")
     app = create_app(
         telemetry_path=telemetry_path,
         pages=(kitchen or Kitchen()).pages(),
@@ -208,8 +208,8 @@ async def test_page_is_compressed_for_who_can_read_it(accepts: str, zipped: bool
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 503)])
 @pytest.mark.parametrize("probe", ["/healthz", "/readyz"])
 async def test_probe_answers_with_its_verdict(probe: str, ok: bool, status: int) -> None:
-    verdict = Verdict(ok=ok, text="last sample 0.3 s ago")
-    good = Verdict(ok=True, text="fine")
+    verdict = ProbeResult(ok=ok, text="last sample 0.3 s ago")
+    good = ProbeResult(ok=True, text="fine")
     healthy, ready = (verdict, good) if probe == "/healthz" else (good, verdict)
     async with serving(healthy=healthy, ready=ready) as client:
         response = await client.get(probe)

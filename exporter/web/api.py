@@ -13,7 +13,6 @@ from aiohttp import web
 from exporter.report import SCHEMA, Report, unescaped_segments
 
 PREFIX: Final = f"/api/{SCHEMA}"
-Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Reports:
@@ -52,24 +51,10 @@ class Reports:
 
 def add_routes(app: web.Application, reports: Reports) -> None:
     """Mount the API on the application that :func:`exporter.web.pages.create_app` made."""
-    app.router.add_get(f"{PREFIX}/containers", _containers(reports))
-    app.router.add_get(f"{PREFIX}/containers/{{namespace}}/{{pod}}/{{container}}", _container(reports))
-    app.router.add_get(f"{PREFIX}/node", _node(reports))
 
-
-def encoded(document: object) -> bytes:
-    """JSON in ASCII; a number that JSON cannot say would be a defect, and raises ``ValueError``."""
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def _containers(reports: Reports) -> Handler:
     async def containers(request: web.Request) -> web.Response:
         return _json(await reports.containers(with_series=request.query.get("series") != "false"))
 
-    return containers
-
-
-def _container(reports: Reports) -> Handler:
     async def container(request: web.Request) -> web.Response:
         name = unescaped_segments(*(request.match_info[part] for part in ("namespace", "pod", "container")))
         document = (await reports.get()).container(name)
@@ -78,14 +63,17 @@ def _container(reports: Reports) -> Handler:
             return _json(encoded(missing), HTTPStatus.NOT_FOUND)
         return _json(encoded(document))
 
-    return container
-
-
-def _node(reports: Reports) -> Handler:
     async def node(_: web.Request) -> web.Response:
         return _json(encoded((await reports.get()).node()))
 
-    return node
+    app.router.add_get(f"{PREFIX}/containers", containers)
+    app.router.add_get(f"{PREFIX}/containers/{{namespace}}/{{pod}}/{{container}}", container)
+    app.router.add_get(f"{PREFIX}/node", node)
+
+
+def encoded(document: object) -> bytes:
+    """JSON in ASCII; a number that JSON cannot say would be a defect, and raises ``ValueError``."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

@@ -8,7 +8,7 @@ import binascii
 import hmac
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -17,15 +17,11 @@ from exporter.web.config import RateLimit
 
 QUEUE: Final = 8
 """Checks that may wait or run at once; a scraper that was accepted before needs none."""
-QUEUE_PER_ADDRESS: Final = 2
 BACKOFF_FACTOR: Final = 3.0
 """Pause after a wrong password, times the duration of its check: guesses cost the node a quarter of a core at most."""
 _CACHED: Final = 64
-"""Right and wrong passwords remembered, of each."""
 _LONGEST: Final = 72
 """Bytes of a password that bcrypt reads; a longer one could be guessed by these alone and is never right."""
-
-_Key = tuple[str, bytes, bytes]
 
 
 class TooManyChecks(Exception):  # noqa: N818 - an ordinary result, not a failure
@@ -33,7 +29,7 @@ class TooManyChecks(Exception):  # noqa: N818 - an ordinary result, not a failur
 
 
 class PasswordChecker:
-    """Checks passwords against bcrypt hashes, one at a time, and caches what it found until the user's hash changes."""
+    """Checks passwords against bcrypt hashes, one at a time; a right one is cached until its user's hash changes."""
 
     def __init__(
         self,
@@ -46,53 +42,38 @@ class PasswordChecker:
         self._thread = ThreadPoolExecutor(1, "passwords")  # the shared ones render pages
         self._turn = asyncio.Lock()
         self._secret = secrets.token_bytes(32)
-        # Two caches: wrong guesses must not push a scraper's right password out.
-        self._cached: dict[bool, OrderedDict[_Key, None]] = {True: OrderedDict(), False: OrderedDict()}
-        self._pending: Counter[str] = Counter()
+        self._right: OrderedDict[tuple[str, bytes, bytes], None] = OrderedDict()
+        self._pending = 0
 
-    async def verify(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> bool:
-        """Whether ``users``, hashes by name, has this password for ``user``; an unknown user takes as long.
-
-        Raises :class:`TooManyChecks` when ``address``, or all together, have too many checks pending.
-        """
-        hashed = users.get(user) or self._dummy_hash(user, users)
+    async def verify(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
+        """Whether ``users``, hashes by name, has this password for ``user``; raises :class:`TooManyChecks`."""
+        # An unknown user takes as long as a known one.
+        hashed = users.get(user) or next(iter(users.values()))
         key = (user, hashed, hmac.digest(self._secret, password, "sha256"))
-        for right, cache in self._cached.items():
-            if key in cache:
-                cache.move_to_end(key)
-                return right
-        if self._pending.total() >= QUEUE or self._pending[address] >= QUEUE_PER_ADDRESS:
+        if key in self._right:
+            self._right.move_to_end(key)
+            return True
+        if self._pending >= QUEUE:
             raise TooManyChecks
-        self._pending[address] += 1
+        self._pending += 1
         try:
             async with self._turn:
-                right = await self._compare(password, hashed) and user in users
+                started = self._clock()
+                loop = asyncio.get_running_loop()
+                right = await loop.run_in_executor(self._thread, self._check, password[:_LONGEST], hashed)
+                if not right or len(password) > _LONGEST or user not in users:
+                    await self._sleep(BACKOFF_FACTOR * (self._clock() - started))
+                    return False
         finally:
-            self._pending -= Counter((address,))
-        cache = self._cached[right]
-        cache[key] = None
-        if len(cache) > _CACHED:
-            cache.popitem(last=False)
-        return right
+            self._pending -= 1
+        self._right[key] = None
+        if len(self._right) > _CACHED:
+            self._right.popitem(last=False)
+        return True
 
     def close(self) -> None:
         """Check nothing more; a running check ends by itself."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _compare(self, password: bytes, hashed: bytes) -> bool:
-        started = self._clock()
-        loop = asyncio.get_running_loop()
-        right = await loop.run_in_executor(self._thread, self._check, password[:_LONGEST], hashed)
-        right = right and len(password) <= _LONGEST
-        if not right:
-            await self._sleep(BACKOFF_FACTOR * (self._clock() - started))
-        return right
-
-    def _dummy_hash(self, user: str, users: Mapping[str, bytes]) -> bytes:
-        """A hash without a password, of a real one's cost; always the same for one name."""
-        number = int.from_bytes(hmac.digest(self._secret, user.encode("utf-8", "surrogateescape"), "sha256"))
-        costs = sorted(hashed[4:6] for hashed in users.values()) or [b"10"]
-        return b"$2b$" + costs[number % len(costs)] + b"$" + b"." * 53
 
 
 class TokenBucket:

@@ -1,4 +1,4 @@
-"""The HTTP face: the metrics page and the probes; what else there is to see is mounted beside them."""
+"""The metrics page and the probes; API and status page are mounted on the same application."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import gzip
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import web
 
 from exporter.metrics.exposition import Format
 
 OLDEST_SECONDS = 1.0
-"""For so long at most a page is served again."""
+"""How long a page is served again, at most."""
 GZIP_LEVEL = 1
 """A page of 3 MB takes 15 ms at level 1 and 60 ms at level 6, for a tenth more bytes."""
 CONTENT_TYPES: dict[Format, str] = {
@@ -22,7 +22,7 @@ CONTENT_TYPES: dict[Format, str] = {
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
 PROBES = ("/healthz", "/readyz")
-"""Open to everybody who reaches the port: the kubelet has no password, and they tell no more than one number."""
+"""They ask for no password: the kubelet has none, and they say no more than one line."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -32,8 +32,7 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeResult(NamedTuple):
     """An answer to a probe."""
 
     ok: bool
@@ -62,7 +61,7 @@ class Pages:
         self._forgetting: asyncio.Handle | None = None
 
     async def get(self, style: Format, *, zipped: bool) -> bytes:
-        """The page of the current state."""
+        """Return the page of the current state."""
         async with self._lock:
             if self._rendered_in != self._state() or self._clock() - self._rendered_at >= OLDEST_SECONDS:
                 self._pages.clear()
@@ -77,7 +76,7 @@ class Pages:
             return page
 
     def _forget_soon(self) -> None:
-        """Nobody is served them any more after that, and they are the largest thing there is."""
+        """Free the pages, the largest thing there is, once they are too old to be served."""
         if self._forgetting is not None:
             self._forgetting.cancel()
         self._forgetting = asyncio.get_running_loop().call_later(OLDEST_SECONDS, self._pages.clear)
@@ -87,35 +86,51 @@ def create_app(
     *,
     telemetry_path: str,
     pages: Pages,
-    healthy: Callable[[], Verdict],
-    ready: Callable[[], Verdict],
+    healthy: Callable[[], ProbeResult],
+    ready: Callable[[], ProbeResult],
 ) -> web.Application:
-    """The aiohttp application. Handlers only fetch: all that takes time happens in threads behind ``pages``."""
+    """Return the aiohttp application. Handlers only fetch: what takes time happens in threads behind ``pages``."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        style = wanted_format(request.headers.get("Accept", ""))
+        zipped = quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
+        body = await pages.get(style, zipped=zipped)
+        headers = {"Content-Type": CONTENT_TYPES[style], "Vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    def probe(result: Callable[[], ProbeResult]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(_: web.Request) -> web.Response:
+            ok, text = result()
+            return web.Response(text=text + "\n", status=200 if ok else 503)
+
+        return answer
+
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+
     app = web.Application(client_max_size=1024)
-    app.router.add_get(telemetry_path, _metrics(pages))
-    for path, verdict_of in zip(PROBES, (healthy, ready), strict=True):
-        app.router.add_get(path, _probe(verdict_of))
-    app.on_response_prepare.append(_add_headers)
+    app.router.add_get(telemetry_path, metrics)
+    for path, result in zip(PROBES, (healthy, ready), strict=True):
+        app.router.add_get(path, probe(result))
+    app.on_response_prepare.append(add_headers)
     return app
 
 
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-
-
 def wanted_format(accept: str) -> Format:
-    """OpenMetrics for who prefers it, the text format for everybody else.
+    """OpenMetrics for those who prefer it, the text format for everybody else.
 
     prometheus_client's own choice raises on a version that is no number, and repeats one that it does not write.
     """
-    openmetrics = _quality(accept, "application/openmetrics-text")
-    text = max(_quality(accept, kind) for kind in ("text/plain", "text/*", "*/*"))
+    openmetrics = quality(accept, "application/openmetrics-text")
+    text = max(quality(accept, kind) for kind in ("text/plain", "text/*", "*/*"))
     return "openmetrics" if openmetrics > 0 and openmetrics >= text else "text"
 
 
-def _quality(header: str, name: str) -> float:
-    """The highest ``q`` under which a header's list has ``name``; 0.0 when it has not, or is told not to be sent."""
+def quality(header: str, name: str) -> float:
+    """Return the highest ``q`` of ``name`` in an Accept or Accept-Encoding header; 0.0 when it is absent or refused."""
     best = 0.0
     for item in header.split(","):
         kind, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -124,24 +139,3 @@ def _quality(header: str, name: str) -> float:
             with suppress(ValueError):
                 best = max(best, float(q))
     return best
-
-
-def _metrics(pages: Pages) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def metrics(request: web.Request) -> web.Response:
-        style = wanted_format(request.headers.get("Accept", ""))
-        zipped = _quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
-        body = await pages.get(style, zipped=zipped)
-        headers = {"Content-Type": CONTENT_TYPES[style], "Vary": "Accept, Accept-Encoding"}
-        if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
-
-    return metrics
-
-
-def _probe(verdict_of: Callable[[], Verdict]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def probe(_: web.Request) -> web.Response:
-        verdict = verdict_of()
-        return web.Response(text=verdict.text + "\n", status=200 if verdict.ok else 503)
-
-    return probe

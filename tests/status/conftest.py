@@ -12,7 +12,7 @@ from aiohttp import web
 
 from exporter.report import Report
 from exporter.web import status
-from exporter.web.pages import Pages, Verdict, create_app
+from exporter.web.pages import Pages, ProbeResult, create_app
 from tests.report.node import minute
 from tests.status import nodes
 
@@ -50,7 +50,7 @@ def application(served: Served, telemetry_path: str = "/metrics") -> web.Applica
     async def metrics(_: object) -> bytes:
         return b"# EOF\n"
 
-    fine = Verdict(ok=True, text="ready")
+    fine = ProbeResult(ok=True, text="ready")
     pages = Pages(lambda: 0, metrics)
     app = create_app(telemetry_path=telemetry_path, pages=pages, healthy=lambda: fine, ready=lambda: fine)
     status.add_routes(app, served.get, telemetry_path=telemetry_path)

@@ -155,15 +155,14 @@ async def served(
         shutdown_seconds=0.1,
     )
     _, running.port = await server.start(host, port)
-    tasks = [asyncio.create_task(start(), name=name) for name, start in server.tasks.items()]
+    following = asyncio.create_task(config.run())
     try:
         yield running
     finally:
-        for task in tasks:
-            task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        following.cancel()
+        [end] = await asyncio.gather(following, return_exceptions=True)
         await server.close()
-    assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+    assert isinstance(end, asyncio.CancelledError)
 
 
 class Authority:
