@@ -260,7 +260,7 @@ def test_a_row_that_knows_nothing_has_no_sample_but_its_names() -> None:
         for family in FAMILIES
         if family.row_type in {"container", "pod"} and family.metric.value(nothing) is not None
     }
-    assert served == {"cgroup_container_info"}
+    assert served == {"cgroup_container_info", "cgroup_pod_info"}
 
 
 def test_a_row_that_knows_everything_has_every_sample() -> None:

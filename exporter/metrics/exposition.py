@@ -19,7 +19,6 @@ from exporter.model import RATIO_BUCKETS, CgroupRow, CpuRow, Distribution, NodeR
 
 Format = Literal["text", "openmetrics"]
 CGROUP_ROWS: frozenset[RowType] = frozenset({"container", "pod", "cadvisor"})
-LINGERING = frozenset({"counter", "histogram"})
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -87,13 +86,13 @@ class Renderer:
             self._cache.clear()
             self._make_label_blocks(snapshot)
         rows = self._rows(snapshot)
-        # Counters of a removed container stay on the page to be scraped once more; its gauges are no longer true.
+        # Counters of a removed container and its names stay, to be scraped once more; its gauges are no longer true.
         live = {kind: [pair for pair in rows[kind] if pair[1].live] for kind in CGROUP_ROWS if kind in rows}
         parts: list[bytes] = []
         for family in self._families:
             body = self._cache.get(family.name)
             if body is None:
-                shown = rows if family.metric.kind in LINGERING else live
+                shown = rows if family.metric.lingers else live
                 # A name may hold bytes that are not UTF-8; they must not fail the page.
                 body = self._body(family, shown.get(family.row_type, rows[family.row_type])).encode(errors="replace")
                 if family.cacheable:

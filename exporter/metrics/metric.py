@@ -49,6 +49,8 @@ class Metric(Generic[Row]):
     label_values: Callable[[Row], Labels] | None = None
     distribution: Callable[[Row], Distribution | None] | None = None
     """Histograms only."""
+    is_identity: bool = False
+    """Names what the counters belong to, and so lingers as long as they do."""
     since: str = "0.1.0"
     stability: Stability = "experimental"
     rationale: str = ""
@@ -62,6 +64,11 @@ class Metric(Generic[Row]):
         if self.name.endswith("_total"):
             return "counter"
         return "info" if self.name.endswith("info") else "gauge"
+
+    @property
+    def lingers(self) -> bool:
+        """Whether a removed cgroup keeps its samples for a while, to be scraped once more."""
+        return self.is_identity or self.kind in {"counter", "histogram"}
 
 
 @dataclass(frozen=True, slots=True)

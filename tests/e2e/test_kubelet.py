@@ -60,8 +60,8 @@ def assert_served_by_id(exporter: Exporter, tree: Tree, reason: str) -> None:
     for one in tree.containers:
         labels = {"namespace": "", "pod": one.pod_uid, "container": one.container_id[:12]}
         assert page.get("cgroup_container_cpu_periods_total", **labels) == one.periods
-        info = page.info("cgroup_container_info", **labels)
-        assert (info["qos_class"], info["pod_uid"], info["runtime"]) == (one.qos_class, one.pod_uid, one.runtime)
+        info = page.info("cgroup_container_info", **labels) | page.info("cgroup_pod_info", pod_uid=one.pod_uid)
+        assert (info["qos_class"], info["pod"], info["runtime"]) == (one.qos_class, one.pod_uid, one.runtime)
     exporter.wait_ready()
     assert exporter.get("/healthz").status == 200
     assert TOKEN not in exporter.log

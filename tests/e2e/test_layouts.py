@@ -48,7 +48,7 @@ def test_exactly_the_containers_of_the_layout(layout: Layout, tmp_path: Path) ->
     for one in tree.containers:
         labels = {"namespace": "", "pod": one.pod_uid, "container": one.container_id[:12]}
         assert page.get("cgroup_container_cpu_limit_cores", **labels) == one.limit_cores
-        info = page.info("cgroup_container_info", **labels)
+        info = page.info("cgroup_container_info", **labels) | page.info("cgroup_pod_info", pod_uid=one.pod_uid)
         assert (info["container_id"], info["qos_class"], info["runtime"]) == (
             one.container_id,
             one.qos_class,

@@ -54,7 +54,9 @@ def test_no_sandbox_and_nothing_unmapped(observed: Observed) -> None:
 
 def test_info_rows_tell_ids_class_type_and_runtime(observed: Observed) -> None:
     for one in running(observed.recording.pod_list):
-        info = observed.first.info("cgroup_container_info", namespace=one.namespace, pod=one.pod, container=one.name)
+        pod = {"namespace": one.namespace, "pod": one.pod}
+        info = observed.first.info("cgroup_container_info", **pod, container=one.name)
+        info |= observed.first.info("cgroup_pod_info", **pod)
 
         assert info["container_id"] == one.container_id
         assert info["pod_uid"] == one.pod_uid

@@ -93,7 +93,9 @@ def test_between_two_ticks_counters_linger_and_gauges_go(host: Host) -> None:
     assert page.get(PERIODS, **labels) == victim.periods
     assert page.get("throttle_exporter_cgroups", state="lingering") == 1
     assert page.get("throttle_exporter_cgroups", state="mapped") == len(others)
-    for name in ("cgroup_container_info", "cgroup_container_cpu_throttled_ratio", "cgroup_container_cpuset_cpus"):
+    assert tuple(labels.values()) in triples(page.rows("cgroup_container_info"))
+    assert page.info("cgroup_pod_info", namespace=labels["namespace"], pod=labels["pod"])["workload"]
+    for name in ("cgroup_container_cpu_throttled_ratio", "cgroup_container_cpuset_cpus"):
         assert tuple(labels.values()) not in triples(page.rows(name))
     page = exporter.page_when(lambda now: now.get(PERIODS, **labels) is None)
     assert triples(page.rows(USAGE)) == others

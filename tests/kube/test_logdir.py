@@ -138,5 +138,5 @@ def test_a_page_without_specs_says_no_drift_and_the_class_of_the_path(tmp_path: 
     assert not page.rows("cgroup_container_cpu_limit_drift")
     assert not page.rows("cgroup_container_spec_cpu_limit_cores")
     told = {(row.pod, row.qos_class) for row in snapshot.containers}
-    shown = {(dict(labels)["pod"], dict(labels)["qos_class"]) for labels in page.rows("cgroup_container_info")}
+    shown = {(dict(labels)["pod"], dict(labels)["qos_class"]) for labels in page.rows("cgroup_pod_info")}
     assert shown == told

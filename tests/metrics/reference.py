@@ -79,7 +79,7 @@ def _family(family: Family, snapshot: Snapshot) -> Metric:
     }
     found = makes[metric.kind]()
     for values, row in _rows(family, snapshot):
-        lingers = metric.kind in {"counter", "histogram"}
+        lingers = metric.is_identity or metric.kind in {"counter", "histogram"}
         value = metric.value(row) if lingers or getattr(row, "live", True) else None
         if value is None:
             continue

@@ -116,7 +116,7 @@ def node_rows(node: int, made: Template) -> Iterator[tuple[str, float, float]]:
 
 def _row(row: tuple[str, str, float], labels: str, workload: str, mood: str) -> tuple[str, float, float]:
     name, kept, value = row
-    if name == "cgroup_container_info":
+    if name == "cgroup_pod_info":
         kept = f'{kept},workload="{workload}"'
     short = re.sub(r"^cgroup_(?:container|pod)_", "", name)
     grows = name.endswith("_total") and short != "restarts_total"

@@ -127,7 +127,8 @@ class Container:
             yield Series("cgroup_container_cpu_isolation", {**labels, "state": self.isolation}, gauge(1))
         if self.workload is not None:
             info = {"qos_class": self.qos, "workload_kind": self.kind, "workload": self.workload}
-            yield Series("cgroup_container_info", {**labels, **info}, gauge(1))
+            del labels["container"]
+            yield Series("cgroup_pod_info", {**labels, **info}, gauge(1))
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,11 @@ def check(
     alerts: Iterable[Mapping[str, Any]] = (),
 ) -> None:
     """Runs one promtool test; its whole output is the failure."""
+    # Two containers of one pod give its names once.
+    series = {one.selector: one.values for source in sources for one in source.series()}
     group = {
         "interval": f"{STEP_SECONDS}s",
-        "input_series": [
-            {"series": series.selector, "values": series.values} for source in sources for series in source.series()
-        ],
+        "input_series": [{"series": selector, "values": values} for selector, values in series.items()],
         "promql_expr_test": list(queries),
         "alert_rule_test": list(alerts),
     }

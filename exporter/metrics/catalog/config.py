@@ -7,17 +7,16 @@ from exporter.metrics.metric import BOTH, CgroupMetric, Metric, always
 from exporter.model import CgroupRow
 
 
-def _identity_labels(row: CgroupRow) -> tuple[str, ...]:
-    container, pod = row.identity, row.pod_identity
-    return (
-        row.ref.pod_uid,
-        row.ref.container_id or "",
-        row.qos_class,
-        container.container_type if container else "",
-        (container.runtime if container else "") or row.ref.runtime,
-        pod.workload_kind if pod else "",
-        pod.workload if pod else "",
-    )
+def _container_labels(row: CgroupRow) -> tuple[str, ...]:
+    container = row.identity
+    container_type, runtime = (container.container_type, container.runtime) if container else ("", "")
+    return row.ref.container_id or "", container_type, runtime or row.ref.runtime
+
+
+def _pod_labels(row: CgroupRow) -> tuple[str, ...]:
+    pod = row.pod_identity
+    workload = (pod.workload_kind, pod.workload) if pod else ("", "")
+    return row.ref.pod_uid, row.qos_class, *workload
 
 
 CONFIG_METRICS: tuple[CgroupMetric, ...] = (
@@ -143,6 +142,7 @@ CONFIG_METRICS: tuple[CgroupMetric, ...] = (
         help="Throttled ratio above which to alert, from the pod's annotation; +Inf for never.",
         source="annotations kube-throttle-exporter/alert-threshold, kube-throttle-exporter/alert",
         value=lambda row: row.pod_identity.alert_threshold_ratio if row.pod_identity else None,
+        is_identity=True,
     ),
     Metric(
         name="restarts_total",
@@ -154,18 +154,22 @@ CONFIG_METRICS: tuple[CgroupMetric, ...] = (
     Metric(
         name="info",
         collector="info",
-        help="Ids, QoS class, type, runtime and owning workload of the container.",
+        help="Id, type and runtime of the container.",
         source="cgroup path, PodList",
-        label_names=(
-            "pod_uid",
-            "container_id",
-            "qos_class",
-            "container_type",
-            "runtime",
-            "workload_kind",
-            "workload",
-        ),
-        label_values=_identity_labels,
+        label_names=("container_id", "container_type", "runtime"),
+        label_values=_container_labels,
         value=always,
+        is_identity=True,
+    ),
+    Metric(
+        name="info",
+        row_types=("pod",),
+        collector="info",
+        help="Uid, QoS class and owning workload of the pod.",
+        source="cgroup path, PodList",
+        label_names=("pod_uid", "qos_class", "workload_kind", "workload"),
+        label_values=_pod_labels,
+        value=always,
+        is_identity=True,
     ),
 )
