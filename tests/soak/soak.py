@@ -2,8 +2,7 @@
 
 ``python -m tests.soak.soak`` lives through 100,000 samples, a scan each ten and a page each thirty, with restarts
 now and then; ``--lifetimes 100000`` makes and removes so many containers, two hundred at a time, each sampled, scanned
-and shown once. Both print what the process' memory did, as JSON. What is not in it: HTTP, pod sources, the kernel;
-``tests.soak.churn`` has those.
+and shown once. Both print what the process' memory did, as JSON. Not in it: HTTP, pod sources, the kernel.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import Any
 from exporter.kube.cache import PodCacheStatus
 from exporter.metrics.own import OwnMetrics
 from tests.sampler.rig import LINGER, Rig
-from tests.soak.churn import resident
+from tests.support.lab import resident
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import Builder, container_id, pod_uid, v2, write_files
 from tests.support.trees import cgroupfs_pod

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,3 +175,31 @@ def in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
         thread.join()
     for failure in failures:
         raise failure
+
+
+def watches(pid: int) -> int:
+    """Return the number of inotify watches of a process, as the kernel counts them."""
+    total = 0
+    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            total += file.read_text().count("inotify wd:")
+    return total
+
+
+def resident(pid: int) -> int:
+    """Return ``VmRSS`` in bytes."""
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+@contextmanager
+def only(tree: KubepodsTree, folder: Path) -> Iterator[Path]:
+    """A cgroup root that shows this tree alone, without the machine's other cgroups."""
+    if tree.hierarchy.version == "v2":
+        yield tree.hierarchy.root / tree.prefix
+        return
+    root = folder / "cgroup"
+    root.mkdir()
+    for controller, mount in tree.hierarchy.mounts.items():
+        (root / controller).symlink_to(mount / tree.prefix)
+    yield root

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.soak.churn import resident
+from tests.support.lab import resident
 from tests.support.process import ROOT, Exporter, started
 from tests.support.treebuilder import container_id, pod_uid, v2
 from tests.support.trees import cgroupfs_pod

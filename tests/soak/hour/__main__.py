@@ -24,12 +24,11 @@ from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
 from exporter.lab.owner import own_prefix
 from exporter.lab.tree import KubepodsTree, sweep
 from exporter.lab.workloads import Workforce
-from tests.soak.churn import only
 from tests.soak.hour.kubelet import kubelet
 from tests.soak.hour.life import Faults, Life, faults, pauses
 from tests.soak.hour.looks import Looker
 from tests.soak.hour.minutes import Minute, core_percent, grown, summary, table
-from tests.support.lab import in_background
+from tests.support.lab import in_background, only
 from tests.support.pages import Page
 from tests.support.process import Exporter, started
 

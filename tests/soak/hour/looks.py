@@ -14,9 +14,8 @@ from pathlib import Path
 
 from exporter.lab.spec import Pod
 from exporter.lab.tree import KubepodsTree
-from tests.soak.churn import resident, watches
 from tests.soak.hour.minutes import Minute, cpu_seconds, threads
-from tests.support.lab import CONTAINER, errors, kernel_counters, labels
+from tests.support.lab import CONTAINER, errors, kernel_counters, labels, resident, watches
 from tests.support.pages import Page, duplicates, misplaced_families
 from tests.support.process import OPENMETRICS, Answer, Exporter
 
