@@ -135,7 +135,8 @@ class ContainerIdentity:
 class PodSpec:
     """QoS class and pod-level CPU amounts (KEP-2837); ``None`` where the spec sets none."""
 
-    qos_class: QosClass
+    qos_class: QosClass | None
+    """``status.qosClass``; ``None`` while there is no status."""
     request_cores: float | None = None
     limit_cores: float | None = None
 
@@ -186,8 +187,9 @@ class KubeletConfig:
 
 
 def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> QosClass:
-    """Return the QoS class of the pod's spec where the source knows it, else that of the cgroup's path."""
-    return ref.qos_class if pod is None or pod.spec is None else pod.spec.qos_class
+    """Return the QoS class of the pod's status where it is known, else that of the cgroup's path."""
+    told = None if pod is None or pod.spec is None else pod.spec.qos_class
+    return told or ref.qos_class
 
 
 IsolationState = Literal["exclusive", "shared", "eligible"]

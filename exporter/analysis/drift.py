@@ -45,7 +45,7 @@ def limit_drift(
         return None
     if not kubelet.cpu_cfs_quota:
         return False
-    return None if isolation is None and pod_spec.qos_class == "Guaranteed" else True
+    return None if isolation is None and pod_spec.qos_class in {None, "Guaranteed"} else True
 
 
 def _inherited(pod: PodSpec) -> list[float]:

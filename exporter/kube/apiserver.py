@@ -14,7 +14,6 @@ import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from exporter.errors import ConfigError, MappingError
 from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import PodStore, read_list
 from exporter.kube.source import full_jitter
-from exporter.kube.tls import CaBundle, Token, unusable_ca
+from exporter.kube.tls import CaBundle, Token
 from exporter.model import PodList
 
 _PAGE_PODS = 500
@@ -55,7 +54,7 @@ class WatchTiming:
     first_retry: float = 0.5
     last_retry: float = 30.0
     idle_seconds: float = 300.0
-    """How long to watch without a call of :meth:`ApiServerSource.pods`."""
+    """A watch that ends so long after the last call of :meth:`ApiServerSource.pods` is not begun again."""
 
 
 DEFAULT_TIMING = WatchTiming()
@@ -86,63 +85,133 @@ class ApiServerSource:
     ) -> None:
         """``url`` as of :func:`in_cluster_url`; ``node_name`` as in ``spec.nodeName``."""
         self._where = f"apiserver {url}"
-        self._connect = partial(_Client, url, node_name, token_file, ca_file, timing.answer_seconds)
+        self._client = _Client(url, node_name, token_file, ca_file, timing.answer_seconds)
         self._timing = timing
         self._jitter = jitter
-        self._reflector: _Reflector | None = None
         self._task: asyncio.Task[None] | None = None
-        self._callers = 0
-        self._idle: asyncio.TimerHandle | None = None
-        """Ends the watch some time after the last call."""
+        self._asked_at = 0.0
+        self._store = PodStore()
+        self._version = _ANY_VERSION
+        self._synced = self._received = False
+        """Whether the copy is complete; whether the current watch has brought an event."""
+        self._failure: MappingError | None = None
+        self._settled = asyncio.Event()
+        """Set once it is known whether the server answers."""
 
     async def pods(self) -> PodList:
         """Return the copy as of now; raises :class:`MappingError` when the server's last answer was a failure."""
-        self._callers += 1
-        if self._idle is not None:
-            self._idle.cancel()
-        try:
-            if self._task is None:
-                await asyncio.to_thread(_import_client)  # takes seconds on a node short of CPU, not the server's fault
-            return await self._snapshot(self._watching())
-        finally:
-            self._callers -= 1
-            if not self._callers:
-                self._idle = asyncio.get_running_loop().call_later(self._timing.idle_seconds, self._stop)
-
-    async def _snapshot(self, reflector: _Reflector) -> PodList:
+        self._asked_at = asyncio.get_running_loop().time()
+        if self._task is not None and self._task.done():
+            self._task.result()  # a fault of ours: let it be seen
+            self._task = None
+        if self._task is None:
+            await asyncio.to_thread(_import_client)  # takes seconds on a node short of CPU, not the server's fault
+            self._task = asyncio.create_task(self._run(), name="apiserver-watch")
         limit = 2 * self._timing.answer_seconds  # a list, then the beginning of a watch
         try:
             async with asyncio.timeout(limit):
-                await reflector.settled.wait()
+                await self._settled.wait()
         except TimeoutError as error:
             raise MappingError(f"{self._where}: no list within {limit:g} s", reason="timeout") from error
-        if reflector.failure is not None:
-            raise MappingError(str(reflector.failure), reason=reflector.failure.reason) from reflector.failure
-        return reflector.store.snapshot()
+        if self._failure is not None:
+            raise MappingError(str(self._failure), reason=self._failure.reason) from self._failure
+        return self._store.snapshot()
 
     async def aclose(self) -> None:
         """End the watch."""
-        if self._idle is not None:
-            self._idle.cancel()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def _watching(self) -> _Reflector:
-        """Return the running reflector, started if there is none."""
-        if self._task is not None and self._task.done():
-            self._task.result()  # a fault of ours: let it be seen
-        if self._task is None or self._reflector is None:
-            self._reflector = _Reflector(self._connect(), where=self._where, timing=self._timing, jitter=self._jitter)
-            self._task = asyncio.create_task(self._reflector.run(), name="apiserver-watch")
-        return self._reflector
+    async def _run(self) -> None:
+        """List and watch until cancelled, or until a watch ends and no call has come for ``idle_seconds``."""
+        try:
+            await self._follow(asyncio.get_running_loop().time)
+        finally:
+            self._store, self._synced, self._version, self._failure = PodStore(), False, _ANY_VERSION, None
+            self._settled.clear()
+            await self._client.aclose()
 
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        self._task = self._reflector = None
+    async def _follow(self, now: Callable[[], float]) -> None:
+        failures = empty = 0
+        while now() - self._asked_at < self._timing.idle_seconds:
+            began = now()
+            self._received = False
+            try:
+                if not self._synced:
+                    await self._list()
+                await self._watch()
+            except _ExpiredError:
+                self._synced, self._version = False, _NEWEST
+            except MappingError as error:
+                self._failure = error
+                self._settled.set()
+            # A server that hangs up at once is treated as one that fails, whatever it says.
+            is_long = now() - began >= _GOOD_WATCH_SECONDS
+            if self._received or is_long:
+                empty = 0
+            elif self._failure is None:
+                empty += 1
+                # It may not be an API server at all; a list would tell.
+                self._synced = self._synced and empty < _MAX_EMPTY_WATCHES
+            failures = 0 if is_long and self._failure is None else failures + 1
+            if failures:
+                first, last = self._timing.first_retry, self._timing.last_retry
+                await asyncio.sleep(full_jitter(failures, first, last, self._jitter))
+
+    async def _list(self) -> None:
+        fresh = PodStore()
+        token = ""
+        for _ in range(_MAX_PAGES):
+            page = {"_continue": token} if token else {"resource_version": self._version}
+            async with (
+                self._client.request(limit=_PAGE_PODS, **page) as response,
+                asyncio.timeout(self._timing.answer_seconds),
+            ):
+                body = await read_body(response, _MAX_PAGE_BYTES, self._where)
+            fields = await asyncio.to_thread(read_list, body, self._where, fresh.put)
+            metadata = fields.get("metadata")
+            metadata = metadata if isinstance(metadata, dict) else {}
+            token = str(metadata.get("continue") or "")
+            if not token:
+                self._store.replace(fresh)
+                self._version = str(metadata.get("resourceVersion") or _ANY_VERSION)
+                self._synced = True
+                return
+        raise MappingError(f"{self._where}: a list of more than {_MAX_PAGES} pages", reason="too_large")
+
+    async def _watch(self) -> None:
+        request = self._client.request(
+            watch=True,
+            allow_watch_bookmarks=True,
+            resource_version=self._version,
+            timeout_seconds=self._timing.watch_seconds,
+            _request_timeout=float(self._timing.watch_seconds + self._timing.answer_seconds),
+        )
+        async with request as response:
+            self._failure = None
+            self._settled.set()
+            try:
+                async with contextlib.aclosing(self._client.events(response, self._timing.silent_seconds)) as events:
+                    async for event in events:
+                        self._apply(event)
+            except (aiohttp.ClientError, OSError) as error:
+                # Ordinary: a load balancer's idle time, an API server that restarts. Whether it is more, the next
+                # request tells. TimeoutError is one of these.
+                _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
+
+    def _apply(self, event: WatchEvent) -> None:
+        self._received = True
+        match event.kind:
+            case "ADDED" | "MODIFIED":
+                self._store.put(event.item)
+            case "DELETED":
+                self._store.remove(event.item)
+            case _:
+                pass  # BOOKMARK: the version is all it says
+        self._version = event.version or self._version
 
 
 class _ExpiredError(Exception):
@@ -184,7 +253,9 @@ class _Client:
             try:
                 self._api, self._watch = await asyncio.to_thread(_generated_client, self._url, pem)
             except (ssl.SSLError, ValueError) as error:
-                raise unusable_ca(self._ca) from error
+                if self._ca is None:
+                    raise
+                raise self._ca.unusable() from error
             self._pem = pem
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._token is not None:
@@ -202,10 +273,9 @@ class _Client:
 
 
 class WatchEvent(NamedTuple):
-    """One line of a watch."""
+    """One line of a watch: ``ADDED``, ``MODIFIED``, ``DELETED`` or ``BOOKMARK``, and its pod."""
 
     kind: str
-    """``ADDED``, ``MODIFIED``, ``DELETED`` or ``BOOKMARK``."""
     item: Mapping[str, Any]
     version: str
     """The version to go on from after this event; empty when none was said yet."""
@@ -256,110 +326,6 @@ def _check_status(where: str, status: object) -> None:
         raise _ExpiredError
     if status != HTTPStatus.OK:
         raise http_error(where, status if isinstance(status, int) else 0, _FORBIDDEN)
-
-
-class _Reflector:
-    """Keeps :attr:`store` complete whenever it is settled without a failure."""
-
-    def __init__(self, client: _Client, *, where: str, timing: WatchTiming, jitter: Callable[[], float]) -> None:
-        self._client = client
-        self._where = where
-        self._timing = timing
-        self._jitter = jitter
-        self._version = _ANY_VERSION
-        self._received = False
-        """Whether the current watch has brought an event."""
-        self._synced = False
-        self.store = PodStore()
-        self.failure: MappingError | None = None
-        self.settled = asyncio.Event()
-        """Set once it is known whether the server answers."""
-
-    async def run(self) -> None:
-        """List and watch until cancelled."""
-        try:
-            await self._run()
-        finally:
-            await self._client.aclose()
-
-    async def _run(self) -> None:
-        failures = empty = 0
-        while True:
-            began = asyncio.get_running_loop().time()
-            self._received = False
-            try:
-                if not self._synced:
-                    await self._list()
-                await self._watch()
-            except _ExpiredError:
-                self._synced, self._version = False, _NEWEST
-            except MappingError as error:
-                self.failure = error
-                self.settled.set()
-            # A server that hangs up at once is treated as one that fails, whatever it says.
-            lasted = asyncio.get_running_loop().time() - began
-            if self._received or lasted >= _GOOD_WATCH_SECONDS:
-                empty = 0
-            elif self.failure is None:
-                empty += 1
-                # It may not be an API server at all; a list would tell.
-                self._synced = self._synced and empty < _MAX_EMPTY_WATCHES
-            failures = 0 if lasted >= _GOOD_WATCH_SECONDS and self.failure is None else failures + 1
-            if failures:
-                first, last = self._timing.first_retry, self._timing.last_retry
-                await asyncio.sleep(full_jitter(failures, first, last, self._jitter))
-
-    async def _list(self) -> None:
-        fresh = PodStore()
-        token = ""
-        for _ in range(_MAX_PAGES):
-            page = {"_continue": token} if token else {"resource_version": self._version}
-            async with (
-                self._client.request(limit=_PAGE_PODS, **page) as response,
-                asyncio.timeout(self._timing.answer_seconds),
-            ):
-                body = await read_body(response, _MAX_PAGE_BYTES, self._where)
-            fields = await asyncio.to_thread(read_list, body, self._where, fresh.put)
-            metadata = fields.get("metadata")
-            metadata = metadata if isinstance(metadata, dict) else {}
-            token = str(metadata.get("continue") or "")
-            if not token:
-                self.store.replace(fresh)
-                self._version = str(metadata.get("resourceVersion") or _ANY_VERSION)
-                self._synced = True
-                return
-        raise MappingError(f"{self._where}: a list of more than {_MAX_PAGES} pages", reason="too_large")
-
-    async def _watch(self) -> None:
-        request = self._client.request(
-            watch=True,
-            allow_watch_bookmarks=True,
-            resource_version=self._version,
-            timeout_seconds=self._timing.watch_seconds,
-            _request_timeout=float(self._timing.watch_seconds + self._timing.answer_seconds),
-        )
-        async with request as response:
-            self.failure = None
-            self.settled.set()
-            try:
-                async with contextlib.aclosing(self._client.events(response, self._timing.silent_seconds)) as events:
-                    async for event in events:
-                        self._apply(event)
-            except (aiohttp.ClientError, OSError) as error:
-                # Ordinary: a load balancer's idle time, an API server that restarts. Whether it is more, the next
-                # request tells. TimeoutError is one of these.
-                _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
-
-    def _apply(self, event: WatchEvent) -> None:
-        self._received = True
-        match event.kind:
-            case "ADDED" | "MODIFIED":
-                self.store.put(event.item)
-            case "DELETED":
-                self.store.remove(event.item)
-            case _:
-                pass  # BOOKMARK: the version is all it says
-        self._version = event.version or self._version
 
 
 def _import_client() -> ModuleType:

@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporter.errors import MappingError
 from exporter.kube.configz import ConfigPoller
@@ -36,7 +36,6 @@ class SourceStatus:
     """The list in use came from it; it may have failed since."""
     last_success: float | None = None
     """Wall clock, seconds since the epoch."""
-    attempts: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     """By reason, see :data:`exporter.kube.source.REASONS`."""
     last_error: str = ""
@@ -51,8 +50,6 @@ class PodCacheStatus:
     """In the order in which they are tried."""
     attempts: int = 0
     """Refreshes ended, with a list or without."""
-    generation: int = 0
-    """Lists received."""
     config_failures: Mapping[str, int] = field(default_factory=dict)
     """Of ``GET /configz``, by reason."""
 
@@ -68,36 +65,17 @@ class _SourceRecord:
     def __init__(self, source: PodSource, clock: Callable[[], float]) -> None:
         self.source = source
         self.log = FailureLog(f"pod source {source.name}", clock)
-        self.up: bool | None = None
-        self.last_success: float | None = None
-        self.attempts = 0
-        self.failures: dict[str, int] = {}
-        self.last_error = ""
+        self.status = SourceStatus(source.name)
 
     def failed(self, error: MappingError) -> None:
-        self.up = False
-        self.attempts += 1
-        self.failures[error.reason] = self.failures.get(error.reason, 0) + 1
-        self.last_error = str(error)
+        failures = self.status.failures
+        failures = {**failures, error.reason: failures.get(error.reason, 0) + 1}
+        self.status = replace(self.status, up=False, failures=failures, last_error=str(error))
         self.log.failed(error)
 
     def succeeded(self, wall: float) -> None:
-        self.up = True
-        self.attempts += 1
-        self.last_success = wall
-        self.last_error = ""
+        self.status = replace(self.status, up=True, last_success=wall, last_error="")
         self.log.succeeded()
-
-    def status(self, *, active: bool) -> SourceStatus:
-        return SourceStatus(
-            name=self.source.name,
-            up=self.up,
-            active=active,
-            last_success=self.last_success,
-            attempts=self.attempts,
-            failures=dict(self.failures),
-            last_error=self.last_error,
-        )
 
 
 class PodCache:
@@ -129,29 +107,19 @@ class PodCache:
         self._requested = asyncio.Event()
         self._first_result = asyncio.Event()
         self._active: _SourceRecord | None = None
-        self._pods = PodList(pods={})
-        self._attempts = 0
-        self._generation = 0
-
-    @property
-    def pods(self) -> PodList:
-        """The last good list; empty before the first."""
-        return self._pods
+        self.pods = PodList(pods={})
+        """The last good list."""
+        self.attempts = 0
+        """Refreshes ended, with a list or without."""
 
     @property
     def status(self) -> PodCacheStatus:
         """As of now; never changes once returned."""
         return PodCacheStatus(
-            sources=tuple(record.status(active=record is self._active) for record in self._records),
-            attempts=self._attempts,
-            generation=self._generation,
-            config_failures=self._poller.failures if self._poller else {},
+            tuple(replace(record.status, active=record is self._active) for record in self._records),
+            attempts=self.attempts,
+            config_failures=dict(self._poller.failures) if self._poller else {},
         )
-
-    @property
-    def attempts(self) -> int:
-        """Refreshes ended, with a list or without."""
-        return self._attempts
 
     async def first_result(self) -> None:
         """Return when the pods are known or every source was tried and failed."""
@@ -191,9 +159,9 @@ class PodCache:
         news = False
         if result is not None:
             record, pods = result
-            news = _has_new_ids(pods, self._pods)
+            news = _has_new_ids(pods, self.pods)
             self._accept(record, pods)
-        self._attempts += 1
+        self.attempts += 1
         self._schedule.end(self._clock(), ok=result is not None, news=news)
         self._first_result.set()
 
@@ -207,7 +175,7 @@ class PodCache:
             except MappingError as error:
                 record.failed(error)
             else:
-                if record.up is False and self._poller:
+                if record.status.up is False and self._poller:
                     self._poller.request_refresh()
                 record.succeeded(self._wall())
                 return record, pods
@@ -216,12 +184,11 @@ class PodCache:
     def _accept(self, record: _SourceRecord, pods: PodList) -> None:
         if record is not self._active:
             _log.info("pods come from %s now: %d of them", record.source.name, len(pods.pods))
-        if pods.problems and pods.problems != self._pods.problems:
+        if pods.problems and pods.problems != self.pods.problems:
             found = ", ".join(f"{count} {reason}" for reason, count in sorted(pods.problems.items()))
             _log.warning("pod list of %s: %s", record.source.name, found)
         self._active = record
-        self._pods = pods
-        self._generation += 1
+        self.pods = pods
         self._on_pods(pods)
 
 

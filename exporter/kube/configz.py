@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from exporter.errors import MappingError
-from exporter.kube.quantity import parse_duration
 from exporter.kube.source import ConfigSource, FailureLog, full_jitter
 from exporter.model import KubeletConfig
+from exporter.values import parse_duration
 
 _INTERVAL_SECONDS = 600.0
 _FIRST_RETRY_SECONDS = 5.0
@@ -30,41 +31,32 @@ def parse_configz(body: bytes | memoryview) -> KubeletConfig:
     config = answer.get("kubeletconfig") if isinstance(answer, dict) else None
     if not isinstance(config, dict):
         raise MappingError("kubelet: /configz has no kubeletconfig", reason="malformed")
+    text = {key: value for key, value in config.items() if isinstance(value, str) and value}
+    options, cfs_quota = config.get("cpuManagerPolicyOptions"), config.get("cpuCFSQuota")
     return KubeletConfig(
-        cpu_manager_policy=_text(config, "cpuManagerPolicy"),
-        cpu_manager_policy_options=_options(config.get("cpuManagerPolicyOptions")),
-        cpu_manager_reconcile_seconds=_seconds(config, "cpuManagerReconcilePeriod"),
-        topology_manager_policy=_text(config, "topologyManagerPolicy"),
-        topology_manager_scope=_text(config, "topologyManagerScope"),
-        cpu_cfs_quota=_flag(config, "cpuCFSQuota"),
-        cpu_cfs_quota_period_seconds=_seconds(config, "cpuCFSQuotaPeriod"),
-        reserved_system_cpus=_text(config, "reservedSystemCPUs"),
-        cgroup_driver=_text(config, "cgroupDriver"),
-        cgroup_root=_text(config, "cgroupRoot"),
+        cpu_manager_policy=text.get("cpuManagerPolicy"),
+        cpu_manager_policy_options=_texts(options) if isinstance(options, dict) else None,
+        cpu_manager_reconcile_seconds=_seconds(text.get("cpuManagerReconcilePeriod")),
+        topology_manager_policy=text.get("topologyManagerPolicy"),
+        topology_manager_scope=text.get("topologyManagerScope"),
+        cpu_cfs_quota=cfs_quota if isinstance(cfs_quota, bool) else None,
+        cpu_cfs_quota_period_seconds=_seconds(text.get("cpuCFSQuotaPeriod")),
+        reserved_system_cpus=text.get("reservedSystemCPUs"),
+        cgroup_driver=text.get("cgroupDriver"),
+        cgroup_root=text.get("cgroupRoot"),
     )
 
 
-def _text(config: Mapping[str, Any], key: str) -> str | None:
-    value = config.get(key)
-    return value if isinstance(value, str) and value else None
+def _texts(options: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if isinstance(value, str)}
 
 
-def _flag(config: Mapping[str, Any], key: str) -> bool | None:
-    value = config.get(key)
-    return value if isinstance(value, bool) else None
-
-
-def _seconds(config: Mapping[str, Any], key: str) -> float | None:
+def _seconds(text: str | None) -> float | None:
+    """Return a Go duration in whole units, as kubelets are configured; ``None`` for fractions (``1.5ms``)."""
     try:
-        return parse_duration(_text(config, key) or "")
+        return None if text is None else parse_duration(text)
     except ValueError:
         return None
-
-
-def _options(value: Any) -> Mapping[str, str] | None:
-    if not isinstance(value, dict):
-        return None
-    return {name: setting for name, setting in value.items() if isinstance(setting, str)}
 
 
 class ConfigPoller:
@@ -77,16 +69,13 @@ class ConfigPoller:
         on_config: Callable[[KubeletConfig], None],
         clock: Callable[[], float],
         jitter: Callable[[], float],
-        interval: float = _INTERVAL_SECONDS,
     ) -> None:
         self._source = source
         self._on_config = on_config
-        self._interval = interval
         self._jitter = jitter
         self._log = FailureLog("reading the kubelet's settings", clock)
         self._requested = asyncio.Event()
-        self._consecutive = 0
-        self.failures: dict[str, int] = {}
+        self.failures: Counter[str] = Counter()
         """By reason, since the start."""
 
     def request_refresh(self) -> None:
@@ -106,11 +95,9 @@ class ConfigPoller:
         try:
             config = await self._source.config()
         except MappingError as error:
-            self._consecutive += 1
-            self.failures = {**self.failures, error.reason: self.failures.get(error.reason, 0) + 1}
+            self.failures[error.reason] += 1
             self._log.failed(error)
-            return full_jitter(self._consecutive, _FIRST_RETRY_SECONDS, self._interval, self._jitter)
-        self._consecutive = 0
+            return full_jitter(self._log.consecutive, _FIRST_RETRY_SECONDS, _INTERVAL_SECONDS, self._jitter)
         self._log.succeeded()
         self._on_config(config)
-        return self._interval
+        return _INTERVAL_SECONDS

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import ssl
-import urllib.parse
 from http import HTTPStatus
 
 import aiohttp
 
 from exporter import __version__
-from exporter.errors import ConfigError
 from exporter.kube.configz import parse_configz
 from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import parse_pod_list
@@ -46,8 +42,8 @@ class KubeletSource:
         timeout_seconds: float = _TIMEOUT_SECONDS,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
-        """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only. Raises :class:`ConfigError`."""
-        self._url = _base_url(url)
+        """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only."""
+        self._url = url
         self._token = None if token_file is None else Token(token_file)
         self._tls = TlsContext(ca_file, insecure_skip_verify=insecure_skip_verify)
         self._timeout_seconds = timeout_seconds
@@ -104,20 +100,3 @@ class KubeletSource:
                 trust_env=False,  # a proxy is never between a pod and its own node
             )
         return self._session
-
-
-def _base_url(text: str) -> str:
-    """``https://HOST:PORT``; also with a bare IPv6 address, as ``https://$(NODE_IP):10250`` gives on an IPv6 node."""
-    scheme, separator, rest = text.rstrip("/").partition("://")
-    host, _, port = rest.rpartition(":")
-    with contextlib.suppress(ValueError):
-        rest = f"[{ipaddress.IPv6Address(host)}]:{port}"
-    try:
-        url = urllib.parse.urlsplit(f"{scheme}{separator}{rest}")
-        usable = url.scheme in {"http", "https"} and url.hostname and url.port != 0
-        usable = usable and url.username is None and not url.query and not url.fragment
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError("--kubelet.url: must be https://HOST:PORT or http://HOST:PORT")
-    return f"{scheme}{separator}{rest}"

@@ -1,7 +1,7 @@
 """One decoded v1 Pod -> :class:`exporter.model.PodIdentity`, with a count of what could not be understood. Pure.
 
-The pydantic models hold the few fields that are read, under the API's names (``k8s.io/api/core/v1``). Unknown keys and
-explicit nulls are fine anywhere; a malformed container or status is dropped and counted, and its pod is kept.
+The pydantic models hold the few fields that are read, under the API's own names (``k8s.io/api/core/v1``). Unknown keys
+and explicit nulls are fine anywhere; a malformed container or status is dropped and counted, and its pod is kept.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from fractions import Fraction
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, GetPydanticSchema, ValidationError
 from pydantic_core import core_schema
 
-from exporter.kube.quantity import parse_cores, parse_quantity
+from exporter.kube.quantity import parse_cores
 from exporter.model import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
 
 THRESHOLD_ANNOTATION = "kube-throttle-exporter/alert-threshold"
@@ -53,10 +52,9 @@ OrNone = Annotated[
 
 
 class _Amounts(BaseModel):
-    """``ResourceList``. Values stay as they came: a bad quantity costs that quantity only."""
+    """``ResourceList``; the value stays as it came, so that a bad quantity costs that quantity only."""
 
     cpu: Any = None
-    memory: Any = None
 
 
 class _Resources(BaseModel):
@@ -69,12 +67,12 @@ class _Container(BaseModel):
 
     name: Text
     resources: _Resources | None = None
-    restart_policy: Text | None = Field(None, alias="restartPolicy")
+    restartPolicy: Text | None = None
     image: Text | None = None
 
 
 class _Terminated(BaseModel):
-    container_id: Text | None = Field(None, alias="containerID")
+    containerID: Text | None = None
 
 
 class _State(BaseModel):
@@ -84,13 +82,13 @@ class _State(BaseModel):
 
 class _ContainerStatus(BaseModel):
     name: Text
-    container_id: Text | None = Field(None, alias="containerID")
-    restart_count: int | None = Field(None, alias="restartCount", ge=0, lt=2**31)
+    containerID: Text | None = None
+    restartCount: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     image: Text | None = None
     state: _State | None = None
-    last_state: _State | None = Field(None, alias="lastState")
+    lastState: _State | None = None
     resources: _Resources | None = None
-    allocated_resources: _Amounts | None = Field(None, alias="allocatedResources")
+    allocatedResources: _Amounts | None = None
 
 
 class _OwnerReference(BaseModel):
@@ -105,24 +103,22 @@ class _Metadata(BaseModel):
     uid: Text | None = None
     labels: dict[Text, Text] | None = None
     annotations: dict[Text, Text] | None = None
-    owner_references: list[_OwnerReference] | None = Field(None, alias="ownerReferences")
+    ownerReferences: list[_OwnerReference] | None = None
 
 
 class _Spec(BaseModel):
-    node_name: Text | None = Field(None, alias="nodeName")
+    nodeName: Text | None = None
     containers: list[OrNone[_Container]] | None = None
-    init_containers: list[OrNone[_Container]] | None = Field(None, alias="initContainers")
-    ephemeral_containers: list[OrNone[_Container]] | None = Field(None, alias="ephemeralContainers")
+    initContainers: list[OrNone[_Container]] | None = None
+    ephemeralContainers: list[OrNone[_Container]] | None = None
     resources: _Resources | None = None
 
 
 class _Status(BaseModel):
-    qos_class: Text | None = Field(None, alias="qosClass")
-    container_statuses: list[OrNone[_ContainerStatus]] | None = Field(None, alias="containerStatuses")
-    init_container_statuses: list[OrNone[_ContainerStatus]] | None = Field(None, alias="initContainerStatuses")
-    ephemeral_container_statuses: list[OrNone[_ContainerStatus]] | None = Field(
-        None, alias="ephemeralContainerStatuses"
-    )
+    qosClass: Text | None = None
+    containerStatuses: list[OrNone[_ContainerStatus]] | None = None
+    initContainerStatuses: list[OrNone[_ContainerStatus]] | None = None
+    ephemeralContainerStatuses: list[OrNone[_ContainerStatus]] | None = None
 
 
 class _Pod(BaseModel):
@@ -171,16 +167,22 @@ def read_pod(item: Any, problems: Counter[str]) -> UidClaim | None:
         return None
     if pod.status is None:
         problems["pod_without_status"] += 1
+    told = pod.status.qosClass if pod.status else None
+    resources = pod.spec.resources or _Resources()
     kind, workload = _static_workload(pod) if static else _workload(metadata)
     identity = PodIdentity(
         uid=uid,
         namespace=metadata.namespace,
         name=metadata.name,
-        spec=_pod_spec(pod, problems),
+        spec=PodSpec(
+            qos_class=next((known for known in get_args(QosClass) if known == told), None),
+            request_cores=_cores(resources.requests, problems),
+            limit_cores=_cores(resources.limits, problems),
+        ),
         workload_kind=kind,
         workload=workload,
         alert_threshold_ratio=_alert_threshold(annotations, problems),
-        containers=tuple(_containers(pod, problems)),
+        containers=tuple(_containers(pod.spec, pod.status or _Status(), problems)),
     )
     return UidClaim(precedence, identity)
 
@@ -196,16 +198,13 @@ def _cgroup_uid(uid: str, annotations: Mapping[str, str], *, static: bool) -> tu
 
 def _static_workload(pod: _Pod) -> tuple[str, str]:
     """The kubelet appends the node's name in lower case to the name in a static pod's manifest."""
-    name, node = pod.metadata.name, pod.spec.node_name
+    name, node = pod.metadata.name, pod.spec.nodeName
     return "StaticPod", name.removesuffix(f"-{node.lower()}") if node else name
 
 
 def _workload(metadata: _Metadata) -> tuple[str, str]:
-    """Return kind and name of the object that a human edits: not a ReplicaSet but its Deployment, as far as names tell.
-
-    Source: the names that the Deployment and CronJob controllers give to what they create.
-    """
-    owners = metadata.owner_references or ()
+    """Return kind and name of the object that a human edits, as far as the names of what it creates tell."""
+    owners = metadata.ownerReferences or ()
     owner = next((owner for owner in owners if owner.controller), owners[0] if owners else None)
     if owner is None:
         return "Pod", metadata.name
@@ -235,67 +234,16 @@ def _alert_threshold(annotations: Mapping[str, str], problems: Counter[str]) -> 
     return None
 
 
-def _pod_spec(pod: _Pod, problems: Counter[str]) -> PodSpec:
-    resources = pod.spec.resources or _Resources()
-    qos = next((known for known in get_args(QosClass) if pod.status and pod.status.qos_class == known), None)
-    return PodSpec(
-        qos_class=qos or _qos_class(pod.spec),
-        request_cores=_cores(resources.requests, problems),
-        limit_cores=_cores(resources.limits, problems),
-    )
-
-
-def _qos_class(spec: _Spec) -> QosClass:
-    """Return the class that the API server would set; an amount that cannot be understood counts as absent.
-
-    By the pod's own resources where it has any, else by those of its containers and init containers. Source:
-    ``k8s.io/kubernetes/pkg/apis/core/v1/helper/qos``.
-    """
-    amounts = [] if spec.resources is None else [_positive(spec.resources)]
-    if not any(map(any, amounts)):
-        containers = [*(spec.init_containers or ()), *(spec.containers or ())]
-        amounts = [_positive((container and container.resources) or _Resources()) for container in containers]
-    if not any(requests or limits for requests, limits in amounts):
-        return "BestEffort"
-    # Without a request the limit is the request: the API server's default, and the kubelet's for static pods.
-    if all(limits.keys() == {"cpu", "memory"} and {**limits, **requests} == limits for requests, limits in amounts):
-        return "Guaranteed"
-    return "Burstable"
-
-
-def _positive(resources: _Resources) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
-    """Return requests and limits by kind, without those that are zero."""
-
-    def known(amounts: _Amounts | None) -> dict[str, Fraction]:
-        named = {} if amounts is None else {"cpu": _amount(amounts.cpu), "memory": _amount(amounts.memory)}
-        return {kind: amount for kind, amount in named.items() if amount is not None and amount > 0}
-
-    return known(resources.requests), known(resources.limits)
-
-
-def _amount(value: Any) -> Fraction | None:
-    try:
-        return parse_quantity(str(value)) if isinstance(value, str | int | float) else None
-    except ValueError:
-        return None
-
-
-_Maybe = list[T | None] | None
-
-
-def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity]:
-    spec, status = pod.spec, pod.status or _Status()
-    lists: tuple[
-        tuple[ContainerType, Iterable[_Container | None] | None, Iterable[_ContainerStatus | None] | None], ...
-    ]
+def _containers(spec: _Spec, status: _Status, problems: Counter[str]) -> Iterator[ContainerIdentity]:
+    kinds: tuple[ContainerType, ...] = ("init", "container", "ephemeral")
     lists = (
-        ("init", spec.init_containers, status.init_container_statuses),
-        ("container", spec.containers, status.container_statuses),
-        ("ephemeral", spec.ephemeral_containers, status.ephemeral_container_statuses),
+        (spec.initContainers, status.initContainerStatuses),
+        (spec.containers, status.containerStatuses),
+        (spec.ephemeralContainers, status.ephemeralContainerStatuses),
     )
-    for container_type, containers, statuses in lists:
-        specs = _by_name(containers, "malformed_container", problems)
-        known = _by_name(statuses, "malformed_status", problems)
+    for container_type, (containers, statuses) in zip(kinds, lists, strict=True):
+        specs = _by_name(containers or (), "malformed_container", problems)
+        known = _by_name(statuses or (), "malformed_status", problems)
         # A status without a spec still names a container that runs.
         for name in dict.fromkeys((*specs, *known)):
             yield _container(container_type, specs.get(name), known.get(name) or _ContainerStatus(name=name), problems)
@@ -304,33 +252,32 @@ def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity
 _Named = TypeVar("_Named", _Container, _ContainerStatus)
 
 
-def _by_name(items: Iterable[_Named | None] | None, reason: str, problems: Counter[str]) -> dict[str, _Named]:
+def _by_name(items: Sequence[_Named | None], reason: str, problems: Counter[str]) -> dict[str, _Named]:
     named: dict[str, _Named] = {}
-    for item in items or ():
+    for item in items:
         if item is None:
             problems[reason] += 1
-        elif item.name in named:
+        elif named.setdefault(item.name, item) is not item:
             problems["duplicate_container_name"] += 1
-        else:
-            named[item.name] = item
     return named
 
 
 def _container(
     container_type: ContainerType, spec: _Container | None, status: _ContainerStatus, problems: Counter[str]
 ) -> ContainerIdentity:
-    state, last_state = status.state or _State(), status.last_state or _State()
-    runtime, container_id = _split_id(status.container_id)
-    ended = (_split_id(past.terminated.container_id)[1] for past in (state, last_state) if past.terminated)
-    is_sidecar = container_type == "init" and spec is not None and spec.restart_policy == "Always"
+    state, last_state = status.state or _State(), status.lastState or _State()
+    runtime, container_id = _split_id(status.containerID)
+    ended = (_split_id(past.terminated.containerID)[1] for past in (state, last_state) if past.terminated)
+    if container_type == "init" and spec is not None and spec.restartPolicy == "Always":
+        container_type = "sidecar"
     return ContainerIdentity(
         container_id=container_id,
         name=status.name,
-        container_type="sidecar" if is_sidecar else container_type,
+        container_type=container_type,
         runtime=runtime,
         running=state.running is not None,
         spec=None if spec is None else _container_spec(spec, status, problems),
-        restart_count=status.restart_count or 0,
+        restart_count=status.restartCount or 0,
         image=status.image or (spec and spec.image) or "",
         previous_container_ids=tuple(dict.fromkeys(past for past in ended if past and past != container_id)),
     )
@@ -341,7 +288,7 @@ def _container_spec(spec: _Container, status: _ContainerStatus, problems: Counte
     return ContainerSpec(
         request_cores=_cores(wanted.requests, problems),
         limit_cores=_cores(wanted.limits, problems),
-        allocated_request_cores=_cores(applied.requests or status.allocated_resources, problems),
+        allocated_request_cores=_cores(applied.requests or status.allocatedResources, problems),
         allocated_limit_cores=_cores(applied.limits, problems),
     )
 
@@ -357,10 +304,7 @@ def _cores(amounts: _Amounts | None, problems: Counter[str]) -> float | None:
     if value is None:
         return None
     try:
-        # A JSON number is as good as a string: Go reads both.
-        if isinstance(value, str | int | float):
-            return parse_cores(str(value))
+        return parse_cores(str(value) if isinstance(value, str | int | float) else "")  # Go reads JSON numbers too
     except ValueError:
-        pass
-    problems["bad_quantity"] += 1
-    return None
+        problems["bad_quantity"] += 1
+        return None

@@ -118,55 +118,16 @@ def _merge(claims: Iterable[UidClaim | None], problems: Counter[str]) -> PodList
 
 
 class ListReader:
-    """Iterate over the items of one list object; :attr:`fields` then holds its other members (``kind``, ...).
+    """Iterates over the items of one list object; :attr:`fields` then holds its other members (``kind``, ...).
 
-    Raises :class:`ValueError` for anything that is not one JSON object with ``items`` an array or null, and
+    Reads a window of the text that grows at its end when a value does not fit and forgets what was read. Raises
+    :class:`ValueError` for anything that is not one JSON object with ``items`` an array or null, and
     :class:`RecursionError` for one nested deeper than Python's stack.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:
-        self._window = _Window(body, window_bytes)
         self.fields: dict[str, Any] = {}
         self.has_items = False
-
-    def __iter__(self) -> Iterator[Any]:
-        window = self._window
-        window.expect("{")
-        if window.accept("}"):
-            return window.finish()
-        while True:
-            key = window.value()
-            if not isinstance(key, str):
-                raise ValueError("a key is no string")  # noqa: TRY004 - malformed input, whatever its type
-            window.expect(":")
-            if key == "items":
-                self.has_items = True
-                yield from self._items()
-            else:
-                self.fields[key] = window.value()
-            if not window.accept(","):
-                window.expect("}")
-                return window.finish()
-
-    def _items(self) -> Iterator[Any]:
-        window = self._window
-        if not window.accept("["):
-            if window.value() is not None:  # a nil slice of Go is null
-                raise ValueError("items is no array")
-            return
-        if window.accept("]"):
-            return
-        while True:
-            yield window.value()
-            if not window.accept(","):
-                window.expect("]")
-                return
-
-
-class _Window:
-    """A stretch of the text that grows at its end when a value does not fit and forgets what was read."""
-
-    def __init__(self, body: bytes | memoryview, window_bytes: int) -> None:
         self._body = memoryview(body)
         self._read = 0
         self._step = window_bytes
@@ -175,8 +136,40 @@ class _Window:
         self._text = ""
         self._at = 0
 
-    def value(self) -> Any:
-        """The next JSON value, whole."""
+    def __iter__(self) -> Iterator[Any]:
+        self._expect("{")
+        if not self._accept("}"):
+            while True:
+                key = self._value()
+                self._expect(":")
+                if key == "items":
+                    self.has_items = True
+                    yield from self._items()
+                elif isinstance(key, str):
+                    self.fields[key] = self._value()
+                else:
+                    raise ValueError("a key is no string")
+                if not self._accept(","):
+                    break
+            self._expect("}")
+        self._skip_blanks()
+        if self._at < len(self._text):
+            raise ValueError("data after the end")
+
+    def _items(self) -> Iterator[Any]:
+        if not self._accept("["):
+            if self._value() is not None:  # a nil slice of Go is null
+                raise ValueError("items is no array")
+            return
+        if self._accept("]"):
+            return
+        yield self._value()
+        while self._accept(","):
+            yield self._value()
+        self._expect("]")
+
+    def _value(self) -> Any:
+        """Return the next JSON value, whole."""
         self._skip_blanks()
         step = self._step
         while True:
@@ -193,22 +186,16 @@ class _Window:
                     return value
             step *= 2  # so that one huge value is not read again and again
 
-    def accept(self, character: str) -> bool:
-        """Whether ``character`` comes next; if so it is read."""
+    def _accept(self, character: str) -> bool:
+        """Read ``character`` if it comes next; return whether it did."""
         self._skip_blanks()
-        if self._text[self._at : self._at + 1] != character:
-            return False
-        self._at += 1
-        return True
+        found = self._text.startswith(character, self._at)
+        self._at += found
+        return found
 
-    def expect(self, character: str) -> None:
-        if not self.accept(character):
+    def _expect(self, character: str) -> None:
+        if not self._accept(character):
             raise ValueError(f"no {character!r} where one belongs")
-
-    def finish(self) -> None:
-        self._skip_blanks()
-        if self._at < len(self._text):
-            raise ValueError("data after the end")
 
     def _skip_blanks(self) -> None:
         while True:
@@ -218,7 +205,7 @@ class _Window:
                 return
 
     def _grow(self, size: int) -> bool:
-        """Forgets what was read and appends ``size`` bytes; false at the end of the body."""
+        """Forget what was read and append ``size`` bytes; return False at the end of the body."""
         if self._read >= len(self._body):
             return False
         chunk = self._body[self._read : self._read + size]

@@ -1,4 +1,4 @@
-"""Kubernetes quantities (``k8s.io/apimachinery/pkg/api/resource``) and Go durations (``time.ParseDuration``), exact."""
+"""Kubernetes quantities (``k8s.io/apimachinery/pkg/api/resource``), exact."""
 
 from __future__ import annotations
 
@@ -24,18 +24,6 @@ _SUFFIXES: dict[str | None, Fraction] = {
     **{f"{letter}i": Fraction(1024**power) for power, letter in enumerate("KMGTPE", start=1)},
 }
 
-_DURATION_PART = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?P<unit>ns|us|µs|\u03bcs|ms|s|m|h)")
-_UNITS = {
-    "ns": Fraction(1, 10**9),
-    "us": Fraction(1, 10**6),
-    "µs": Fraction(1, 10**6),
-    "\u03bcs": Fraction(1, 10**6),  # Greek mu, which Go reads as the micro sign
-    "ms": Fraction(1, 10**3),
-    "s": Fraction(1),
-    "m": Fraction(60),
-    "h": Fraction(3600),
-}
-
 
 def parse_quantity(text: str) -> Fraction:
     """``100m``, ``0.5``, ``1Ki``, ``2e3`` as an exact number; raises :class:`ValueError` for anything else.
@@ -57,17 +45,3 @@ def parse_cores(text: str) -> float:
     if value < 0:
         raise ValueError("a negative amount of CPU")
     return float(value)
-
-
-def parse_duration(text: str) -> float:
-    """A Go duration (``100ms``, ``1m30s``, ``0``) in seconds; raises :class:`ValueError`."""
-    unsigned = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
-    if unsigned == "0":
-        return 0.0
-    total, at = Fraction(0), 0
-    while at < len(unsigned) <= _LONGEST and (part := _DURATION_PART.match(unsigned, at)):
-        total += Fraction(part["number"]) * _UNITS[part["unit"]]
-        at = part.end()
-    if at == 0 or at < len(unsigned):
-        raise ValueError("not a duration")
-    return float(-total if text.startswith("-") else total)

@@ -12,43 +12,24 @@ from exporter.kube.podlist import parse_pod_list
 from exporter.model import KubeletConfig, PodList
 from exporter.threads import TimedCall
 
+REASONS = (
+    *("forbidden", "http_status", "malformed", "no_token", "not_found", "refused", "timeout", "tls", "too_large"),
+    *("unauthorized", "unreachable", "unreadable"),
+)
+"""Every reason of a :class:`exporter.errors.MappingError`: the labels under which failures are counted."""
+
+PROBLEMS = (
+    *("bad_annotation", "bad_quantity", "duplicate_container_id", "duplicate_container_name", "duplicate_pod_uid"),
+    *("malformed_container", "malformed_name", "malformed_pod", "malformed_status", "not_a_pod"),
+    *("pod_without_status", "pod_without_uid"),
+)
+"""Every reason by which :attr:`exporter.model.PodList.problems` counts."""
+
 _REMINDER_SECONDS = 600.0
 _FILE_SECONDS = 10.0
 _FILE_BYTES = 32 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
-
-REASONS = (
-    "forbidden",
-    "http_status",
-    "malformed",
-    "no_token",
-    "not_found",
-    "refused",
-    "timeout",
-    "tls",
-    "too_large",
-    "unauthorized",
-    "unreachable",
-    "unreadable",
-)
-"""Every reason of a :class:`exporter.errors.MappingError`: the labels under which failures are counted."""
-
-PROBLEMS = (
-    "bad_annotation",
-    "bad_quantity",
-    "duplicate_container_id",
-    "duplicate_container_name",
-    "duplicate_pod_uid",
-    "malformed_container",
-    "malformed_name",
-    "malformed_pod",
-    "malformed_status",
-    "not_a_pod",
-    "pod_without_status",
-    "pod_without_uid",
-)
-"""Every reason by which :attr:`exporter.model.PodList.problems` counts."""
 
 
 class PodSource(Protocol):
@@ -92,17 +73,18 @@ class FailureLog:
         self._what = what
         self._clock = clock
         self._reason: str | None = None
-        self._failures = 0
         self._logged_at = 0.0
+        self.consecutive = 0
+        """Failures since the last success."""
 
     def failed(self, error: MappingError) -> None:
         """Log another reason, or the same one after another ten minutes."""
-        self._failures += 1
+        self.consecutive += 1
         # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
         if error.reason != self._reason:
             template = f"{self._what} failed ({error.reason}): %s"
         elif self._clock() - self._logged_at >= _REMINDER_SECONDS:
-            template = f"{self._what} still fails, {self._failures} times in a row ({error.reason}): %s"
+            template = f"{self._what} still fails, {self.consecutive} times in a row ({error.reason}): %s"
         else:
             return
         _log.warning(template, error)
@@ -111,10 +93,10 @@ class FailureLog:
 
     def succeeded(self) -> None:
         """Log the end of a row of failures."""
-        if self._failures:
-            _log.info("%s works again after %d failures", self._what, self._failures)
+        if self.consecutive:
+            _log.info("%s works again after %d failures", self._what, self.consecutive)
         self._reason = None
-        self._failures = 0
+        self.consecutive = 0
 
 
 class FileSource:
@@ -123,6 +105,7 @@ class FileSource:
     name = "file"
 
     def __init__(self, path: str, max_bytes: int = _FILE_BYTES, timeout_seconds: float = _FILE_SECONDS) -> None:
+        self._where = f"file {path}"
         self._path = path
         self._max_bytes = max_bytes
         self._call = TimedCall(self._read, timeout_seconds)
@@ -132,8 +115,8 @@ class FileSource:
         try:
             return await self._call.awaited()
         except TimeoutError as error:
-            reading = f"file {self._path}: not read within {self._call.seconds:g} s"
-            raise MappingError(reading, reason="timeout") from error
+            message = f"{self._where}: not read within {self._call.seconds:g} s"
+            raise MappingError(message, reason="timeout") from error
 
     async def aclose(self) -> None:
         """Nothing is held open."""
@@ -144,10 +127,10 @@ class FileSource:
                 body = file.read(self._max_bytes + 1)
         except OSError as error:
             reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
-            raise MappingError(f"file {self._path}: {error.strerror}", reason=reason) from error
+            raise MappingError(f"{self._where}: {error.strerror}", reason=reason) from error
         if len(body) > self._max_bytes:
-            raise MappingError(f"file {self._path}: more than {self._max_bytes} bytes", reason="too_large")
-        return parse_pod_list(body, f"file {self._path}")
+            raise MappingError(f"{self._where}: more than {self._max_bytes} bytes", reason="too_large")
+        return parse_pod_list(body, self._where)
 
 
 class NoneSource:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import aiofiles
 from typing_extensions import override
@@ -20,15 +20,15 @@ _MAX_TOKEN_BYTES: Final = 64 * 1024
 _MAX_CA_BYTES: Final = 4 * 1024 * 1024
 _TOKEN: Final = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
 READ_SECONDS: Final = 2.0
-"""How long a file may take; those of a service account lie in memory."""
+"""Time limit of a read; the files of a service account lie in memory."""
 _CLOSE_SECONDS: Final = 0.5
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _OwnThread(Executor):
-    """A daemon thread for one file: the event loop's own threads are waited for at the end of the process."""
+class _DaemonExecutor(Executor):
+    """One daemon thread: at its end the process waits for the event loop's own threads, and not for this one."""
 
     def __init__(self) -> None:
         self._worker = Worker("credentials")
@@ -49,44 +49,31 @@ class TimeoutFile:
         self.path, self.seconds = path, seconds
         self._limit = limit
         self._reading: asyncio.Task[bytes] | None = None
-        self._is_late = False
+        self._deadline = 0.0
 
     async def read(self) -> bytes:
         """Return at most ``limit`` bytes; raises ``OSError``, ``TimeoutError`` among them.
 
         Calls during a read share its result. While a late read hangs, calls raise ``TimeoutError`` at once.
         """
-        reading = self._reading
-        if reading is None or reading.done():
-            self._is_late = False
-            reading = self._reading = asyncio.create_task(self._read(), name=f"reading {self.path}")
-        elif self._is_late:
-            raise TimeoutError
+        if self._reading is None or self._reading.done():
+            self._deadline = asyncio.get_running_loop().time() + self.seconds
+            self._reading = asyncio.create_task(self._read(), name=f"reading {self.path}")
         try:
-            done, _ = await asyncio.wait([reading], timeout=self.seconds)
+            async with asyncio.timeout_at(self._deadline):
+                return await asyncio.shield(self._reading)
         except asyncio.CancelledError:
-            # A thread that is opening the file cannot be called back, and only the reader would close what it opens.
-            await asyncio.wait([reading], timeout=_CLOSE_SECONDS)
+            # Only the task closes the file that its thread may be opening just now.
+            await asyncio.wait([self._reading], timeout=_CLOSE_SECONDS)
             raise
-        if not done:
-            self._is_late = True
-            reading.add_done_callback(_discard)
-            raise TimeoutError
-        return reading.result()
 
     async def _read(self) -> bytes:
-        thread = _OwnThread()
+        executor = _DaemonExecutor()
         try:
-            async with aiofiles.open(self.path, "rb", executor=thread) as file:
+            async with aiofiles.open(self.path, "rb", executor=executor) as file:
                 return await file.read(self._limit)
         finally:
-            thread.shutdown(wait=False)
-
-
-def _discard(reading: asyncio.Task[Any]) -> None:
-    """Retrieve a late result, so that asyncio does not log it."""
-    if not reading.cancelled():
-        reading.exception()
+            executor.shutdown(wait=False)
 
 
 class Token:
@@ -97,15 +84,9 @@ class Token:
 
     async def read(self) -> str:
         """Return the token; raises :class:`MappingError`, ``no_token`` or ``timeout``, without quoting the file."""
-        where = f"token file {self._file.path}"
-        try:
-            token = (await self._file.read()).decode("latin-1").strip()
-        except TimeoutError as error:
-            raise _late(where, self._file.seconds) from error
-        except OSError as error:
-            raise MappingError(f"{where}: {error.strerror}", reason="no_token") from error
+        token = (await _read(self._file, "token file", reason="no_token")).decode("latin-1").strip()
         if not _TOKEN.fullmatch(token):
-            raise MappingError(f"{where}: holds no bearer token", reason="no_token")
+            raise MappingError(f"token file {self._file.path}: holds no bearer token", reason="no_token")
         return token
 
 
@@ -113,52 +94,47 @@ class CaBundle:
     """The CA certificates in a PEM file."""
 
     def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
-        self.path = path
         self._file = TimeoutFile(path, _MAX_CA_BYTES, seconds=seconds)
+
+    def unusable(self) -> MappingError:
+        """Return the error for bytes in which OpenSSL finds no certificate."""
+        return MappingError(f"CA file {self._file.path}: holds no usable certificate", reason="tls")
 
     async def read(self) -> bytes:
         """Return the file's bytes; raises :class:`MappingError`, reason ``tls`` or ``timeout``."""
-        try:
-            return await self._file.read()
-        except TimeoutError as error:
-            raise _late(f"CA file {self.path}", self._file.seconds) from error
-        except OSError as error:
-            raise MappingError(f"CA file {self.path}: {error.strerror}", reason="tls") from error
+        return await _read(self._file, "CA file", reason="tls")
 
 
-def unusable_ca(ca: CaBundle | None) -> MappingError:
-    """Return the error for a file of which OpenSSL can read no certificate."""
-    where = "CA file" if ca is None else f"CA file {ca.path}"
-    return MappingError(f"{where}: holds no usable certificate", reason="tls")
-
-
-def _late(where: str, seconds: float) -> MappingError:
-    return MappingError(f"{where}: not read within {seconds:g} s", reason="timeout")
+async def _read(file: TimeoutFile, kind: str, *, reason: str) -> bytes:
+    try:
+        return await file.read()
+    except TimeoutError as error:
+        raise MappingError(f"{kind} {file.path}: not read within {file.seconds:g} s", reason="timeout") from error
+    except OSError as error:
+        raise MappingError(f"{kind} {file.path}: {error.strerror}", reason=reason) from error
 
 
 class TlsContext:
     """The context that verifies server certificates; made anew when the CA file changes."""
 
     def __init__(self, ca_file: str | None, *, insecure_skip_verify: bool = False) -> None:
-        self._ca = CaBundle(ca_file) if ca_file is not None else None
+        self._ca = CaBundle(ca_file) if ca_file is not None and not insecure_skip_verify else None
         self._insecure = insecure_skip_verify
         self._pem: bytes | None = None
         self._context: ssl.SSLContext | None = None
 
     async def context(self) -> ssl.SSLContext:
         """Return it for the next connection; raises :class:`MappingError`, reason ``tls``, for an unusable CA file."""
-        if self._insecure or self._ca is None:
-            if self._context is None:
-                # Reading the system's own CAs blocks for some ten milliseconds.
-                self._context = await asyncio.to_thread(_context, None, insecure=self._insecure)
-            return self._context
-        pem = await self._ca.read()
+        pem = None if self._ca is None else await self._ca.read()
         # Compared by content: a mounted ConfigMap changes through symlinks, its times mean little.
         if self._context is None or pem != self._pem:
             try:
-                self._context = _context(pem, insecure=False)
+                # In a thread: the system's own CAs take some ten milliseconds.
+                self._context = await asyncio.to_thread(_context, pem, insecure=self._insecure)
             except (ssl.SSLError, ValueError) as error:
-                raise unusable_ca(self._ca) from error
+                if self._ca is None:
+                    raise
+                raise self._ca.unusable() from error
             self._pem = pem
         return self._context
 

@@ -193,11 +193,6 @@ def _quantity(data: bytes) -> None:
         never_below_zero((quantity.parse_cores(text),))
 
 
-def _go_duration(data: bytes) -> None:
-    with suppress(ValueError):
-        assert math.isfinite(quantity.parse_duration(data.decode("utf-8", "surrogateescape")))
-
-
 # ---- what the user writes ----
 
 
@@ -265,7 +260,6 @@ TARGETS: Final[dict[str, Target]] = {
     "checkpoint": _checkpoint,
     "log_names": _log_names,
     "quantity": _quantity,
-    "go_duration": _go_duration,
     "duration": _duration,
     "option": _option,
     "config_file": _config_file,

@@ -1,6 +1,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,12 +271,14 @@ async def eventually_failing(source: ApiServerSource, reason: str) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_nobody_asking_ends_the_watch_and_asking_begins_it_again(api: FakeApiServer, client: Client) -> None:
+async def test_a_watch_that_nobody_asks_for_ends_and_asking_begins_it_again(api: FakeApiServer, client: Client) -> None:
     await api.put(pod("uid-1", "web-1"))
-    source = client.source(api.url, WatchTiming(answer_seconds=20.0, idle_seconds=0.02))
+    source = client.source(api.url, replace(FAST, idle_seconds=0.02))
     assert await source.pods() == there(api)
     await eventually(lambda: api.watching == 1)
-    await eventually(lambda: api.watching == 0)
+    await asyncio.sleep(0.02)  # nothing happens that could be waited for
+    await api.cut("end")
+    await eventually(lambda: "apiserver-watch" not in {task.get_name() for task in asyncio.all_tasks()})
     await api.put(pod("uid-2", "web-2"))
     assert await source.pods() == there(api)
     assert api.lists == 2

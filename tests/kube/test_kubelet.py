@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from exporter.errors import ConfigError, MappingError
+from exporter.errors import MappingError
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.source import REASONS
 from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
@@ -354,27 +354,3 @@ async def test_half_a_gzip_stream(kubelet: FakeKubelet, client: Client, cut: int
 async def test_an_encoding_that_is_wrong(kubelet: FakeKubelet, client: Client, reply: Reply) -> None:
     kubelet.answer("/pods", reply)
     await failure(client.source(kubelet.url), "malformed")
-
-
-# Its address
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("", "node", "10.0.0.1:10250", "ftp://n:1", "https://", "https://:10250"),
-        *("https://n:x", "https://n:0", "https://n:99999"),
-        *("https://user:secret@n:1", "https://n:1/?a=b", "https://n:1/#a"),
-    ],
-)
-def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--kubelet\.url: ") as caught:
-        KubeletSource(url)
-    assert "secret" not in str(caught.value)
-
-
-async def test_a_bare_ipv6_address_is_understood(authority: Authority, client: Client) -> None:
-    # https://$(NODE_IP):10250 has no brackets when NODE_IP is an IPv6 address.
-    source = client.source("https://::1:1", timeout=SHORT)
-    with pytest.raises(MappingError, match=r"kubelet https://\[::1\]:1/pods"):
-        await source.pods()

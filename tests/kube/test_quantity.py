@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.kube.quantity import parse_cores, parse_duration, parse_quantity
+from exporter.kube.quantity import parse_cores, parse_quantity
 
 SUFFIXES = {
     "": Fraction(1),
@@ -89,39 +89,3 @@ def test_any_text_is_a_quantity_or_refused(text: str) -> None:
     except ValueError:
         return
     assert 0.0 <= cores <= 2.0**63
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0", 0.0),
-        ("0s", 0.0),
-        ("100ms", 0.1),
-        ("10s", 10.0),
-        ("1m30s", 90.0),
-        ("1h0m0.5s", 3600.5),
-        ("5us", 5e-6),
-        ("5µs", 5e-6),
-        ("5\u03bcs", 5e-6),
-        ("7ns", 7e-9),
-        ("-1.5h", -5400.0),
-        ("+.5s", 0.5),
-    ],
-)
-def test_a_go_duration_is_read_in_seconds(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "10", "s", "-", "1d", "10 s", "10s ", "1s-1s", ".s", "1s" * 40])
-def test_what_go_refuses_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="duration"):
-        parse_duration(text)
-
-
-@given(st.text(max_size=80) | st.from_regex(r"[+-]?([0-9.]{0,9}(ns|us|ms|s|m|h)){0,4}"))
-def test_any_text_is_a_duration_or_refused(text: str) -> None:
-    try:
-        seconds = parse_duration(text)
-    except ValueError:
-        return
-    assert isinstance(seconds, float)

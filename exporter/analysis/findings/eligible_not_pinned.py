@@ -92,7 +92,7 @@ def _why_not_pinned(view: NodeView, row: CgroupRow, request: float | None) -> st
         and request >= thresholds.OVER_ASKED
         and request != int(request)
         and row.pod_spec is not None
-        and row.pod_spec.qos_class == "Guaranteed"
+        and row.qos_class == "Guaranteed"
         and row.pod_spec.limit_cores is None
     )
     return "request_not_whole" if wanted_more else None
