@@ -196,7 +196,7 @@ IsolationState = Literal["exclusive", "shared", "eligible"]
 
 
 class Deltas(NamedTuple):
-    """What grew over the last window, at the grain of a scan; ``None`` where the kernel has no such counter."""
+    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter."""
 
     seconds: float
     """Time between the two readings."""
@@ -208,6 +208,8 @@ class Deltas(NamedTuple):
     stalled_seconds: float | None = None
     runqueue_wait_seconds: float | None = None
     """v1 with schedstats."""
+    nested_throttled_seconds: float | None = None
+    """Throttled time of all cgroups below, by quotas set inside the container; 0.0 without cgroups below."""
 
 
 class Interval(NamedTuple):
@@ -265,7 +267,14 @@ class CgroupRow(NamedTuple):
     """Whether the cgroup's limit is not what the spec asks for; ``None`` when either is not known."""
     threads: int | None = None
     """Threads in the cgroup at the last scan; only read where it was throttled."""
+    epoch: int = 0
+    """Grows when a limit, period or burst changes, its own or one above it: what rests on them starts again."""
+    epoch_seconds: float = 0.0
+    """Time since this epoch, or the observation, began."""
     deltas: Deltas | None = None
+    """Of this epoch; ``None`` while it is too young. Only in a detailed snapshot, as :attr:`placement_deltas`."""
+    placement_deltas: Deltas | None = None
+    """The same since the last change of cpuset, isolation, online CPUs or kubelet configuration: for waiting."""
     distribution: Distribution | None = None
     """Only with the collector ``distribution``."""
     intervals: tuple[Interval, ...] = ()
@@ -311,7 +320,7 @@ class Overlap(NamedTuple):
 
 
 class CpuTimes(NamedTuple):
-    """Seconds one CPU spent over the last window (``/proc/stat``); their sum is close to ``seconds``."""
+    """Seconds that one CPU spent over the last window."""
 
     seconds: float
     busy_seconds: float
@@ -319,6 +328,8 @@ class CpuTimes(NamedTuple):
     steal_seconds: float
     irq_seconds: float
     """Hard and soft interrupts, part of busy."""
+    exact: bool = False
+    """Whether busy is measured (``/proc/schedstat``) and not sampled at clock ticks (``/proc/stat``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +340,15 @@ class CpuManagerState:
     default_cpus: frozenset[int]
     entries: Mapping[tuple[str, str], frozenset[int]]
     """(pod uid, container name) -> CPUs; version 1: ("", container id)."""
+
+
+class Ancestor(NamedTuple):
+    """A cgroup above the pods: a QoS group, ``kubepods``, or one that holds them."""
+
+    limits: CpuLimits | None
+    """``None`` when they cannot be read."""
+    deltas: Deltas | None
+    """Of usage and throttled time since its limits changed last, over the last window at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +371,10 @@ class NodeRow:
     checkpoint: CpuManagerState | None = None
     cpu_times: Mapping[int, CpuTimes] = field(default_factory=dict)
     """CPU -> what it did over the last window."""
+    effective_cpus: frozenset[int] | None = None
+    """``cpuset.cpus.effective`` (v1 ``cpuset.effective_cpus``) of the root: no container can run elsewhere."""
+    ancestors: Mapping[str, Ancestor] = field(default_factory=dict)
+    """By path relative to the hierarchy's root."""
 
 
 class CpuRow(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from math import ceil, isnan, nan
+from math import ceil, inf, isnan, nan
 from operator import lt
 from struct import Struct
 from typing import NamedTuple
@@ -162,6 +162,7 @@ class Counters(NamedTuple):
     waiting: float | None
     stalled: float | None
     runqueue_wait: float | None
+    nested_throttled: float | None
 
 
 class ScanTimes:
@@ -190,7 +191,10 @@ class ScanTimes:
 
 
 class CounterWindow:
-    """One cgroup's counters at each scan of the last window, in one flat array; :class:`ScanTimes` bounds it."""
+    """One cgroup's counters over the last window, in one flat array: at each scan, and where an epoch begins.
+
+    All readings are of one epoch: a change of limits clears it.
+    """
 
     __slots__ = ("_readings",)
 
@@ -198,20 +202,38 @@ class CounterWindow:
         self._readings = array("d")
 
     def push(self, counters: Counters, began: float) -> None:
-        """Add a reading; drop those before ``began``, and all when a counter ran backwards."""
+        """Add a reading in place of one of the same time; drop those before ``began``.
+
+        A counter that ran backwards drops all that was read before.
+        """
         readings = self._readings
         reading = array("d", [nan if value is None else value for value in counters])
         if readings and _ran_backwards(readings[-_FIELDS:], reading):
             del readings[:]
+        if readings and readings[-_FIELDS] == reading[0]:
+            del readings[-_FIELDS:]
         readings += reading
-        while readings and readings[0] < began:
+        while readings and (readings[0] < began or len(readings) > _MOST_READINGS * _FIELDS):
             del readings[:_FIELDS]
 
-    def deltas(self, now: Counters) -> Deltas | None:
-        """Return the growth since the oldest reading; ``None`` without one, or when a counter ran backwards."""
-        if not self._readings:
+    def has_grown(self, *names: str) -> bool:
+        """Tell whether any of these counters grew between the oldest and the newest reading."""
+        first, last = self._readings[:_FIELDS], self._readings[-_FIELDS:]
+        return bool(first) and any(last[at] > first[at] for at in map(Counters._fields.index, names))
+
+    def clear(self) -> None:
+        """Drop all readings."""
+        del self._readings[:]
+
+    def deltas(self, now: Counters, since: float = -inf) -> Deltas | None:
+        """Return the growth since the oldest reading not before ``since``.
+
+        ``None`` without one, or when a counter ran backwards.
+        """
+        at = next((at for at in range(0, len(self._readings), _FIELDS) if self._readings[at] >= since), None)
+        if at is None:
             return None
-        first = self._readings[:_FIELDS]
+        first = self._readings[at : at + _FIELDS]
         reading = array("d", [nan if value is None else value for value in now])
         if reading[0] <= first[0] or _ran_backwards(first, reading):
             return None
@@ -220,6 +242,7 @@ class CounterWindow:
 
 
 _FIELDS = len(Counters._fields)
+_MOST_READINGS = 2 * ScanTimes.MOST
 
 
 def _ran_backwards(before: array[float], after: array[float]) -> bool:

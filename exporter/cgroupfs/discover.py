@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from exporter.cgroupfs import names, v1, v2
-from exporter.cgroupfs.files import CgroupFiles, Descriptors
+from exporter.cgroupfs.files import CgroupFiles, Descriptors, read_optional
 from exporter.errors import ReadError
-from exporter.model import CgroupRef, CpuLimits, Cpuset, HierarchyVersion
+from exporter.model import CgroupRef, Cpuset, HierarchyVersion
 
 MAX_DEPTH = 16
 """Directories above a pod; kind inside docker inside a systemd slice needs nine."""
@@ -35,18 +35,20 @@ class Hierarchy:
     cpuacct: str | None
     cpuset: str | None
     cpuset_is_v2: bool = False
+    pids: str | None = None
     root: str = field(default="", compare=False)
     """The directory in which it was detected; empty when it was not."""
 
 
+@dataclass(slots=True, eq=False)
 class Found:
     """One cgroup of a walk."""
 
-    __slots__ = ("inode", "ref", "subgroup")
-
-    def __init__(self, ref: CgroupRef, inode: int, *, subgroup: bool) -> None:
-        """``inode`` grows with creation time (kernfs ids); ``subgroup``: crun keeps its processes in a child of it."""
-        self.ref, self.inode, self.subgroup = ref, inode, subgroup
+    ref: CgroupRef
+    inode: int
+    """Grows with the time of creation (kernfs ids)."""
+    subgroup: bool
+    """Whether crun keeps its processes in a child of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def detect(root: str) -> Hierarchy:
     if os.path.exists(f"{root}/cgroup.controllers"):
         available = _words(f"{root}/cgroup.controllers")
         if "cpu" in available:
-            return Hierarchy("v2", True, root, root, root, True, root)
+            return Hierarchy("v2", True, root, root, root, True, root, root)
         missing = " and ".join(f"no {name}" for name in ("cpu", "cpuset") if name not in available)
         raise ReadError(root, f"a cgroup v2 tree with {missing} controller", reason="not_cgroup")
     controllers = _v1_controllers(root)
@@ -74,17 +76,19 @@ def detect(root: str) -> Hierarchy:
     in_unified = _words(f"{unified}/cgroup.controllers") if has_unified else set()
     cpuset_is_v2 = "cpuset" not in controllers and "cpuset" in in_unified
     cpuset = unified if cpuset_is_v2 else controllers.get("cpuset")
+    others = (cpuset, cpuset_is_v2, unified if "pids" in in_unified else controllers.get("pids"), root)
     if "cpu" in controllers:
-        return Hierarchy(version, False, controllers["cpu"], controllers.get("cpuacct"), cpuset, cpuset_is_v2, root)
+        return Hierarchy(version, False, controllers["cpu"], controllers.get("cpuacct"), *others)
     if "cpu" in in_unified:
-        return Hierarchy(version, True, unified, unified, cpuset, cpuset_is_v2, root)
+        return Hierarchy(version, True, unified, unified, *others)
     raise ReadError(root, "not a cgroup tree with a cpu controller", reason="not_cgroup")
 
 
 def _v1_controllers(root: str) -> dict[str, str]:
     """Controller -> its mount. Distributions name joint mounts ``cpu,cpuacct`` and link ``cpu`` to them, or not."""
     mounts: dict[str, str] = {}
-    marks = {"cpu": "cpu.shares", "cpuacct": "cpuacct.usage", "cpuset": "cpuset.cpus"}
+    # The root of the pids controller has no file of its own.
+    marks = {"cpu": "cpu.shares", "cpuacct": "cpuacct.usage", "cpuset": "cpuset.cpus", "pids": "cgroup.procs"}
     try:
         entries = sorted(os.listdir(root))
     except OSError as error:
@@ -217,10 +221,10 @@ class ReaderFactory:
         """Open the reader of a cgroup that is no pod's, at ``path`` below each controller's root."""
         return self.open(Found(NO_REF._replace(path=path), 0, subgroup=False))
 
-    def ancestor_limits(self, path: str) -> CpuLimits:
-        """Read the limits of a directory above the pods, at ``path`` below the cpu tree's root."""
-        read: Callable[[str], CpuLimits] = v2.read_limits if self.hierarchy.cpu_is_v2 else v1.read_limits
-        return read(f"{self.hierarchy.cpu}/{path}")
+    def root_cpus(self) -> frozenset[int] | None:
+        """Read the effective CPUs of the cpuset tree's root: on an LXC node fewer than the online ones."""
+        cpuset = read_optional(self.read_cpuset, self.hierarchy.cpuset, self)
+        return None if cpuset is None or not cpuset.cpus else cpuset.cpus
 
     def new_scan(self) -> None:
         """Forget the indexes, and detect a controller that was not mounted yet."""
@@ -254,6 +258,10 @@ class ReaderFactory:
         path = self._locate(self.hierarchy.cpuset, ref)
         inner = f"{path}/{names.SUBGROUP}"
         return inner if leaf and path is not None and os.path.isdir(inner) else path
+
+    def pids_of(self, ref: CgroupRef) -> str | None:
+        """Return the directory of ``ref`` in the pids tree; ``None`` while it is not there."""
+        return self._locate(self.hierarchy.pids, ref)
 
     def read_cpuset(self, path: str) -> Cpuset | None:
         """Read the cpuset of a directory in the cpuset tree, whose version may be another than the cpu tree's."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from os import pread
 from typing import Generic, Literal, Protocol, TypeVar
 
+from exporter.cgroupfs import parse
 from exporter.errors import ExporterError, ReadError, VanishedError
 from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
@@ -27,6 +28,8 @@ RESERVE = 384
 """Descriptors left to sockets (served clients and as many waiting), the pod sources and the interpreter."""
 _USUAL_BYTES = 4096
 """Longer than any of these files usually is; what is longer is read again, up to :data:`MAX_BYTES`."""
+MAX_NESTED = 1000
+"""Cgroups below one container that are looked at."""
 _GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
 
 
@@ -114,19 +117,19 @@ class CachedFile(Generic[T]):
     """One file of a cgroup, kept open, and its parsed value; parses only text that has changed."""
 
     # Directory and name apart, so that the files of a cgroup share one long string.
-    __slots__ = ("_budget", "_bytes", "_directory", "_fd", "_name", "_parse", "_required", "_value")
+    __slots__ = ("_budget", "_bytes", "_fd", "_name", "_parse", "_required", "_value", "directory")
 
     def __init__(
         self,
         directory: str,
         name: str,
-        parse: Callable[[bytes, str], T],
+        parsed: Callable[[bytes, str], T],
         budget: Descriptors,
         *,
         required: bool = False,
     ) -> None:
-        """A ``required`` file exists as long as its cgroup does."""
-        self._directory, self._name, self._parse, self._budget = directory, name, parse, budget
+        """``parsed`` takes text and path. A ``required`` file exists as long as its cgroup does."""
+        self.directory, self._name, self._parse, self._budget = directory, name, parsed, budget
         self._required = required
         self._fd = -1
         self._bytes: bytes | Literal[False] | None = None
@@ -136,7 +139,13 @@ class CachedFile(Generic[T]):
     @property
     def path(self) -> str:
         """The path read."""
-        return f"{self._directory}/{self._name}"
+        return f"{self.directory}/{self._name}"
+
+    def value_in(self, directory: str) -> T | None:
+        """Read and parse the file of the same name in another directory, once; raises as :meth:`value` does."""
+        path = f"{directory}/{self._name}"
+        data = read_once(path)
+        return None if data is None else self._parse(data, path)
 
     def value(self) -> T | None:
         """Return the parsed value, the same object while the text is the same; ``None`` for an absent file.
@@ -202,9 +211,9 @@ class CachedFile(Generic[T]):
 
     def move(self, directory: str) -> None:
         """Read the file of the same name in another directory from now on."""
-        if directory != self._directory:
+        if directory != self.directory:
             self.close()
-            self._directory = directory
+            self.directory = directory
 
     def close(self) -> None:
         """Release the descriptor; a later read opens the file again."""
@@ -222,6 +231,9 @@ class ControllerPaths(Protocol):
 
     def cpuset_of(self, ref: CgroupRef, /, *, leaf: bool) -> str | None:
         """Return its directory in the cpuset tree; with ``leaf`` its subgroup's, where that tree has it."""
+
+    def pids_of(self, ref: CgroupRef, /) -> str | None:
+        """Return its directory in the pids tree."""
 
     def read_cpuset(self, path: str, /) -> Cpuset | None:
         """Read the cpuset of a directory in the cpuset tree, whose version may be another than the cpu tree's."""
@@ -262,23 +274,35 @@ class CgroupFiles(Protocol):
         """Read the effective CPUs and memory nodes."""
 
     def threads(self) -> int | None:
-        """Read the number of threads."""
+        """Read the number of threads in it and all cgroups below; ``None`` where no file tells."""
+
+    def nested_throttled(self) -> dict[str, float]:
+        """Read the throttled seconds of the cgroups below, by directory."""
 
     def close(self) -> None:
         """Release the kept descriptors."""
 
 
 class CgroupDirectory:
-    """A cgroup's directory in the cpu tree, and the same cgroup's in the cpuset tree.
+    """A cgroup's directory in the cpu tree, and the same cgroup's in the trees of cpuset and pids.
 
     A directory that is missing there is looked for again at each reading: runtimes make one after the other.
     """
 
-    __slots__ = ("_cpuset_path", "_directory", "_leaf", "_paths", "_ref")
+    __slots__ = ("_cpuset_path", "_directory", "_leaf", "_local", "_paths", "_ref", "_stat")
 
-    def __init__(self, directory: str, leaf: str, ref: CgroupRef, paths: ControllerPaths) -> None:
+    def __init__(
+        self,
+        directory: str,
+        leaf: str,
+        ref: CgroupRef,
+        paths: ControllerPaths,
+        stat: CachedFile[CpuStat],
+        local: CachedFile[float | None],
+    ) -> None:
         """``leaf`` is where its processes are: ``directory``, or the subgroup that crun makes below it."""
         self._directory, self._leaf, self._ref, self._paths = directory, leaf, ref, paths
+        self._stat, self._local = stat, local
         self._cpuset_path: str | None = None
         self._find_cpuset()
 
@@ -290,3 +314,51 @@ class CgroupDirectory:
     def cpuset(self) -> Cpuset | None:
         """Read the effective CPUs and memory nodes."""
         return read_optional(self._paths.read_cpuset, self._find_cpuset(), self._paths)
+
+    def local_throttled_seconds(self) -> float | None:
+        """Read ``cpu.stat.local``."""
+        return self._local.value()
+
+    def nested_throttled(self) -> dict[str, float]:
+        """Read the throttled seconds of the cgroups below, by directory; not of the one that :meth:`stat` reads."""
+        found = {}
+        for directory in self._directories_below():
+            if directory != self._stat.directory:
+                with contextlib.suppress(VanishedError):
+                    stat = self._stat.value_in(directory)
+                    if stat is not None and stat.throttled_seconds is not None:
+                        found[directory] = stat.throttled_seconds
+        return found
+
+    def threads(self) -> int | None:
+        """Read the number of threads in the cgroup and all below: ``pids.current``, else the lists of tasks."""
+        pids = read_optional(_read_pids, self._paths.pids_of(self._ref), self._paths)
+        return self._count_tasks() if pids is None else pids
+
+    def _count_tasks(self) -> int | None:
+        """An empty list says nothing: v1 lists no tasks of another PID namespace (v2 has a line ``0`` for each)."""
+        lines = 0
+        for directory in (self._directory, *self._directories_below()):
+            for name in ("cgroup.threads", "tasks"):
+                lines += count_lines(f"{directory}/{name}") or 0
+        return lines or None
+
+    def _directories_below(self) -> list[str]:
+        """Return at most :data:`MAX_NESTED` directories; kernfs keeps a leaf's link count at 2."""
+        try:
+            pending = [] if os.stat(self._directory).st_nlink == 2 else [self._directory]
+            found: list[str] = []
+            while pending and len(found) < MAX_NESTED:
+                with contextlib.suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
+                    children = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+                    found += children
+                    pending += children
+        except OSError as error:
+            _raise_unless_absent(self._directory, error)
+            raise VanishedError(self._directory) from error
+        return found[:MAX_NESTED]
+
+
+def _read_pids(directory: str) -> int | None:
+    data = read_once(f"{directory}/pids.current")
+    return None if data is None else parse.number(data, f"{directory}/pids.current")

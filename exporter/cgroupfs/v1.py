@@ -13,7 +13,6 @@ from exporter.cgroupfs.files import (
     ControllerPaths,
     Descriptors,
     OnError,
-    count_lines,
     read_once,
     read_optional,
     reraise,
@@ -26,13 +25,13 @@ from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 class V1Files(CgroupDirectory):
     """One cgroup of the cpu controller, and the same cgroup in the cpuacct and cpuset trees."""
 
-    __slots__ = ("_accounting", "_budget", "_joined", "_local", "_stat", "_usage")
+    __slots__ = ("_accounting", "_budget", "_joined", "_usage")
 
     def __init__(self, directory: str, ref: CgroupRef, paths: ControllerPaths, budget: Descriptors) -> None:
-        super().__init__(directory, directory, ref, paths)
+        stat = CachedFile(directory, "cpu.stat", parse.cpu_stat_v1, budget, required=True)
+        local = CachedFile(directory, "cpu.stat.local", parse.cpu_stat_local, budget)
+        super().__init__(directory, directory, ref, paths, stat, local)
         self._budget = budget
-        self._stat = CachedFile(directory, "cpu.stat", parse.cpu_stat_v1, budget, required=True)
-        self._local = CachedFile(directory, "cpu.stat.local", parse.cpu_stat_local, budget)
         self._joined: tuple[CpuStat | None, float | None, CpuStat | None] = (None, None, None)
         self._accounting: str | None = None
         self._usage: CachedFile[float] | None = None
@@ -72,10 +71,6 @@ class V1Files(CgroupDirectory):
         """Read ``cpuacct.stat``."""
         return read_optional(_read_modes, self._accounting, self._paths) or (None, None)
 
-    def local_throttled_seconds(self) -> float | None:
-        """Read ``cpu.stat.local``."""
-        return self._local.value()
-
     def pressure(self) -> Pressure | None:
         """Return ``None``: v1 has no PSI of a cgroup."""
         return None
@@ -90,10 +85,6 @@ class V1Files(CgroupDirectory):
         """Read ``cpu.cfs_quota_us``, ``cpu.cfs_period_us``, ``cpu.cfs_burst_us``, ``cpu.shares``."""
         self._find_accounting()
         return read_limits(self._directory)
-
-    def threads(self) -> int | None:
-        """Count the lines of ``tasks``."""
-        return count_lines(f"{self._directory}/tasks")
 
     def close(self) -> None:
         """Release the kept descriptors."""

@@ -12,7 +12,6 @@ from exporter.cgroupfs.files import (
     ControllerPaths,
     Descriptors,
     OnError,
-    count_lines,
     read_once,
     read_optional,
     reraise,
@@ -24,12 +23,12 @@ from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 class V2Files(CgroupDirectory):
     """One directory of the unified hierarchy; in a hybrid its cpuset may be in a v1 tree."""
 
-    __slots__ = ("_local", "_pressure", "_stat")
+    __slots__ = ("_pressure",)
 
     def __init__(self, directory: str, leaf: str, ref: CgroupRef, paths: ControllerPaths, budget: Descriptors) -> None:
-        super().__init__(directory, leaf, ref, paths)
-        self._stat = CachedFile(directory, "cpu.stat", parse.cpu_stat_v2, budget, required=True)
-        self._local = CachedFile(leaf, "cpu.stat.local", parse.cpu_stat_local, budget)
+        stat = CachedFile(directory, "cpu.stat", parse.cpu_stat_v2, budget, required=True)
+        local = CachedFile(leaf, "cpu.stat.local", parse.cpu_stat_local, budget)
+        super().__init__(directory, leaf, ref, paths, stat, local)
         self._pressure = CachedFile(directory, "cpu.pressure", parse.pressure, budget)
 
     def stat(self, on_error: OnError = reraise) -> CpuStat | None:
@@ -43,10 +42,6 @@ class V2Files(CgroupDirectory):
         """Read ``user_usec`` and ``system_usec`` of ``cpu.stat``."""
         stat = self._stat.value()
         return (None, None) if stat is None else (stat.user_seconds, stat.system_seconds)
-
-    def local_throttled_seconds(self) -> float | None:
-        """Read ``cpu.stat.local``."""
-        return self._local.value()
 
     def pressure(self) -> Pressure | None:
         """Read ``cpu.pressure``."""
@@ -72,10 +67,6 @@ class V2Files(CgroupDirectory):
                 limits, where = replace(inner, weight=limits.weight), self._leaf
         self._stat.move(where)
         return limits
-
-    def threads(self) -> int | None:
-        """Count the lines of the leaf's ``cgroup.threads``."""
-        return count_lines(f"{self._leaf}/cgroup.threads")
 
     def close(self) -> None:
         """Release the kept descriptors."""

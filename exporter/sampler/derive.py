@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -11,16 +11,16 @@ from typing import TypeVar
 
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.isolation import CpusetUser, Isolation, Pair, claim_is_known, isolate, whole_cpus
-from exporter.cgroupfs.discover import ReaderFactory
+from exporter.cgroupfs.discover import NO_REF, ReaderFactory
 from exporter.cgroupfs.files import OnError
-from exporter.errors import ExporterError, ReadError, VanishedError
+from exporter.errors import ExporterError, ReadError
 from exporter.model import (
+    Ancestor,
     CgroupName,
     CpuLimits,
     CpuManagerState,
     CpuTimes,
     Driver,
-    HierarchyVersion,
     KubeletConfig,
     NodeRow,
 )
@@ -28,7 +28,7 @@ from exporter.node.cpu_time import Jiffies, cpu_times, read_proc_stat
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release
 from exporter.node.topology import Topology, read_topology
-from exporter.sampler.tracked import Derived, Name, TrackedCgroup, newest_by_name
+from exporter.sampler.tracked import UNDERIVED, Derived, Name, PageNeeds, TrackedCgroup, newest_by_name
 from exporter.threads import TimedCall
 
 T = TypeVar("T")
@@ -38,19 +38,22 @@ READ_TIMEOUT_SECONDS = 1.0
 RECONCILE_SECONDS = 10.0
 """The kubelet's default ``cpuManagerReconcilePeriod``: for so long cpusets may overlap while pods come and go."""
 PARTITIONS = frozenset({"root", "isolated"})
+COUNTERS_ONLY = PageNeeds(local=False, pressure=False, modes=False)
 
 
 class NodeFacts:
     """Kernel, topology, CPU times and the CPU manager's checkpoint; a failed or timed-out read gives ``None``."""
 
-    def __init__(self, *, proc: str, sys: str, checkpoint_path: str, on_error: OnError) -> None:
+    def __init__(self, readers: ReaderFactory, *, proc: str, sys: str, checkpoint_path: str, on_error: OnError) -> None:
         self._on_error = on_error
         self._read_topology = TimedCall(partial(read_topology, sys), READ_TIMEOUT_SECONDS)
         self._read_release = TimedCall(partial(read_release, proc), READ_TIMEOUT_SECONDS)
         self._read_checkpoint = TimedCall(partial(read_cpu_manager_state, checkpoint_path), READ_TIMEOUT_SECONDS)
         self._read_ticks = TimedCall(partial(read_proc_stat, proc), READ_TIMEOUT_SECONDS)
+        self._readers = readers
         self._ticks: deque[tuple[float, Mapping[int, Jiffies]]] = deque()
         self.topology = Topology()
+        self.effective_cpus: frozenset[int] | None = None
         self.checkpoint: CpuManagerState | None = None
         self.kubelet: KubeletConfig | None = None
         self._release: str | None = None
@@ -60,6 +63,11 @@ class NodeFacts:
         self.topology = self._try(self._read_topology, "CPU topology") or Topology()
         for problem in self.topology.problems:
             self._on_error(problem)
+        try:
+            self.effective_cpus = self._readers.root_cpus()
+        except ExporterError as error:
+            self._on_error(error)
+            self.effective_cpus = None
         if self._release is None:  # no kernel changes under a process
             self._release = self._try(self._read_release, "kernel release")
         self.checkpoint = self._try(self._read_checkpoint, "CPU manager's checkpoint")
@@ -92,10 +100,10 @@ class NodeFacts:
         (first_at, first), (last_at, last) = self._ticks[0], self._ticks[-1]
         return cpu_times(first, last, last_at - first_at)
 
-    def row(self, hierarchy: HierarchyVersion, driver: Driver | None, isolation: Isolation | None) -> NodeRow:
+    def row(self, driver: Driver | None, isolation: Isolation | None, ancestors: Mapping[str, Ancestor]) -> NodeRow:
         """Return the row that is published."""
         row = NodeRow(
-            hierarchy=hierarchy,
+            hierarchy=self._readers.hierarchy.version,
             driver=driver,
             kernel_release=self._release,
             cfs_quota_bug=cfs_quota_bug(self._release),
@@ -104,6 +112,8 @@ class NodeFacts:
             numa_node=self.topology.numa_node,
             checkpoint=self.checkpoint,
             cpu_times=self.cpu_times(),
+            effective_cpus=self.effective_cpus,
+            ancestors=ancestors,
         )
         if isolation is None:
             return row
@@ -111,38 +121,64 @@ class NodeFacts:
 
 
 class Ancestors:
-    """Limits of the directories above the pods; each is read once a scan, however many pods are below it."""
+    """The cgroups above the pods; each is read once a scan, however many pods are below it."""
 
     def __init__(self, readers: ReaderFactory, on_error: OnError) -> None:
         self._readers, self._on_error = readers, on_error
-        self._own: dict[str, float | None] = {}
+        self._found: dict[str, TrackedCgroup] = {}
 
-    def refresh(self) -> bool:
-        """Read the directories used so far again; True when a limit changed."""
-        before, self._own = self._own, {}
-        for path in before:
-            self._read(path)
-        return self._own != before
+    def refresh(self, now: float) -> tuple[bool, list[str]]:
+        """Read the settings of those used so far; return whether any changed, and the paths of changed quotas."""
+        has_changed, quotas = False, []
+        for path, one in list(self._found.items()):
+            changed = one.read_settings()
+            has_changed |= changed.settings
+            if changed.quota:
+                one.begin_epoch(now, COUNTERS_ONLY)
+                quotas.append(path)
+            if one.vanished:
+                self._forget(path)
+        return has_changed, quotas
 
     def limit(self, pod_path: str) -> float | None:
         """Return the smallest limit above a pod in cores, ``inf`` without one; ``None`` when one is unknown."""
-        found: float | None = inf
-        parent = pod_path.rpartition("/")[0]
-        while parent:
-            if parent not in self._own:
-                self._read(parent)
-            found = smallest(found, self._own.get(parent, inf))
-            parent = parent.rpartition("/")[0]
-        return found
+        above = [self._get(path) for path in parents(pod_path)]
+        return smallest(inf, *(limit_or_inf(one.limits) for one in above if not one.vanished))
 
-    def _read(self, path: str) -> None:
-        try:
-            self._own[path] = limit_or_inf(self._readers.ancestor_limits(path))
-        except VanishedError:
-            pass  # so are all cgroups below it
-        except ExporterError as error:
-            self._on_error(error)
-            self._own[path] = None
+    def read_counters(self, now: float, window_began: float) -> None:
+        """Read the counters of all into their windows."""
+        for path, one in list(self._found.items()):
+            one.read_counters(now, COUNTERS_ONLY, window_began)
+            if one.vanished:
+                self._forget(path)
+
+    def rows(self, now: float) -> dict[str, Ancestor]:
+        """Return limits and deltas by path, read now."""
+        for one in self._found.values():
+            one.read_stat()
+        return {path: Ancestor(one.limits, one.window.deltas(one.counters(now))) for path, one in self._found.items()}
+
+    def close(self) -> None:
+        """Release all descriptors."""
+        for path in list(self._found):
+            self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        self._found.pop(path).files.close()
+
+    def _get(self, path: str) -> TrackedCgroup:
+        if path not in self._found:
+            ref = NO_REF._replace(path=path)
+            files = self._readers.open_path(path)
+            self._found[path] = one = TrackedCgroup(ref, 0, False, files, self._on_error, 0.0, 0, 0.0, 0.0)
+            one.read_settings()
+        return self._found[path]
+
+
+def parents(path: str) -> Iterator[str]:
+    """Yield the paths above ``path``, nearest first, without the root."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 class Deriver:
@@ -165,8 +201,8 @@ class Deriver:
         topology: Topology,
         kubelet: KubeletConfig | None,
         ancestor_limit: Callable[[str], float | None],
-    ) -> bool:
-        """Derive for every cgroup; True when any result changed."""
+    ) -> tuple[bool, list[TrackedCgroup]]:
+        """Derive for every cgroup; return whether any result changed, and the cgroups with changed isolation."""
         shown = newest_by_name(live)
         users = [user for name, one in shown.items() if (user := _cpuset_user(name, one)) is not None]
         reconcile = (kubelet and kubelet.cpu_manager_reconcile_seconds) or RECONCILE_SECONDS
@@ -174,13 +210,15 @@ class Deriver:
         isolation = isolate(users, topology.online, self._memory, now, reconcile, pins=pins)
         self._memory, self.isolation = isolation.memory, isolation
         pod_limits = {one.ref.path: limit_or_inf(one.limits) for one in shown.values() if one.ref.container_id is None}
-        changed = False
+        changed, moved = False, []
         for name, one in shown.items():
             above = (pod_limits.get(one.ref.pod_path, inf), ancestor_limit(one.ref.pod_path))
             derived = _derived(name, one, above, isolation, topology, kubelet)
             if derived != one.derived:
-                one.derived, changed = derived, True
-        return changed
+                before, one.derived, changed = one.derived, derived, True
+                if before is not UNDERIVED and before[2:4] != derived[2:4]:
+                    moved.append(one)
+        return changed, moved
 
 
 def limit_or_inf(limits: CpuLimits | None) -> float | None:

@@ -47,6 +47,8 @@ class CgroupInventory:
         self.generation = 0
         """Grows when a cgroup comes, goes or is forgotten."""
         self._written: dict[TrackedCgroup, None] = {}
+        self.ancestors_written = False
+        """Whether settings of a directory above the pods were written to; reset by the reader."""
         self._inotify: Inotify | None = None
         self._refused_at: float | None = None
         self._start_inotify()
@@ -102,14 +104,15 @@ class CgroupInventory:
         return written
 
     def retire(self, one: TrackedCgroup, now: float) -> None:
-        """Move a removed cgroup to those that linger."""
+        """Move a removed cgroup to those that linger, if its counters were ever read."""
         one.retire(now)
         self.generation += 1
         self._written.pop(one, None)
         self.live.pop(one.ref.path, None)
         if len(self.gone) >= MAX_LINGERING:
             del self.gone[: MAX_LINGERING // 10]
-        self.gone.append(one)
+        if one.stat is not None:
+            self.gone.append(one)
         if self._inotify is not None:
             self._inotify.unwatch(f"{self._root}/{one.ref.path}")
 
@@ -135,13 +138,17 @@ class CgroupInventory:
             self._start_inotify()
             self.scan(now, attempts)
             self._written.update(dict.fromkeys(self.live.values()))
+            self.ancestors_written = True
             return
         parent = event.directory.removeprefix(self._root).strip("/")
         path = f"{parent}/{event.name}".lstrip("/")
         holder = self.live.get(parent)
         if event.kind == "modified":
-            if holder is not None and event.name in SETTINGS:
-                self._written[holder] = None
+            if event.name in SETTINGS:
+                if holder is None:
+                    self.ancestors_written = True
+                else:
+                    self._written[holder] = None
         elif event.kind == "deleted":
             one = self.live.get(path)
             if one is not None:
@@ -161,7 +168,15 @@ class CgroupInventory:
                 self._share_strings(here)
                 self.generation += 1
                 self.live[path] = TrackedCgroup(
-                    here, self._readers.open(here), now=now, attempts=attempts, on_error=self._on_error
+                    ref=here.ref,
+                    inode=here.inode,
+                    subgroup=here.subgroup,
+                    files=self._readers.open(here),
+                    on_error=self._on_error,
+                    first_seen=now,
+                    first_attempts=attempts,
+                    epoch_began=now,
+                    placement_began=now,
                 )
             elif here.subgroup != one.subgroup:
                 one.files.close()

@@ -15,7 +15,7 @@ from exporter.analysis.windows import History, ScanTimes
 from exporter.cgroupfs.discover import ReaderFactory
 from exporter.cgroupfs.files import OnError
 from exporter.model import CgroupRow, KubeletConfig, PodList, Snapshot
-from exporter.sampler.derive import Ancestors, Deriver, NodeFacts
+from exporter.sampler.derive import Ancestors, Deriver, NodeFacts, parents
 from exporter.sampler.inventory import CgroupInventory, SamplePlan
 from exporter.sampler.mapping import MappingDeadline, PodIndex, assign
 from exporter.sampler.tracked import NO_COUNTERS, Name, PageNeeds, TrackedCgroup, newest_by_name
@@ -83,7 +83,7 @@ class Sampler:
         self._plan = SamplePlan(samples_quota=self._samples_quota, youth=options.linger)
         self._ancestors, self._deriver = Ancestors(readers, on_error), Deriver()
         self._node = NodeFacts(
-            proc=options.proc, sys=options.sys, checkpoint_path=options.checkpoint, on_error=on_error
+            readers, proc=options.proc, sys=options.sys, checkpoint_path=options.checkpoint, on_error=on_error
         )
         self._pods = PodIndex()
         self._ticks = self._version = self._scans = 0
@@ -91,6 +91,7 @@ class Sampler:
         self._attempts, self._generation = 0, -1
         self._must_assign = self._must_derive = True
         self._derived_for: KubeletConfig | None = None
+        self._changed_quotas: set[str] = set()
         self._shown: dict[Name, TrackedCgroup] = {}
         self._shown_at: tuple[int, int] | None = None
 
@@ -111,6 +112,7 @@ class Sampler:
     def close(self) -> None:
         """Release all descriptors."""
         self._inventory.close()
+        self._ancestors.close()
 
     def scan(self) -> None:
         """Find new and removed cgroups; read limits, cpusets and the node's facts."""
@@ -124,33 +126,80 @@ class Sampler:
         for one in list(self._inventory.live.values()):
             resync = is_new or (one.resync_slot + self._scans) % FULL_RESYNC_SCANS == 0
             if one.probe_settings() or resync:
-                self._read_settings(one)
+                self._read_settings(one, now)
             if one.vanished:
                 self._inventory.retire(one, now)
-        if self._ancestors.refresh() or self._node.topology != topology or self._deriver.has_overlaps:
+        self._refresh_ancestors(now)
+        self._begin_epochs(now)
+        if self._node.topology != topology or self._deriver.has_overlaps:
             self._must_derive = True
+        if topology.online is not None and self._node.topology.online != topology.online:
+            self._begin_placements(self._inventory.live.values(), now)
         self._scanned = True
 
     def tick(self) -> RefreshHint:
         """Sample the cgroups under a quota and the new ones; after a scan, all of them."""
         now = self._monotonic()
         self._ticks += 1
-        self._inventory.drain(now, self._attempts)
-        self._plan.update(self._inventory.live, now, self._state)
-        for one in dict.fromkeys([*self._plan.settling(now), *self._inventory.take_written()]):
-            self._read_settings(one)
+        self._follow_changes(now, is_tick=True)
         self._plan.update(self._inventory.live, now, self._state)
         self._sample(now)
         if self._scanned:
             self._scanned = False
             self._read_windows(now)
+        self._follow_changes(now, is_tick=False)
+        if self._has_histograms:
+            for one in self._plan.under_quota:
+                if one.ref.container_id is not None:
+                    one.observe()
         return self._assign(now)
 
-    def _read_settings(self, one: TrackedCgroup) -> None:
-        if one.read_settings():
+    def _follow_changes(self, now: float, *, is_tick: bool) -> None:
+        """Apply what inotify has reported: new and removed cgroups, changed settings.
+
+        Called after counters were read, too: a change that is reported by then may lie before the reading, so that no
+        interval may end with it.
+        """
+        self._inventory.drain(now, self._attempts)
+        self._plan.update(self._inventory.live, now, self._state)
+        due = dict.fromkeys(self._inventory.take_written())
+        for one in [*due, *(one for one in self._plan.settling(now) if one not in due)]:
+            if is_tick or one in due or one.limits is None:
+                self._read_settings(one, now)
+                if one.stat is None:
+                    one.read_stat()
+        if self._inventory.ancestors_written:
+            self._refresh_ancestors(now)
+        self._begin_epochs(now)
+
+    def _read_settings(self, one: TrackedCgroup, now: float) -> None:
+        changed = one.read_settings()
+        if changed.settings:
             self._version += 1
             # Limits also tell a sandbox from a container.
             self._must_assign = self._must_derive = True
+        if changed.quota:
+            self._changed_quotas.add(one.ref.path)
+        if changed.cpuset:
+            self._begin_placements([one], now)
+
+    def _refresh_ancestors(self, now: float) -> None:
+        self._inventory.ancestors_written = False
+        has_changed, quotas = self._ancestors.refresh(now)
+        self._must_derive |= has_changed
+        self._changed_quotas.update(quotas)
+
+    def _begin_epochs(self, now: float) -> None:
+        """Begin an epoch of every cgroup at and below a changed quota."""
+        if self._changed_quotas:
+            for one in list(self._inventory.live.values()):
+                if not self._changed_quotas.isdisjoint((one.ref.path, *parents(one.ref.path))):
+                    one.begin_epoch(now, self._page_needs)
+            self._changed_quotas.clear()
+
+    def _begin_placements(self, moved: Iterable[TrackedCgroup], now: float) -> None:
+        for one in moved:
+            one.begin_placement(now, self._page_needs, self._scan_times.began)
 
     @property
     def _state(self) -> tuple[int, int]:
@@ -158,13 +207,11 @@ class Sampler:
         return self._version, self._inventory.generation
 
     def _sample(self, now: float) -> None:
-        everything, observes = self._scanned, self._has_histograms
+        everything = self._scanned
         for one in self._plan.under_quota:
             one.sample(now, self._new_history, fresh_usage=everything)
             if one.vanished:
                 self._inventory.retire(one, now)
-            if observes and one.ref.container_id is not None:
-                one.observe()
         sampled = self._samples_quota
         # The young are read at each tick: they may be gone at the next.
         for one in list(self._inventory.live.values()) if everything else self._plan.young:
@@ -175,14 +222,20 @@ class Sampler:
                     self._inventory.retire(one, now)
 
     def _read_windows(self, now: float) -> None:
-        """Read the counters that findings compare over a window, once a scan."""
-        for one in list(self._inventory.live.values()):
+        """Read the counters that findings compare over a window, once a scan, after those that :meth:`tick` reads."""
+        live, began = list(self._inventory.live.values()), self._scan_times.began
+        for one in live:
             one.read_page_extras(self._page_needs)
-            one.read_threads()
+            one.read_nested()
+            if not one.vanished:
+                one.window.push(one.counters(now), began)
+        throttled = {one.ref.path for one in live if one.ref.container_id is None and one.is_throttled}
+        for one in live:
+            if one.ref.container_id is not None:
+                one.read_threads(pod_is_throttled=one.ref.pod_path in throttled)
             if one.vanished:
                 self._inventory.retire(one, now)
-            else:
-                one.window.push(one.counters(now), self._scan_times.began)
+        self._ancestors.read_counters(now, began)
 
     def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """Take a snapshot now; ``detailed`` with what findings need."""
@@ -192,8 +245,14 @@ class Sampler:
             if one.state in _SHOWN:
                 one.read_stat()
                 one.read_page_extras(self._page_needs)
+                if detailed:
+                    one.read_nested()
+                    if not self._inventory.has_inotify and one.probe_settings():
+                        self._read_settings(one, now)
                 if one.vanished:
                     self._inventory.retire(one, now)
+        ancestors = self._ancestors.rows(now) if detailed else {}
+        self._follow_changes(now, is_tick=False)
         self._assign(now)
         if self._state != self._shown_at:
             self._shown, self._shown_at = newest_by_name(self._inventory.everything), self._state
@@ -205,7 +264,7 @@ class Sampler:
             settings_version=self._version,
             containers=tuple(row for row in rows if row.container is not None),
             pods=tuple(row for row in rows if row.container is None),
-            node=self._node.row(self._readers.hierarchy.version, driver, self._deriver.isolation),
+            node=self._node.row(driver, self._deriver.isolation, ancestors),
             cgroups=self._count(rows),
             inputs=self._inputs(),
         )
@@ -232,13 +291,17 @@ class Sampler:
                 hint = RefreshHint.NEW if is_new else RefreshHint.AGAIN
         kubelet = self._node.kubelet  # another thread may set it meanwhile; the next tick derives for that one
         if self._must_derive or kubelet is not self._derived_for:
-            self._version += self._deriver.derive(
-                self._inventory.live.values(),
+            live = list(self._inventory.live.values())
+            has_changed, moved = self._deriver.derive(
+                live,
                 now=now,
                 topology=self._node.topology,
                 kubelet=kubelet,
                 ancestor_limit=self._ancestors.limit,
             )
+            self._version += has_changed
+            is_reconfigured = self._derived_for is not None and kubelet != self._derived_for
+            self._begin_placements(live if is_reconfigured else moved, now)
             self._must_derive, self._derived_for = False, kubelet
         return hint
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, NamedTuple, TypeVar
 
@@ -26,10 +27,24 @@ Name = tuple[str, str, str | None]
 """Namespace, pod and container under which a cgroup is shown; no container for a pod's own."""
 SHORT_ID = 12
 NO_COUNTERS = CpuStat()
+Quota = tuple[float | None, float | None, float | None]
+"""Limit in cores, period and burst: what ratios and losses are judged by."""
 Value = TypeVar("Value")
 _slots = count()
+_NOTHING_NESTED: dict[str, float] = {}
 _READ_FAILURES = (VanishedError, ExporterError, OverflowError, ValueError)
 """What a read may raise; the last two come from a fault in a parser."""
+
+
+class Changed(NamedTuple):
+    """What a reading of settings found to be other than before."""
+
+    settings: bool = False
+    quota: bool = False
+    cpuset: bool = False
+
+
+UNCHANGED = Changed()
 
 
 class Derived(NamedTuple):
@@ -42,6 +57,9 @@ class Derived(NamedTuple):
     limit_drift: bool | None = None
 
 
+UNDERIVED = Derived()
+
+
 class PageNeeds(NamedTuple):
     """Which files the collectors need that neither a tick nor a scan reads."""
 
@@ -50,61 +68,49 @@ class PageNeeds(NamedTuple):
     modes: bool
 
 
+@dataclass(slots=True, eq=False)
 class TrackedCgroup(Found):
     """A pod's or container's cgroup, from its discovery until its last counters have lingered long enough.
 
     No ``read_*`` raises: a vanished cgroup sets :attr:`vanished`, any other failure goes to ``on_error`` and leaves the
     value absent, so that an old number is never served as a current one.
+
+    All readings in :attr:`history` and :attr:`window` are of one epoch: made since the limits changed last, its own or
+    those above it.
     """
 
-    __slots__ = (
-        "_on_error",
-        "change_probe",
-        "container",
-        "cpuset",
-        "derived",
-        "files",
-        "first_attempts",
-        "first_seen",
-        "gone_at",
-        "histogram",
-        "history",
-        "limits",
-        "local_throttled_seconds",
-        "modes",
-        "pod",
-        "pressure",
-        "resync_slot",
-        "stat",
-        "state",
-        "threads",
-        "vanished",
-        "window",
-    )
-
-    def __init__(self, found: Found, files: CgroupFiles, *, now: float, attempts: int, on_error: OnError) -> None:
-        """``attempts``: refreshes of the pod list that had ended by then."""
-        super().__init__(found.ref, found.inode, subgroup=found.subgroup)
-        self.files, self._on_error = files, on_error
-        self.resync_slot = next(_slots)
-        self.first_seen, self.first_attempts = now, attempts
-        self.gone_at: float | None = None
-        self.vanished = False
-        self.state: State = "pending"
-        self.pod: PodIdentity | None = None
-        self.container: ContainerIdentity | None = None
-        self.history: History | None = None
-        self.stat: CpuStat | None = None
-        self.change_probe: ChangeProbe | None = None
-        self.limits: CpuLimits | None = None
-        self.cpuset: Cpuset | None = None
-        self.pressure: Pressure | None = None
-        self.local_throttled_seconds: float | None = None
-        self.modes: tuple[float | None, float | None] = (None, None)
-        self.threads: int | None = None
-        self.histogram: RatioHistogram | None = None
-        self.window = CounterWindow()
-        self.derived = Derived()
+    files: CgroupFiles
+    on_error: OnError
+    first_seen: float
+    first_attempts: int
+    """Refreshes of the pod list that had ended by then."""
+    epoch_began: float
+    placement_began: float
+    """When its cpuset, its isolation or the node's configuration changed last."""
+    epoch: int = 0
+    resync_slot: int = field(default_factory=_slots.__next__)
+    gone_at: float | None = None
+    vanished: bool = False
+    state: State = "pending"
+    pod: PodIdentity | None = None
+    container: ContainerIdentity | None = None
+    history: History | None = None
+    window: CounterWindow = field(default_factory=CounterWindow)
+    histogram: RatioHistogram | None = None
+    stat: CpuStat | None = None
+    change_probe: ChangeProbe | None = None
+    limits: CpuLimits | None = None
+    quota: Quota | None = None
+    """The last one known."""
+    cpuset: Cpuset | None = None
+    pressure: Pressure | None = None
+    local_throttled_seconds: float | None = None
+    nested_throttled_seconds: float = 0.0
+    """Grown since discovery."""
+    nested: dict[str, float] | None = None
+    modes: tuple[float | None, float | None] = (None, None)
+    threads: int | None = None
+    derived: Derived = UNDERIVED
 
     @property
     def live(self) -> bool:
@@ -136,7 +142,7 @@ class TrackedCgroup(Found):
         """
         files = self.files
         try:
-            self.stat = stat = files.stat(self._on_error) if fresh_usage else files.tick_stat(self._on_error)
+            self.stat = stat = files.stat(self.on_error) if fresh_usage else files.tick_stat(self.on_error)
         except _READ_FAILURES as error:
             self._handle(error)
             if self.vanished:
@@ -148,7 +154,7 @@ class TrackedCgroup(Found):
         if self.history is None:
             self.history = new_history()
         if not self.history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds):
-            self._on_error(ReadError(self.ref.path, "a counter ran backwards", reason="counter_reset"))
+            self.on_error(ReadError(self.ref.path, "a counter ran backwards", reason="counter_reset"))
 
     def observe(self) -> None:
         """Add the newest interval to the histogram of ratios."""
@@ -160,7 +166,7 @@ class TrackedCgroup(Found):
     def read_stat(self) -> None:
         """Read the counters; a vanished cgroup keeps its last ones."""
         try:
-            self.stat = self.files.stat(self._on_error)
+            self.stat = self.files.stat(self.on_error)
         except _READ_FAILURES as error:
             self._handle(error)
             if not self.vanished:
@@ -183,27 +189,66 @@ class TrackedCgroup(Found):
         before, self.change_probe = self.change_probe, self._try(self.files.change_probe)
         return (self.change_probe is None or self.change_probe != before) and not self.vanished
 
-    def read_settings(self) -> bool:
-        """Read limits and cpuset; True when one of them changed."""
+    def read_settings(self) -> Changed:
+        """Read limits and cpuset."""
         failures: list[ExporterError] = []
         limits = self._try(self.files.limits, failures.append)
         cpuset = self._try(self.files.cpuset, failures.append)
         for error in failures:
-            self._on_error(error)
+            self.on_error(error)
         if failures or (cpuset is None and self.cpuset is not None):
             self.change_probe = None  # read again at the next scan
         if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
-            return False
+            return UNCHANGED
+        moved = self.quota is not None and cpuset != self.cpuset
         self.limits, self.cpuset = limits, cpuset
         if not self.has_quota:
             self.history = None
-        return True
+        before = self.quota
+        if limits is not None:
+            self.quota = limits.limit_cores, limits.period_seconds, limits.burst_seconds
+        return Changed(settings=True, quota=before is not None and self.quota != before, cpuset=moved)
 
-    def read_threads(self) -> None:
-        """Read the number of threads of a throttled cgroup."""
-        window = None if self.history is None else self.history.window()
-        throttled = window is not None and window.throttled_periods > 0
-        self.threads = self._try(self.files.threads) if throttled else None
+    def begin_epoch(self, now: float, needs: PageNeeds) -> None:
+        """Drop all readings made under other limits, and read the first ones of the new epoch."""
+        self.epoch, self.epoch_began, self.history = self.epoch + 1, now, None
+        self.window.clear()
+        self.read_counters(now, needs, now)
+
+    def begin_placement(self, now: float, needs: PageNeeds, window_began: float) -> None:
+        """Read the counters from which waiting is counted after it was placed on other CPUs, or beside others."""
+        self.placement_began = now
+        self.read_counters(now, needs, window_began)
+
+    def read_counters(self, now: float, needs: PageNeeds, window_began: float) -> None:
+        """Read all counters into the window."""
+        self.read_stat()
+        self.read_page_extras(needs)
+        self.read_nested()
+        if not self.vanished:
+            self.window.push(self.counters(now), window_began)
+
+    def read_nested(self) -> None:
+        """Add what the cgroups below lost to their own quotas since the last call; they come and go."""
+        if self.ref.container_id is None:
+            return
+        before, after = self.nested, self._try(self.files.nested_throttled)
+        if after is None:
+            return
+        if before is not None:
+            grown = sum(max(0.0, seconds - before.get(path, 0.0)) for path, seconds in after.items())
+            self.nested_throttled_seconds += grown
+        self.nested = after or _NOTHING_NESTED
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether a quota, its own, above or below, has stopped it within the window."""
+        return self.window.has_grown("throttled", "local_throttled", "nested_throttled")
+
+    def read_threads(self, *, pod_is_throttled: bool) -> None:
+        """Read the number of threads of a container that a quota has stopped."""
+        is_throttled = pod_is_throttled or self.is_throttled
+        self.threads = self._try(self.files.threads) if is_throttled else None
 
     def counters(self, now: float) -> Counters:
         """Return the values read last of the counters that the window holds."""
@@ -216,6 +261,7 @@ class TrackedCgroup(Found):
             waiting=None if pressure is None else pressure.waiting_seconds,
             stalled=None if pressure is None else pressure.stalled_seconds,
             runqueue_wait=stat.runqueue_wait_seconds,
+            nested_throttled=self.nested_throttled_seconds,
         )
 
     def retire(self, now: float) -> None:
@@ -227,7 +273,11 @@ class TrackedCgroup(Found):
     def row(self, name: Name, now: float, *, detailed: bool) -> CgroupRow:
         """Return the row under ``name``; with deltas and sample intervals when ``detailed``."""
         history, derived, (user, system) = self.history, self.derived, self.modes
-        stat = self.stat or NO_COUNTERS
+        stat, deltas, placement_deltas = self.stat or NO_COUNTERS, None, None
+        if detailed and self.live:
+            counters = self.counters(now)
+            deltas = self.window.deltas(counters)
+            placement_deltas = self.window.deltas(counters, self.placement_began)
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         return CgroupRow(
@@ -250,7 +300,10 @@ class TrackedCgroup(Found):
             exclusive=derived.exclusive,
             limit_drift=derived.limit_drift,
             threads=self.threads,
-            deltas=self.window.deltas(self.counters(now)) if detailed and self.live else None,
+            epoch=self.epoch,
+            epoch_seconds=now - self.epoch_began,
+            deltas=deltas,
+            placement_deltas=placement_deltas,
             distribution=None if self.histogram is None else self.histogram.snapshot(),
             intervals=tuple(history.intervals()) if detailed and history is not None else (),
         )
@@ -266,9 +319,9 @@ class TrackedCgroup(Found):
         if isinstance(error, VanishedError):
             self.vanished = True
         elif isinstance(error, ExporterError):
-            (on_error or self._on_error)(error)
+            (on_error or self.on_error)(error)
         else:
-            (on_error or self._on_error)(ParseError(self.ref.path, str(error), "unexpected text", reason="unexpected"))
+            (on_error or self.on_error)(ParseError(self.ref.path, str(error), "unexpected text", reason="unexpected"))
 
 
 def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:

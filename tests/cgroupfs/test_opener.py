@@ -113,16 +113,16 @@ def test_limits_of_directories_above_the_pods_are_read_in_the_cpu_tree(tree: Tre
     opener, _ = opened(tree)
     above = {pod.path.rpartition("/")[0] for pod in tree.pods} - {""}
     for path in above:
-        limits = opener.ancestor_limits(path)
+        limits = opener.open_path(path).limits()
         assert (limits.quota_state, limits.limit_cores, limits.period_seconds) == ("none", None, 0.1)
-    assert opener.ancestor_limits(".").quota_state in {"none", "unsupported"}
+    assert opener.open_path(".").limits().quota_state in {"none", "unsupported"}
 
 
 def test_an_ancestor_with_a_quota_says_so(tmp_path: Path) -> None:
     tree = v1_paths_differ(tmp_path)
     opener, _ = opened(tree)
     (tmp_path / "cpu" / "kubepods.slice" / "cpu.cfs_quota_us").write_text("150000\n")
-    assert opener.ancestor_limits("kubepods.slice") == CpuLimits("set", 1.5, 0.1, None, None, 512)
+    assert opener.open_path("kubepods.slice").limits() == CpuLimits("set", 1.5, 0.1, None, None, 512)
 
 
 def test_descriptors_are_the_budget_s_and_come_back(tree: Tree) -> None:

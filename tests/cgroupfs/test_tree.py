@@ -31,7 +31,14 @@ from tests.support.trees import (
 
 
 def under(
-    root: Path, *, version: str, cpu: str, cpuacct: str | None, cpuset: str | None, v2_files: str = ""
+    root: Path,
+    *,
+    version: str,
+    cpu: str,
+    cpuacct: str | None,
+    cpuset: str | None,
+    pids: str | None = None,
+    v2_files: str = "",
 ) -> Hierarchy:
     """``v2_files``: which of ``cpu`` and ``cpuset`` have the files of v2."""
     return Hierarchy(
@@ -41,13 +48,17 @@ def under(
         cpuacct=None if cpuacct is None else str(root / cpuacct),
         cpuset=None if cpuset is None else str(root / cpuset),
         cpuset_is_v2="cpuset" in v2_files.split(),
+        pids=None if pids is None else str(root / pids),
     )
 
 
 @pytest.mark.parametrize(
     ("layout", "expected"),
     [
-        (containerd_systemd, {"version": "v2", "cpu": "", "cpuacct": "", "cpuset": "", "v2_files": "cpu cpuset"}),
+        (
+            containerd_systemd,
+            {"version": "v2", "cpu": "", "cpuacct": "", "cpuset": "", "pids": "", "v2_files": "cpu cpuset"},
+        ),
         (v1_paths_differ, {"version": "v1", "cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset"}),
         (v1_joint_mount, {"version": "v1", "cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}),
         (v1_joint_mount_only, {"version": "v1", "cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}),
@@ -59,6 +70,7 @@ def under(
                 "cpu": "unified",
                 "cpuacct": "unified",
                 "cpuset": "unified",
+                "pids": "unified",
                 "v2_files": "cpu cpuset",
             },
         ),

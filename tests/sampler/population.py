@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from exporter.cgroupfs.discover import Found
 from exporter.cgroupfs.files import Descriptors, reraise
 from exporter.model import (
     CgroupRef,
@@ -47,16 +46,18 @@ def cgroup(
     cid = None if name is None else container_id(name)
     path = pod_path if cid is None else f"{pod_path}/{cid}"
     ref = CgroupRef(path, pod_path, uid, cid, qos_class, "containerd", "cgroupfs")
-    found = Found(ref, next(_inodes) if inode is None else inode, subgroup=False)
-    one = TrackedCgroup(
-        found,
-        v2_files(Path(path), budget=Descriptors(0)),
-        now=seen,
-        attempts=attempts,
+    return TrackedCgroup(
+        ref=ref,
+        inode=next(_inodes) if inode is None else inode,
+        subgroup=False,
+        files=v2_files(Path(path), budget=Descriptors(0)),
         on_error=reraise,
+        first_seen=seen,
+        first_attempts=attempts,
+        epoch_began=seen,
+        placement_began=seen,
+        limits=limits,
     )
-    one.limits = limits
-    return one
 
 
 def running(name: str, *, now: str | None = None, before: tuple[str, ...] = ()) -> ContainerIdentity:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -82,10 +84,23 @@ class Rig:
         return Page(self.renderer.render(self.snapshot(), "text").decode(), "text/plain")
 
     def failures(self) -> Counter[tuple[str, str]]:
-        """Stage and reason of what was survived since the last call."""
+        """Stage and reason of the errors since the last call."""
         found = Counter((error.stage, error.reason) for error in self.errors)
         self.errors.clear()
         return found
+
+
+def without_inotify(tree: Path) -> Rig:
+    """A rig whose process had no descriptor left for an inotify instance."""
+    readers = ReaderFactory(detect(str(tree)), Descriptors(0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        return Rig(tree, opener=readers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def test_only_a_detailed_row_carries_what_findings_need() -> None:
     assert (row.deltas, row.intervals) == (None, ())
     detailed = one.row(name, NOW + 10, detailed=True)
     assert detailed.deltas is not None
-    assert detailed._replace(deltas=None, intervals=()) == row
+    assert detailed._replace(deltas=None, placement_deltas=None, intervals=()) == row
 
 
 # ---- any population ----

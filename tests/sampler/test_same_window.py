@@ -52,8 +52,8 @@ def test_a_window_is_covered_and_bounded_and_begins_at_a_scan(gaps: list[float])
         now += gap
         times.append(now)
         scans.push(now)
-        trend.push(Counters(now, now, None, None, None, None, None), scans.began)
-        deltas = trend.deltas(Counters(now + 1, now + 1, None, None, None, None, None))
+        trend.push(Counters(now, now, None, None, None, None, None, None), scans.began)
+        deltas = trend.deltas(Counters(now + 1, now + 1, None, None, None, None, None, None))
         assert deltas is not None
         assert deltas.usage_seconds == deltas.seconds == pytest.approx(now + 1 - scans.began)
         kept = times[times.index(scans.began) :]

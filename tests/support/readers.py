@@ -25,6 +25,9 @@ class FixedPaths:
     def cpuset_of(self, _: CgroupRef, *, leaf: bool) -> str | None:
         return None if self.cpuset is None else str(self.cpuset)
 
+    def pids_of(self, _: CgroupRef) -> str | None:
+        return None
+
     def read_cpuset(self, path: str) -> Cpuset | None:
         return v2.read_cpuset(path) if self.is_v2 else v1.read_cpuset(path)
 

@@ -148,7 +148,7 @@ def pod(of: CgroupRow, *, limit: float | None = None, **changes: Any) -> CgroupR
     )._replace(**changes)
 
 
-def busy(share: float, **changes: float) -> CpuTimes:
+def busy(share: float, **changes: Any) -> CpuTimes:
     """A CPU that was busy for ``share`` of 60 s."""
     return CpuTimes(WINDOW, share * WINDOW, 0.0, 0.0)._replace(**changes)
 

@@ -1,0 +1,275 @@
+"""No window and no delta spans a change of the limits, or of the CPUs, that it is judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.model import CgroupRow, KubeletConfig
+from tests.sampler.rig import Rig, row, running, without_inotify
+from tests.support.recordings import overwrite
+from tests.support.treebuilder import container_id, pod_uid, v1, v2
+from tests.support.trees import cgroupfs_pod
+
+UID, CID = pod_uid("web"), container_id("app")
+POD = cgroupfs_pod(UID, "Burstable")
+APP = f"{POD}/{CID}"
+JUMP = 10**9
+"""Growth of every counter just before a change of limits: no delta of the epoch after it may hold it."""
+STEP = 10**6
+"""The same before a change of the cpuset: no waiting after it may hold it."""
+
+
+class Kernel:
+    """The counters and settings of one container, its pod and the groups above; v2 files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        build = v2(root)
+        path = build.pod(POD, UID, "Burstable")
+        overwrite(root / path / "cpu.max", b"200000 100000\n")
+        build.container(f"{path}/{CID}", CID, "", quota=50_000)
+        self.counters = dict.fromkeys((APP, POD, "kubepods/burstable", "kubepods"), 0)
+        self.grow(0)
+
+    def grow(self, amount: int) -> None:
+        for path in self.counters:
+            self.counters[path] += amount
+            value = self.counters[path]
+            keys = ["usage_usec", "user_usec", "system_usec", "nr_periods", "nr_throttled", "throttled_usec"]
+            overwrite(self.root / path / "cpu.stat", "".join(f"{key} {value}\n" for key in keys).encode())
+            overwrite(self.root / path / "cpu.stat.local", f"throttled_usec {value}\n".encode())
+            some = f"avg10=0.00 avg60=0.00 avg300=0.00 total={value}\n"
+            overwrite(self.root / path / "cpu.pressure", f"some {some}full {some}".encode())
+
+    def limit(self, path: str, text: str) -> None:
+        """Change a quota, after growth that belongs to the old one."""
+        self.grow(JUMP)
+        overwrite(self.root / path / "cpu.max", f"{text}\n".encode())
+
+    def cpus(self, text: str) -> None:
+        """Change the cpuset, after growth that belongs to the old one."""
+        self.grow(STEP)
+        overwrite(self.root / APP / "cpuset.cpus.effective", f"{text}\n".encode())
+
+
+def app(rig: Rig) -> CgroupRow:
+    found = row(rig.snapshot(detailed=True), CID)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Kernel:
+    return Kernel(tmp_path)
+
+
+def settled(rig: Rig, kernel: Kernel, seconds: int = 15) -> None:
+    for second in range(seconds):
+        kernel.grow(10)
+        if second % 5 == 0:
+            rig.scan()
+        rig.tick()
+
+
+def growth(found: CgroupRow) -> list[float]:
+    """All that a row says of the past."""
+    window, deltas = found.window, found.deltas
+    return [
+        *((window.periods, window.throttled_periods) if window else ()),
+        *(one.periods for one in found.intervals),
+        *((value * 1e6 for value in deltas[1:] if value is not None) if deltas else ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (APP, "100000 100000"),
+        (APP, "25000 50000"),
+        (APP, "max 100000"),
+        (POD, "300000 100000"),
+        ("kubepods/burstable", "400000 100000"),
+        ("kubepods", "max 50000"),
+    ],
+)
+def test_a_changed_limit_or_period_begins_an_epoch(kernel: Kernel, path: str, text: str) -> None:
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        before = app(rig)
+        assert before.deltas is not None
+        assert before.epoch_seconds >= before.deltas.seconds > 5
+        kernel.limit(path, text)
+        after = app(rig)
+        assert (after.epoch, after.epoch_seconds) == (before.epoch + 1, 0.0)
+        assert (after.window, after.deltas, after.placement_deltas, after.intervals) == (None, None, None, ())
+        kernel.grow(10)
+        rig.tick()
+        kernel.grow(10)
+        rig.tick()
+        later = app(rig)
+        assert later.epoch == after.epoch
+        assert later.deltas is not None
+        assert later.deltas.seconds == later.epoch_seconds == 2
+        assert later.deltas.throttled_seconds == pytest.approx(20e-6)
+        assert max(growth(later)) < 20.1
+
+
+def test_the_pod_s_row_begins_an_epoch_with_its_own_limit_and_not_with_its_container_s(kernel: Kernel) -> None:
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+
+        def epochs() -> tuple[int, int]:
+            snapshot = rig.snapshot()
+            found = row(snapshot, CID), row(snapshot, uid=UID)
+            return tuple(one.epoch for one in found if one is not None)  # type: ignore[return-value]
+
+        app_before, pod_before = epochs()
+        kernel.limit(APP, "70000 100000")
+        assert epochs() == (app_before + 1, pod_before)
+        kernel.limit(POD, "90000 100000")
+        assert epochs() == (app_before + 2, pod_before + 1)
+
+
+def test_a_group_above_the_pods_has_deltas_of_its_own_epoch(kernel: Kernel) -> None:
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        above = rig.snapshot(detailed=True).node.ancestors
+        assert set(above) == {"kubepods", "kubepods/burstable"}
+        assert all(one.deltas is not None and one.deltas.throttled_seconds for one in above.values())
+        kernel.limit("kubepods/burstable", "400000 100000")
+        rig.tick()
+        kernel.grow(10)
+        rig.tick()
+        above = rig.snapshot(detailed=True).node.ancestors
+        burstable, kubepods = above["kubepods/burstable"], above["kubepods"]
+        assert burstable.limits is not None
+        assert burstable.limits.limit_cores == 4.0
+        assert burstable.deltas is not None
+        assert burstable.deltas.throttled_seconds == pytest.approx(10e-6)
+        assert kubepods.deltas is not None
+        assert kubepods.deltas.throttled_seconds == pytest.approx((JUMP + 110) / 1e6)
+
+
+@pytest.mark.parametrize(("name", "text"), [("cpu.weight", b"42\n"), ("cpu.max", b"50000 100000\n")])
+def test_a_weight_or_the_same_limit_again_begins_no_epoch(kernel: Kernel, name: str, text: bytes) -> None:
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        before = app(rig)
+        for path in (APP, "kubepods"):
+            if path == APP or name == "cpu.weight":
+                overwrite(kernel.root / path / name, text)
+        rig.tick()
+        assert app(rig).epoch == before.epoch
+        assert app(rig).window is not None
+
+
+def test_a_shared_pool_that_moves_restarts_waiting_and_no_ratio(kernel: Kernel) -> None:
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        before = app(rig)
+        assert before.placement_deltas == before.deltas is not None
+        kernel.cpus("1")
+        rig.scan()
+        rig.tick()
+        after = app(rig)
+        assert after.epoch == before.epoch
+        assert before.window is not None
+        assert after.window is not None
+        assert after.window.seconds > before.window.seconds
+        assert after.deltas is not None
+        assert after.placement_deltas is not None
+        assert after.deltas.seconds > before.deltas.seconds
+        assert (after.placement_deltas.seconds, after.placement_deltas.waiting_seconds) == (1.0, 0.0)
+
+
+def test_another_kubelet_configuration_restarts_waiting(kernel: Kernel) -> None:
+    with running(Rig(kernel.root)) as rig:
+        rig.sampler.set_kubelet(KubeletConfig(cpu_manager_policy="none"))
+        settled(rig, kernel)
+        rig.sampler.set_kubelet(KubeletConfig(cpu_manager_policy="none"))
+        rig.tick()
+        same = app(rig)
+        assert same.placement_deltas == same.deltas is not None
+        rig.sampler.set_kubelet(KubeletConfig(cpu_manager_policy="static"))
+        rig.tick()
+        rig.tick()
+        after = app(rig)
+        assert after.placement_deltas is not None
+        assert after.placement_deltas.seconds == 1.0
+        assert after.window is not None
+        assert same.window is not None
+        assert after.window.seconds > same.window.seconds
+
+
+def test_a_process_without_inotify_sees_the_change_in_a_detailed_snapshot(
+    kernel: Kernel,
+) -> None:
+    with running(without_inotify(kernel.root)) as rig:
+        settled(rig, kernel)
+        before = app(rig)
+        kernel.limit(APP, "90000 100000")
+        after = app(rig)
+        assert after.epoch == before.epoch + 1
+        assert (after.window, after.deltas) == (None, None)
+
+
+steps = st.one_of(
+    st.tuples(st.just("tick"), st.sampled_from((0.5, 1.0, 1.4))),
+    st.tuples(st.just("scan"), st.just(0.0)),
+    st.tuples(st.just("look"), st.just(0.0)),
+    st.tuples(st.sampled_from((APP, POD, "kubepods/burstable", "kubepods")), st.sampled_from((50_000, 100_000))),
+    st.tuples(st.just("cpus"), st.just(0.0)),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(steps, min_size=5, max_size=40))
+def test_no_row_holds_growth_of_two_epochs(story: list[tuple[str, float]]) -> None:
+    with TemporaryDirectory() as folder:
+        kernel = Kernel(Path(folder))
+        with running(Rig(kernel.root)) as rig:
+            for number, (what, value) in enumerate(story):
+                if what == "tick":
+                    kernel.grow(10)
+                    rig.tick(value)
+                elif what == "scan":
+                    rig.scan()
+                elif what == "look":
+                    found = app(rig)
+                    assert max(growth(found), default=0) < JUMP
+                    assert found.placement_deltas is None or (found.placement_deltas.waiting_seconds or 0) < STEP / 1e6
+                elif what == "cpus":
+                    kernel.cpus(f"0-{number}")
+                    rig.scan()
+                else:
+                    kernel.limit(what, f"{60_000 + number} {value}")  # a limit that is changed and back is not seen
+
+
+def test_growth_in_nested_cgroups_is_their_quotas(kernel: Kernel) -> None:
+    inner = kernel.root / APP / "docker" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "cpu.stat").write_text("nr_periods 1\nnr_throttled 1\nthrottled_usec 5000000\n")
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        overwrite(inner / "cpu.stat", b"nr_periods 1\nnr_throttled 1\nthrottled_usec 7000000\n")
+        deltas = app(rig).deltas
+        assert deltas is not None
+        assert deltas.nested_throttled_seconds == pytest.approx(2.0)
+
+
+def test_v1_changes_of_period_and_burst_begin_an_epoch(tmp_path: Path) -> None:
+    build = v1(tmp_path)
+    path = build.pod(POD, UID, "Burstable")
+    build.container(f"{path}/{CID}", CID, "", quota=50_000)
+    with running(Rig(tmp_path)) as rig:
+        rig.tick()
+        before = app(rig).epoch
+        cpu = tmp_path / "cpu" / APP
+        for number, (name, text) in enumerate((("cpu.cfs_period_us", b"50000\n"), ("cpu.cfs_burst_us", b"1000\n")), 1):
+            (cpu / name).write_bytes(text)
+            assert app(rig).epoch == before + number
