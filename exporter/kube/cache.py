@@ -21,6 +21,8 @@ _MIN_GAP_SECONDS = 1.0
 _MAX_GAP_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 30.0
+_MAX_BACKOFF_SECONDS = 900.0
+"""Between two attempts of a source that fails while another serves."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ class SourceStatus:
     last_success: float | None = None
     """Wall clock, seconds since the epoch."""
     failures: Mapping[str, int] = field(default_factory=dict)
-    """By reason, see :data:`exporter.kube.source.REASONS`."""
+    """By reason, see :data:`exporter.kube.source.REASONS`; the same one in a row once while another source serves."""
+    reason: str = ""
+    """Of the last failure; empty after a success."""
     last_error: str = ""
     """One line; empty after a success."""
 
@@ -66,23 +70,31 @@ class _SourceRecord:
         self.source = source
         self.log = FailureLog(f"pod source {source.name}", clock)
         self.status = SourceStatus(source.name)
+        self.backoffs = 0
+        """Failures in a row while another source served."""
+        self.retry_at = 0.0
 
-    def failed(self, error: MappingError) -> None:
-        failures = self.status.failures
-        failures = {**failures, error.reason: failures.get(error.reason, 0) + 1}
-        self.status = replace(self.status, up=False, failures=failures, last_error=str(error))
-        self.log.failed(error)
+    def failed(self, error: MappingError, *, is_replaced: bool) -> None:
+        is_new = self.log.failed(error, remind=not is_replaced)
+        failures = dict(self.status.failures)
+        if is_new or not is_replaced:
+            failures[error.reason] = failures.get(error.reason, 0) + 1
+        self.status = replace(self.status, up=False, failures=failures, reason=error.reason, last_error=str(error))
+        self.backoffs = self.backoffs + 1 if is_replaced else 0
+        self.retry_at = 0.0
 
     def succeeded(self, wall: float) -> None:
-        self.status = replace(self.status, up=True, last_success=wall, last_error="")
+        self.status = replace(self.status, up=True, last_success=wall, reason="", last_error="")
+        self.backoffs, self.retry_at = 0, 0.0
         self.log.succeeded()
 
 
 class PodCache:
     """Asks the first source that answers and hands each list to ``on_pods``; the last good list stays in use.
 
-    All sources are tried, in their order, at the start, every ``interval`` seconds and after a failure of all of them;
-    so an earlier source that works again is used again. In between, :meth:`request_refresh` asks the one in use first.
+    Sources are tried in their order at the start and every ``interval`` seconds, so an earlier one that works again is
+    used again. One that fails while another serves, which may be for ever, is tried less and less often, at least every
+    15 minutes and when no other answers. In between, :meth:`request_refresh` asks the one in use first.
     ``clock`` (monotonic) must run with the event loop's time; ``wall`` is for display. Not thread-safe.
     """
 
@@ -102,6 +114,8 @@ class PodCache:
         self._on_pods = on_pods
         self._clock = clock
         self._wall = wall
+        self._interval = interval
+        self._jitter = jitter
         self._schedule = RefreshSchedule(interval, jitter)
         self._poller = config_source and ConfigPoller(config_source, on_config=on_config, clock=clock, jitter=jitter)
         self._requested = asyncio.Event()
@@ -169,17 +183,26 @@ class PodCache:
         return sorted(self._records, key=lambda record: record is not self._active)
 
     async def _first_answer(self, records: Iterable[_SourceRecord]) -> tuple[_SourceRecord, PodList] | None:
-        for record in records:
+        failed: list[tuple[_SourceRecord, MappingError]] = []
+        answer = None
+        now = self._clock()
+        for record in sorted(records, key=lambda record: record.retry_at > now):
             try:
-                pods = await record.source.pods()
+                answer = record, await record.source.pods()
+                break
             except MappingError as error:
-                record.failed(error)
-            else:
-                if record.status.up is False and self._poller:
-                    self._poller.request_refresh()
-                record.succeeded(self._wall())
-                return record, pods
-        return None
+                failed.append((record, error))
+        for record, failure in failed:
+            record.failed(failure, is_replaced=answer is not None)
+            if record.backoffs:
+                wait = full_jitter(record.backoffs, self._interval, _MAX_BACKOFF_SECONDS, self._jitter)
+                record.retry_at = self._clock() + wait
+        if answer is not None:
+            record, _ = answer
+            if record.status.up is False and self._poller:
+                self._poller.request_refresh()
+            record.succeeded(self._wall())
+        return answer
 
     def _accept(self, record: _SourceRecord, pods: PodList) -> None:
         if record is not self._active:

@@ -76,7 +76,7 @@ class ConfigPoller:
         self._log = FailureLog("reading the kubelet's settings", clock)
         self._requested = asyncio.Event()
         self.failures: Counter[str] = Counter()
-        """By reason, since the start."""
+        """By reason, since the start; the same one in a row once: a kubelet may refuse for ever, and all else works."""
 
     def request_refresh(self) -> None:
         """Poll soon: the kubelet may have restarted with other settings."""
@@ -95,8 +95,7 @@ class ConfigPoller:
         try:
             config = await self._source.config()
         except MappingError as error:
-            self.failures[error.reason] += 1
-            self._log.failed(error)
+            self.failures[error.reason] += self._log.failed(error, remind=False)
             return full_jitter(self._log.consecutive, _FIRST_RETRY_SECONDS, _INTERVAL_SECONDS, self._jitter)
         self._log.succeeded()
         self._on_config(config)

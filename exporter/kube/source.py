@@ -77,19 +77,21 @@ class FailureLog:
         self.consecutive = 0
         """Failures since the last success."""
 
-    def failed(self, error: MappingError) -> None:
-        """Log another reason, or the same one after another ten minutes."""
+    def failed(self, error: MappingError, *, remind: bool = True) -> bool:
+        """Log another reason or, with ``remind``, the same one after ten minutes; return whether it is another."""
         self.consecutive += 1
+        is_new = error.reason != self._reason
         # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
-        if error.reason != self._reason:
+        if is_new:
             template = f"{self._what} failed ({error.reason}): %s"
-        elif self._clock() - self._logged_at >= _REMINDER_SECONDS:
+        elif remind and self._clock() - self._logged_at >= _REMINDER_SECONDS:
             template = f"{self._what} still fails, {self.consecutive} times in a row ({error.reason}): %s"
         else:
-            return
+            return is_new
         _log.warning(template, error)
         self._reason = error.reason
         self._logged_at = self._clock()
+        return is_new
 
     def succeeded(self) -> None:
         """Log the end of a row of failures."""

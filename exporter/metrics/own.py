@@ -136,6 +136,12 @@ class OwnMetrics(Collector):
         yield _gauge(
             "throttle_exporter_pods_source_active", text, "source", ((one.name, one.active) for one in sources)
         )
+        text = "Why the last read of the pod source failed; reason is empty after a success. A later source may serve."
+        reasons = GaugeMetricFamily("throttle_exporter_pods_source_info", text, labels=("source", "reason"))
+        for one in sources:
+            if one.up is not None:
+                reasons.add_metric((one.name, one.reason), 1)
+        yield reasons
         text = "Time of the last successful read of the pod source, in seconds since the epoch."
         successes = ((one.name, one.last_success) for one in sources)
         yield _gauge("throttle_exporter_pods_last_success_timestamp_seconds", text, "source", successes)

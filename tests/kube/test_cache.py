@@ -3,6 +3,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import FrozenInstanceError
+from itertools import pairwise
 
 import pytest
 
@@ -178,7 +179,7 @@ def test_the_first_source_that_works_is_used_and_an_earlier_one_that_recovers_is
             await asyncio.sleep(60)
             assert kubelet.asked == [0, 60]
             kubelet.answer = pods("kubelet")
-            await asyncio.sleep(60)
+            await asyncio.sleep(120)  # its second failure in a row lets it wait for two intervals
             assert made.pods == pods("kubelet")
             assert [(s.up, s.active) for s in made.status.sources] == [(True, True), (True, False), (None, False)]
 
@@ -204,6 +205,56 @@ def test_when_the_source_in_use_fails_the_others_take_over_at_once() -> None:
         assert (kubelet.asked, api.asked) == ([0, 5], [5])
 
     run_virtually(main)
+
+
+def test_a_source_that_fails_for_ever_while_another_serves_is_said_and_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(clock: Clock) -> None:
+        kubelet, api = Source("kubelet", clock, "tls"), Source("apiserver", clock, pods("a"))
+        made = directory(clock, kubelet, api)
+
+        async def story() -> None:
+            await asyncio.sleep(4 * 3600)
+            first, second = made.status.sources
+            assert (first.up, first.reason, first.failures) == (False, "tls", {"tls": 1})
+            assert (second.up, second.active, second.failures) == (True, True, {})
+            assert [record.getMessage() for record in caplog.records] == [
+                "pod source kubelet failed (tls): kubelet: tls",
+                "pods come from apiserver now: 1 of them",
+            ]
+            api.answer = "timeout"
+            await asyncio.sleep(100)
+            first, second = made.status.sources
+            assert first.failures["tls"] > 5  # when all fail, all are tried again soon, and each failure counts
+            assert second.failures["timeout"] > 5
+
+        with caplog.at_level(logging.INFO):
+            await running(made, story)
+        gaps = [after - before for before, after in pairwise(kubelet.asked[:19])]
+        assert gaps == [60, 120, 240, 480, *[900] * 14]
+
+    run_virtually(main)
+
+
+def test_a_source_that_fails_for_another_reason_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(clock: Clock) -> None:
+        kubelet, api = Source("kubelet", clock, "refused"), Source("apiserver", clock, pods("a"))
+        made = directory(clock, kubelet, api)
+
+        async def story() -> None:
+            await asyncio.sleep(30)
+            kubelet.answer = "forbidden"
+            await asyncio.sleep(3600)
+
+        await running(made, story)
+        assert made.status.sources[0].failures == {"refused": 1, "forbidden": 1}
+
+    run_virtually(main)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "pod source kubelet failed (refused): kubelet: refused",
+        "pod source kubelet failed (forbidden): kubelet: forbidden",
+    ]
 
 
 def test_the_last_good_list_outlives_every_failure() -> None:
@@ -261,7 +312,9 @@ def test_a_status_once_taken_does_not_change() -> None:
             before = made.status
             await asyncio.sleep(10)
             assert before.sources == (
-                SourceStatus("kubelet", up=False, failures={"refused": 1}, last_error="kubelet: refused"),
+                SourceStatus(
+                    "kubelet", up=False, failures={"refused": 1}, reason="refused", last_error="kubelet: refused"
+                ),
             )
             with pytest.raises(FrozenInstanceError):
                 before.attempts = 7  # type: ignore[misc]  # that is the point
@@ -328,7 +381,7 @@ def test_settings_that_cannot_be_had_cost_nothing_but_themselves() -> None:
         made = directory(clock, Source("kubelet", clock, pods("a")), told=told, settings=settings)
         await running(made, lambda: asyncio.sleep(100))
         assert settings.asked == [0, 5, 15, 35, 75]
-        assert made.status.config_failures == {"forbidden": 5}
+        assert made.status.config_failures == {"forbidden": 1}  # it may be so for ever, and nothing else is missing
         assert len(told.pods) == 2
 
     run_virtually(main)

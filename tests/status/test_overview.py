@@ -11,7 +11,7 @@ from exporter.analysis import text as words
 from exporter.analysis.findings import Finding, Severity
 from exporter.analysis.findings import finding as make_finding
 from exporter.model import CgroupName, Snapshot
-from exporter.report import DOCS, Report
+from exporter.report import DOCS, Report, SourceHealth
 from exporter.web.status import verdict
 from exporter.web.status.advice import FULL, NAMED
 from exporter.web.status.overview import WORST
@@ -286,6 +286,17 @@ def test_the_exporter_s_health(reports: dict[str, Report]) -> None:
     }
     assert rows_of(sources) == [["kubelet", "fails", "3 h before this page", "401 Unauthorized"]]
     assert rows_of(errors) == [["pods", "unauthorized", "17"]]
+
+
+def test_a_source_that_another_replaces_is_no_warning_and_says_why() -> None:
+    failing = SourceHealth("kubelet", up=False, active=False, last_success=None, last_error="certificate: self-signed")
+    serving = SourceHealth("apiserver", up=True, active=True, last_success=1_799_999_990.0, last_error="")
+    health = replace(nodes.HEALTHY, sources=(failing, serving))
+    section = overview_of(Report(make.snapshot(), (), health)).by_id("exporter")
+    assert [row[:2] + row[3:] for row in rows_of(section.every("table")[0])] == [
+        ["kubelet", "fails, another serves", "certificate: self-signed"],
+        ["apiserver", "in use", "none"],
+    ]
 
 
 def test_the_documentation_is_where_the_alerts_say_it_is() -> None:

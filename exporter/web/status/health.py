@@ -59,20 +59,23 @@ def health_view(exporter: Exporter, taken_at: float) -> HealthView:
             if number or state == "mapped"
         ),
     ]
+    is_served = any(source["active"] and source["up"] for source in exporter["sources"])
     return HealthView(
         version=exporter["version"],
         window=figures.seconds(exporter["window_seconds"]),
         facts=facts,
-        sources=[_source(source, taken_at) for source in exporter["sources"]],
+        sources=[_source(source, taken_at, is_served=is_served) for source in exporter["sources"]],
         errors=[(one["stage"], one["reason"].replace("_", " "), one["count"]) for one in exporter["errors"]],
         notices=list(_notices(exporter)),
     )
 
 
-def _source(source: Source, taken_at: float) -> SourceLine:
+def _source(source: Source, taken_at: float, *, is_served: bool) -> SourceLine:
     up, last = source["up"], source["last_success"]
     if up is None:
         state = "not asked yet"
+    elif not up and is_served:
+        state = "fails, another serves"
     elif not up:
         state = "fails, its last answer is in use" if source["active"] else "fails"
     else:
@@ -80,7 +83,7 @@ def _source(source: Source, taken_at: float) -> SourceLine:
     return SourceLine(
         name=source["name"],
         state=state,
-        severity="" if up is None else "ok" if up else "warning",
+        severity="ok" if up else "" if up is None or is_served else "warning",
         success=figures.ABSENT if last is None else f"{figures.seconds(max(0.0, taken_at - last))} before this page",
         error=source["last_error"],
     )
