@@ -161,7 +161,7 @@ class Connection(web.RequestHandler):
         else:
             self.report("bad_request", f"does not speak HTTP ({type(exc).__name__})")
         known = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(exc, LineTooLong) else HTTPStatus(status)
-        return _closing(known, self._server.headers)
+        return _plain(known, self._server.headers, close=True)
 
     def set_state(self, state: State) -> None:
         """Enter ``state``; the connection ends when it stays there for too long."""
@@ -169,6 +169,8 @@ class Connection(web.RequestHandler):
         self.state, self.since, self._received = state, loop.time(), 0
         if self._timer is not None:
             self._timer.cancel()
+        if self._socket is None:
+            return
         seconds, reason, text = {
             State.REQUESTING: (limits.request_seconds, "slow_request", "did not send its request in time"),
             # A little after aiohttp's own time: what that closes waits for ever for a client that does not read.
@@ -305,9 +307,8 @@ class WebServer:
                 candidate.abort("connection_dropped", "was the idlest at the connection limit")
 
     def _connect(self) -> asyncio.BaseProtocol:
-        if self._runner.server is None:
-            raise ConnectionAbortedError("the server is closing")
-        connection, context = Connection(self._runner.server, self), self.config.current.context
+        connection = Connection(cast("web.Server", self._runner.server), self)
+        context = self.config.current.context
         return connection if context is None else TlsProtocol(connection, context, self.limits.request_seconds)
 
     def _evictable(self) -> set[Connection]:
@@ -336,12 +337,12 @@ class WebServer:
 
     async def _refusal(self, request: web.Request, connection: Connection) -> web.Response | None:
         if request.version < HttpVersion10:
-            return _closing(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return _plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, close=True)
         if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
-            return _closing(HTTPStatus.METHOD_NOT_ALLOWED, {hdrs.ALLOW: "GET, HEAD"})
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, {hdrs.ALLOW: "GET, HEAD"}, close=True)
         if request.body_exists:
             # Where two servers disagree on a body's length, the second half of one request becomes another.
-            return _closing(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, close=True)
         resource = request.match_info.route.resource
         if resource is not None and resource.canonical in self._open_paths:
             return None
@@ -381,11 +382,8 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
         yield body[start : start + _PIECE_BYTES]
 
 
-def _plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"{status.phrase}\n", headers=headers)
-
-
-def _closing(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
-    response = _plain(status, headers)
-    response.force_close()
+def _plain(status: HTTPStatus, headers: Mapping[str, str] | None = None, *, close: bool = False) -> web.Response:
+    response = web.Response(status=status, text=f"{status.phrase}\n", headers=headers)
+    if close:
+        response.force_close()
     return response
