@@ -256,11 +256,14 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run, "web_config": config.run}
     try:
         await config.load()
-        url = await listen(server, settings.web_listen_address, "http" if config.current.context is None else "https")
+        bound = await listen(server, settings.web_listen_address)
+        scheme = "http" if config.current.context is None else "https"
         tree = exporter.hierarchy
-        logger.info("listening", extra=fields(address=url, version=__version__, cgroup=tree.version, path=tree.cpu))
+        address = f"{scheme}://{bound}"
+        logger.info("listening", extra=fields(address=address, version=__version__, cgroup=tree.version, path=tree.cpu))
         if on_ready is not None:
-            on_ready(url)
+            host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(bound.host, bound.host)  # noqa: S104 - compared, not bound
+            on_ready(f"{scheme}://{bound._replace(host=host)}")
         async with asyncio.TaskGroup() as group:
             supervised = [
                 group.create_task(exporter.supervisor.run(name, start), name=f"supervise-{name}")
@@ -275,15 +278,13 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         await exporter.close()
 
 
-async def listen(server: WebServer, address: ListenAddress, scheme: str) -> str:
-    """Start to listen and return the base URL for a client on this machine."""
+async def listen(server: WebServer, address: ListenAddress) -> ListenAddress:
+    """Start to listen and return the address that the kernel gave."""
     try:
-        host, port = await server.start(address.host, address.port)
+        return ListenAddress(*await server.start(address.host, address.port))
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
         raise ConfigError(f"--web.listen-address: {address} {reason}") from error
-    shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
 
 
 async def _report(exporter: Exporter) -> Report:

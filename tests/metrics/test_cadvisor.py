@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.metrics.catalog import CADVISOR_FAMILIES
+from tests.support.trees import containerd_systemd, pod_list
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 LINE = re.compile(r"^(container_\w+)\{([^}]*)\} (\S+)")
@@ -45,3 +47,21 @@ def test_series_are_the_kubelet_s_own_name_by_name_and_label_by_label(name: str)
             assert ours[key] == theirs[key], key
         else:
             assert ours[key] >= theirs[key], f"{key}: theirs is up to 20 s older"
+
+
+@pytest.mark.parametrize(("weight", "shares"), [("1", 2), ("39", 998), ("100", 2597), ("10000", 262144), ("0", None)])
+def test_a_weight_is_converted_as_cadvisor_does(tmp_path: Path, weight: str, shares: int | None) -> None:
+    """Fixed points of its ``convertCPUWeightToCPULimit``; of a weight it cannot convert it serves nothing either."""
+    tree = containerd_systemd(tmp_path / "cgroup")
+    for container in tree.containers:
+        (tree.root / container.path / "cpu.weight").write_text(f"{weight}\n")
+    (tmp_path / "pods.json").write_text(json.dumps(pod_list(tree)))
+    flags = [f"--path.cgroup={tree.root}", f"--pods.sources=file:{tmp_path}/pods.json"]
+    command = [sys.executable, "-m", "exporter", "once", *flags]
+    page = subprocess.run([*command, "--web.cadvisor-names"], check=True, capture_output=True, text=True).stdout
+    found = {
+        value
+        for (name, labels), value in series(page).items()
+        if name == "container_spec_cpu_shares" and 'container=""' not in labels
+    }
+    assert found == ({shares} if shares else set())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import re
 import socket
 import ssl
 import time
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.conftest import unavailable
 from tests.support.pages import Page
 from tests.support.process import Exporter, run, started
 from tests.support.trees import containerd_systemd
@@ -135,3 +137,17 @@ def test_tls_and_its_rotation(tree: str, tmp_path: Path) -> None:
     assert running.process.returncode == 0
     assert "key_file" in running.log
     assert "the last one stays in use" in running.log
+
+
+@pytest.mark.parametrize(
+    ("option", "bound"),
+    [(":0", r"http://\[::\]"), ("[::1]:0", r"http://\[::1\]"), ("0.0.0.0:0", r"http://0\.0\.0\.0")],
+)
+def test_the_log_says_what_is_really_listened_on(tree: str, option: str, bound: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        unavailable("needs IPv6")
+    options = [f"--path.cgroup={tree}", "--pods.sources=none", f"--web.listen-address={option}"]
+    with started(options, ready=False) as running:
+        assert re.search(rf'address="?{bound}:{running.port}[ "]', running.log)
+        running.host = "::1" if option == "[::1]:0" else "127.0.0.1"
+        assert running.get("/healthz").status in {200, 503}

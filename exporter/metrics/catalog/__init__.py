@@ -54,6 +54,16 @@ def _period_us(row: CgroupRow) -> float | None:
     return None if seconds is None else round(seconds * _MICROSECONDS)
 
 
+def _shares(row: CgroupRow) -> float | None:
+    """Return v1's shares, or v2's weight as cAdvisor converts it (``convertCPUWeightToCPULimit``): linear.
+
+    kubelet and runtimes convert shares to weights differently, so that this need not be what the pod asked for.
+    """
+    if row.limits is None or not row.limits.weight:
+        return row.limits.shares if row.limits else None
+    return 2 + (row.limits.weight - 1) * 262_142 // 9_999
+
+
 def _cadvisor(ours: str, name: str, text: str, **changes: Any) -> CgroupMetric:
     """Return our metric ``ours`` under cAdvisor's name and HELP text."""
     [metric] = [one for one in (*COUNTER_METRICS, *CONFIG_METRICS) if one.name == ours]
@@ -82,7 +92,7 @@ CADVISOR_FAMILIES: tuple[Family, ...] = _families(
         ),
         _cadvisor("cpu_limit_cores", "spec_cpu_quota", "CPU quota of the container.", value=_quota_us),
         _cadvisor("cpu_period_seconds", "spec_cpu_period", "CPU period of the container.", value=_period_us),
-        _cadvisor("cpu_shares", "spec_cpu_shares", "CPU share of the container."),
+        _cadvisor("cpu_shares", "spec_cpu_shares", "CPU share of the container.", value=_shares),
     ),
     {"cadvisor": "container_"},
 )
