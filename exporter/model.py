@@ -275,6 +275,8 @@ class CgroupRow(NamedTuple):
     """Of this epoch; ``None`` while it is too young. Only in a detailed snapshot, as :attr:`placement_deltas`."""
     placement_deltas: Deltas | None = None
     """The same since the last change of cpuset, isolation, online CPUs or kubelet configuration: for waiting."""
+    demand_seconds: float | None = None
+    """CPU time within which 99 % of its bursts end, of the last day; ``None`` where the counters do not tell."""
     distribution: Distribution | None = None
     """Only with the collector ``distribution``."""
     intervals: tuple[Interval, ...] = ()

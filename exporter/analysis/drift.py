@@ -24,6 +24,7 @@ def limit_drift(
     pod: PodIdentity | None,
     *,
     isolation: IsolationState | None,
+    cpus: int | None = None,
     kubelet: KubeletConfig | None,
 ) -> bool | None:
     """True when the limit in the cgroup is not what the spec asks for; ``None`` when either is not known.
@@ -38,6 +39,8 @@ def limit_drift(
         return None
     wanted = [cores for cores in (spec.allocated_limit_cores, spec.limit_cores) if cores]
     if limits.limit_cores is not None:
+        if isolation == "exclusive" and cpus and wanted and max(wanted) < limits.limit_cores <= cpus:
+            return False  # CRI-O's mixed CPUs: shared ones are added to its own, and the quota is raised for them
         return _differs(limits.limit_cores, wanted or _inherited(pod_spec), limits.period_seconds)
     if not wanted or isolation == "exclusive":
         return False

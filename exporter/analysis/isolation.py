@@ -49,6 +49,8 @@ class CpusetUser(NamedTuple):
     container_type: ContainerType | None
     claim_is_known: bool = True
     """False where neither spec nor shares tell what it asked for (v2 without a pod list)."""
+    entry: Cpus | None = None
+    """The CPUs that the CPU manager's checkpoint has for it; CRI-O's mixed CPUs add shared ones to its cpuset."""
     is_partition: bool = False
     """The root of a cpuset partition: the kernel takes its CPUs from everybody else, whatever the kubelet's policy."""
 
@@ -64,11 +66,11 @@ class Isolation:
     owners: Mapping[int, CgroupName]
     """CPU -> the container that alone may run there."""
     shared: Cpus | None
-    """Online CPUs without an owner; ``None`` where the online CPUs are not known."""
+    """Usable CPUs without an owner on which some container may run; ``None`` where the online CPUs are not known."""
     overlaps: tuple[Overlap, ...]
     """Those that are believed: older than ``patience``."""
     memory: Mapping[Pair, float]
-    """When each overlap was first seen; what the next call takes."""
+    """When each overlap was first seen, and under twice its name when an owner was first alone; for the next call."""
 
 
 def whole_cpus(
@@ -113,58 +115,83 @@ def isolate(
     now: float,
     patience: float,
     *,
-    pins: bool = True,
+    pins: bool | None = True,
+    usable: Cpus | None = None,
 ) -> Isolation:
     """The verdict at monotonic ``now``. ``patience``: the kubelet's reconcile period, after which overlaps count.
 
-    ``users`` in a steady order. Where ``online`` is not known, the CPUs that anybody may use stand in for it.
-    ``pins`` is False where the kubelet's CPU manager is known to give nobody CPUs (policy ``none``).
+    ``users`` in a steady order. Where ``online`` is not known, the CPUs that anybody may use stand in for it. ``pins``:
+    whether the kubelet's CPU manager gives CPUs away, ``None`` where that is unknown. DRA drivers and NRI plugins give
+    CPUs under the policy ``none``: then an owner is who has been alone on its CPUs. ``usable``: the root's effective
+    cpuset.
     """
     by_set: dict[Cpus, list[CpusetUser]] = {}
     for user in users:
         by_set.setdefault(user.cpus, []).append(user)
-    everywhere = frozenset[int]().union(*by_set) if online is None else online
+    some = frozenset[int]().union(*by_set)
+    everywhere = (some if online is None else online) & (usable or some or frozenset(online or ()))
     holders = _holders(by_set)
-    pool = _pool(by_set)
-    states: dict[CgroupName, IsolationState] = {}
-    placed: list[CpusetUser] = []
-    for cpus, members in by_set.items():
-        in_pool = cpus == pool or cpus >= everywhere
-        for user in members:
-            if not user.claim_is_known and not user.is_partition:
-                # Without its spec only its cpuset speaks: apart from the pool and from everybody else.
-                apart = pool is not None and pool.isdisjoint(cpus) and not any(_intruders(user, by_set, holders))
-                state: IsolationState | None = "exclusive" if pins and cpus and apart else None
-            else:
-                state = _state(user, in_pool=in_pool, is_proper=not cpus >= everywhere, pins=pins)
-            if state is not None:
-                states[user.name] = state
-            if state == "exclusive":
-                placed.append(user)
-    remembered: dict[Pair, float] = {}
+    states, placed, remembered = _place(by_set, holders, everywhere, memory, now, pins=pins)
     believed: list[Overlap] = []
-    for owner in placed:
-        for other in islice(_intruders(owner, by_set, holders), MAX_OVERLAPS):
+    for owner, own in placed.values():
+        for other in islice(_intruders(owner, own, by_set, holders), MAX_OVERLAPS):
             pair = owner.name, other.name
             remembered[pair] = since = memory.get(pair, now)
             if now - since > patience:
-                believed.append(Overlap(*pair, owner.cpus & other.cpus, now - since))
+                believed.append(Overlap(*pair, own & other.cpus, now - since))
     broken = {overlap.owner for overlap in believed}
-    exclusive = dict.fromkeys(states, False) | {user.name: user.name not in broken for user in placed}
-    owners = _owners(placed, believed, everywhere)
-    return Isolation(
-        states, exclusive, owners, None if online is None else online - owners.keys(), tuple(believed), remembered
-    )
+    exclusive = dict.fromkeys(states, False) | {name: name not in broken for name in placed}
+    owners = _owners(placed.values(), believed, everywhere)
+    pooled = (some & everywhere) if users else everywhere
+    shared = None if online is None else pooled - owners.keys()
+    return Isolation(states, exclusive, owners, shared, tuple(believed), remembered)
 
 
-def _state(user: CpusetUser, *, in_pool: bool, is_proper: bool, pins: bool) -> IsolationState:
-    """How the kubelet, or the kernel, placed a container whose claim is known."""
-    if user.is_partition and user.cpus and is_proper:
-        return "exclusive"
-    if user.whole_cpus is None or not user.cpus:
-        return "shared"
+def _place(
+    by_set: Mapping[Cpus, Sequence[CpusetUser]],
+    holders: Mapping[int, Sequence[Cpus]],
+    everywhere: Cpus,
+    memory: Mapping[Pair, float],
+    now: float,
+    *,
+    pins: bool | None,
+) -> tuple[dict[CgroupName, IsolationState], dict[CgroupName, tuple[CpusetUser, Cpus]], dict[Pair, float]]:
+    """Return the states, the owners with their CPUs, and since when owners that nothing else vouches for were alone."""
+    pool = _pool(by_set)
+    states: dict[CgroupName, IsolationState] = {}
+    placed: dict[CgroupName, tuple[CpusetUser, Cpus]] = {}
+    alone: dict[Pair, float] = {}
+    for cpus, members in by_set.items():
+        in_pool = cpus == pool or cpus >= everywhere
+        for user in members:
+            own, name = _own_cpus(user, in_pool=in_pool, everywhere=everywhere), user.name
+            if own and not (user.is_partition or user.entry is not None or (pins and user.claim_is_known)):
+                # Without its spec only its cpuset speaks: apart from the pool, too.
+                apart = user.claim_is_known or (pool is not None and pool.isdisjoint(own))
+                if apart and not any(_intruders(user, own, by_set, holders)):
+                    alone[name, name] = memory.get((name, name), now)
+                elif user.claim_is_known and (name, name) in memory:
+                    alone[name, name] = memory[name, name]
+                else:
+                    own = frozenset()
+            if own:
+                states[name] = "exclusive"
+                placed[name] = user, own
+            elif user.claim_is_known or user.is_partition:
+                states[name] = "shared" if user.whole_cpus is None or not cpus else "eligible"
+    return states, placed, alone
+
+
+def _own_cpus(user: CpusetUser, *, in_pool: bool, everywhere: Cpus) -> Cpus:
+    """Return the CPUs that a container was given, by a partition, the checkpoint, or its claim; empty for none."""
+    if user.is_partition:
+        return frozenset() if user.cpus >= everywhere else user.cpus
+    if user.entry is not None and user.entry <= user.cpus and (user.entry == user.cpus or not in_pool):
+        return user.entry
+    if in_pool or (user.claim_is_known and user.whole_cpus is None):
+        return frozenset()
     # More CPUs than it asked for are the shared pool with nobody else in it yet.
-    return "eligible" if not pins or in_pool or len(user.cpus) > user.whole_cpus else "exclusive"
+    return frozenset() if user.whole_cpus is not None and len(user.cpus) > user.whole_cpus else user.cpus
 
 
 def _holders(by_set: Iterable[Cpus]) -> dict[int, list[Cpus]]:
@@ -191,9 +218,9 @@ def _pool(by_set: Mapping[Cpus, Sequence[CpusetUser]]) -> Cpus | None:
 
 
 def _intruders(
-    owner: CpusetUser, by_set: Mapping[Cpus, Sequence[CpusetUser]], holders: Mapping[int, Sequence[Cpus]]
+    owner: CpusetUser, own: Cpus, by_set: Mapping[Cpus, Sequence[CpusetUser]], holders: Mapping[int, Sequence[Cpus]]
 ) -> Iterator[CpusetUser]:
-    for cpus in dict.fromkeys(held for cpu in owner.cpus for held in holders[cpu]):
+    for cpus in dict.fromkeys(held for cpu in own for held in holders[cpu]):
         for other in by_set[cpus]:
             if other.name != owner.name and not _may_reuse(owner, other):
                 yield other
@@ -204,14 +231,16 @@ def _may_reuse(one: CpusetUser, other: CpusetUser) -> bool:
     return one.pod_path == other.pod_path and not {one.container_type, other.container_type}.isdisjoint({"init", None})
 
 
-def _owners(placed: Iterable[CpusetUser], believed: Iterable[Overlap], everywhere: Cpus) -> dict[int, CgroupName]:
+def _owners(
+    placed: Iterable[tuple[CpusetUser, Cpus]], believed: Iterable[Overlap], everywhere: Cpus
+) -> dict[int, CgroupName]:
     lost: dict[CgroupName, Cpus] = {}
     for overlap in believed:
         lost[overlap.owner] = lost.get(overlap.owner, frozenset()) | overlap.cpus
     owners: dict[int, CgroupName] = {}
     # Init containers first, so that the container which takes over their CPUs is the one shown.
-    for user in sorted(placed, key=lambda user: user.container_type != "init"):
-        for cpu in (user.cpus & everywhere) - lost.get(user.name, frozenset()):
+    for user, own in sorted(placed, key=lambda one: one[0].container_type != "init"):
+        for cpu in (own & everywhere) - lost.get(user.name, frozenset()):
             owners[cpu] = user.name
     return owners
 

@@ -48,11 +48,11 @@ NEIGHBOUR_USE = 0.1
 MAX_NEIGHBOURS = 5
 """Named in one finding."""
 SATURATED = 0.95
-"""Busy share of the container's CPUs; only where the kernel counts no waiting (v1 without schedstats, ``psi=0``)."""
-SATURATED_NEIGHBOURS = 0.5
-"""Share of that busy time which neighbours must have used."""
-SATURATED_USE = 0.1
-"""Cores below which a container on full CPUs is taken to want no more than it got."""
+"""Busy share of a CPU from which on it is full."""
+EXPLAINED = 0.5
+"""Share of the waiting that the largest taker's CPU time must explain to be named."""
+TICK_ERROR = 0.35
+"""CPUs by which busy time from clock ticks may be off: a task in phase with the tick reads 0.52 or 0.004 for 0.2."""
 MIN_USE = 0.01
 """Cores below which a container is taken to sleep, and so to miss nothing."""
 
@@ -69,7 +69,12 @@ INTERRUPT_SHARE = 0.5
 OVER_ASKED = 1.0
 """Cores from which on a Guaranteed container with a fraction is taken to have wanted CPUs of its own."""
 
-# No quota
+# Limits
+
+OVER_LIMIT = 1.2
+"""Use divided by limit from which on the limit does not bind."""
+MIN_OVER_LIMIT_SECONDS = 10.0
+"""Length of epoch from which on that is judged: quota left on CPUs and a late read are a few periods."""
 
 UNBOUNDED_SHARE = 0.6
 """Share of its CPUs' time that an unlimited container must use: with two equal contenders each has 0.5."""

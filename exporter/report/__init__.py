@@ -20,8 +20,10 @@ from exporter.report.schema import (
     ContainersDocument,
     Cpu,
     Exporter,
+    Ledger,
     Node,
     NodeDocument,
+    RecommendedLimit,
     Series,
 )
 
@@ -36,9 +38,11 @@ __all__ = [
     "Exporter",
     "Finding",
     "Health",
+    "Ledger",
     "Name",
     "Node",
     "NodeDocument",
+    "RecommendedLimit",
     "Report",
     "Series",
     "SourceHealth",

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from exporter.analysis.findings import Finding, Name
 from exporter.analysis.isolation import reserved_cpus
+from exporter.analysis.ledger import Entry, Ledger, known, ledger_of
+from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, CpuManagerState, Interval, NodeRow, Snapshot
 from exporter.report import schema
@@ -133,6 +135,10 @@ class Report:
         return self.health.document(dict(self.snapshot.cgroups))
 
     @cached_property
+    def _view(self) -> NodeView:
+        return NodeView(self.snapshot)
+
+    @cached_property
     def _pods(self) -> dict[str, CgroupRow]:
         return {row.ref.pod_path: row for row in self.snapshot.pods}
 
@@ -146,7 +152,8 @@ class Report:
     def _container(self, row: CgroupRow, *, with_series: bool) -> schema.Container:
         name = CgroupName(row.namespace, row.pod, row.container or "")
         pod_row = self._pods.get(row.ref.pod_path)
-        return container_document(row, pod_row, self._found(name), with_series=with_series)
+        ledger = ledger_of(self._view, row) if row.live else None
+        return container_document(row, pod_row, ledger, self._found(name), with_series=with_series)
 
 
 def escaped_path(namespace: str, pod: str, container: str) -> str:
@@ -160,7 +167,12 @@ def unescaped_segments(namespace: str, pod: str, container: str) -> CgroupName:
 
 
 def container_document(
-    row: CgroupRow, pod_row: CgroupRow | None, findings: list[Finding], *, with_series: bool = True
+    row: CgroupRow,
+    pod_row: CgroupRow | None,
+    ledger: Ledger | None,
+    findings: list[Finding],
+    *,
+    with_series: bool = True,
 ) -> schema.Container:
     """``row`` of a detailed snapshot, with the row of its pod's cgroup and what was found, worst first."""
     identity, pod, limits = row.identity, row.pod_identity, row.limits
@@ -189,6 +201,8 @@ def container_document(
         limit_drift=row.limit_drift,
         usage_cores=None if deltas is None else per_second(deltas.usage_seconds, deltas.seconds),
         throttling=_throttling(row),
+        ledger=None if ledger is None else _ledger(ledger),
+        recommended=_recommended(ledger),
         pod_cgroup=None if pod_row is None else _pod(pod_row),
         pressure=_pressure(row),
         cpuset=_cpuset(row),
@@ -213,6 +227,37 @@ def _throttling(row: CgroupRow) -> schema.Throttling:
         local_lost_seconds_per_second=(
             None if deltas is None else per_second(deltas.local_throttled_seconds, deltas.seconds)
         ),
+    )
+
+
+def _ledger(ledger: Ledger) -> schema.Ledger:
+    return schema.Ledger(
+        seconds=rounded(ledger.seconds),
+        used=_amount(ledger.used),
+        own_quota=_amount(ledger.own_quota),
+        quota_above=_amount(ledger.above.lost),
+        quota_above_is_exact=ledger.above.exact,
+        quota_inside=_amount(ledger.inside),
+        waited=_amount(ledger.waited),
+        throttled_time_share=_amount(ledger.throttled_time_share),
+        unknown=ledger.unknowns,
+    )
+
+
+def _amount(entry: Entry) -> float | None:
+    amount = known(entry)
+    return None if amount is None else rounded(amount)
+
+
+def _recommended(ledger: Ledger | None) -> schema.RecommendedLimit | None:
+    found = None if ledger is None else ledger.recommendation
+    if found is None:
+        return None
+    return schema.RecommendedLimit(
+        limit_cores=found.limit_cores,
+        next_cores=found.next_cores,
+        low_cores=found.low_cores,
+        high_cores=found.high_cores,
     )
 
 

@@ -16,17 +16,12 @@ Impact = tuple[bool, float, float, float, int, bool, str, str, str]
 def impact(container: Container) -> Impact:
     """Return the sort key that puts the worst container first.
 
-    A critical finding; time lost per second to quotas, its own or those above; throttled ratio; share of time spent
-    waiting for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is
-    total.
+    A critical finding; time lost per second to quotas; throttled ratio, the larger of its own and its pod's; waiting
+    for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is total.
     """
-    throttling, pressure, pod = container["throttling"], container["pressure"], container["pod_cgroup"]
-    ratio = throttling["ratio"] or 0.0
-    if pod is not None and throttling["local_lost_seconds_per_second"] is None:
-        ratio = max(ratio, pod["ratio"] or 0.0)
-    waiting = pressure["waiting_share"]
-    if waiting is None:
-        waiting = pressure["runqueue_seconds_per_second"]
+    pod, ledger = container["pod_cgroup"], container["ledger"]
+    ratio = max(container["throttling"]["ratio"] or 0.0, (pod and pod["ratio"]) or 0.0)
+    waiting = None if ledger is None else ledger["waited"]
     return (
         container["severity"] != "critical",
         -(lost_seconds_per_second(container) or 0.0),
@@ -41,15 +36,20 @@ def impact(container: Container) -> Impact:
 
 
 def lost_seconds_per_second(container: Container) -> float | None:
-    """Return CPU seconds per second lost to any quota, its own or an ancestor's; ``None`` where it is unknown.
+    """Return CPU seconds per second lost to any quota, its own, above or inside; ``None`` where it is unknown.
 
-    ``cpu.stat.local`` counts both. Without it (before kernel 6.6) the pod's own cgroup is the only witness of the
-    ancestor's part: its figure is for all its containers together.
+    Where only the cgroup above tells of its quota, that is what all its containers lost together.
     """
-    throttling, pod = container["throttling"], container["pod_cgroup"]
-    own, local = throttling["lost_seconds_per_second"], throttling["local_lost_seconds_per_second"]
-    above = pod["lost_seconds_per_second"] if pod is not None and local is None else None
-    return max((lost for lost in (own, local, above) if lost is not None), default=None)
+    ledger = container["ledger"]
+    if ledger is None:
+        throttling = container["throttling"]
+        counters = throttling["lost_seconds_per_second"], throttling["local_lost_seconds_per_second"]
+        return max((lost for lost in counters if lost is not None), default=None)
+    own, above, inside = ledger["own_quota"], ledger["quota_above"], ledger["quota_inside"]
+    if own is None and above is None:
+        return None
+    exact = ledger["quota_above_is_exact"]
+    return (inside or 0.0) + ((own or 0.0) + (above or 0.0) if exact else max(own or 0.0, above or 0.0))
 
 
 def rank(severity: str) -> int:

@@ -50,6 +50,29 @@ class Pressure(TypedDict):
     runqueue_seconds_per_second: Annotated[float | None, "time on run queues, summed over tasks (v1 with schedstats)"]
 
 
+class Ledger(TypedDict):
+    """Where its CPU time went, per second; losses to quotas are summed over CPUs. `null` is unknown."""
+
+    seconds: Annotated[float, "length of the account: of this epoch, at most the window"]
+    used: Annotated[float | None, "CPU time used"]
+    own_quota: Annotated[float | None, "lost to its own quota"]
+    quota_above: Annotated[float | None, "lost to quotas above it"]
+    quota_above_is_exact: Annotated[bool, "`false` where it is what the whole cgroup above lost: at most that much"]
+    quota_inside: Annotated[float | None, "lost to quotas of cgroups below it"]
+    waited: Annotated[float | None, "waited for a CPU, beyond what quotas explain, at least"]
+    throttled_time_share: Annotated[float | None, "lost to quotas / (used + lost to quotas)"]
+    unknown: Annotated[dict[str, str], "entry and why it is unknown"]
+
+
+class RecommendedLimit(TypedDict):
+    """What the counters of its quota tell of the limit it needs, in cores."""
+
+    limit_cores: Annotated[float | None, "smallest limit that serves 99 % of its bursts; `null` while unknown"]
+    next_cores: Annotated[float, "what to set now: the same, or where it is unknown twice the present limit"]
+    low_cores: Annotated[float, "it needs at least this"]
+    high_cores: Annotated[float | None, "at most this: its threads, the CPUs it may run on"]
+
+
 class Cpuset(TypedDict):
     """Where it may run."""
 
@@ -94,6 +117,8 @@ class Container(TypedDict):
     limit_drift: Annotated[bool | None, "whether the cgroup's limit is not what the spec asks for"]
     usage_cores: Annotated[float | None, "CPU used, average over the window"]
     throttling: Throttling
+    ledger: Annotated[Ledger | None, "`null` in its first seconds, and in those after a change of its limit"]
+    recommended: Annotated[RecommendedLimit | None, "`null` without a quota, and in its first seconds"]
     pod_cgroup: Pod | None
     pressure: Pressure
     cpuset: Cpuset | None

@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exporter.cpulist import cpu_list
-from exporter.model import CgroupRow, CpuManagerState, CpuTimes, KubeletConfig, NodeRow, Overlap, Snapshot
+from exporter.model import (
+    Ancestor,
+    CgroupRow,
+    ContainerIdentity,
+    CpuLimits,
+    CpuManagerState,
+    CpuTimes,
+    KubeletConfig,
+    NodeRow,
+    Overlap,
+    Snapshot,
+)
 from tests.support import snapshots as make
 
 Said = tuple[str, str]
@@ -33,6 +44,7 @@ def _throttled(limit: float = 2.0, *, usage: float = 0.4, stopped: float = 100.0
             waiting_seconds=min(stopped, 30.0),
         ),
         intervals=make.intervals(usage, 0.8),
+        demand_seconds=0.26,
     )
     return calm._replace(**changes)
 
@@ -41,6 +53,12 @@ def _above(pod_limit: float | None, throttled: float) -> Snapshot:
     row = make.container(limit=4.0, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
     pod = make.pod(row, limit=pod_limit, deltas=make.deltas(throttled_seconds=60 * throttled / 2))
     return make.snapshot(row, pods=(pod._replace(window=make.window(throttled)) if pod_limit else pod,))
+
+
+def _above_by_its_own_file() -> Snapshot:
+    row = make.container(deltas=make.deltas(local_throttled_seconds=None, waiting_seconds=31.0))
+    above = Ancestor(make.limits(1.0), make.deltas(throttled_seconds=30.0))
+    return make.snapshot(row, on=make.node(ancestors={"kubepods/burstable": above, "kubepods": above}))
 
 
 def _on_cpu_0(name: str, usage: float, waiting: float | None, **changes: Any) -> CgroupRow:
@@ -55,6 +73,12 @@ def _full(*rows: CgroupRow) -> Snapshot:
 def _eligible() -> CgroupRow:
     row = make.pinned(cpuset=make.container().cpuset, isolation="eligible", exclusive=False)
     return row._replace(limits=make.limits(2.0), window=make.window(0.0))
+
+
+def _identity() -> ContainerIdentity:
+    identity = _eligible().identity
+    assert identity is not None
+    return identity
 
 
 def _static(**changes: Any) -> NodeRow:
@@ -90,6 +114,11 @@ def _drifted(actual: float | None, wanted: float | None, *, pod: float | None = 
     return make.snapshot(make.with_spec(row, allocated_limit_cores=wanted))
 
 
+def _not_enforced(limits: CpuLimits, **on: Any) -> Snapshot:
+    row = make.container(limit=2.0, limits=limits, window=None, effective_limit_cores=8.0)
+    return make.snapshot(row, on=make.node(**on))
+
+
 _OLD = make.node(kernel_release="4.18.20", cfs_quota_bug="affected")
 _STOLEN = make.node(cpu_times={cpu: CpuTimes(60.0, 30.0, 6.0, 0.0) for cpu in make.CPUS})
 _OVERLAP = Overlap(make.named("owner"), make.named("web"), cpu_list("7", ""), 60.0)
@@ -115,11 +144,20 @@ CASES = (
          make.snapshot(_throttled(deltas=make.deltas(usage_seconds=24.0, throttled_seconds=20.0,
                                                      local_throttled_seconds=50.0, waiting_seconds=50.0))),
          (("ancestor_throttled", "above_pod"), ("throttled_below_limit", "ancestor"))),
+    Case("a quota above the pod, on a kernel without cpu.stat.local", _above_by_its_own_file(),
+         (("ancestor_throttled", "above_pod"),)),
     # Contention
     Case("a neighbour on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0), _on_cpu_0("hog", 40.0, 0.0)),
          (("contention", "neighbours"),)),
     Case("a neighbour, as v1 tells it", _full(_on_cpu_0("web", 20.0, None), _on_cpu_0("hog", 40.0, None)),
-         (("contention", "saturated"),)),
+         (("cpu_saturated", "waiting_unknown"),)),
+    Case("every CPU is full, and nobody waits", make.snapshot(make.container(deltas=make.deltas(waiting_seconds=0.0)),
+                                            on=make.node(cpu_times=dict.fromkeys(make.CPUS, make.busy(0.99)))),
+         (("cpu_saturated", ""),)),
+    Case("a quota inside the container",
+         make.snapshot(make.container(limit=4.0, deltas=make.deltas(nested_throttled_seconds=50.0,
+                                                                    waiting_seconds=54.0))),
+         (("nested_throttled", ""),)),
     Case("host processes on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0)), (("contention", "outside"),)),
     Case("its own threads", _full(_on_cpu_0("web", 59.0, 50.0)), (("contention", "own_threads"),)),
     Case("waiting for nobody knows whom", make.snapshot(_on_cpu_0("web", 20.0, 38.0), on=make.node(cpu_times={})),
@@ -128,12 +166,20 @@ CASES = (
                                          _on_cpu_0("web", 2.0, 0.0)),
          (("no_quota", "unbounded"),)),
     Case("limits that are not enforced",
-         make.snapshot(make.container(limit=2.0, limits=make.limits(None), window=None), on=make.node(kubelet=_LAX)),
-         (("no_quota", "not_enforced"),)),
+         _not_enforced(make.limits(None), kubelet=_LAX), (("limit_not_enforced", "kubelet"),)),
+    Case("a kernel without CFS bandwidth", _not_enforced(CpuLimits("unsupported", weight=100)),
+         (("limit_not_enforced", "no_cfs_bandwidth"),)),
+    Case("no cpu controller", _not_enforced(CpuLimits("unsupported")),
+         (("limit_not_enforced", "no_cpu_controller"),)),
+    Case("real-time threads", make.snapshot(make.container(limit=0.2, deltas=make.deltas(usage_seconds=36.0))),
+         (("limit_not_enforced", "real_time"),)),
     # Not pinned
     Case("the policy is none", make.snapshot(_eligible()), (("eligible_not_pinned", "policy_none"),)),
     Case("started before the policy", make.snapshot(_eligible(), on=_static()),
          (("eligible_not_pinned", "before_policy"),)),
+    Case("CPUs that were lost at a restart",
+         make.snapshot(_eligible()._replace(identity=replace(_identity(), restart_count=1)), on=_static()),
+         (("eligible_not_pinned", "lost"),)),
     Case("pod-level resources", make.snapshot(_pod_level(), on=_static()), (("eligible_not_pinned", "pod_level"),)),
     Case("no kubelet to ask", make.snapshot(_eligible(), on=make.node(kubelet=None)), (("eligible_not_pinned", ""),)),
     Case("not a whole number",

@@ -63,7 +63,7 @@ def test_the_worst_comes_first() -> None:
         make.container(name, limit=2.0, window=make.window(ratio), intervals=(), deltas=None)
         for name, ratio in ratios.items()
     ]
-    idle = make.container("z", limit=2.0, limits=make.limits(None), window=None)
+    idle = make.container("z", limit=2.0, limits=make.limits(None), window=None, effective_limit_cores=8.0)
     on = make.node(kubelet=KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False))
     found = find(make.snapshot(idle, *rows, on=on))
     assert [(one["severity"], one["subject"] and one["subject"]["pod"]) for one in found] == [

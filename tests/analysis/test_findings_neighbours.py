@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find, find_for
-from exporter.model import CgroupRow, ContainerIdentity, ContainerSpec, Deltas, KubeletConfig, NodeRow
+from exporter.model import Ancestor, CgroupRow, ContainerIdentity, ContainerSpec, Deltas, KubeletConfig, NodeRow
 from tests.support import snapshots as make
 
 CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
@@ -131,26 +131,72 @@ def test_v1_with_schedstats_counts_waiting() -> None:
     assert of(v1(limited, 38.0))["name"] == "contention"
 
 
-def test_v1_without_schedstats_a_saturated_cpu_makes_it_likely() -> None:
-    found = of(v1(on_cpu_0("victim", 20.0), None), v1(on_cpu_0("hog", 40.0), None), on=CPU_0)
-    assert (found["name"], found["reason"]) == ("contention", "saturated")
-    assert "likely" in found["summary"]
-    assert "100 % busy" in found["summary"]
-    assert "make sure first" in found["advice"]
+def test_v1_without_schedstats_waiting_is_unknown_and_the_full_cpu_is_named() -> None:
+    found = find(make.snapshot(v1(on_cpu_0("victim", 20.0), None), v1(on_cpu_0("hog", 40.0), None), on=CPU_0))
+    assert [(one["name"], one["reason"], one["subject"]) for one in found] == [
+        ("cpu_saturated", "waiting_unknown", None)
+    ]
+    assert "CPU 0 is full" in found[0]["summary"]
+    assert "whether 2 containers on them wait is unknown" in found[0]["summary"]
+    # A CPU that is full from outside of all containers is told of as well.
+    [alone] = find(make.snapshot(v1(on_cpu_0("victim", 20.0), None), on=CPU_0))
+    assert alone["name"] == "cpu_saturated"
 
 
 @pytest.mark.parametrize(
-    ("victim", "hog", "busy"),
+    ("rows", "busy"),
     [
-        pytest.param(20.0, 30.0, 0.9, id="not saturated"),
-        pytest.param(35.0, 25.0, 1.0, id="it used most itself"),
-        pytest.param(3.0, 57.0, 1.0, id="it wants little"),
+        pytest.param((on_cpu_0("victim", 20.0), on_cpu_0("hog", 30.0)), 0.9, id="not full"),
+        pytest.param((on_cpu_0("hog", 59.0),), 1.0, id="full of one container that nobody shares it with"),
+        pytest.param((make.container("wide", deltas=make.deltas(usage_seconds=30.0)),), 1.0, id="may run elsewhere"),
     ],
 )
-def test_a_busy_cpu_alone_is_no_contention(victim: float, hog: float, busy: float) -> None:
+def test_cpus_in_nobody_s_way_are_no_finding(rows: tuple[CgroupRow, ...], busy: float) -> None:
     on = make.node(cpu_times={0: make.busy(busy)})
-    rows = (v1(on_cpu_0("victim", victim), None), v1(on_cpu_0("hog", hog), None))
-    assert find_for(make.snapshot(*rows, on=on), make.named("victim")) == ()
+    assert find(make.snapshot(*(v1(row, None) for row in rows), on=on)) == ()
+
+
+def test_the_largest_taker_is_named_though_it_is_no_container() -> None:
+    """A real-time process takes 0.7 of the CPU, a container 0.2."""
+    found = of(on_cpu_0("victim", 6.0, waiting=45.0), on_cpu_0("small", 12.0), on=CPU_0)
+    assert found["reason"] == "outside"
+    assert "at least 0.7 CPUs of its 1" in found["summary"]
+
+
+def test_neighbours_that_cannot_explain_the_waiting_are_not_named() -> None:
+    """Five containers of 0.03 CPUs, and 0.31 s of waiting a second."""
+    small = [on_cpu_0(f"n{number}", 1.8) for number in range(5)]
+    found = of(on_cpu_0("victim", 12.0, waiting=18.6), *small, on=make.node(cpu_times={}))
+    assert found["reason"] == ""
+    assert "n0" not in found["summary"]
+
+
+def test_clock_ticks_accuse_nobody_near_a_threshold() -> None:
+    on = make.node(cpu_times={0: make.busy(0.6, exact=False)})
+    assert of(on_cpu_0("victim", 20.0, waiting=30.0), on=on)["reason"] == ""
+    exact = make.node(cpu_times={0: make.busy(0.6)})
+    assert of(on_cpu_0("victim", 20.0, waiting=30.0), on=exact)["reason"] == "outside"
+
+
+def test_a_quota_inside_the_container_is_no_contention() -> None:
+    grown = make.deltas(usage_seconds=6.0, waiting_seconds=54.0, nested_throttled_seconds=54.0)
+    found = of(on_cpu_0("victim", 6.0, deltas=grown), on_cpu_0("hog", 30.0), on=CPU_0)
+    assert found["name"] == "nested_throttled"
+    assert "0.9 s per second" in found["summary"]
+
+
+def test_a_quota_above_the_pod_without_cpu_stat_local_is_no_contention() -> None:
+    """As kernel 6.1 tells it: only the ancestor's own file does."""
+    grown = make.deltas(usage_seconds=24.0, waiting_seconds=35.0, local_throttled_seconds=None)
+    row = make.container("victim", cpus="0-3", deltas=grown)
+    above = Ancestor(make.limits(0.4), make.deltas(usage_seconds=24.0, throttled_seconds=36.0))
+    times = {cpu: make.busy(0.1) for cpu in range(4)}
+    on = make.node(
+        cpu_times=times, ancestors={"kubepods/burstable": above, "kubepods": Ancestor(make.limits(None), None)}
+    )
+    [found] = find(make.snapshot(row, on=on))
+    assert (found["name"], found["reason"]) == ("ancestor_throttled", "above_pod")
+    assert "the cgroup kubepods/burstable stopped it for up to 0.6 s per second" in found["summary"]
 
 
 def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None:
@@ -251,11 +297,14 @@ def test_without_a_cpuset_nobody_is_accused() -> None:
 
 def test_a_limit_that_is_not_enforced() -> None:
     on = make.node(kubelet=KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False))
-    row = make.container(limit=2.0, limits=make.limits(None), window=None)
+    row = make.container(limit=2.0, limits=make.limits(None), window=None, effective_limit_cores=8.0)
     found = of(row, on=on)
-    assert (found["name"], found["reason"], found["severity"]) == ("no_quota", "not_enforced", "info")
+    assert (found["name"], found["reason"], found["severity"]) == ("limit_not_enforced", "kubelet", "info")
     assert found["evidence"]["spec_limit_cores"] == 2.0
     assert find(make.snapshot(row)) == ()
+    # A pod that is older than the setting still has its quota, and that is the effective limit.
+    assert find(make.snapshot(row._replace(effective_limit_cores=2.0), on=on)) == ()
+    assert "a quota above it still holds it to 3 CPUs" in of(row._replace(effective_limit_cores=3.0), on=on)["summary"]
 
 
 def greedy(**changes: Any) -> CgroupRow:

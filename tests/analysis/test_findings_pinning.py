@@ -267,14 +267,14 @@ def test_the_two_limits_of_a_drift_read_differently(actual: float, wanted: float
     row = make.container(limit=own, pod_limit=inherited, limits=make.limits(actual))
     drifts = limit_drift(row.limits, row.identity, row.pod_identity, isolation="shared", kubelet=make.static())
     assume(drifts)
-    told = only(row._replace(limit_drift=drifts, window=None))["summary"]
+    told = only(row._replace(limit_drift=drifts, window=None, deltas=None))["summary"]
     asked, has = re.findall(r"([0-9.e+]+) CPU", told)
     assert asked != has
 
 
 @pytest.mark.parametrize("cores", [0.125, 0.015, 12.5])
 def test_a_limit_keeps_its_digits(cores: float) -> None:
-    row = make.container(limit=2.0, limits=make.limits(cores), limit_drift=True, window=None)
+    row = make.container(limit=2.0, limits=make.limits(cores), limit_drift=True, window=None, deltas=None)
     assert f"its cgroup has {cores} CPUs" in only(row)["summary"]
 
 

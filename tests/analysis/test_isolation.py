@@ -28,6 +28,7 @@ from exporter.node.topology import read_topology
 from tests.support.recordings import RECORDINGS, Recording, running
 
 PATIENCE = 10.0
+CPUS = cpu_list("0-7", "")
 
 
 def name(text: str) -> CgroupName:
@@ -189,7 +190,7 @@ crowds = st.lists(
 
 
 @given(crowds, cpusets | st.none(), st.floats(0, 20))
-def test_whatever_the_cpusets_owned_and_shared_cpus_make_up_the_node(
+def test_whatever_the_cpusets_no_cpu_is_owned_and_shared(
     users: list[CpusetUser], online: frozenset[int] | None, age: float
 ) -> None:
     first = isolate(users, online, {}, 0.0, PATIENCE)
@@ -200,7 +201,8 @@ def test_whatever_the_cpusets_owned_and_shared_cpus_make_up_the_node(
     if online is not None:
         assert found.shared is not None
         assert found.shared.isdisjoint(found.owners)
-        assert found.shared | found.owners.keys() == online
+        assert found.shared | found.owners.keys() <= online
+        assert not users or found.shared <= frozenset[int]().union(*(user.cpus for user in users))
     for cpu, owner in found.owners.items():
         assert cpu in by_name[owner].cpus
         assert found.states[owner] == "exclusive"
@@ -352,3 +354,43 @@ def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
         users.append(CpusetUser(cgroup, ref.pod_path, cpuset.cpus, whole, identity.container_type if mapped else None))
     assert len(users) > 8
     return users
+
+
+def test_a_container_that_a_dra_driver_pinned_owns_its_cpus_under_the_policy_none() -> None:
+    users = [user("a", "2-7"), user("b", "2-7"), user("owner", "0-1", 2)]
+    found = isolate(users, CPUS, {}, 0.0, PATIENCE, pins=False)
+    assert found.states[name("owner")] == "exclusive"
+    assert found.owners == dict.fromkeys({0, 1}, name("owner"))
+    # A late-comer on its CPUs is named: it was alone there before.
+    late = [*users, user("late", "0-7")]
+    second = isolate(late, CPUS, found.memory, 1.0, PATIENCE, pins=False)
+    third = isolate(late, CPUS, second.memory, PATIENCE + 2.0, PATIENCE, pins=False)
+    assert [(one.owner, one.other) for one in third.overlaps] == [(name("owner"), name("late"))]
+
+
+@pytest.mark.parametrize("pins", [False, None])
+def test_who_never_was_alone_owns_nothing_where_no_kubelet_gives_cpus(pins: bool | None) -> None:
+    users = [user("a", "0-7"), user("b", "0-7"), user("wide", "0-1", 2)]
+    first = isolate(users, CPUS, {}, 0.0, PATIENCE, pins=pins)
+    later = isolate(users, CPUS, first.memory, PATIENCE + 2.0, PATIENCE, pins=pins)
+    assert later.states[name("wide")] == "eligible"
+    assert later.overlaps == ()
+
+
+def test_mixed_cpus_own_what_the_checkpoint_has_and_share_the_rest() -> None:
+    """CRI-O: cpuset 2-7, checkpoint 4-7."""
+    mixed = user("mixed", "2-7", 4)._replace(entry=cpu_list("4-7", ""))
+    found = isolate([user("a", "0-3"), user("b", "0-3"), mixed], CPUS, {}, 0.0, PATIENCE)
+    later = isolate([user("a", "0-3"), user("b", "0-3"), mixed], CPUS, found.memory, PATIENCE + 2.0, PATIENCE)
+    assert later.states[name("mixed")] == "exclusive"
+    assert later.owners == dict.fromkeys({4, 5, 6, 7}, name("mixed"))
+    assert later.overlaps == ()
+    assert later.shared == cpu_list("0-3", "")
+
+
+def test_cpus_that_no_container_may_use_are_not_shared() -> None:
+    # v1: a CPU that went offline and came back is in no cpuset any more; usable is what the root has.
+    found = isolate([user("a", "0-5"), user("b", "0-5")], CPUS, {}, 0.0, PATIENCE)
+    assert found.shared == cpu_list("0-5", "")
+    bounded = isolate([user("a", "0-5")], CPUS, {}, 0.0, PATIENCE, usable=cpu_list("0-3", ""))
+    assert bounded.shared == cpu_list("0-3", "")

@@ -30,16 +30,15 @@ def healthy(by_name: dict[str, Container]) -> Container:
     return changed(by_name["frontend/nginx"], severity=None, pod_cgroup=None)
 
 
-def test_what_hurts_first(healthy: Container) -> None:
+def test_the_order(healthy: Container) -> None:
     worst_first = [
         changed(healthy, severity="critical"),
-        changed(healthy, throttling__lost_seconds_per_second=2.0, severity="warning"),
-        changed(healthy, throttling__lost_seconds_per_second=0.5, throttling__ratio=1.0),
+        changed(healthy, ledger__own_quota=2.0, severity="warning"),
+        changed(healthy, ledger__own_quota=0.5, throttling__ratio=1.0),
         changed(healthy, throttling__ratio=0.9),
-        changed(healthy, throttling__ratio=0.1, pressure__waiting_share=0.9),
-        changed(healthy, pressure__waiting_share=0.5),
-        changed(healthy, pressure__waiting_share=None, pressure__runqueue_seconds_per_second=0.3),
-        changed(healthy, severity="warning"),
+        changed(healthy, throttling__ratio=0.1, ledger__waited=0.9),
+        changed(healthy, ledger__waited=0.5),
+        changed(healthy, severity="warning", ledger__waited=None),
         changed(healthy, severity="info"),
         changed(healthy, namespace="a"),
         changed(healthy, namespace="b"),
@@ -51,34 +50,23 @@ def test_what_hurts_first(healthy: Container) -> None:
     assert sorted(shuffled, key=impact) == worst_first
 
 
-def test_time_lost_to_an_ancestor_counts(healthy: Container, by_name: dict[str, Container]) -> None:
-    local = changed(healthy, throttling__local_lost_seconds_per_second=0.7)
-    pod = copy.deepcopy(by_name["report/query"]["pod_cgroup"])
-    assert pod is not None
-    pod["lost_seconds_per_second"] = 0.6
-    old_kernel = changed(healthy, throttling__local_lost_seconds_per_second=None, pod_cgroup=pod)
-
-    assert lost_seconds_per_second(local) == 0.7
-    assert lost_seconds_per_second(old_kernel) == 0.6
-    # With cpu.stat.local the pod's figure, which is of all its containers, is not this one's.
-    assert lost_seconds_per_second(changed(local, pod_cgroup=pod, throttling__local_lost_seconds_per_second=0.0)) == 0.0
+def test_time_lost_to_any_quota_counts(healthy: Container) -> None:
+    everything = changed(healthy, ledger__own_quota=0.2, ledger__quota_above=0.4, ledger__quota_inside=0.1)
+    assert lost_seconds_per_second(everything) == pytest.approx(0.7)
+    # Where only the cgroup above tells, its loss is that of all its containers: at most this one's.
+    old_kernel = changed(everything, ledger__quota_above_is_exact=False)
+    assert lost_seconds_per_second(old_kernel) == pytest.approx(0.5)
+    young = changed(healthy, ledger=None, throttling__lost_seconds_per_second=0.3)
+    assert lost_seconds_per_second(young) == 0.3
 
 
-def test_a_pod_s_ratio_counts_where_nothing_tells_its_containers_apart(
-    healthy: Container, by_name: dict[str, Container]
-) -> None:
+def test_a_pod_s_ratio_counts(healthy: Container, by_name: dict[str, Container]) -> None:
     pod = by_name["report/query"]["pod_cgroup"]
-    told_apart = changed(healthy, pod_cgroup=pod, throttling__local_lost_seconds_per_second=0.0)
-    old_kernel = changed(told_apart, throttling__local_lost_seconds_per_second=None)
-
-    assert impact(told_apart) == impact(healthy)
-    assert impact(old_kernel) < impact(healthy)
+    assert impact(changed(healthy, pod_cgroup=pod)) < impact(healthy)
 
 
 def test_nothing_known_is_nothing_lost_but_not_zero(healthy: Container) -> None:
-    unknown = changed(healthy, throttling__lost_seconds_per_second=None, throttling__local_lost_seconds_per_second=None)
-
-    assert lost_seconds_per_second(unknown) is None
+    assert lost_seconds_per_second(changed(healthy, ledger__own_quota=None, ledger__quota_above=None)) is None
 
 
 def test_the_worst_severity() -> None:

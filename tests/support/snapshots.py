@@ -150,7 +150,7 @@ def pod(of: CgroupRow, *, limit: float | None = None, **changes: Any) -> CgroupR
 
 def busy(share: float, **changes: Any) -> CpuTimes:
     """A CPU that was busy for ``share`` of 60 s."""
-    return CpuTimes(WINDOW, share * WINDOW, 0.0, 0.0)._replace(**changes)
+    return CpuTimes(WINDOW, share * WINDOW, 0.0, 0.0, exact=True)._replace(**changes)
 
 
 def node(**changes: Any) -> NodeRow:
@@ -192,7 +192,10 @@ def owning(row: CgroupRow, times: Mapping[int, CpuTimes] | None = None, **change
 
 
 def snapshot(*containers: CgroupRow, on: NodeRow | None = None, pods: tuple[CgroupRow, ...] | None = None) -> Snapshot:
-    """``containers`` with their pods, on a healthy node."""
+    """``containers`` with their pods, on a healthy node; none of them was moved to other CPUs."""
+    containers = tuple(
+        one._replace(placement_deltas=one.deltas) if one.placement_deltas is None else one for one in containers
+    )
     return Snapshot(
         taken_at=1_800_000_000.0,
         tick=100,

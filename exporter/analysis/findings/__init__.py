@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from exporter.analysis.findings.ancestor_throttled import ancestor_throttled
+from exporter.analysis.findings.ancestor_throttled import ancestor_throttled, nested_throttled
 from exporter.analysis.findings.contention import contention
 from exporter.analysis.findings.cpu_manager_disagrees import cpuset_disagrees, policy_disagrees
-from exporter.analysis.findings.cpu_steal import cpu_steal, kernel_bug
+from exporter.analysis.findings.cpu_steal import cpu_saturated, cpu_steal, kernel_bug
 from exporter.analysis.findings.eligible_not_pinned import eligible_not_pinned, numa_spread, pinned_but_limited
 from exporter.analysis.findings.exclusive_cpu_shared import exclusive_cpu_disturbed, exclusive_cpu_shared
 from exporter.analysis.findings.finding import Finding, Name, Severity, finding
-from exporter.analysis.findings.limit_drift import limit_drift
-from exporter.analysis.findings.no_quota import no_quota
-from exporter.analysis.findings.nodeview import NodeView, name_of
-from exporter.analysis.findings.throttled import throttled
-from exporter.analysis.findings.throttled_below_limit import throttled_below_limit
+from exporter.analysis.findings.limit_drift import limit_drift, limit_not_enforced, no_quota
+from exporter.analysis.findings.throttled import throttled, throttled_below_limit
+from exporter.analysis.ledger import ledger_of
+from exporter.analysis.nodeview import NodeView, name_of
 from exporter.model import CgroupName, CgroupRow, Snapshot
 
 __all__ = ["NAMES", "Finding", "Name", "Severity", "find", "find_for", "finding"]
 
 NAMES = (
     "ancestor_throttled",
+    "nested_throttled",
     "throttled_below_limit",
     "throttled",
     "contention",
@@ -35,8 +35,10 @@ NAMES = (
     "pinned_but_limited",
     "numa_spread",
     "limit_drift",
+    "limit_not_enforced",
     "cpu_manager_disagrees",
     "no_quota",
+    "cpu_saturated",
     "cpu_steal",
     "kernel_bug",
 )
@@ -44,6 +46,7 @@ NAMES = (
 
 _OF_CONTAINER = (
     ancestor_throttled,
+    nested_throttled,
     throttled_below_limit,
     throttled,
     contention,
@@ -53,10 +56,11 @@ _OF_CONTAINER = (
     pinned_but_limited,
     numa_spread,
     limit_drift,
+    limit_not_enforced,
     cpuset_disagrees,
     no_quota,
 )
-_OF_NODE = (policy_disagrees, cpu_steal, kernel_bug)
+_OF_NODE = (policy_disagrees, cpu_saturated, cpu_steal, kernel_bug)
 _RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -77,7 +81,9 @@ def _of_node(view: NodeView) -> Iterator[Finding]:
 
 
 def _of_containers(view: NodeView, rows: Iterable[CgroupRow]) -> Iterator[Finding]:
-    return (found for row in rows for rule in _OF_CONTAINER if (found := rule(view, row)) is not None)
+    for row in rows:
+        ledger = ledger_of(view, row)
+        yield from (found for rule in _OF_CONTAINER if (found := rule(view, row, ledger)) is not None)
 
 
 def _sorted(found: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from exporter.analysis import text
 from exporter.analysis.findings.finding import Finding, finding
-from exporter.analysis.findings.nodeview import NodeView
+from exporter.analysis.ledger import Ledger
+from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupRow
 
@@ -27,7 +28,7 @@ def checkpointed(view: NodeView, row: CgroupRow) -> frozenset[int] | None:
     return entries.get((row.ref.pod_uid, row.container or "")) or entries.get(("", row.ref.container_id or ""))
 
 
-def cpuset_disagrees(view: NodeView, row: CgroupRow) -> Finding | None:
+def cpuset_disagrees(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
     """A container's cpuset is not what the CPU manager believes it to be.
 
     A container without a window is too young: the kubelet narrows its cpuset just after the start.
@@ -36,12 +37,14 @@ def cpuset_disagrees(view: NodeView, row: CgroupRow) -> Finding | None:
     if checkpoint is None or row.cpuset is None or not row.cpuset.cpus or row.deltas is None:
         return None
     actual, entry = row.cpuset.cpus, checkpointed(view, row)
+    if entry is not None and entry < actual and row.isolation == "exclusive":
+        return None  # CRI-O's mixed CPUs: shared ones are added to its own
     if entry is not None and entry != actual:
         return finding(
             "cpu_manager_disagrees",
             row,
             summary=f"The CPU manager gave it {text.numbered(entry)}, and its cgroup says {format_cpu_list(actual)}.",
-            advice="Find out what rewrote its cpuset (systemctl daemon-reload is known for it), and restart the pod.",
+            advice="Find what rewrote its cpuset (systemctl daemon-reload does), and restart the pod.",
             reason="cpuset",
             evidence={"checkpoint_cpus": format_cpu_list(entry), "cpus": format_cpu_list(actual)},
             impact=float(len(entry ^ actual)),

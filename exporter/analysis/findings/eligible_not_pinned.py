@@ -5,13 +5,13 @@ from __future__ import annotations
 from exporter.analysis import text, thresholds
 from exporter.analysis.findings.cpu_manager_disagrees import checkpointed, policy_of
 from exporter.analysis.findings.finding import Finding, finding
-from exporter.analysis.findings.nodeview import NodeView
-from exporter.analysis.findings.throttled import lost
+from exporter.analysis.ledger import Ledger, known
+from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupRow
 
 
-def eligible_not_pinned(view: NodeView, row: CgroupRow) -> Finding | None:
+def eligible_not_pinned(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
     """Guaranteed, and its owner may believe that it has cores of its own."""
     if row.ref.qos_class != "Guaranteed" or row.cpuset is None or row.container_spec is None:
         return None
@@ -66,6 +66,10 @@ _NOT_PINNED = {
         "the policy is static, and the CPU manager has no CPUs for it: it started before the policy did",
         "Restart the pod.",
     ),
+    "lost": (
+        "the policy is static, and the CPU manager has no CPUs for it: it lost them at a restart or is older",
+        "Restart the pod: a new one is given CPUs while enough are free.",
+    ),
     "": (
         "which CPU manager policy the kubelet runs is not known",
         "Look at cpuManagerPolicy in the kubelet's configuration; with static, restart the pod.",
@@ -84,6 +88,8 @@ def _why_not_pinned(view: NodeView, row: CgroupRow, request: float | None) -> st
             return None
         if checkpointed(view, row) is not None:
             return "cpuset_changed"
+        if policy is not None and row.identity is not None and row.identity.restart_count:
+            return "lost"
         return "before_policy" if policy is not None else ""
     wanted_more = (
         row.isolation == "shared"
@@ -105,7 +111,7 @@ def _may_be_pinned_yet(view: NodeView, row: CgroupRow) -> bool:
     return row.deltas is None or not row.deltas.seconds >= patience
 
 
-def pinned_but_limited(_view: NodeView, row: CgroupRow) -> Finding | None:
+def pinned_but_limited(_view: NodeView, row: CgroupRow, ledger: Ledger | None) -> Finding | None:
     """CPUs of its own, and still a quota on them."""
     limits, cpuset = row.limits, row.cpuset
     if row.isolation != "exclusive" or cpuset is None or limits is None or limits.limit_cores is None:
@@ -129,14 +135,14 @@ def pinned_but_limited(_view: NodeView, row: CgroupRow) -> Finding | None:
             "periods": None if window is None else window.periods,
             "throttled_periods": None if window is None else window.throttled_periods,
             "throttled_ratio": None if window is None else window.ratio,
-            "throttled_seconds_per_second": lost(row),
+            "throttled_seconds_per_second": None if ledger is None else known(ledger.own_quota),
         },
         severity="warning" if stopped else "info",
         impact=0.0 if window is None else window.ratio,
     )
 
 
-def numa_spread(view: NodeView, row: CgroupRow) -> Finding | None:
+def numa_spread(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
     """Its CPUs lie on several NUMA nodes."""
     if row.isolation != "exclusive" or row.cpuset is None or row.numa_nodes is None or row.numa_nodes < 2:
         return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from exporter.analysis import text, thresholds
 from exporter.analysis.findings.finding import Finding, finding
-from exporter.analysis.findings.nodeview import NodeView, name_of
+from exporter.analysis.ledger import Ledger
+from exporter.analysis.nodeview import NodeView, name_of
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupRow
 
 
-def exclusive_cpu_shared(view: NodeView, row: CgroupRow) -> Finding | None:
+def exclusive_cpu_shared(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
     """Other containers may run on CPUs that it should own."""
     found = view.overlaps.get(name_of(row)) if view.overlaps else None
     if not found:
@@ -35,7 +36,7 @@ def exclusive_cpu_shared(view: NodeView, row: CgroupRow) -> Finding | None:
     )
 
 
-def exclusive_cpu_disturbed(view: NodeView, row: CgroupRow) -> Finding | None:
+def exclusive_cpu_disturbed(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
     """Its CPUs do more than it does."""
     if not row.exclusive:
         return None

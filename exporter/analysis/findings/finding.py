@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from typing_extensions import TypedDict
 
+from exporter.analysis.advice import Advice
 from exporter.model import CgroupName, CgroupRow
 
 Severity = Literal["critical", "warning", "info"]
@@ -31,6 +32,7 @@ class Finding(TypedDict):
     subject: Annotated[Name | None, "the container; `null` for the node"]
     summary: Annotated[str, "one sentence: the cause"]
     advice: Annotated[str, "one sentence: what to do"]
+    commands: Annotated[list[str], "what carries the advice out; alternatives, empty where no command does"]
     reason: Annotated[str, "stable; which of the finding's causes it is, empty where it has one only"]
     evidence: Annotated[dict[str, float | int | str], "the numbers it rests on"]
     docs: Annotated[str, "its page, relative to the repository"]
@@ -42,7 +44,7 @@ def finding(
     subject: CgroupRow | CgroupName | None,
     *,
     summary: str,
-    advice: str,
+    advice: Advice | str,
     evidence: Mapping[str, float | str | None],
     reason: str = "",
     severity: Severity = "warning",
@@ -56,7 +58,8 @@ def finding(
         if subject is None
         else Name(namespace=subject.namespace, pod=subject.pod, container=subject.container or ""),
         summary=summary,
-        advice=advice,
+        advice=advice if isinstance(advice, str) else advice.text,
+        commands=[] if isinstance(advice, str) else list(advice.commands),
         reason=reason,
         evidence={key: value for key, value in evidence.items() if value is not None and _is_shown(value)},
         docs=f"docs/findings/{name}.md",
