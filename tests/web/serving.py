@@ -16,6 +16,9 @@ from pathlib import Path
 
 import trustme
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from exporter.errors import ExporterError
 from exporter.web import REASONS, WebError
@@ -184,6 +187,30 @@ class Authority:
         chain = b"".join(part.bytes() for part in cert.cert_chain_pems)
         (self.folder / f"{name}.crt").write_bytes(chain)
         (self.folder / f"{name}.key").write_bytes(cert.private_key_pem.bytes())
+
+    def issue_for_any_usage(self, name: str) -> None:
+        """The same with the extended key usage ``anyExtendedKeyUsage`` and no other."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        ca_key = serialization.load_pem_private_key(self._ca.private_key_pem.bytes(), None)
+        ca = x509.load_pem_x509_certificate(self._ca.cert_pem.bytes())
+        assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+        cert = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(ca.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+            .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+            .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), critical=False)
+            .sign(ca_key, hashes.SHA256())
+        )
+        (self.folder / f"{name}.crt").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+        (self.folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
 
     def client(self, name: str | None = None) -> ssl.SSLContext:
         """A client that trusts this CA and may show a certificate of the folder."""

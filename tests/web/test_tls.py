@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from pathlib import Path
 
@@ -142,6 +143,14 @@ async def test_an_expired_client_certificate(authority: Authority) -> None:
     async with served(write_config(authority.folder, MUTUAL)) as server:
         assert (await server.get(tls=authority.client("client"))).raw == b""
         assert "certificate verify failed: certificate has expired" in await server.reason("tls_handshake")
+
+
+async def test_a_client_certificate_for_any_extended_key_usage(authority: Authority) -> None:
+    """Go accepts it, OpenSSL does not: docs/web-config.md lists the difference."""
+    authority.issue_for_any_usage("any")
+    async with served(write_config(authority.folder, MUTUAL)) as server:
+        assert (await server.get(tls=authority.client("any"))).raw == b""
+        assert re.search("certificate verify failed: .* certificate purpose", await server.reason("tls_handshake"))
 
 
 async def test_a_certificate_is_optional_but_not_a_wrong_one(authority: Authority) -> None:

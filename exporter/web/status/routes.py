@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, NamedTuple
@@ -12,13 +11,13 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from exporter.report import Report, unescaped_segments
+from exporter.web.pages import quality
 from exporter.web.status.label import PREFIX
 from exporter.web.status.wanted import Places, Wanted
 
 MOST_PAGES: Final = 8
 """Kept of one report. With 750 containers in full a page has 0.7 MB."""
 GZIP_LEVEL: Final = 1
-_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[^,]*)?(?:,|$)")
 
 
 class Made(NamedTuple):
@@ -68,7 +67,7 @@ def _page(pages: Pages) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def page(request: web.Request) -> web.Response:
         match = request.match_info
         name = unescaped_segments(match["namespace"], match["pod"], match["container"]) if match else None
-        zipped = _GZIP.search(request.headers.get("Accept-Encoding", "").lower()) is not None
+        zipped = quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
         made = await pages.get(Wanted.of(name, request.query), zipped=zipped)
         headers = {"Content-Security-Policy": made.policy, "Vary": "Accept-Encoding"}
         if zipped:
