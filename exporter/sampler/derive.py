@@ -24,7 +24,7 @@ from exporter.model import (
     KubeletConfig,
     NodeRow,
 )
-from exporter.node.cpu_time import Jiffies, cpu_times, read_proc_stat
+from exporter.node.cpu_time import CpuReadings, cpu_times, read_cpu_readings
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release
 from exporter.node.topology import Topology, read_topology
@@ -49,9 +49,9 @@ class NodeFacts:
         self._read_topology = TimedCall(partial(read_topology, sys), READ_TIMEOUT_SECONDS)
         self._read_release = TimedCall(partial(read_release, proc), READ_TIMEOUT_SECONDS)
         self._read_checkpoint = TimedCall(partial(read_cpu_manager_state, checkpoint_path), READ_TIMEOUT_SECONDS)
-        self._read_ticks = TimedCall(partial(read_proc_stat, proc), READ_TIMEOUT_SECONDS)
+        self._read_cpu_times = TimedCall(partial(read_cpu_readings, proc), READ_TIMEOUT_SECONDS)
         self._readers = readers
-        self._ticks: deque[tuple[float, Mapping[int, Jiffies]]] = deque()
+        self._cpu_readings: deque[tuple[float, CpuReadings]] = deque()
         self.topology = Topology()
         self.effective_cpus: frozenset[int] | None = None
         self.checkpoint: CpuManagerState | None = None
@@ -71,13 +71,13 @@ class NodeFacts:
         if self._release is None:  # no kernel changes under a process
             self._release = self._try(self._read_release, "kernel release")
         self.checkpoint = self._try(self._read_checkpoint, "CPU manager's checkpoint")
-        ticks = self._try(self._read_ticks, "CPU times")
-        if ticks is None:
-            self._ticks.clear()
+        readings = self._try(self._read_cpu_times, "CPU times")
+        if readings is None:
+            self._cpu_readings.clear()
             return
-        self._ticks.append((now, ticks))
-        while self._ticks and self._ticks[0][0] < began:
-            self._ticks.popleft()
+        self._cpu_readings.append((now, readings))
+        while self._cpu_readings and self._cpu_readings[0][0] < began:
+            self._cpu_readings.popleft()
 
     def _try(self, read: TimedCall[T], what: str) -> T | None:
         try:
@@ -91,13 +91,13 @@ class NodeFacts:
     @property
     def has_cpu_times(self) -> bool:
         """Whether the last read of ``/proc/stat`` succeeded."""
-        return bool(self._ticks)
+        return bool(self._cpu_readings)
 
     def cpu_times(self) -> Mapping[int, CpuTimes]:
         """Return each online CPU's times over the last window; empty before there are two readings."""
-        if len(self._ticks) < 2:
+        if len(self._cpu_readings) < 2:
             return {}
-        (first_at, first), (last_at, last) = self._ticks[0], self._ticks[-1]
+        (first_at, first), (last_at, last) = self._cpu_readings[0], self._cpu_readings[-1]
         return cpu_times(first, last, last_at - first_at)
 
     def row(self, driver: Driver | None, isolation: Isolation | None, ancestors: Mapping[str, Ancestor]) -> NodeRow:

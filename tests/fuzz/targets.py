@@ -26,7 +26,7 @@ from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_pairs
 from exporter.model import PodList
-from exporter.node.cpu_time import cpu_times, parse_proc_stat
+from exporter.node.cpu_time import CpuReadings, cpu_times, parse_proc_stat
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug
 from exporter.settings import OPTIONS
@@ -88,7 +88,7 @@ def _proc_stat(data: bytes) -> None:
         return
     for jiffies in found.values():
         never_below_zero(jiffies)
-    for spent in cpu_times(found, found, 1.0).values():
+    for spent in cpu_times(CpuReadings(found, {}), CpuReadings(found, {}), 1.0).values():
         assert spent.busy_seconds == spent.steal_seconds == spent.irq_seconds == 0
 
 
