@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.cgroupfs.discover import ReaderFactory, detect, walk
 from exporter.cgroupfs.files import CgroupFiles, Descriptors
 from exporter.cpulist import format_cpu_list
 from exporter.errors import ParseError, ReadError, VanishedError
 from exporter.model import CpuLimits, Cpuset, CpuStat
 from tests.support.readers import v1_files, v2_files
+from tests.support.treebuilder import container_id, pod_uid, v1, v2
+from tests.support.trees import cgroupfs_pod
 
 
 @dataclass(frozen=True)
@@ -499,3 +502,57 @@ def test_change_probe_differs_with_the_quota_of_crun_s_child(tmp_path: Path) -> 
     first = files.change_probe()
     write(child, "cpu.max", "20000 100000\n")
     assert files.change_probe() != first
+
+
+# ---- What lies below ----
+
+
+@twins
+def test_tasks_are_counted_in_all_cgroups_below_and_an_empty_list_says_nothing(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path, Facts(), Descriptors(0))
+    [path] = [*tmp_path.rglob("tasks"), *tmp_path.rglob("cgroup.threads")]
+    for name in ("docker", "docker/inner"):
+        write(path.parent / name, path.name, "0\n" * 60)
+    assert files.threads() == 122
+    path.write_text("")
+    assert files.threads() == 120
+    for one in path.parent.rglob(path.name):
+        one.write_text("")
+    assert files.threads() is None, "v1 lists no task of another PID namespace"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_threads_are_the_pids_controller_s_where_it_is(tmp_path: Path, version: str) -> None:
+    uid, cid = pod_uid("web"), container_id("app")
+    build = (v1 if version == "v1" else v2)(tmp_path)
+    path = build.container(f"{build.pod(cgroupfs_pod(uid, 'Burstable'), uid, 'Burstable')}/{cid}", cid, "")
+    root = tmp_path / "pids" if version == "v1" else tmp_path
+    write(root, "cgroup.procs", "")
+    write(root / path, "pids.current", "63\n")
+    readers = ReaderFactory(detect(str(tmp_path)), Descriptors(0))
+    [found] = [one for one in walk(readers.hierarchy.cpu).found.values() if one.ref.container_id]
+    assert readers.open(found).threads() == 63
+
+
+@twins
+def test_throttled_time_below_is_that_of_each_cgroup_there(twin: Write, tmp_path: Path) -> None:
+    files = twin(tmp_path, Facts(), Descriptors(0))
+    assert files.nested_throttled() == {}
+    [stat] = tmp_path.rglob("cpu.stat")
+    key, unit = ("throttled_time", 10**9) if twin is as_v1 else ("throttled_usec", 10**6)
+    for name, seconds in (("docker", 0), ("docker/inner", 7)):
+        write(stat.parent / name, "cpu.stat", f"nr_periods 9\nnr_throttled 1\n{key} {seconds * unit}\n")
+    write(stat.parent / "no-controller", "cgroup.procs", "")
+    assert files.nested_throttled() == {str(stat.parent / "docker"): 0.0, str(stat.parent / "docker/inner"): 7.0}
+
+
+def test_throttled_time_of_crun_s_child_is_its_own_where_the_quota_is_there(tmp_path: Path) -> None:
+    child = tmp_path / "container"
+    as_v2(tmp_path, replace(OUTER, quota_us=None), Descriptors(0))
+    as_v2(child, INNER, Descriptors(0))
+    files = v2_files(tmp_path, leaf=child)
+    files.limits()
+    assert files.nested_throttled() == {}
+    as_v2(tmp_path, replace(OUTER, quota_us=1000), Descriptors(0))
+    files.limits()
+    assert files.nested_throttled().keys() == {str(child)}

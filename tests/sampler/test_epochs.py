@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from exporter.model import CgroupRow, KubeletConfig
 from tests.sampler.rig import Rig, row, running, without_inotify
 from tests.support.recordings import overwrite
-from tests.support.treebuilder import container_id, pod_uid, v1, v2
+from tests.support.treebuilder import Builder, container_id, pod_uid, v1, v2
 from tests.support.trees import cgroupfs_pod
 
 UID, CID = pod_uid("web"), container_id("app")
@@ -244,7 +245,7 @@ def test_no_row_holds_growth_of_two_epochs(story: list[tuple[str, float]]) -> No
                     assert max(growth(found), default=0) < JUMP
                     assert found.placement_deltas is None or (found.placement_deltas.waiting_seconds or 0) < STEP / 1e6
                 elif what == "cpus":
-                    kernel.cpus(f"0-{number}")
+                    kernel.cpus(f"0-{number + 4}")
                     rig.scan()
                 else:
                     kernel.limit(what, f"{60_000 + number} {value}")  # a limit that is changed and back is not seen
@@ -273,3 +274,18 @@ def test_v1_changes_of_period_and_burst_begin_an_epoch(tmp_path: Path) -> None:
         for number, (name, text) in enumerate((("cpu.cfs_period_us", b"50000\n"), ("cpu.cfs_burst_us", b"1000\n")), 1):
             (cpu / name).write_bytes(text)
             assert app(rig).epoch == before + number
+
+
+@pytest.mark.parametrize(("build", "file"), [(v1, "cpuset/cpuset.effective_cpus"), (v2, "cpuset.cpus.effective")])
+def test_the_node_s_cpus_are_those_of_the_root_cpuset(
+    build: Callable[[Path], Builder], file: str, tmp_path: Path
+) -> None:
+    build(tmp_path)
+    (tmp_path / file).write_text("2-3\n")
+    with running(Rig(tmp_path)) as rig:
+        assert rig.snapshot().node.effective_cpus == frozenset({2, 3})
+        (tmp_path / file).unlink()
+        (tmp_path / file.replace("effective_", "")).unlink(missing_ok=True)
+        rig.scan()
+        assert rig.snapshot().node.effective_cpus is None
+        assert rig.failures() == {}
