@@ -6,9 +6,6 @@ import ssl
 import time
 
 import pytest
-import yaml
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from exporter.errors import ConfigError
 from exporter.web.config import CURVES, SUITES, RateLimit, WebConfig, parse
@@ -20,15 +17,6 @@ TLS = "tls_server_config: {cert_file: tls.crt, key_file: tls.key, "
 
 def read(text: str) -> WebConfig:
     return parse(text.encode(), PATH)
-
-
-def refusal(content: bytes) -> str:
-    """Why this is no web config; empty when it is one."""
-    try:
-        parse(content, PATH)
-    except ConfigError as error:
-        return str(error)
-    return ""
 
 
 def test_everything_at_once() -> None:
@@ -151,36 +139,6 @@ def test_no_message_shows_a_secret(text: str) -> None:
         read(text)
     assert HASH[7:] not in str(caught.value)
     assert HASH[7:29] not in str(caught.value)
-
-
-@given(st.binary(max_size=300))
-@example(b"tls_server_config: !!python/object/apply:os.system [exit]")
-@example(b"basic_auth_users: &a {x: *a}")
-def test_any_bytes_are_read_or_refused(content: bytes) -> None:
-    assert refusal(content).isprintable()
-
-
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.just(HASH), st.sampled_from(["TLS12"])
-)
-KEYS = st.sampled_from(
-    [
-        "tls_server_config",
-        "basic_auth_users",
-        "rate_limit",
-        "cert_file",
-        "key_file",
-        "min_version",
-        "headers",
-        "burst",
-        "x",
-    ]
-)
-
-
-@given(st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4)))
-def test_any_shape_is_read_or_refused(value: object) -> None:
-    assert HASH[7:] not in refusal(yaml.safe_dump(value).encode())
 
 
 def test_aliases_of_aliases_cost_nothing() -> None:

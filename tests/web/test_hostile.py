@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.hostile import SHAPES, measure, table
+from tests.soak.hostile import SHAPES, measure, table
 
 UNDISTURBED = 1.0
 """Seconds that a scrape may take on a busy machine; 0.1 is what is promised on an idle one."""

@@ -66,19 +66,6 @@ async def test_a_new_hash_is_checked_anew(checks: Checks) -> None:
     assert checks.seen == [HASH.encode(), OTHER_HASH]
 
 
-async def test_a_user_who_is_gone_is_not_let_in(checks: Checks) -> None:
-    checks.users["bob"] = OTHER_HASH
-    assert await checks.right("alice", SECRET)
-    del checks.users["alice"]
-    assert not await checks.right("alice", SECRET)
-
-
-async def test_guessing_rests_three_times_as_long_as_it_works(checks: Checks) -> None:
-    for guess in range(5):
-        assert not await checks.right("alice", f"guess {guess}")
-    assert checks.rested == [3.0] * 5
-
-
 async def test_bcrypt_looks_at_72_bytes_and_a_longer_password_is_never_right() -> None:
     exact = "x" * 72
     passwords, users = PasswordChecker(), {"alice": bcrypt.hashpw(exact.encode(), bcrypt.gensalt(4))}
@@ -183,14 +170,6 @@ async def test_a_rate_is_kept_but_not_for_probes(tmp_path: Path) -> None:
         assert statuses == [200, 200, 200, 429, 429]
         assert (await server.get("/healthz")).status == 200
         assert await server.reason("rate_limited", 2)
-
-
-async def test_configured_headers_replace_ours(tmp_path: Path) -> None:
-    text = "http_server_config: {headers: {X-Frame-Options: sameorigin, Strict-Transport-Security: max-age=60}}"
-    async with served(write_config(tmp_path, text)) as server:
-        for path in ("/metrics", "/nothing"):
-            headers = (await server.get(path)).headers
-            assert (headers["x-frame-options"], headers["strict-transport-security"]) == ("sameorigin", "max-age=60")
 
 
 # ---- curl ----

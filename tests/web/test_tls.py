@@ -29,13 +29,6 @@ def serial(stream: asyncio.StreamWriter) -> str:
     return str(stream.get_extra_info("peercert")["serialNumber"])
 
 
-async def test_a_page_over_tls(authority: Authority) -> None:
-    async with served(write_config(authority.folder, PLAIN)) as server:
-        answer = await server.get(tls=authority.client())
-        assert (answer.status, answer.body) == (200, server.page)
-        assert not server.errors
-
-
 async def test_a_rotated_certificate_is_used_from_the_next_connection_on(authority: Authority) -> None:
     async with served(write_config(authority.folder, PLAIN)) as server:
         _, old = await server.connect(tls=authority.client())
@@ -48,15 +41,6 @@ async def test_a_rotated_certificate_is_used_from_the_next_connection_on(authori
         for stream in (old, new):
             stream.transport.abort()
         assert not server.errors
-
-
-async def test_a_certificate_is_picked_up_without_being_asked_to(authority: Authority) -> None:
-    async with served(write_config(authority.folder, PLAIN)) as server:
-        before = server.config.current
-        authority.issue("server")
-        async with asyncio.timeout(10):
-            while server.config.current is before:  # noqa: ASYNC110 - the server has a timer for this
-                await asyncio.sleep(0.02)
 
 
 async def test_a_wrong_new_certificate_leaves_the_old_one_in_use(authority: Authority) -> None:
@@ -95,15 +79,6 @@ async def test_a_wrong_new_web_config_leaves_the_old_one_in_use(authority: Autho
         assert (await server.get(tls=authority.client())).status == 200
         assert server.reasons == {"bad_config": 1}
         assert why in str(server.errors[0])
-
-
-async def test_a_web_config_that_goes_away_leaves_the_last_one_in_use(authority: Authority) -> None:
-    path = write_config(authority.folder, PLAIN)
-    async with served(path) as server:
-        path.unlink()
-        await server.config.check()
-        assert (await server.get(tls=authority.client())).status == 200
-        assert "No such file" in await server.reason("bad_config")
 
 
 async def test_users_change_without_a_restart(tmp_path: Path) -> None:
@@ -206,15 +181,6 @@ async def test_an_expired_certificate_of_the_server(authority: Authority) -> Non
         assert "alert certificate expired" in await server.reason("tls_handshake")
 
 
-async def test_a_client_of_another_version(authority: Authority) -> None:
-    client = authority.client()
-    client.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with served(write_config(authority.folder, PLAIN + "  min_version: TLS13\n")) as server:
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            await server.get(tls=client)
-        assert "unsupported protocol" in await server.reason("tls_handshake")
-
-
 async def test_the_chosen_cipher_and_curve(authority: Authority) -> None:
     text = PLAIN + (
         "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "
@@ -240,16 +206,6 @@ async def test_a_client_that_never_finishes_its_handshake(authority: Authority, 
         assert answer.raw == b""
         assert (await server.get(tls=authority.client())).status == 200
         assert server.reasons == {"slow_request": 1}
-
-
-async def test_a_probe_that_only_connects_is_no_failure(authority: Authority) -> None:
-    async with served(write_config(authority.folder, PLAIN)) as server:
-        for _ in range(3):
-            _, stream = await asyncio.open_connection(HOST, server.port)
-            stream.close()
-            await stream.wait_closed()
-        assert (await server.get(tls=authority.client())).status == 200
-        assert not server.errors
 
 
 # ---- What the start refuses ----

@@ -1,4 +1,4 @@
-"""Hostile clients against the real process, from a process of their own: ``python -m tests.web.hostile``.
+"""Hostile clients against the real process, from a process of their own: ``python -m tests.soak.hostile``.
 
 Prints what a scraper beside them waited for its pages, and what the exporter's memory did.
 """
@@ -115,7 +115,7 @@ def node(folder: Path) -> list[str]:
 @contextlib.contextmanager
 def clients(shape: str, exporter: Exporter) -> Iterator[None]:
     """They end with their standard input."""
-    command = [sys.executable, "-m", "tests.web.hostile", "--as", shape, "--port", str(exporter.port)]
+    command = [sys.executable, "-m", "tests.soak.hostile", "--as", shape, "--port", str(exporter.port)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             if process.stdout is None or not process.stdout.readline():

@@ -97,11 +97,6 @@ def test_other_paths(exporter: Exporter, path: str) -> None:
     assert exporter.get(path).status == 404
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_nothing_can_be_changed(exporter: Exporter, method: str) -> None:
-    assert exporter.get("/api/v1/containers", method=method).status == 405
-
-
 def test_a_container_that_has_no_name_yet(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> None:
     tree = copied(recording, tmp_path_factory.mktemp("nameless") / "tree")
     with started([*tree_options(tree), *FAST, "--pods.sources=none"]) as exporter:
@@ -148,19 +143,6 @@ async def test_one_report_for_each_state() -> None:
     maker.state = (2, False)
     await reports.get()
     assert maker.made == 3
-
-
-async def test_who_comes_together_waits_for_one_report() -> None:
-    maker = Maker()
-    reports = maker.reports()
-    maker.gate.clear()
-    waiting = [asyncio.create_task(reports.get()) for _ in range(5)]
-    waiting += [asyncio.create_task(reports.get())]
-    await asyncio.sleep(0)
-    maker.gate.set()
-
-    assert len({id(report) for report in await asyncio.gather(*waiting)}) == 1
-    assert maker.made == 1
 
 
 async def test_a_failure_is_not_kept() -> None:
