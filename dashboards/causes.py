@@ -1,125 +1,133 @@
-"""Workload and pod: the rows that tell its own quota, one above it and its neighbours apart."""
+"""Workload and pod: the rows that tell own quota, a quota above and neighbours apart."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from dashboards.containers import ONE, PODS, now, rate
+from dashboards.containers import ONE, POD, PODS, RAW_PODS, USAGE, band, now, rate, recorded, worst, worst_now
 from dashboards.frame import DOCS
-from dashboards.panels import CORES, ORANGE, PER_SECOND, RATIO, SECONDS_PER_SECOND, Query, lines
+from dashboards.panels import (
+    BLUE,
+    CORES,
+    GREY,
+    ORANGE,
+    PERIODS_PER_SECOND,
+    RATIO,
+    RED,
+    SECONDS_PER_SECOND,
+    Query,
+    fixed,
+    lines,
+)
 from dashboards.steps import LOST_STEPS, RATIO_STEPS, STALLED
 from dashboards.thresholds import THRESHOLDS
 
 RUNBOOK = f"{DOCS}/runbooks"
-BY_POD = "max by (cluster, namespace, pod)"
-POD_RATIO = (
-    f"{rate('cgroup_pod_cpu_throttled_periods_total', BY_POD, PODS)}"
-    f" / ({rate('cgroup_pod_cpu_periods_total', BY_POD, PODS)} > 0)"
-)
 TO_RUNBOOK = (("Runbook: CPUThrottlingHigh", f"{RUNBOOK}/CPUThrottlingHigh.md"),)
+RATIOS = recorded("container:cgroup_cpu_throttled_periods:max_ratio_rate5m")
+LOST = recorded("container:cgroup_cpu_throttled_seconds:max_rate5m")
+STALLED_SHARE = recorded("container:cgroup_container_cpu_pressure_stalled_seconds:rate5m")
+ABOVE = recorded("container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m")
+PEAK = "cgroup_container_cpu_throttled_ratio_peak"
+BY_PERIODS = "container:cgroup_container_cpu_periods:rate5m"
 
 
 def own_quota(board: Dashboard) -> Dashboard:
-    """Ratio, worst second, time lost, use and burst."""
+    """Add ratio, worst second, time lost, use and burst."""
     default = THRESHOLDS["highRatio"].value
-    return (
-        board.with_row(Row("Its own quota"))
-        .with_panel(
-            lines(
-                "Periods throttled",
-                "Throttled share of the periods in which the container ran, and the same of its pod: in a pod of one"
-                " container both have the same limit, and the kernel books what it takes to either. The line 'alert"
-                " threshold' is the pod's own from its annotation, or the default.",
-                Query(
-                    f"{rate('cgroup_container_cpu_throttled_periods_total')}"
-                    f" / ({rate('cgroup_container_cpu_periods_total')} > 0)",
-                    ONE,
-                ),
-                Query(POD_RATIO, "{{pod}}, the pod's group"),
-                Query(
-                    f"min(pod:cgroup_pod_alert_threshold_ratio:max{PODS} < Inf) or vector({default})", "alert threshold"
-                ),
-                unit=RATIO,
-                steps=RATIO_STEPS,
-                top=1,
-                links=TO_RUNBOOK,
-            )
-        )
-        .with_panel(
-            lines(
-                "Worst second of the window",
-                "The exporter samples every second; this is the highest throttled share of any one sample in its last"
-                " window. A line at 100 % above a low average is a burst that no scrape interval can show.",
-                Query(now("cgroup_container_cpu_throttled_ratio_peak"), ONE + " worst second"),
-                Query(now("cgroup_container_cpu_throttled_ratio"), ONE + " whole window"),
-                unit=RATIO,
-                steps=RATIO_STEPS,
-                top=1,
-            )
-        )
-        .with_panel(
-            lines(
-                "CPU time lost",
-                "CPU seconds lost to the container's own quota every second, and to its pod's. It sums over CPUs: four"
-                " threads that wait together lose 4 s/s.",
-                Query(rate("cgroup_container_cpu_throttled_seconds_total"), ONE),
-                Query(rate("cgroup_pod_cpu_throttled_seconds_total", BY_POD, PODS), "{{pod}}, the pod's group"),
-                unit=SECONDS_PER_SECOND,
-                steps=LOST_STEPS,
-                links=TO_RUNBOOK,
-            )
-        )
-        .with_panel(
-            lines(
-                "Period by period",
-                "CPU periods per second, 10 at the usual 100 ms: those that ran freely and those that ran out of quota."
-                " Fewer than 10 together means that it slept for the rest.",
-                Query(
-                    f"sum({rate('cgroup_container_cpu_periods_total')})"
-                    f" - sum({rate('cgroup_container_cpu_throttled_periods_total')})",
-                    "ran freely",
-                ),
-                Query(f"sum({rate('cgroup_container_cpu_throttled_periods_total')})", "ran out of quota"),
-                unit=PER_SECOND,
-                stacked=True,
-            )
-        )
-        .with_panel(
-            lines(
-                "Use against limit",
-                "Average use, and what it may use: its limit, the smallest limit on the way up to the root, what it"
-                " asked for.",
-                Query(rate("cgroup_container_cpu_usage_seconds_total"), ONE + " use"),
-                Query(now("cgroup_container_cpu_limit_cores"), ONE + " limit"),
-                Query(now("cgroup_container_cpu_effective_limit_cores"), ONE + " effective limit"),
-                Query(now("cgroup_container_spec_cpu_request_cores"), ONE + " request"),
-                unit=CORES,
-            )
-        )
-        .with_panel(
-            lines(
-                "Burst",
-                "CPU time used above the quota out of what was saved up (cpu.max.burst). Nothing here means that no"
-                " burst is allowed, or that none was needed.",
-                Query(rate("cgroup_container_cpu_burst_seconds_total"), ONE + " used"),
-                unit=SECONDS_PER_SECOND,
-            )
-        )
-    )
+    board = board.with_row(Row("Its own quota"))
+    for panel in (
+        lines(
+            "CPU time lost",
+            "CPU-seconds per second that the container loses to its own quota, or to its pod's where both have one"
+            " limit, summed over CPUs: four threads that are throttled together lose 4. The ten worst, and the spread"
+            " over all replicas.",
+            Query(worst(LOST), ONE),
+            *band(LOST),
+            unit=SECONDS_PER_SECOND,
+            steps=LOST_STEPS,
+            links=TO_RUNBOOK,
+        ),
+        lines(
+            "Throttled periods",
+            "Throttled periods divided by active periods. The alert threshold is the pod's own from its annotation, or"
+            " the default.",
+            Query(worst(RATIOS), ONE),
+            *band(RATIOS),
+            Query(
+                f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or vector({default})",
+                "alert threshold",
+                fixed(RED, width=1, dashed=True),
+            ),
+            unit=RATIO,
+            links=TO_RUNBOOK,
+        ),
+        lines(
+            "Worst second of the window",
+            "The exporter samples every second; this is the highest throttled ratio of any one sample in its last"
+            " window. A line at 100 % above a low average is a burst that no scrape interval can show.",
+            Query(worst_now(now(PEAK), BY_PERIODS), ONE),
+            Query(f"quantile(0.5, {now(PEAK)})", "median of all", fixed(GREY)),
+            Query(f"quantile(0.95, {now(PEAK)})", "95th percentile of all", fixed(ORANGE)),
+            Query(f"max({now(PEAK)})", "maximum", fixed(RED)),
+            unit=RATIO,
+            steps=RATIO_STEPS,
+        ),
+        lines(
+            "Use against limit",
+            "Average use of the ten containers that use most, with the highest limit and request of all chosen"
+            " containers, and the smallest limit on the way up to the root.",
+            Query(worst(USAGE), ONE),
+            Query(f"quantile(0.5, {USAGE})", "median of all", fixed(GREY)),
+            Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
+            Query(
+                f"min({now('cgroup_container_cpu_effective_limit_cores')})",
+                "effective limit",
+                fixed(ORANGE, dashed=True),
+            ),
+            Query(f"max({now('cgroup_container_spec_cpu_request_cores')})", "request", fixed(BLUE, dashed=True)),
+            unit=CORES,
+        ),
+        lines(
+            "Periods, free and throttled",
+            "CPU periods per second of all chosen containers, 10 per container at the usual 100 ms. Fewer mean that it"
+            " slept for the rest.",
+            Query(
+                f"sum({recorded(BY_PERIODS)}) - (sum({recorded(BY_PERIODS)} * {RATIOS}) or vector(0))", "not throttled"
+            ),
+            Query(f"sum({recorded(BY_PERIODS)} * {RATIOS})", "throttled"),
+            unit=PERIODS_PER_SECOND,
+            stacked=True,
+        ),
+        lines(
+            "Burst",
+            "CPU time used above the quota from the burst allowance (cpu.max.burst). Empty if no burst is set or none"
+            " was needed.",
+            Query(worst_now(f"({rate('cgroup_container_cpu_burst_seconds_total')} > 0)", BY_PERIODS), ONE),
+            unit=SECONDS_PER_SECOND,
+            no_value="no burst is allowed, or none was used",
+        ),
+    ):
+        board.with_panel(panel.height(11))
+    return board
 
 
 def quota_or_neighbours(board: Dashboard) -> Dashboard:
-    """Pressure against throttling."""
+    """Add pressure against throttling."""
+    waiting = rate("cgroup_container_cpu_pressure_waiting_seconds_total")
     return (
-        board.with_row(Row("Quota or neighbours"))
+        board.with_row(Row("Quota or neighbours?"))
         .with_panel(
             lines(
                 "Stalled against lost",
                 "Both rise together: the quota. Stalled alone: neighbours. Lost alone: some threads wait while others"
-                " run on. Stalled is a share of time, lost is summed over CPUs.",
-                Query(rate("cgroup_container_cpu_pressure_stalled_seconds_total"), ONE + " stalled"),
-                Query(rate("cgroup_container_cpu_throttled_seconds_total"), ONE + " lost to its quota"),
+                " run. Stalled is a share of time, lost is summed over CPUs.",
+                Query(f"max({STALLED_SHARE})", "stalled, the worst", fixed(ORANGE)),
+                Query(f"quantile(0.5, {STALLED_SHARE})", "stalled, median of those above 1 %", fixed(GREY)),
+                Query(f"max({LOST})", "lost to its quota, the worst", fixed(RED)),
+                Query(f"max({ABOVE})", "lost to a quota above, the worst", fixed(BLUE)),
                 unit=SECONDS_PER_SECOND,
+                no_value="nothing lost, and no pressure counters or no waiting",
                 links=(("Runbook: CPUContention", f"{RUNBOOK}/CPUContention.md"),),
             )
         )
@@ -128,52 +136,54 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
                 "Waiting and stalled",
                 "Share of time in which at least one task waited for a CPU, and in which all that wanted one did"
                 " (cpu.pressure, cgroup v2).",
-                Query(rate("cgroup_container_cpu_pressure_waiting_seconds_total"), ONE + " at least one waits"),
-                Query(rate("cgroup_container_cpu_pressure_stalled_seconds_total"), ONE + " all wait"),
+                Query(worst(STALLED_SHARE), ONE + " all wait"),
+                Query(f"quantile(0.5, {waiting})", "at least one waits, median", fixed(GREY)),
+                Query(f"max({waiting})", "at least one waits, maximum", fixed(ORANGE)),
                 unit=RATIO,
                 steps=((STALLED, ORANGE),),
-                top=1,
+                no_value="no pressure counters (cgroup v1)",
             )
         )
     )
 
 
 def quota_above_it(board: Dashboard) -> Dashboard:
-    """The pod's own cgroup, and what any ancestor took."""
-    return (
-        board.with_row(Row("A quota above it"))
-        .with_panel(
-            lines(
-                "Pod's own cgroup: periods throttled",
-                "The pod has a quota of its own; its containers' counters do not show when that runs out. In a pod of"
-                " one container both have the same limit, and the kernel books what it takes to either.",
-                Query(POD_RATIO, "{{pod}}"),
-                unit=RATIO,
-                steps=RATIO_STEPS,
-                top=1,
-                span=8,
-                links=(("Runbook: PodCPUThrottledByAncestor", f"{RUNBOOK}/PodCPUThrottledByAncestor.md"),),
-            )
-        )
-        .with_panel(
-            lines(
-                "Pod's own cgroup: CPU time lost",
-                "CPU seconds lost to the pod's quota every second, summed over CPUs.",
-                Query(rate("cgroup_pod_cpu_throttled_seconds_total", BY_POD, PODS), "{{pod}}"),
-                unit=SECONDS_PER_SECOND,
-                steps=LOST_STEPS,
-                span=8,
-            )
-        )
-        .with_panel(
-            lines(
-                "Containers: lost in all, and to their own quota",
-                "cpu.stat.local counts its own quota and every one above it (kernel 6.6 and newer); what lies between"
-                " the two lines went to an ancestor.",
-                Query(rate("cgroup_container_cpu_throttled_local_seconds_total"), ONE + " in all"),
-                Query(rate("cgroup_container_cpu_throttled_seconds_total"), ONE + " own quota"),
-                unit=SECONDS_PER_SECOND,
-                span=8,
-            )
-        )
+    """Add the pod's own cgroup, and the loss to any ancestor."""
+    ratio, lost = (
+        f"pod:cgroup_pod_cpu_{name}{PODS}" for name in ("throttled_periods:ratio_rate5m", "throttled_seconds:rate5m")
     )
+    row = Row("A quota above it").collapsed(True)
+    for panel in (
+        lines(
+            "Lost to a quota above",
+            "cpu.stat.local counts the container's quota and every one above it (kernel 6.6 or newer); this is the part"
+            " that an ancestor took.",
+            Query(worst(ABOVE), ONE),
+            unit=SECONDS_PER_SECOND,
+            steps=LOST_STEPS,
+            span=8,
+            no_value="nothing lost above it, or a kernel before 6.6",
+        ),
+        lines(
+            "Pod's own cgroup: throttled periods",
+            "The pod has a quota of its own; its containers' counters do not show when that runs out. In a pod of one"
+            " container both have the same limit, and the kernel counts throttling in either.",
+            Query(worst(ratio, POD), "{{pod}}"),
+            unit=RATIO,
+            steps=RATIO_STEPS,
+            span=8,
+            no_value="no pod was throttled",
+            links=(("Runbook: PodCPUThrottledByAncestor", f"{RUNBOOK}/PodCPUThrottledByAncestor.md"),),
+        ),
+        lines(
+            "Pod's own cgroup: CPU time lost",
+            "CPU-seconds per second lost to the pod's quota, summed over CPUs.",
+            Query(worst(lost, POD), "{{pod}}"),
+            unit=SECONDS_PER_SECOND,
+            steps=LOST_STEPS,
+            span=8,
+            no_value="no pod was throttled",
+        ),
+    ):
+        row.with_panel(panel)
+    return board.with_row(row)

@@ -1,4 +1,4 @@
-"""Cluster: where does it hurt."""
+"""Cluster: which workloads lack CPU, how much, since when, and why."""
 
 from __future__ import annotations
 
@@ -6,221 +6,274 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from dashboards.frame import DOCS, OUR_ALERTS, new_dashboard, selector
 from dashboards.panels import (
+    BLUE,
     CORES,
     COUNT,
-    GREY,
+    IN_CLUSTER,
     ORANGE,
     RATIO,
     RED,
+    SECONDS,
     SECONDS_PER_SECOND,
     YELLOW,
     Column,
+    Link,
     Query,
     lines,
     number,
     rows,
 )
-from dashboards.steps import LOST_HIGH, LOST_STEPS, RATIO_STEPS, STALLED
+from dashboards.steps import HIGH, LOST_HIGH, LOST_STEPS, RATIO_STEPS, SHARE_STEPS, STALLED
 
 WORKLOAD = "cluster, namespace, workload_kind, workload"
-IN_CLUSTER = selector("cluster")
+IN_CLUSTERS = selector("cluster")
 IN_NAMESPACE = selector("cluster", "namespace")
-WORST = f"topk(25, workload:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE} > 0)"
-MOST_STALLED = f"topk(15, workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE} > 0)"
-TO_WORKLOAD = (
+LOST = f"workload:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE}"
+USED = f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE}"
+STALLED_SHARE = f"workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE}"
+PERIODS = f"workload:cgroup_cpu_periods:rate5m{IN_NAMESPACE}"
+THROTTLED_PERIODS = f"workload:cgroup_cpu_throttled_periods:rate5m{IN_NAMESPACE}"
+ABOVE = f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{IN_NAMESPACE})"
+WORST = f"topk(25, {LOST} > 0)"
+MOST_STALLED = f"topk(15, {STALLED_SHARE} > 0)"
+TO_WORKLOAD = Link(
     "Why: this workload",
-    (
-        "/d/kte-workload?${datasource:queryparam}&var-cluster=${__data.fields.Cluster}"
-        "&var-namespace=${__data.fields.Namespace}&var-workload=${__data.fields.Workload}&${__url_time_range}"
-    ),
+    f"/d/kte-workload?${{datasource:queryparam}}&{IN_CLUSTER}"
+    "&var-namespace=${__data.fields.Namespace}&var-workload=${__data.fields.Workload}&${__url_time_range}",
 )
-TO_NODE = (
+TO_NODE = Link(
     "This node",
-    (
-        "/d/kte-node?${datasource:queryparam}&var-cluster=${__data.fields.Cluster}"
-        "&var-node=${__data.fields.Node}&${__url_time_range}"
-    ),
+    f"/d/kte-node?${{datasource:queryparam}}&{IN_CLUSTER}&var-node=${{__data.fields.Node}}&${{__url_time_range}}",
 )
 NAMES = {"cluster": "Cluster", "namespace": "Namespace", "workload_kind": "Kind", "workload": "Workload"}
 
 
 def build() -> Dashboard:
-    """The dashboard to begin with."""
+    """Return the dashboard to start with."""
     board = new_dashboard(
         "kte-cluster",
         "CPU throttling / Cluster",
-        "Where containers stand still, because of a quota or of each other, and since when.",
+        "Which workloads lack CPU, how much, since when, and why.",
         "cluster",
         "namespace",
     )
-    return _contention(_where(_now(board)))
+    return _fleet(_trends(_neighbours(_quotas(_now(board)))))
 
 
 def _now(board: Dashboard) -> Dashboard:
     return (
-        board.with_row(Row("Now"))
+        board.with_panel(
+            number(
+                "Throttled time share",
+                "CPU time lost to quotas, divided by CPU time used and lost: the share of the time in which containers"
+                " could have run that a quota stopped them. The one number to watch; it depends neither on the number"
+                " of threads nor on idle containers.",
+                Query(f"sum({LOST}) / (sum({LOST}) + sum({USED}))", "share"),
+                unit=RATIO,
+                steps=SHARE_STEPS,
+                no_value="no containers",
+            )
+        )
         .with_panel(
             number(
                 "CPU time lost to quotas",
-                "CPU seconds that containers lost to their own quotas, every second, summed over CPUs: 2 s/s is two"
-                " CPUs' worth of work that stood still. The one number to watch.",
-                Query(f"sum(cluster:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "lost"),
+                "CPU-seconds per second that containers lose to their own quota or their pod's, summed over CPUs: 2"
+                " means that two CPUs' worth of work is held back.",
+                Query(f"sum({LOST})", "lost"),
                 unit=SECONDS_PER_SECOND,
+                no_value="no quota",
             )
         )
         .with_panel(
             number(
                 "Containers throttled",
-                "Containers that are over the thresholds of CPUThrottlingHigh at this moment: ratio, time lost and"
-                " active periods together.",
-                Query(f"sum(cluster:cgroup_cpu_throttled:count{IN_CLUSTER})", "containers"),
-                unit=COUNT,
-                steps=((1, ORANGE),),
-            )
-        )
-        .with_panel(
-            number(
-                "Periods throttled",
-                "Throttled share of all active CPU periods of all containers with a quota. It hides single containers:"
-                " see the table.",
-                Query(f"avg(cluster:cgroup_cpu_throttled_periods:ratio_rate5m{IN_CLUSTER})", "throttled periods"),
-                unit=RATIO,
-                steps=RATIO_STEPS,
-            )
-        )
-        .with_panel(
-            number(
-                "Not pinned",
-                "Guaranteed containers that ask for whole CPUs and run in the shared pool. Normal where the CPU"
-                " manager's policy is none; GuaranteedPodNotPinned tells the others.",
+                "Containers above the thresholds of CPUThrottlingHigh now: ratio and time lost together.",
                 Query(
-                    f"sum(cluster:cgroup_container_cpu_isolation:sum{selector('cluster', extra=_ELIGIBLE)})"
-                    " or vector(0)",
-                    "eligible",
+                    f"count(container:cgroup_cpu_throttled_periods:max_ratio_rate5m{IN_NAMESPACE} > {HIGH} and"
+                    f" container:cgroup_cpu_throttled_seconds:max_rate5m{IN_NAMESPACE} > {LOST_HIGH})"
+                    f" or sum({USED}) * 0",
+                    "containers",
                 ),
-                unit=COUNT,
-                steps=((1, YELLOW),),
-            )
-        )
-        .with_panel(
-            number(
-                "Limits that drifted",
-                "Containers whose cgroup has another CPU limit than their spec asks for.",
-                Query(f"sum(cluster:cgroup_container_cpu_limit_drift:sum{IN_CLUSTER})", "drifted"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
+                no_value="no containers",
             )
         )
         .with_panel(
             number(
-                "Affected kernels",
-                "Nodes whose kernel throttles far below the limit (512ac999d275 without de53fd7aedb1).",
-                Query(f"count(cgroup_node_kernel_info{selector('cluster', extra=_AFFECTED)}) or vector(0)", "nodes"),
-                unit=COUNT,
-                steps=((1, RED),),
+                "Throttled periods",
+                "Throttled CPU periods divided by all active periods of containers with a quota. It hides single"
+                " containers: see the table.",
+                Query(f"sum({THROTTLED_PERIODS}) / (sum({PERIODS}) > 0)", "ratio"),
+                unit=RATIO,
+                no_value="no quota",
             )
         )
         .with_panel(
-            rows(
-                "Firing alerts",
-                "Alerts of these rules that fire now; the name leads to its runbook, the workload to its dashboard.",
-                Column(
-                    "Alerts",
-                    "count by (cluster, alertname, severity, namespace, workload, node)"
-                    f" (ALERTS{selector('cluster', extra=_FIRING)})",
-                    COUNT,
-                    decimals=0,
-                ),
-                labels={
-                    "alertname": "Alert",
-                    "severity": "Severity",
-                    "cluster": "Cluster",
-                    "namespace": "Namespace",
-                    "workload": "Workload",
-                    "node": "Node",
-                },
-                height=7,
-                links={
-                    "Alert": ("Runbook", DOCS + "/runbooks/${__data.fields.Alert}.md"),
-                    "Workload": TO_WORKLOAD,
-                    "Node": TO_NODE,
-                },
-                sort="Severity",
+            number(
+                "Lost to a quota above",
+                "CPU-seconds per second that containers lose to the quota of their pod or a slice above it (kernel 6.6"
+                " or newer).",
+                Query(f"sum({ABOVE}) or sum({USED}) * 0", "above"),
+                unit=SECONDS_PER_SECOND,
+                no_value="no containers",
+            )
+        )
+        .with_panel(
+            number(
+                "Workloads waiting",
+                f"Workloads with a container that had work and ran on no CPU for more than {STALLED:.0%} of the time,"
+                " because of a quota or of neighbours (cgroup v2).",
+                Query(f"count({STALLED_SHARE} > {STALLED}) or sum({USED}) * 0", "workloads"),
+                unit=COUNT,
+                steps=((1, ORANGE),),
+                no_value="no containers",
             )
         )
     )
 
 
-_ELIGIBLE = 'state="eligible"'
-_AFFECTED = 'cfs_quota_bug="affected"'
-_FIRING = f'alertstate="firing",alertname=~"{OUR_ALERTS}"'
-
-
-def _where(board: Dashboard) -> Dashboard:
+def _quotas(board: Dashboard) -> Dashboard:
     at = f"and on ({WORKLOAD}) {WORST}"
+    since = f"time() - min by ({WORKLOAD}) (ALERTS_FOR_STATE{selector('cluster', 'namespace', extra=_OURS)}) {at}"
+    return board.with_panel(
+        rows(
+            "Which workloads lose most?",
+            "By CPU time lost to quotas over the last five minutes, all replicas together. Why: 'own quota' is the"
+            " container's limit, 'quota above' the pod's or a slice's, 'stalled' without either means neighbours."
+            " 'Alert for' is the time since its first alert became active.",
+            Column("Lost", WORST, SECONDS_PER_SECOND, LOST_STEPS),
+            Column("Time share", f"{LOST} / ({LOST} + on ({WORKLOAD}) {USED}) {at}", RATIO, SHARE_STEPS),
+            Column(
+                "Periods", f"workload:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}", RATIO, RATIO_STEPS
+            ),
+            Column(
+                "Own quota",
+                f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE}) {at}",
+                SECONDS_PER_SECOND,
+            ),
+            Column("Quota above", f"{ABOVE} {at}", SECONDS_PER_SECOND),
+            Column("Stalled", f"{STALLED_SHARE} {at}", RATIO, ((STALLED, ORANGE),)),
+            Column("Use", f"{USED} {at}", CORES),
+            Column("Alert for", since, SECONDS, decimals=0),
+            labels=NAMES,
+            links={"Workload": TO_WORKLOAD},
+            height=10,
+        )
+    ).with_panel(
+        rows(
+            "Which alerts fire?",
+            "One row per alert and workload, or node. The name links to its runbook, the workload and the node to their"
+            " dashboards.",
+            Column(
+                "Severity",
+                " or ".join(
+                    f"{rank} * {_alerts('ALERTS', severity)}"
+                    for rank, severity in ((3, "critical"), (2, "warning"), (1, "info"))
+                ),
+                COUNT,
+                decimals=0,
+                texts={3: ("critical", RED), 2: ("warning", ORANGE), 1: ("info", BLUE)},
+            ),
+            Column("Alerts", _alerts("ALERTS", ".+", "count"), COUNT, decimals=0),
+            labels={
+                "alertname": "Alert",
+                "cluster": "Cluster",
+                "namespace": "Namespace",
+                "workload": "Workload",
+                "node": "Node",
+            },
+            height=8,
+            links={
+                "Alert": Link("Runbook", DOCS + "/runbooks/${__data.fields.Alert}.md"),
+                "Workload": TO_WORKLOAD,
+                "Node": TO_NODE,
+            },
+        )
+    )
+
+
+_OURS = f'alertname=~"{OUR_ALERTS}"'
+
+
+def _alerts(metric: str, severity: str, by: str = "max") -> str:
+    """Return firing alerts of a severity, by workload, and by node those of no workload."""
+    firing = f'{_OURS},alertstate="firing",severity=~"{severity}"'
+    of_workloads = selector("cluster", "namespace", extra=f'{firing},workload!=""')
+    of_nodes = selector("cluster", extra=f'{firing},workload=""')
     return (
-        board.with_row(Row("Where it hurts: quotas"))
+        f"({by} by (alertname, cluster, namespace, workload) ({metric}{of_workloads})"
+        f" or {by} by (alertname, cluster, node) ({metric}{of_nodes}))"
+    )
+
+
+def _neighbours(board: Dashboard) -> Dashboard:
+    at = f"and on ({WORKLOAD}) {MOST_STALLED}"
+    return board.with_row(
+        Row("Neighbours: who waits for a CPU without a quota?")
+        .collapsed(True)
         .with_panel(
             rows(
-                "Workloads that lose most",
-                "By CPU time lost per second over the last five minutes, all replicas together. A high ratio with"
-                " little time lost is a container that hardly runs.",
-                Column("Lost", WORST, SECONDS_PER_SECOND, LOST_STEPS),
-                Column(
-                    "Throttled",
-                    f"workload:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}",
-                    RATIO,
-                    RATIO_STEPS,
-                ),
-                Column("Use", f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE} {at}", CORES),
-                Column(
-                    "Stalled",
-                    f"workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE} {at}",
-                    RATIO,
-                    ((STALLED, ORANGE),),
-                ),
+                "Which workloads wait for a CPU?",
+                "Share of time in which the worst container of the workload had work and ran on no CPU (cgroup v2)."
+                " With time lost beside it the quota is the cause; without, neighbours are.",
+                Column("Stalled", MOST_STALLED, RATIO, ((STALLED, ORANGE),)),
+                Column("Lost", f"{LOST} {at}", SECONDS_PER_SECOND),
+                Column("Use", f"{USED} {at}", CORES),
                 labels=NAMES,
                 links={"Workload": TO_WORKLOAD},
             )
         )
+    )
+
+
+def _trends(board: Dashboard) -> Dashboard:
+    def namespace(expr: str) -> str:
+        return f'label_replace({expr}, "namespace", "(no pod)", "namespace", "")'
+
+    return (
+        board.with_row(Row("Since when, and where?"))
         .with_panel(
             lines(
                 "CPU time lost, by namespace",
-                "The trend behind the table: CPU seconds lost per second, the ten namespaces that lose most at each"
-                " moment.",
-                Query(f"topk(10, namespace:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE})", "{{namespace}}"),
+                "CPU-seconds lost per second, the ten namespaces that lose most at each moment.",
+                Query(
+                    namespace(f"topk(10, namespace:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE} > 0)"),
+                    "{{cluster}} {{namespace}}",
+                ),
                 unit=SECONDS_PER_SECOND,
                 stacked=True,
-            )
-        )
-        .with_panel(
-            lines(
-                "Periods throttled, by namespace",
-                "Throttled share of the active periods, the ten worst namespaces. The dashed lines are the default"
-                " thresholds of the alerts, which look at single containers.",
-                Query(
-                    f"topk(10, namespace:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE})",
-                    "{{namespace}}",
-                ),
-                unit=RATIO,
-                steps=RATIO_STEPS,
-                top=1,
+                no_value="nothing lost",
             )
         )
         .with_panel(
             lines(
                 "CPU time lost, by node",
-                "One node that stands out points at the node (kernel, neighbours), many at the workload.",
-                Query(f"topk(10, node:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "{{node}}"),
+                "One node that stands out points at the node (kernel, neighbours), many at the workload. All"
+                " namespaces.",
+                Query(f"topk(10, node:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTERS} > 0)", "{{cluster}} {{node}}"),
                 unit=SECONDS_PER_SECOND,
             )
         )
         .with_panel(
             lines(
+                "Throttled periods, by namespace",
+                "Throttled periods divided by active periods, the ten highest namespaces. The dashed lines are the"
+                " default thresholds of the alerts, which look at single containers.",
+                Query(
+                    namespace(f"topk(10, namespace:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} > 0)"),
+                    "{{cluster}} {{namespace}}",
+                ),
+                unit=RATIO,
+                steps=RATIO_STEPS,
+            )
+        )
+        .with_panel(
+            lines(
                 "CPU time used and lost",
-                "All containers together: what they got, and what quotas kept from them.",
-                Query(f"sum(cluster:cgroup_cpu_usage_seconds:rate5m{IN_CLUSTER})", "used"),
-                Query(f"sum(cluster:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTER})", "lost to quotas"),
+                "All containers together: CPU time used, and CPU time lost to quotas.",
+                Query(f"sum({USED})", "used"),
+                Query(f"sum({LOST})", "lost to quotas"),
                 unit=SECONDS_PER_SECOND,
                 stacked=True,
             )
@@ -228,22 +281,45 @@ def _where(board: Dashboard) -> Dashboard:
     )
 
 
-def _contention(board: Dashboard) -> Dashboard:
-    at = f"and on ({WORKLOAD}) {MOST_STALLED}"
-    return board.with_row(Row("Where it hurts: neighbours")).with_panel(
-        rows(
-            "Workloads that wait for a CPU",
-            "Share of time in which the worst container of the workload had work and ran on no CPU (cgroup v2). With"
-            " time lost beside it the quota is the cause; without, neighbours are.",
-            Column("Stalled", MOST_STALLED, RATIO, ((STALLED, ORANGE),)),
-            Column(
-                "Lost",
-                f"workload:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE} {at}",
-                SECONDS_PER_SECOND,
-                ((LOST_HIGH, GREY),),
+def _fleet(board: Dashboard) -> Dashboard:
+    eligible = selector("cluster", extra='state="eligible"')
+    affected = selector("cluster", extra='cfs_quota_bug="affected"')
+    row = Row("Whole clusters, all namespaces").collapsed(True)
+    for panel in (
+        number(
+            "Not pinned",
+            "Guaranteed containers that ask for whole CPUs and run in the shared pool. Normal with the CPU manager"
+            " policy none; GuaranteedPodNotPinned fires for the others.",
+            Query(
+                f"sum(cluster:cgroup_container_cpu_isolation:sum{eligible})"
+                f" or sum(cluster:cgroup_container_cpu_isolation:sum{IN_CLUSTERS}) * 0",
+                "eligible",
             ),
-            Column("Use", f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE} {at}", CORES),
-            labels=NAMES,
-            links={"Workload": TO_WORKLOAD},
-        )
-    )
+            unit=COUNT,
+            span=8,
+            steps=((1, YELLOW),),
+            no_value="unknown",
+        ),
+        number(
+            "Limits that drifted",
+            "Containers whose cgroup has another CPU limit than their spec asks for.",
+            Query(f"sum(cluster:cgroup_container_cpu_limit_drift:sum{IN_CLUSTERS})", "drifted"),
+            unit=COUNT,
+            span=8,
+            steps=((1, ORANGE),),
+            no_value="unknown",
+        ),
+        number(
+            "Affected kernels",
+            "Nodes whose kernel throttles below the limit (512ac999d275 without de53fd7aedb1).",
+            Query(
+                f"count(cgroup_node_kernel_info{affected}) or count(cgroup_node_kernel_info{IN_CLUSTERS}) * 0", "nodes"
+            ),
+            unit=COUNT,
+            span=8,
+            steps=((1, RED),),
+            no_value="unknown",
+        ),
+    ):
+        row.with_panel(panel)
+    return board.with_row(row)

@@ -1,20 +1,59 @@
-"""Queries about the containers that the variables choose."""
+"""Queries about the containers that the variables choose, however many there are."""
 
 from __future__ import annotations
 
-from dashboards.frame import selector
+from dashboards.frame import WORKLOADS, selector
+from dashboards.panels import GREY, ORANGE, RED, Query, fixed
 
-CONTAINERS = selector("cluster", "namespace", "pod", "container")
-PODS = selector("cluster", "namespace", "pod")
-BY_CONTAINER = "max by (cluster, namespace, pod, container)"
+CHOSEN = ("cluster", "namespace", "workload", "pod")
+CONTAINERS = selector(*CHOSEN, "container")
+"""Of recorded series, which carry the workload."""
+PODS = selector(*CHOSEN)
+RAW = selector("cluster", "namespace", "pod", "container")
+RAW_PODS = selector("cluster", "namespace", "pod")
+CONTAINER = "cluster, namespace, pod, container"
+POD = "cluster, namespace, pod"
 ONE = "{{pod}} {{container}}"
+MOST_LINES = 10
+
+USAGE = f"container:cgroup_container_cpu_usage_seconds:rate5m{CONTAINERS}"
 
 
-def rate(metric: str, by: str = BY_CONTAINER, where: str = CONTAINERS) -> str:
-    """Of a raw counter, at the resolution of the graph; two scrapes of one container are one line."""
-    return f"{by} (rate({metric}{where}[$__rate_interval]))"
+def now(metric: str) -> str:
+    """Return a gauge of the chosen containers; two scrapes of one container are one series."""
+    return f"{_chosen(f'max by ({CONTAINER}) ({metric}{RAW})')}"
 
 
-def now(metric: str, by: str = BY_CONTAINER, where: str = CONTAINERS) -> str:
-    """Of a gauge; two scrapes of one container are one line."""
-    return f"{by} ({metric}{where})"
+def rate(metric: str) -> str:
+    """Return the rate of a counter that no rule records, at the resolution of the graph."""
+    return f"{_chosen(f'max by ({CONTAINER}) (rate({metric}{RAW}[$__rate_interval]))')}"
+
+
+def recorded(metric: str) -> str:
+    """Return a recorded series of the chosen containers."""
+    return f"{metric}{CONTAINERS}"
+
+
+def worst(series: str, by: str = CONTAINER) -> str:
+    """Return the ten largest of a recorded series, by their highest value in the time range of the dashboard."""
+    return f"{series} and on ({by}) topk({MOST_LINES}, max_over_time({series}[$__range] @ end()))"
+
+
+def worst_now(series: str, metric: str) -> str:
+    """Return the ten largest of :func:`now` or :func:`rate`, by the last value of the recorded ``metric``."""
+    return f"{series} and on ({CONTAINER}) topk({MOST_LINES}, {recorded(metric)} @ end())"
+
+
+def band(series: str) -> tuple[Query, ...]:
+    """Return median, 95th percentile and maximum over all chosen containers, those without a sample at 0."""
+    every = f"(sum by ({CONTAINER}) ({series}) or sum by ({CONTAINER}) ({USAGE}) * 0)"
+    return (
+        Query(f"quantile(0.5, {every})", "median of all", fixed(GREY)),
+        Query(f"quantile(0.95, {every})", "95th percentile of all", fixed(ORANGE)),
+        Query(f"max({every})", "maximum", fixed(RED)),
+    )
+
+
+def _chosen(expr: str) -> str:
+    """Return those series of ``expr`` whose pod belongs to the chosen workloads."""
+    return f"({expr} and on ({POD}) {WORKLOADS}{PODS})"

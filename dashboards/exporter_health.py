@@ -1,4 +1,4 @@
-"""The exporter itself: what it costs, what fails, how old its page is."""
+"""The exporter itself: its cost, its errors, the age of its values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = selector("cluster", "node")
 # Generic names, of this exporter's processes and scrapes only.
 OURS = f"and on (job, instance) throttle_exporter_build_info{HERE}"
 STALE = THRESHOLDS["staleSeconds"].number
-ONE = "{{node}} {{instance}}"
+ONE = "{{cluster}} {{node}} {{instance}}"
 
 
 def quantile(share: float, metric: str) -> str:
@@ -35,11 +35,11 @@ def quantile(share: float, metric: str) -> str:
 
 
 def build() -> Dashboard:
-    """The dashboard for whoever runs the exporter."""
+    """Return the dashboard of the exporter itself."""
     board = new_dashboard(
         "kte-exporter",
         "CPU throttling / Exporter",
-        "What the exporter costs, what fails, and how old its values are.",
+        "Cost, errors and sources of the exporter, and the age of its values.",
         "cluster",
         "node",
     )
@@ -49,19 +49,20 @@ def build() -> Dashboard:
 def _now(board: Dashboard) -> Dashboard:
     unmapped = selector("cluster", "node", extra='state="unmapped"')
     return (
-        board.with_row(Row("Now"))
+        board.with_row(Row("Does it work?"))
         .with_panel(
             number(
                 "Exporters",
                 "Exporters that were scraped.",
                 Query(f"count(throttle_exporter_build_info{HERE})", "exporters"),
                 unit=COUNT,
+                no_value="none",
             )
         )
         .with_panel(
             number(
                 "Down",
-                "Targets that are known and do not answer.",
+                "Targets that answered within the last hour and do not answer now.",
                 Query(
                     f"sum(up{HERE} == bool 0"
                     f" and on (job, instance) last_over_time(throttle_exporter_build_info{HERE}[1h]))",
@@ -69,15 +70,17 @@ def _now(board: Dashboard) -> Dashboard:
                 ),
                 unit=COUNT,
                 steps=((1, RED),),
+                no_value="unknown",
             )
         )
         .with_panel(
             number(
                 "Oldest page",
-                "Age of the oldest values that any exporter serves: about the scrape interval where all is well.",
+                "Age of the oldest values that any exporter serves: about the scrape interval in normal operation.",
                 Query(f"max(time() - throttle_exporter_snapshot_timestamp_seconds{HERE})", "age"),
                 unit=SECONDS,
                 steps=((STALE / 2, YELLOW), (STALE, RED)),
+                no_value="no exporter",
             )
         )
         .with_panel(
@@ -87,15 +90,21 @@ def _now(board: Dashboard) -> Dashboard:
                 Query(f"sum(throttle_exporter_cgroups{unmapped})", "unmapped"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
+                no_value="no exporter",
             )
         )
         .with_panel(
             number(
-                "Failures",
-                "Failures that were survived in the last five minutes; the page is complete but for what failed.",
-                Query(f"sum(increase(throttle_exporter_errors_total{HERE}[5m])) or vector(0)", "failures"),
+                "Errors",
+                "Errors in the last five minutes; the page is complete except for what failed.",
+                Query(
+                    f"sum(increase(throttle_exporter_errors_total{HERE}[5m]))"
+                    f" or count(throttle_exporter_build_info{HERE}) * 0",
+                    "errors",
+                ),
                 unit=COUNT,
                 steps=((1, ORANGE),),
+                no_value="no exporter",
             )
         )
         .with_panel(
@@ -106,6 +115,7 @@ def _now(board: Dashboard) -> Dashboard:
                 Query(f"sum(increase(throttle_exporter_sample_overruns_total{HERE}[5m]))", "missed"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
+                no_value="no exporter",
             )
         )
     )
@@ -113,11 +123,11 @@ def _now(board: Dashboard) -> Dashboard:
 
 def _pods(board: Dashboard) -> Dashboard:
     return (
-        board.with_row(Row("Pods and failures"))
+        board.with_row(Row("Are names and values complete?"))
         .with_panel(
             lines(
                 "Cgroups by state",
-                "Container cgroups by what is known of them: mapped have a pod's name, pending wait for the next pod"
+                "Container cgroups by state: mapped have a pod's name, pending wait for the next pod"
                 " list, lingering are gone and still on the page.",
                 Query(f"sum by (state) (throttle_exporter_cgroups{HERE})", "{{state}}"),
                 unit=COUNT,
@@ -127,12 +137,13 @@ def _pods(board: Dashboard) -> Dashboard:
         )
         .with_panel(
             lines(
-                "Failures, by stage and reason",
-                "Failures per second that were survived, over five minutes.",
+                "Errors, by stage and reason",
+                "Errors per second over five minutes, summed over the chosen exporters.",
                 Query(
                     f"sum by (stage, reason) (rate(throttle_exporter_errors_total{HERE}[5m]))", "{{stage}}: {{reason}}"
                 ),
                 unit=PER_SECOND,
+                no_value="no errors",
                 span=8,
             )
         )
@@ -162,7 +173,7 @@ def _pods(board: Dashboard) -> Dashboard:
         .with_panel(
             rows(
                 "Versions",
-                "Exporters by version; two of them for long is a rollout that got stuck.",
+                "Exporters by version; two of them for long mean a stuck rollout.",
                 Column(
                     "Exporters",
                     f"count by (version, python_version) (throttle_exporter_build_info{HERE})",
@@ -177,10 +188,10 @@ def _pods(board: Dashboard) -> Dashboard:
         .with_panel(
             rows(
                 "Settings",
-                "Window and sample interval in use.",
-                Column("Window", f"max by (node) (throttle_exporter_window_seconds{HERE})", SECONDS, decimals=0),
-                Column("Sample interval", f"max by (node) (throttle_exporter_sample_interval_seconds{HERE})", SECONDS),
-                labels={"node": "Node"},
+                "Window and sample interval in use, of at most 100 exporters.",
+                Column("Window", f"topk(100, throttle_exporter_window_seconds{HERE})", SECONDS, decimals=0),
+                Column("Sample interval", f"topk(100, throttle_exporter_sample_interval_seconds{HERE})", SECONDS),
+                labels={"cluster": "Cluster", "node": "Node"},
                 span=8,
                 height=7,
             )
@@ -189,7 +200,7 @@ def _pods(board: Dashboard) -> Dashboard:
 
 
 def _cost(board: Dashboard) -> Dashboard:
-    board.with_row(Row("Cost"))
+    board.with_row(Row("What does it cost?"))
     board.with_panel(
         lines(
             "CPU of the exporter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from grafana_foundation_sdk.builders import dashboard as builder
@@ -17,45 +18,39 @@ Variable = Literal["cluster", "namespace", "workload", "pod", "container", "node
 OUR_ALERTS = "CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
 WORKLOADS = "pod:cgroup_container_info:workload"
 
-# Each narrowed down by those to its left. "All" of a pod is the list of its values: the pods of the chosen workloads.
-_VARIABLES: dict[Variable, tuple[str, str, str | None]] = {
+# Query and description; each is narrowed down by those to its left.
+_VARIABLES: dict[Variable, tuple[str, str]] = {
     "cluster": (
         "label_values(throttle_exporter_build_info, cluster)",
-        "Clusters in this data source; none where no label says so.",
-        ".*",
+        "Clusters in this data source; empty if its series have no label cluster.",
     ),
     "namespace": (
         f'label_values({WORKLOADS}{{cluster=~"$cluster"}}, namespace)',
         "Namespaces with containers.",
-        ".*",
     ),
     "workload": (
         f'label_values({WORKLOADS}{{cluster=~"$cluster",namespace=~"$namespace"}}, workload)',
-        "What made the pods: Deployments, StatefulSets, DaemonSets and the like.",
-        ".*",
+        "Owners of the pods: Deployments, StatefulSets, DaemonSets and the like.",
     ),
     "pod": (
         f'label_values({WORKLOADS}{{cluster=~"$cluster",namespace=~"$namespace",workload=~"$workload"}}, pod)',
         "Pods of the workload.",
-        None,
     ),
     "container": (
         'label_values(cgroup_container_info{cluster=~"$cluster",namespace=~"$namespace",pod=~"$pod"}, container)',
         "Containers of the pods.",
-        ".*",
     ),
     "node": (
         'label_values(throttle_exporter_build_info{cluster=~"$cluster"}, node)',
         "Nodes with an exporter.",
-        ".*",
     ),
 }
 
 
 def new_dashboard(
-    uid: Uid, title: str, description: str, *variables: Variable, one_node: bool = False
+    uid: Uid, title: str, description: str, *variables: Variable, one: Collection[Variable] = ()
 ) -> builder.Dashboard:
-    """An empty dashboard with its variables; with ``one_node`` a single node is chosen, not several."""
+    """Return an empty dashboard with its variables; of those in ``one`` exactly one value is chosen."""
     made = (
         builder.Dashboard(title)
         .uid(uid)
@@ -75,7 +70,7 @@ def new_dashboard(
             .keep_time(True)
         )
         .link(
-            builder.DashboardLink("Which panel tells me what")
+            builder.DashboardLink("Which panel answers what")
             .type(dashboard.DashboardLinkType.LINK)
             .icon("doc")
             .url(f"{DOCS}/dashboards.md")
@@ -84,7 +79,7 @@ def new_dashboard(
         .with_variable(builder.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
     for name in variables:
-        made.with_variable(_variable(name, many=not (one_node and name == "node")))
+        made.with_variable(_variable(name, many=name not in one))
     return made.annotation(_alerts(variables))
 
 
@@ -95,7 +90,7 @@ def selector(*names: str, extra: str = "") -> str:
 
 
 def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:
-    query, description, everything = _VARIABLES[name]
+    query, description = _VARIABLES[name]
     made = (
         builder.QueryVariable(name)
         .label(name.capitalize())
@@ -109,13 +104,12 @@ def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:
     )
     if not many:
         return made
-    if everything is not None:
-        made.all_value(everything)
-    return made.current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
+    # Not the list of values: of 200 pods that is a regular expression of 7 kB in every query.
+    return made.all_value(".*").current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
 
 
 def _alerts(variables: tuple[Variable, ...]) -> builder.AnnotationQuery:
-    shown = [name for name in variables if name in {"cluster", "namespace", "node"}]
+    shown = [name for name in variables if name in {"cluster", "namespace", "workload", "node"}]
     where = selector(*shown, extra=f'alertstate="firing",alertname=~"{OUR_ALERTS}"')
     return (
         builder.AnnotationQuery()
@@ -123,5 +117,5 @@ def _alerts(variables: tuple[Variable, ...]) -> builder.AnnotationQuery:
         .datasource(SOURCE)
         .enable(True)
         .icon_color("red")
-        .expr(f"max by (alertname, namespace, workload, node) (ALERTS{where})")
+        .expr(f"max by (cluster, alertname, namespace, workload, node) (ALERTS{where})")
     )

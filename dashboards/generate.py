@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import RowPanel
 
 from dashboards import capacity, cluster, exporter_health, node, rules, workload
 
@@ -19,6 +21,13 @@ BUILDERS = {
     "exporter": exporter_health.build,
 }
 
+SCHEMA_VERSION = 41
+"""Of Grafana 12; older versions ignore what they do not know."""
+_REQUIRES = [
+    {"type": "grafana", "id": "grafana", "name": "Grafana", "version": "10.1.0"},
+    {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},
+]
+
 
 def files() -> Mapping[Path, str]:
     """Every generated file and what it should hold: dashboards, rules, the page with their cost."""
@@ -28,6 +37,12 @@ def files() -> Mapping[Path, str]:
 
 def _json(board: Dashboard) -> str:
     built = board.build()
-    for number, panel in enumerate(built.panels or [], 1):
-        panel.id_val = number
-    return json.dumps(built, cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    numbers = count(1)
+    for panel in built.panels or []:
+        panel.id_val = next(numbers)
+        for folded in panel.panels if isinstance(panel, RowPanel) else ():
+            folded.id_val = next(numbers)
+    made: dict[str, object] = json.loads(json.dumps(built, cls=JSONEncoder))
+    # Import by hand asks for nothing: the data source is a variable.
+    made |= {"schemaVersion": SCHEMA_VERSION, "__inputs": [], "__requires": _REQUIRES}
+    return json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,222 +1,267 @@
-"""Node: which CPU belongs to whom, and who shares the rest."""
+"""Node: owners of its CPUs, neighbours in the shared pool, saturation."""
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import common as common_builder
+from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.models import common
 
-from dashboards.frame import new_dashboard, selector
+from dashboards.frame import WORKLOADS, new_dashboard, selector
 from dashboards.panels import (
+    BLUE,
     CORES,
     COUNT,
+    GREEN,
+    IN_CLUSTER,
     ORANGE,
     RATIO,
     SECONDS,
     SECONDS_PER_SECOND,
+    SOURCE,
     YELLOW,
     Column,
+    Link,
     Query,
     lines,
     number,
+    range_target,
     rows,
+    value_texts,
 )
 from dashboards.steps import LOST_STEPS, STALLED
 
 HERE = selector("cluster", "node")
-CONTAINER = "cluster, node, namespace, pod, container"
+CONTAINER = "cluster, namespace, pod, container"
 ONE = "{{namespace}} {{pod}} {{container}}"
-NAMES = {"namespace": "Namespace", "pod": "Pod", "container": "Container"}
-TO_POD = (
+NAMES = {"namespace": "Namespace", "workload": "Workload", "pod": "Pod", "container": "Container"}
+USED = f"container:cgroup_container_cpu_usage_seconds:rate5m{HERE}"
+LOST = f"container:cgroup_cpu_throttled_seconds:max_rate5m{HERE}"
+STALLED_SHARE = f"container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{HERE}"
+TO_POD = Link(
     "Why: this pod",
-    (
-        "/d/kte-workload?${datasource:queryparam}&var-cluster=${cluster}&var-namespace=${__data.fields.Namespace}"
-        "&var-workload=$__all&var-pod=${__data.fields.Pod}&${__url_time_range}"
-    ),
+    f"/d/kte-workload?${{datasource:queryparam}}&{IN_CLUSTER}&var-namespace=${{__data.fields.Namespace}}"
+    "&var-workload=${__data.fields.Workload}&var-pod=${__data.fields.Pod}&${__url_time_range}",
 )
 
 
 def build() -> Dashboard:
-    """The dashboard of CPUs and neighbours."""
+    """Return the dashboard of CPUs and neighbours."""
     board = new_dashboard(
         "kte-node",
         "CPU throttling / Node",
-        "The CPUs of one node: who owns them, who shares them, who waits for them.",
-        "cluster",
-        "node",
-        one_node=True,
+        "The CPUs of one node: owners, neighbours in the shared pool, and containers that wait.",
+        *("cluster", "node"),
+        one=("cluster", "node"),
     )
-    return _neighbours(_cpus(_now(board)))
+    return _settings(_neighbours(_cpus(_now(board))))
 
 
 def _now(board: Dashboard) -> Dashboard:
-    def cpus(title: str, state: str, description: str) -> tuple[str, str, Query]:
-        where = selector("cluster", "node", extra=f'state="{state}"')
-        return title, description, Query(f"max(cgroup_node_cpus{where})", state)
-
-    for title, description, query in (
-        cpus("CPUs online", "online", "CPUs that the kernel schedules on."),
-        cpus("Owned", "exclusive", "CPUs that one container has for itself."),
-        cpus("Shared pool", "shared", "CPUs for all who own none."),
-        cpus("Reserved", "reserved", "CPUs the kubelet keeps for the system (reservedSystemCPUs)."),
+    online = f"max(cgroup_node_cpus{selector('cluster', 'node', extra=_state('online'))})"
+    for panel in (
+        number(
+            "Use of the CPUs",
+            "CPU time used by containers, divided by the CPUs that are online: how saturated the node is. Processes"
+            " outside of containers are not in it.",
+            Query(f"sum(node:cgroup_cpu_usage_seconds:rate5m{HERE}) / {online}", "used"),
+            unit=RATIO,
+            span=6,
+            no_value="no containers",
+        ),
+        number(
+            "CPU time lost to quotas",
+            "CPU-seconds per second that the containers of this node lose to quotas.",
+            Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE})", "lost"),
+            unit=SECONDS_PER_SECOND,
+            span=6,
+            no_value="no quota",
+        ),
+        number(
+            "Containers that wait for a CPU",
+            f"Containers that had work and ran on no CPU for more than {STALLED:.0%} of the time (cgroup v2).",
+            Query(f"count({STALLED_SHARE} > {STALLED}) or sum({USED}) * 0", "containers"),
+            unit=COUNT,
+            span=6,
+            steps=((1, ORANGE),),
+            no_value="no containers",
+        ),
+        number(
+            "Containers",
+            "Containers on this node that the exporter sees.",
+            Query(f"count({USED})", "containers"),
+            unit=COUNT,
+            span=6,
+            no_value="no containers",
+        ),
     ):
-        board.with_panel(number(title, description, query, unit=COUNT, span=3, no_value="unknown"))
-    return (
-        board.with_panel(
-            number(
-                "CPU time lost to quotas",
-                "CPU seconds that the containers of this node lose to their own quotas every second.",
-                Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE})", "lost"),
-                unit=SECONDS_PER_SECOND,
-            )
-        )
-        .with_panel(
-            number(
-                "Used by containers",
-                "CPUs that containers use on average, of those that are online.",
-                Query(f"sum(node:cgroup_cpu_usage_seconds:rate5m{HERE})", "used"),
-                unit=CORES,
-            )
-        )
-        .with_panel(
-            number(
-                "CFS period",
-                "Length of the period in which quotas are counted, as the kubelet sets it. A shorter one throttles in"
-                " smaller pieces.",
-                Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
-                unit=SECONDS,
-                no_value="kubelet does not say",
-            )
+        board.with_panel(panel)
+    return board
+
+
+def _state(state: str) -> str:
+    return f'state="{state}"'
+
+
+def _cpus(board: Dashboard) -> Dashboard:
+    board = board.with_row(Row("Which CPU belongs to which container?"))
+    for title, state, description in (
+        ("Online", "online", "CPUs that the kernel schedules on."),
+        ("Exclusive", "exclusive", "CPUs that belong to one container alone."),
+        ("Shared", "shared", "CPUs of the shared pool, for all containers without CPUs of their own."),
+        ("Reserved", "reserved", "CPUs that the kubelet keeps for the system (reservedSystemCPUs)."),
+    ):
+        query = Query(f"max(cgroup_node_cpus{selector('cluster', 'node', extra=_state(state))})", state)
+        board.with_panel(number(title, description, query, unit=COUNT, span=6, no_value="unknown"))
+    exclusive = f"(max by ({CONTAINER}) (cgroup_container_cpuset_exclusive{HERE}) == 1)"
+    return board.with_panel(_map()).with_panel(
+        rows(
+            "Owners of CPUs",
+            "Containers with CPUs of their own. More than one NUMA node means that access to memory of the other node"
+            " is slower; topology-manager-policy=single-numa-node keeps them together.",
+            Column(
+                "NUMA nodes",
+                f"max by ({CONTAINER}, cpus) (cgroup_container_cpuset_info{HERE}) * 0 + on ({CONTAINER}) group_left"
+                f" (workload) (max by ({CONTAINER}) (cgroup_container_cpuset_numa_nodes{HERE}) and on ({CONTAINER})"
+                f" {exclusive}) * on (cluster, namespace, pod) group_left (workload) {WORKLOADS}{selector('cluster')}",
+                COUNT,
+                ((2, YELLOW),),
+                decimals=0,
+            ),
+            labels={"cpus": "CPUs", **NAMES},
+            span=12,
+            height=10,
+            links={"Pod": TO_POD},
         )
     )
 
 
-def _cpus(board: Dashboard) -> Dashboard:
-    numa = "cgroup_container_cpuset_numa_nodes"
+def _map() -> stat.Panel:
+    """Return a grid of CPUs, 128 of them in one screen: a tile per CPU, coloured by its state."""
+    assigned = "cgroup_node_cpu_assignment"
+    shared, exclusive = (selector("cluster", "node", extra=f'pod{operator}""') for operator in ("=", "!="))
+    expr = f"{assigned}{exclusive} * 2 or {assigned}{shared}"
+    # Three digits each, so that the order of labels is the order of numbers.
+    for pattern in (".", ".."):
+        expr = f'label_replace({expr}, "cpu", "0$1", "cpu", "({pattern})")'
     return (
-        board.with_row(Row("CPUs"))
-        .with_panel(
-            rows(
-                "CPU map",
-                "Each CPU, its NUMA node and its owner; a CPU without one belongs to the shared pool.",
-                Column(
-                    "CPUs",
-                    f"max by (cpu, numa_node, namespace, pod, container) (cgroup_node_cpu_assignment{HERE})",
-                    COUNT,
-                    decimals=0,
-                ),
-                labels={"numa_node": "NUMA node", "cpu": "CPU", **NAMES},
-                span=14,
-                height=10,
-                links={"Pod": TO_POD},
-                sort="CPU",
-                numbers=False,
-            )
-        )
-        .with_panel(
-            rows(
-                "Node",
-                "Kernel, cgroup version and the kubelet's CPU settings.",
-                Column(
-                    "Kernel",
-                    f"max by (node, release, cfs_quota_bug) (cgroup_node_kernel_info{HERE})",
-                    COUNT,
-                    decimals=0,
-                ),
-                Column("Hierarchy", f"max by (node, version, driver) (cgroup_node_info{HERE})", COUNT, decimals=0),
-                Column(
-                    "CPU manager",
-                    "max by (node, policy, policy_options, topology_policy, topology_scope, cfs_quota)"
-                    f" (cgroup_node_cpu_manager_info{HERE})",
-                    COUNT,
-                    decimals=0,
-                ),
-                labels={
-                    "release": "Release",
-                    "cfs_quota_bug": "Throttles below the limit",
-                    "version": "Cgroup",
-                    "driver": "Driver",
-                    "policy": "CPU manager policy",
-                    "topology_policy": "Topology policy",
-                    "cfs_quota": "Limits enforced",
-                },
-                span=10,
-                height=10,
-                sort="Release",
-                numbers=False,
-            )
-        )
-        .with_panel(
-            rows(
-                "Spread over NUMA nodes",
-                "Containers with CPUs of their own on more than one NUMA node: each access to memory of the other one"
-                " is slower. topology-manager-policy=single-numa-node keeps them together.",
-                Column(
-                    "NUMA nodes",
-                    f"max by ({CONTAINER}) ({numa}{HERE}) > 1 and on ({CONTAINER}) cgroup_container_cpu_isolation"
-                    + selector("cluster", "node", extra='state="exclusive"'),
-                    COUNT,
-                    ((2, YELLOW),),
-                    decimals=0,
-                ),
-                labels=NAMES,
-                span=24,
-                height=5,
-                links={"Pod": TO_POD},
-            )
-        )
+        stat.Panel()
+        .title("CPU map")
+        .description("A tile for each CPU: in the shared pool, or exclusive to one of the containers in the table.")
+        .datasource(SOURCE)
+        .unit(COUNT)
+        .height(10)
+        .span(12)
+        .mappings([value_texts({1: ("shared", BLUE), 2: ("exclusive", GREEN)})])
+        .no_value("cpusets unknown")
+        .text_mode(common.BigValueTextMode.NAME)
+        .color_mode(common.BigValueColorMode.BACKGROUND_SOLID)
+        .graph_mode(common.BigValueGraphMode.NONE)
+        .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .max_data_points(2)
+        .with_target(range_target("A", Query(f"max by (cpu) ({expr})", "{{cpu}}")))
     )
 
 
 def _neighbours(board: Dashboard) -> Dashboard:
+    def column(title: str, metric: str, unit: str = CORES) -> Column:
+        top = f"topk(30, {USED})"
+        return Column(title, f"max by ({CONTAINER}) ({metric}{HERE}) and on ({CONTAINER}) {top}", unit)
+
     return (
-        board.with_row(Row("Neighbours"))
+        board.with_row(Row("Neighbours: which containers use the CPUs, and which wait?"))
         .with_panel(
             lines(
                 "Use, by container",
-                "The fifteen containers that use most CPU here: the neighbours of whoever waits.",
-                Query(f"topk(15, container:cgroup_container_cpu_usage_seconds:rate5m{HERE})", ONE),
+                "The ten containers that use most CPU here.",
+                Query(f"topk(10, {USED})", ONE),
                 unit=CORES,
                 stacked=True,
+                no_value="no containers",
             )
         )
         .with_panel(
             lines(
                 "Stalled, by container",
-                "Share of time in which a container had work and ran on no CPU, for whatever reason (cgroup v2).",
-                Query(f"topk(15, container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{HERE})", ONE),
+                "Share of time in which a container had work and ran on no CPU, because of a quota or of neighbours"
+                " (cgroup v2); the ten highest.",
+                Query(f"topk(10, {STALLED_SHARE})", ONE),
                 unit=RATIO,
                 steps=((STALLED, ORANGE),),
-                top=1,
+                no_value="no pressure counters (cgroup v1), or nothing waits",
             )
         )
         .with_panel(
             lines(
                 "CPU time lost to quotas, by container",
-                "Who is kept off the CPUs by a quota of its own: waiting that no neighbour causes.",
-                Query(f"topk(15, container:cgroup_cpu_throttled_seconds:max_rate5m{HERE})", ONE),
+                "Waiting that no neighbour causes; the ten that lose most.",
+                Query(f"topk(10, {LOST})", ONE),
                 unit=SECONDS_PER_SECOND,
                 steps=LOST_STEPS,
+                span=24,
+                no_value="nothing lost",
             )
         )
         .with_panel(
             rows(
-                "Requests and use",
-                "Who uses more than it requests is first to wait when all want the CPUs.",
-                Column("Use", f"topk(30, container:cgroup_container_cpu_usage_seconds:rate5m{HERE})", CORES),
-                Column("Request", _beside("cgroup_container_spec_cpu_request_cores"), CORES),
-                Column("Limit", _beside("cgroup_container_cpu_limit_cores"), CORES),
-                Column("CPUs", _beside("cgroup_container_cpuset_cpus"), COUNT, decimals=0),
+                "Use and requests",
+                "The thirty containers that use most. One that uses more than its request waits first when all CPUs are"
+                " busy.",
+                Column("Use", f"topk(30, {USED})", CORES),
+                column("Request", "cgroup_container_spec_cpu_request_cores"),
+                column("Limit", "cgroup_container_cpu_limit_cores"),
+                column("CPUs", "cgroup_container_cpuset_cpus", COUNT)._replace(decimals=0),
                 labels=NAMES,
-                span=12,
-                height=8,
+                height=10,
                 links={"Pod": TO_POD},
             )
         )
     )
 
 
-def _beside(metric: str) -> str:
-    """The metric of the thirty containers of the first column, with its labels."""
-    return (
-        f"topk(30, container:cgroup_container_cpu_usage_seconds:rate5m{HERE}) * 0 + on ({CONTAINER}) group_left ()"
-        f" max by ({CONTAINER}) ({metric}{HERE})"
-    )
+def _settings(board: Dashboard) -> Dashboard:
+    row = Row("Kernel and kubelet").collapsed(True)
+    for panel in (
+        rows(
+            "Kernel and cgroups",
+            "Kernel release, whether it throttles below the limit (512ac999d275), and the cgroup version.",
+            Column("Kernel", f"max by (node, release, cfs_quota_bug) (cgroup_node_kernel_info{HERE})", COUNT),
+            Column("Hierarchy", f"max by (node, version, driver) (cgroup_node_info{HERE})", COUNT),
+            labels={
+                "node": "Node",
+                "release": "Release",
+                "cfs_quota_bug": "CFS quota bug",
+                "version": "Cgroup",
+                "driver": "Driver",
+            },
+            span=10,
+            height=5,
+            sort="Node",
+            numbers=False,
+        ),
+        rows(
+            "Kubelet",
+            "CPU manager, topology manager and CFS quota settings; empty if the kubelet does not let the exporter read"
+            " them.",
+            Column("CPU manager", f"cgroup_node_cpu_manager_info{HERE}", COUNT),
+            labels={
+                "policy": "CPU manager policy",
+                "policy_options": "Options",
+                "topology_policy": "Topology policy",
+                "cfs_quota": "Limits enforced",
+            },
+            span=10,
+            height=5,
+            sort="CPU manager policy",
+            numbers=False,
+        ),
+        number(
+            "CFS period",
+            "Length of the period in which quotas are counted, as the kubelet sets it.",
+            Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
+            unit=SECONDS,
+            no_value="unknown",
+        ).height(5),
+    ):
+        row.with_panel(panel)
+    return board.with_row(row)

@@ -8,36 +8,74 @@ from typing import NamedTuple
 
 from grafana_foundation_sdk.builders import common as common_builder
 from grafana_foundation_sdk.builders import dashboard as dashboard_builder
-from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, YELLOW, ORANGE, RED, GREY = "green", "yellow", "orange", "red", "#8e8e8e"
+GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#8e8e8e"
 
 # Grafana's names of units.
 RATIO, CORES, SECONDS, PER_SECOND, COUNT, BYTES = "percentunit", "none", "s", "cps", "short", "bytes"
-SECONDS_PER_SECOND = "suffix: s/s"
+SECONDS_PER_SECOND = "suffix: CPU-s/s"
+PERIODS_PER_SECOND = "suffix: periods/s"
+NO_POD = "(no pod)"
+NAMES_OF_PODS = frozenset({"namespace", "pod", "workload"})
+WIDTHS = {"cluster": 90, "namespace": 110, "workload_kind": 100, "container": 100, "cpus": 90, "node": 110, "numa": 90}
+"""Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
+UNIT_WIDTHS = {SECONDS_PER_SECOND: 112}
+IN_CLUSTER = "${__data.fields.to}"
+"""In a link of a table: the row's own cluster, also where no series has the label ``cluster``."""
 
 Steps = Sequence[tuple[float, str]]
 """Colours from a value on; below the first all is green."""
 
 
 class Query(NamedTuple):
-    """What is asked, and what its lines are called."""
+    """An expression and the legend of its lines."""
 
     expr: str
     legend: str
+    style: Mapping[str, object] | None = None
+    """Of lines with a fixed legend: field options such as ``custom.lineStyle``, and ``color``."""
+
+
+def fixed(colour: str, *, width: int = 2, dashed: bool = False) -> Mapping[str, object]:
+    """Return the style of one line: a fixed colour, unfilled; dashed for limits and requests."""
+    style: dict[str, object] = {
+        "color": {"mode": "fixed", "fixedColor": colour},
+        "custom.lineWidth": width,
+        "custom.fillOpacity": 0,
+        "custom.stacking": {"mode": "none", "group": "fixed"},
+    }
+    return style | ({"custom.lineStyle": {"fill": "dash", "dash": [8, 6]}} if dashed else {})
 
 
 class Column(NamedTuple):
-    """One number of a table's rows."""
+    """One number of a table's rows; the largest of series that differ in other labels only."""
 
     title: str
     expr: str
     unit: str
     steps: Steps = ()
     decimals: int = 2
+    texts: Mapping[int, tuple[str, str]] | None = None
+    """Value -> (text, colour), where the number only stands for a word."""
+
+
+class Link(NamedTuple):
+    """A link of a table's cell."""
+
+    title: str
+    url: str
+
+
+def _special(match: str, text: str, colour: str) -> dashboard.SpecialValueMap:
+    return dashboard.SpecialValueMap(
+        options=dashboard.DashboardSpecialValueMapOptions(
+            match=dashboard.SpecialValueMatch(match), result=dashboard.ValueMappingResult(text=text, color=colour)
+        )
+    )
 
 
 def lines(
@@ -48,10 +86,10 @@ def lines(
     span: int = 12,
     steps: Steps = (),
     stacked: bool = False,
-    top: float | None = None,
     links: Sequence[tuple[str, str]] = (),
+    no_value: str = "no data: no container is chosen, or none was throttled",
 ) -> timeseries.Panel:
-    """Lines over time; ``steps`` are drawn as dashed lines, ``top`` is the axis' end where there is one."""
+    """Lines over time; ``steps`` are drawn as dashed lines, ``no_value`` says why there may be none."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -59,18 +97,20 @@ def lines(
         .datasource(SOURCE)
         .unit(unit)
         .min(0)
-        .height(8)
+        .no_value(no_value)
+        .height(10)
         .span(span)
         .line_width(1)
-        .fill_opacity(25 if stacked else 8)
+        .fill_opacity(25 if stacked else 0)
         .show_points(common.VisibilityMode.NEVER)
         .legend(
             common_builder.VizLegendOptions()
             .show_legend(True)
             .display_mode(common.LegendDisplayMode.TABLE)
-            .placement(common.LegendPlacement.BOTTOM)
-            .calcs(["lastNotNull", "max"])
-            .sort_by("Max")
+            .placement(common.LegendPlacement.BOTTOM if span < 12 else common.LegendPlacement.RIGHT)
+            .width(330)
+            .calcs(["lastNotNull"])
+            .sort_by("Last *")
             .sort_desc(True)
         )
         .tooltip(
@@ -79,8 +119,8 @@ def lines(
     )
     if stacked:
         panel.stacking(common_builder.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
-    if top is not None:
-        panel.max(top)
+    if unit == RATIO:
+        panel.max(1)
     if steps:
         panel.thresholds(_thresholds(steps)).thresholds_style(
             common_builder.GraphThresholdsStyleConfig().mode(common.GraphTresholdsStyleMode.DASHED)
@@ -88,7 +128,10 @@ def lines(
     if links:
         panel.data_links([_link(name, url) for name, url in links])
     for letter, query in zip(ascii_uppercase, queries, strict=False):
-        panel.with_target(_target(letter, query))
+        panel.with_target(range_target(letter, query))
+        if query.style:
+            style = [dashboard.DynamicConfigValue(id_val=name, value=value) for name, value in query.style.items()]
+            panel.override_by_name(query.legend, style)
     return panel
 
 
@@ -100,9 +143,11 @@ def number(
     unit: str,
     span: int = 4,
     steps: Steps = (),
-    no_value: str = "none",
+    no_value: str = "",
 ) -> stat.Panel:
-    """One number now, with its recent past behind it; ``no_value`` says what an empty answer means."""
+    """One number with its recent past; ``no_value`` says what an empty answer means, and is grey, never green."""
+    if no_value:
+        query = query._replace(expr=f"{query.expr} or vector(NaN)")
     return (
         stat.Panel()
         .title(title)
@@ -111,13 +156,15 @@ def number(
         .unit(unit)
         .height(4)
         .span(span)
-        .no_value(no_value)
+        .min(0)
+        .no_value(no_value or "none")
+        .mappings([_special("null+nan", no_value or "none", GREY)])
         .thresholds(_thresholds(steps))
         .color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
         .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-        .with_target(_target("A", query))
+        .with_target(range_target("A", query))
     )
 
 
@@ -128,23 +175,25 @@ def rows(
     labels: Mapping[str, str],
     span: int = 24,
     height: int = 9,
-    links: Mapping[str, tuple[str, str]] | None = None,
+    links: Mapping[str, Link] | None = None,
     sort: str | None = None,
     numbers: bool = True,
 ) -> table.Panel:
-    """A table of what is now: ``labels`` (label -> heading) first, in that order, then one number a column.
+    """A table of current values: ``labels`` (label -> heading) first, in that order, then one number per column.
 
-    ``links``: heading -> (what the link says, where it leads). Sorted by ``sort`` or the first number, worst first.
-    Where labels are all there is to say, as in info metrics, ``numbers`` is false.
+    Every column is aggregated by the row's labels, so that all of them join in one row per subject. ``links``: heading
+    -> link. Sorted by ``sort``, ascending, or by the first number, largest first. ``numbers`` false: only labels are
+    shown, as for info metrics.
     """
-    names = {f"Value #{letter}": column.title for letter, column in zip(ascii_uppercase, columns, strict=False)}
+    hidden = [] if "cluster" in labels else ["cluster"]
+    values = [f"Value #{letter}" for letter, _ in zip(ascii_uppercase, columns, strict=False)]
     if len(columns) == 1:
-        names = {"Value": columns[0].title, **names}
-    if not numbers:
-        names = {}
+        values = ["Value"]
+    names = dict(zip(values, (column.title for column in columns), strict=True)) if numbers else {}
     organize = {
-        "includeByName": dict.fromkeys([*labels, *names], True),
-        "indexByName": {name: index for index, name in enumerate([*labels, *names])},
+        # Not includeByName: Grafana before 10.4 ignores it.
+        "excludeByName": dict.fromkeys(["Time", *([] if numbers else values), *hidden], True),
+        "indexByName": {name: index for index, name in enumerate([*labels, *names, "to"])},
         "renameByName": {**labels, **names},
     }
     panel = (
@@ -159,51 +208,49 @@ def rows(
         .sort_by([common_builder.TableSortByFieldState().display_name(sort or columns[0].title).desc(sort is None)])
         .with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(dashboard.DataTransformerConfig(id_val="organize", options=organize))
+        .no_value("–")
     )
     for letter, column in zip(ascii_uppercase, columns, strict=False):
-        query = prometheus.Dataquery().expr(column.expr).legend_format(column.title).ref_id(letter)
+        expr = f"max by ({', '.join([*labels, *hidden])}) ({column.expr})"
+        if letter == "A" and IN_CLUSTER in "".join(link.url for link in (links or {}).values()):
+            expr = f'label_replace({expr}, "to", "var-cluster=$1", "cluster", "(.*)")'
+        query = prometheus.Dataquery().expr(expr).legend_format(column.title).ref_id(letter)
         panel.with_target(query.instant().format(PromQueryFormat.TABLE).datasource(SOURCE))
         panel.override_by_name(column.title, _cell(column))
-    for heading, (name, url) in (links or {}).items():
-        panel.override_by_name(
-            heading, [dashboard.DynamicConfigValue(id_val="links", value=[{"title": name, "url": url}])]
-        )
-    return panel
-
-
-def states(
-    title: str, description: str, *queries: Query, texts: Mapping[int, tuple[str, str]], span: int = 12
-) -> statetimeline.Panel:
-    """Bands over time; ``texts``: value -> (what it means, its colour)."""
-    panel = (
-        statetimeline.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .unit(COUNT)
-        .height(8)
-        .span(span)
-        .merge_values(True)
-        .show_value(common.VisibilityMode.AUTO)
-        .fill_opacity(70)
-        .line_width(0)
-        .mappings(
-            [
-                dashboard.ValueMap(
-                    options={
-                        str(value): dashboard.ValueMappingResult(text=text, color=colour)
-                        for value, (text, colour) in texts.items()
-                    }
-                )
-            ]
-        )
+    hide = {
+        "custom.hidden": True,
+        "custom.hideFrom": {"viz": True, "legend": True, "tooltip": True},
+    }  # before, and from 12
+    panel.override_by_name(
+        "to", [dashboard.DynamicConfigValue(id_val=name, value=value) for name, value in hide.items()]
     )
-    for letter, query in zip(ascii_uppercase, queries, strict=False):
-        panel.with_target(_target(letter, query))
+    headings: dict[str, list[dashboard.DynamicConfigValue]] = {}
+    for label, heading in labels.items():
+        width = WIDTHS.get(label)
+        headings[heading] = [dashboard.DynamicConfigValue(id_val="custom.width", value=width)] if width else []
+        if label in NAMES_OF_PODS and "alertname" not in labels:
+            unnamed = {"type": "special", "options": {"match": "empty", "result": {"text": NO_POD, "color": GREY}}}
+            headings[heading].append(dashboard.DynamicConfigValue(id_val="mappings", value=[unnamed]))
+    for heading, link in (links or {}).items():
+        headings[heading].append(
+            dashboard.DynamicConfigValue(id_val="links", value=[{"title": link.title, "url": link.url}])
+        )
+    for heading, options in headings.items():
+        panel.override_by_name(heading, options)
     return panel
 
 
-def _target(letter: str, query: Query) -> prometheus.Dataquery:
+def value_texts(texts: Mapping[int, tuple[str, str]]) -> dashboard.ValueMap:
+    """Return a mapping of values to texts and colours."""
+    return dashboard.ValueMap(
+        options={
+            str(value): dashboard.ValueMappingResult(text=text, color=colour) for value, (text, colour) in texts.items()
+        }
+    )
+
+
+def range_target(letter: str, query: Query) -> prometheus.Dataquery:
+    """Return a query over the time range of the dashboard."""
     return (
         prometheus.Dataquery()
         .expr(query.expr)
@@ -216,13 +263,21 @@ def _target(letter: str, query: Query) -> prometheus.Dataquery:
 
 
 def _thresholds(steps: Steps) -> dashboard_builder.ThresholdsConfig:
-    base = dashboard.Threshold(value=None, color=GREEN)
+    # Green means that a value is below its threshold; without one it means nothing.
+    base = dashboard.Threshold(value=None, color=GREEN if steps else "text")
     rest = [dashboard.Threshold(value=value, color=colour) for value, colour in steps]
     return dashboard_builder.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps([base, *rest])
 
 
 def _cell(column: Column) -> list[dashboard.DynamicConfigValue]:
-    options = {"unit": column.unit, "decimals": column.decimals}
+    options: dict[str, object] = {
+        "unit": column.unit,
+        "decimals": column.decimals,
+        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 30 + 8 * len(column.title)),
+    }
+    if column.texts:
+        texts = {str(value): {"text": text, "color": colour} for value, (text, colour) in column.texts.items()}
+        options |= {"mappings": [{"type": "value", "options": texts}], "custom.cellOptions": {"type": "color-text"}}
     cell = [dashboard.DynamicConfigValue(id_val=name, value=value) for name, value in options.items()]
     if column.steps:
         steps = [{"value": None, "color": GREEN}, *({"value": at, "color": colour} for at, colour in column.steps)]

@@ -25,8 +25,12 @@ def boards() -> dict[str, Json]:
 
 
 def panels(board: Json) -> Iterator[Json]:
-    """Without the rows."""
-    return (panel for panel in board["panels"] if panel["type"] != "row")
+    """Every panel, those of collapsed rows too, without the rows."""
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            yield from panel.get("panels") or []
+        else:
+            yield panel
 
 
 def variables(board: Json) -> Iterator[Json]:

@@ -22,6 +22,7 @@ OUTSIDERS: Mapping[str, frozenset[str]] = {
     "scrape_duration_seconds": frozenset(),
     "scrape_samples_scraped": frozenset(),
     "ALERTS": frozenset({"alertname", "alertstate", "severity", "namespace", "pod", "container", "workload"}),
+    "ALERTS_FOR_STATE": frozenset({"alertname", "severity", "namespace", "pod", "container", "workload"}),
 }
 
 

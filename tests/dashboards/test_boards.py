@@ -150,7 +150,7 @@ def test_every_dashboard_links_to_the_others_and_to_its_page() -> None:
 
 def test_the_page_about_dashboards_names_panels_that_exist() -> None:
     page = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
-    names = {panel["title"] for board in boards().values() for panel in board["panels"]}
+    names = {panel["title"] for board in boards().values() for panel in (*board["panels"], *panels(board))}
     columns = {
         renamed
         for _, panel in PANELS
@@ -161,3 +161,98 @@ def test_the_page_about_dashboards_names_panels_that_exist() -> None:
     named = set(re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", page))
     assert len(named) > 20
     assert named - names - columns - legends == set()
+
+
+# ---- tables, links, sizes ----
+
+TABLES = [(name, panel) for name, panel in PANELS if panel["type"] == "table"]
+
+
+def labels_of_rows(panel: Json) -> set[str]:
+    """Labels by which the first column is aggregated."""
+    found = re.search(r"(?:max|sum|count) by \(([^)]*)\)", panel["targets"][0]["expr"])
+    assert found
+    return set(found[1].split(", "))
+
+
+@each(TABLES)
+def test_every_column_of_a_table_is_aggregated_by_the_labels_of_its_rows(panel: Json) -> None:
+    """A series with its name, or with a label that others lack, would be a row of its own."""
+    labels = labels_of_rows(panel)
+    for target in panel["targets"]:
+        expr = re.sub(r"^label_replace\(", "", target["expr"])
+        outer = re.match(r"max by \(([^)]*)\) \(", expr)
+        assert outer, expr
+        assert set(outer[1].split(", ")) == labels
+
+
+@each(TABLES)
+def test_a_table_is_understood_by_the_oldest_grafana(panel: Json) -> None:
+    merge, organize = panel["transformations"]
+    assert (merge["id"], organize["id"]) == ("merge", "organize")
+    assert "includeByName" not in organize["options"], "Grafana 10.4 and newer only"
+    shown = {*organize["options"]["indexByName"]} - {*organize["options"]["excludeByName"]}
+    assert labels_of_rows(panel) - {*organize["options"]["excludeByName"]} <= shown
+
+
+@each(TABLES)
+def test_links_of_a_table_lead_to_one_cluster(panel: Json) -> None:
+    properties = [item for field in panel["fieldConfig"]["overrides"] for item in field["properties"]]
+    urls = [link["url"] for item in properties if item["id"] == "links" for link in item["value"]]
+    for url in urls:
+        assert url.startswith("https://") or "&${__data.fields.to}&" in url
+        for heading in re.findall(r"\$\{__data\.fields\.(\w+)\}", url):
+            assert heading in {"to", *panel["transformations"][1]["options"]["renameByName"].values()}
+    if any("__data.fields.to" in url for url in urls):
+        assert panel["targets"][0]["expr"].endswith(', "to", "var-cluster=$1", "cluster", "(.*)")')
+
+
+@each([(name, panel) for name, panel in PANELS if panel["type"] == "stat" and panel["title"] != "CPU map"])
+def test_an_unknown_number_is_grey_and_says_why(panel: Json) -> None:
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["min"] == 0
+    [special] = [item["options"] for item in defaults["mappings"] if item["type"] == "special"]
+    assert special["match"] == "null+nan"
+    assert special["result"] == {"color": "#8e8e8e", "text": defaults["noValue"]}
+    assert panel["targets"][0]["expr"].endswith(" or vector(NaN)")
+
+
+@each([(name, panel) for name, panel in PANELS if panel["type"] == "timeseries"])
+def test_lines_say_why_they_are_empty_and_fill_only_what_is_stacked(panel: Json) -> None:
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["noValue"]
+    stacked = defaults["custom"].get("stacking", {}).get("mode") == "normal"
+    assert (defaults["custom"]["fillOpacity"] > 0) is stacked
+
+
+def test_no_query_is_long_and_none_lists_pods() -> None:
+    # What Grafana sends for one chosen value each; "All" is a wildcard, never a list.
+    values = {"cluster": "production-eu-west-1", "namespace": "a-namespace", "workload": "a-workload-with-a-long-name"}
+    for board, where, expr in queries():
+        sent = re.sub(r"\$\{?(\w+)\}?", lambda found: values.get(found[1], ".*"), expr)
+        assert len(sent) < 2048, (board, where)
+    assert {
+        variable["allValue"] for board in boards().values() for variable in variables(board) if variable["includeAll"]
+    } == {".*"}
+
+
+@each([(name, panel) for name, panel in PANELS if panel["type"] == "timeseries"])
+def test_a_panel_has_ten_lines_of_containers_at_most(panel: Json) -> None:
+    for target in panel["targets"]:
+        if re.search(r"\{\{(pod|container|instance)\}\}", target["legendFormat"]):
+            assert "topk(10, " in target["expr"]
+
+
+def test_pages_about_one_thing_choose_one() -> None:
+    single = {"workload": {"cluster", "namespace", "workload"}, "node": {"cluster", "node"}}
+    for name, board in boards().items():
+        one = {variable["name"] for variable in variables(board) if not variable["multi"]}
+        assert one == single.get(name, set())
+        assert not any(variable["includeAll"] for variable in variables(board) if variable["name"] in one)
+
+
+def test_boards_can_be_imported_by_hand() -> None:
+    for board in boards().values():
+        assert board["__inputs"] == []
+        assert board["schemaVersion"] >= 41
+        assert {needed["id"] for needed in board["__requires"]} == {"grafana", "prometheus"}
