@@ -31,6 +31,7 @@ from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.model import PodList, Snapshot
 from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.report.history import History
 from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
@@ -115,6 +116,7 @@ class Exporter:
             monotonic=monotonic,
             on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
         )
+        self.history = History()
         self._problems: Mapping[str, int] = {}
         self.supervisor = Supervisor(on_failure=lambda name: self.own.count("task", name), clock=monotonic)
         self._rendering = Worker("renderer")
@@ -158,7 +160,15 @@ class Exporter:
         """
         snapshot = await self.loop.snapshot(detailed=True)
         findings = await asyncio.to_thread(find, snapshot)
-        return Report(snapshot, findings, self._health())
+        return Report(snapshot, findings, self._health(), self.history)
+
+    async def record_history(self) -> None:
+        """Record each minute's snapshot until cancelled."""
+        while True:
+            # While the kernel does not answer, a minute stays unknown.
+            with suppress(ReadError):
+                self.history.record(await self.loop.snapshot())
+            await asyncio.sleep(min(60.0, self.settings.sample_window))
 
     def _health(self) -> Health:
         sources = self.directory.status.sources
@@ -244,7 +254,9 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     )
     reports = webapi.Reports(lambda: exporter.state, lambda: _report(exporter))
     webapi.add_routes(application, reports)
-    status.add_routes(application, reports.get, telemetry_path=settings.web_telemetry_path)
+    status.add_routes(
+        application, reports.get, telemetry_path=settings.web_telemetry_path, grafana_url=settings.web_grafana_url
+    )
     server = WebServer(
         application,
         config,
@@ -253,7 +265,12 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         on_error=exporter.count_error,
         shutdown_seconds=SHUTDOWN_SECONDS,
     )
-    tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run, "web_config": config.run}
+    tasks = {
+        "sampling": exporter.loop.run,
+        "pods": exporter.directory.run,
+        "web_config": config.run,
+        "history": exporter.record_history,
+    }
     try:
         await config.load()
         bound = await listen(server, settings.web_listen_address)

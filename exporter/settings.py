@@ -158,6 +158,11 @@ class Settings:
     web_cadvisor_names: bool = _option(
         _SWITCH, "Also serve the throttling metrics under cAdvisor's names and labels", False
     )
+    web_grafana_url: str = _option(
+        Kind("URL", "URL", lambda text: parse_url(text) if text else ""),
+        "Base URL of Grafana; the status page then links each container to its dashboard",
+        "",
+    )
     sample_interval: float = _option(duration(0.1, 60), "Time between two samples of each cgroup with a quota", 1.0)
     sample_window: float = _option(
         Kind("duration", "TIME", parse_duration),

@@ -19,6 +19,7 @@ from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, CpuManagerState, Interval, NodeRow, Snapshot
 from exporter.report import schema
+from exporter.report.history import History
 from exporter.report.impact import impact, rank, worst
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
@@ -88,9 +89,12 @@ class Health:
 class Report:
     """All documents of one moment, each made when first asked for."""
 
-    def __init__(self, snapshot: Snapshot, findings: Sequence[Finding], health: Health) -> None:
+    def __init__(
+        self, snapshot: Snapshot, findings: Sequence[Finding], health: Health, history: History | None = None
+    ) -> None:
         """``snapshot`` is a detailed one."""
         self.snapshot, self.health = snapshot, health
+        self.history = History() if history is None else history
         self._findings: dict[CgroupName | None, list[Finding]] = {}
         for finding in sorted(findings, key=lambda finding: rank(finding["severity"])):
             subject = finding["subject"]

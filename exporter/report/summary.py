@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final
 
 from exporter.analysis import text as words
@@ -223,9 +224,18 @@ def _cpus(one: Container) -> str:
     cpuset = one["cpuset"]
     if cpuset is None:
         return "unknown"
-    parts = [f"{cpuset['cpus'] or 'none'} ({words.cpus(cpuset['count'])})"]
+    parts = [f"{cpu_ranges(cpuset['cpus']) or 'none'} ({words.cpus(cpuset['count'])})"]
     if one["isolation"] is not None:
         parts.append(_ISOLATION.get(one["isolation"], one["isolation"]))
     if cpuset["numa_nodes"] is not None and cpuset["numa_nodes"] > 1:
         parts.append(f"on {cpuset['numa_nodes']} NUMA nodes")
     return ", ".join(parts)
+
+
+def cpu_ranges(cpus: str) -> str:
+    """Return a CPU list with each run of equal steps as one range: ``0,2,4,6`` is ``0-6 step 2``."""
+    numbers = [int(part) for part in cpus.split(",") if part.isdigit()]
+    if len(numbers) < 3 or len(numbers) != len(cpus.split(",")):
+        return cpus
+    steps = {after - before for before, after in pairwise(numbers)}
+    return f"{numbers[0]}-{numbers[-1]} step {steps.pop()}" if len(steps) == 1 else cpus

@@ -29,7 +29,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Repo
             "starting": nodes.starting(),
             "unmapped": nodes.unmapped(),
             "hostile": nodes.hostile(),
-            "crowded": nodes.crowded(),
+            "many": nodes.many(),
         }
 
 

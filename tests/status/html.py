@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from typing_extensions import override
 
-VOID: Final = {"meta", "link", "wbr", "br", "path"}
+VOID: Final = {"meta", "link", "wbr", "br", "path", "input"}
 """Without an end tag; an SVG path closes itself."""
 BLOCKS: Final = {"section", "table", "ul", "ol", "dl", "div", "figure", "details", "h1", "h2", "h3", "p", "main", "nav"}
 MAY_HOLD: Final = {

@@ -9,9 +9,11 @@ from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, NodeRow, Overlap, Snapshot
 from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.report.history import MINUTES, History
 from tests.support import snapshots as make
 
-CROWD = 750
+MANY = 750
+WORKLOADS = 60
 CPUS = cpu_list("0-63", "")
 OWNERS = 6
 POOL = cpu_list("12-63", "")
@@ -87,8 +89,8 @@ def hostile() -> Report:
     return of(make.snapshot(evil, long, on=node), health)
 
 
-def crowded(count: int = CROWD) -> Report:
-    """64 CPUs on two NUMA nodes; of ``count`` containers, six own two CPUs each and every twelfth suffers."""
+def many(count: int = MANY) -> Report:
+    """64 CPUs on two NUMA nodes; of ``count`` containers, six own two CPUs each and every twelfth is throttled."""
     rows = [_one_of_many(number) for number in range(count)]
     owners = {
         cpu: CgroupName(row.namespace, row.pod, row.container or "")
@@ -104,7 +106,18 @@ def crowded(count: int = CROWD) -> Report:
         cpu_times={cpu: _times(cpu, owned=cpu in owners) for cpu in CPUS},
     )
     snapshot = replace(make.snapshot(*rows, on=node), cgroups={"mapped": count, "unmapped": 0, "sandbox": count // 3})
-    return of(snapshot)
+    return Report(snapshot, find(snapshot), HEALTHY, six_hours(snapshot))
+
+
+def six_hours(snapshot: Snapshot, calm_minutes: int = 200) -> History:
+    """What the snapshot shows, since ``calm_minutes`` of the last six hours; nothing was throttled before."""
+    calm = [row._replace(window=row.window and make.window(0.0), deltas=make.deltas()) for row in snapshot.containers]
+    history = History()
+    for minute in range(MINUTES):
+        rows = tuple(calm) if minute < calm_minutes else snapshot.containers
+        taken_at = snapshot.taken_at - 60.0 * (MINUTES - 1 - minute)
+        history.record(replace(snapshot, containers=rows, taken_at=taken_at))
+    return history
 
 
 def _times(cpu: int, *, owned: bool) -> CpuTimes:
@@ -139,6 +152,9 @@ def _wave(start: int, ratio: float, limit: float) -> tuple[Interval, ...]:
 
 
 def _named(row: CgroupRow, number: int) -> CgroupRow:
+    workload = number * WORKLOADS // MANY
+    assert row.pod_identity is not None
     return row._replace(
-        namespace=f"team-{number % 20:02}", pod=f"{row.pod}-7d9f8b6c5d-x{number // 3:03}", container=f"c{number % 3}"
-    )
+        namespace=f"team-{workload % 20:02}", pod=f"{row.pod}-7d9f8b6c5d-x{number // 3:03}", container=f"c{number % 3}",
+        pod_identity=replace(row.pod_identity, workload_kind="Deployment", workload=f"service-{workload}"),
+    )  # fmt: skip

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from exporter.model import CgroupName
 from exporter.report import Report
+from exporter.web.status import Links, PageRequest
 from exporter.web.status.rendering import render
-from exporter.web.status.wanted import Places, Wanted
 from tests.status.html import Element, parsed
 
-PLACES = Places("/", "/metrics")
+LINKS = Links("/", "/metrics")
 
 
-def text_of(report: Report, wanted: Wanted | None = None) -> str:
+def text_of(report: Report, request: PageRequest | None = None) -> str:
     """The page as text."""
-    body = render(report, wanted or Wanted(), PLACES)
-    assert body is not None
+    body, _ = render(report, request or PageRequest(), LINKS)
     return body.decode()
 
 
-def overview_of(report: Report, wanted: Wanted | None = None) -> Element:
+def overview_of(report: Report, request: PageRequest | None = None) -> Element:
     """The node's page."""
-    return parsed(text_of(report, wanted))
+    return parsed(text_of(report, request))
 
 
 def page_of(report: Report, name: CgroupName) -> Element:
     """A container's page."""
-    return parsed(text_of(report, Wanted(name)))
+    return parsed(text_of(report, PageRequest(name)))
 
 
 def name_of(report: Report, beginning: str) -> CgroupName:

@@ -42,7 +42,7 @@ def test_the_running_exporter_shows_what_its_api_says(exporter: Exporter) -> Non
     """Each recorded node, through the real process: its containers by name, each with a page."""
     containers = json.loads(exporter.get("/api/v1/containers").body)["containers"]
     home = exporter.get("/")
-    links = {one.attributes["href"] for one in parsed(home.text).one("table", "list").every("a")}
+    links = {one.attributes["href"] for one in parsed(home.text).by_id("containers").every("a", "name")}
 
     assert containers
     assert "sha256-" in home.headers["content-security-policy"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.analysis import text as words
 from exporter.report import Report
-from exporter.web.status.detail import NEIGHBOURS
+from exporter.report.summary import facts
+from exporter.web.status.container_page import MAX_NEIGHBOURS
 from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import facts_of, name_of, page_of, rows_of
@@ -35,27 +35,27 @@ def test_it_begins_with_who_and_what(throttled: Element) -> None:
     assert throttled.one("title").text.startswith("shop/catalog-5c68f7d9c4-q7r2m/api –")
 
 
-def test_its_numbers_have_units_and_are_the_document_s(throttled: Element, reports: dict[str, Report]) -> None:
+def test_its_facts_are_those_of_explain(throttled: Element, reports: dict[str, Report]) -> None:
     document = reports["demo"].container(name_of(reports["demo"], "catalog-5c68f7d9c4-q7r2m/api"))
     assert document is not None
-    one, facts = document["container"], facts_of(throttled.by_id("numbers"))
-    lost = one["throttling"]["lost_seconds_per_second"]
-    waiting = one["pressure"]["waiting_share"]
-    assert lost is not None
-    assert waiting is not None
+    one, shown = document["container"], facts_of(throttled.by_id("numbers"))
 
-    assert facts["Throttled"] == "67 % (120 of 180 active periods, last 60 s)"
-    assert facts["Time lost, summed over CPUs"] == f"{words.amount(lost)} s per second"
-    assert facts["Limit"] == "0.6 CPUs, 60 ms in each 100 ms"
-    assert facts["Effective limit"] == "0.6 CPUs"
-    assert facts["Request of the spec"] == "0.2 CPUs"
-    assert facts["Threads"] == "8"
-    assert facts["Something in it waited"] == f"{words.percent(waiting)} of the time"
-    assert facts["CPUs"] == "0-2 (3 CPUs)"
-    assert facts["They are"] == "shared with others"
-    assert facts["NUMA nodes they are on"] == "2"
-    assert facts["Cgroup"] == one["cgroup"]
-    assert facts["Container id"] == one["container_id"]
+    assert shown["Throttled"].startswith("in 67 % of 180 active periods of the last 60 s")
+    assert shown["Limit"] == "0.6 CPUs (60 ms in each 100 ms), request 0.2 CPUs"
+    assert dict(facts(one)).items() <= shown.items()
+    assert shown["Cgroup"] == one["cgroup"]
+    assert shown["Container id"] == one["container_id"]
+
+
+def test_six_hours_are_drawn_and_since_when_is_said(reports: dict[str, Report]) -> None:
+    page = page_of(reports["many"], name_of(reports["many"], "app-13-"))
+
+    window, hours = page.every("figure")
+    assert hours.one("svg").attributes["viewbox"] == "0 0 360 100"
+    assert hours.one("svg").attributes["aria-label"].startswith("Throttled ratio over the last 6 hours")
+    assert len(hours.every("path")) == 3
+    assert window.one("svg").attributes["viewbox"] == "0 0 60 100"
+    assert page.one("p", "worst").text.endswith("Throttled in every minute for 3 h.")
 
 
 def test_its_window_is_drawn(throttled: Element) -> None:
@@ -98,20 +98,24 @@ def test_who_shares_its_pod(throttled: Element) -> None:
 
 
 def test_only_the_greatest_neighbours_are_listed(reports: dict[str, Report]) -> None:
-    report = reports["crowded"]
+    report = reports["many"]
     title, rows = others(page_of(report, name_of(report, "app-13-")), "On the same CPUs")
 
-    count = nodes.CROWD - nodes.OWNERS - 1
-    assert title == f"On the same CPUs {count}, the {NEIGHBOURS} that use most"
-    assert len(rows) == NEIGHBOURS
+    count = nodes.MANY - nodes.OWNERS - 1
+    assert title == f"On the same CPUs {count}, the {MAX_NEIGHBOURS} that use most"
+    assert len(rows) == MAX_NEIGHBOURS
 
 
 def test_an_owner_has_no_neighbours(reports: dict[str, Report]) -> None:
     page = page_of(reports["demo"], name_of(reports["demo"], "trainer-0/worker"))
 
     assert "No other container may run on CPU 3." in page.text
-    assert facts_of(page.by_id("numbers"))["They are"] == "its own alone"
-    assert page.one("section", "verdict").one("p", "worst").text.startswith("It is well: it has no quota")
+    assert facts_of(page.by_id("numbers"))["CPUs"] == "3 (1 CPU), exclusive"
+    assert (
+        page.one("section", "verdict")
+        .one("p", "worst")
+        .text.startswith("No problems: no CPU limit, so its own quota cannot throttle it")
+    )
     assert "ok" in page.one("section", "verdict").classes
 
 
@@ -119,11 +123,8 @@ def test_without_a_quota_nothing_is_drawn_and_it_says_why(reports: dict[str, Rep
     page = page_of(reports["demo"], name_of(reports["demo"], "indexer-7f4b9/scan"))
 
     assert page.every("svg") == []
-    assert "It has no quota, so there is no throttling to draw." in page.text
-    facts = facts_of(page.by_id("numbers"))
-    assert facts["Throttled"] == "never: it has no quota of its own"
-    assert facts["Limit"] == "none: it has no quota"
-    assert facts["Request of the spec"] == "none"
+    assert "It has no CPU limit, so there is no throttling to draw." in page.text
+    assert facts_of(page.by_id("numbers"))["Limit"].startswith("no CPU limit")
 
 
 def test_what_is_not_known_says_so() -> None:
@@ -133,11 +134,9 @@ def test_what_is_not_known_says_so() -> None:
     )  # fmt: skip
     page = page_of(nodes.of(make.snapshot(bare, pods=())), make.named("new"))
 
-    assert page.one("section", "verdict").one("p", "worst").text.startswith("Nothing is known yet")
-    facts = facts_of(page.by_id("numbers"))
-    assert {facts[key] for key in ("Throttled", "Uses, on average", "Limit", "Request of the spec", "CPUs", "Pod")} == {
-        "not known"
-    }
+    assert page.one("section", "verdict").one("p", "worst").text.startswith("Unknown: ")
+    shown = facts_of(page.by_id("numbers"))
+    assert {shown[key] for key in ("Throttled", "CPU use", "Limit", "Waiting", "CPUs", "Pod")} == {"unknown"}
     assert page.one("section", "verdict").classes == {"verdict"}
     assert "On the same CPUs" not in page.text
 
@@ -147,7 +146,7 @@ def test_a_container_that_is_gone_says_so() -> None:
 
     page = page_of(nodes.of(make.snapshot(gone)), make.named("a"))
 
-    assert page.one("section", "verdict").one("p", "worst").text == "It is gone: only its last counters are left."
+    assert page.one("section", "verdict").one("p", "worst").text == "Ended: only its last counters are left."
 
 
 def test_use_above_the_limit_is_drawn_above_it() -> None:
@@ -163,9 +162,9 @@ def test_a_limit_that_is_not_the_spec_s_is_marked() -> None:
     row = make.container("a", limit=1.0)
     drifted = make.with_spec(row, limit_cores=2.0)._replace(limit_drift=True)
 
-    facts = facts_of(page_of(nodes.of(make.snapshot(drifted)), make.named("a")).by_id("numbers"))
+    shown = facts_of(page_of(nodes.of(make.snapshot(drifted)), make.named("a")).by_id("numbers"))
 
-    assert facts["Limit of the spec"] == "2 CPUs, not what the cgroup has"
+    assert "the spec says 2 CPUs" in shown["Limit"]
 
 
 def test_the_node_s_findings_concern_every_container() -> None:

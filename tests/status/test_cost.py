@@ -8,7 +8,7 @@ from time import thread_time
 import pytest
 
 from exporter.report import Report
-from exporter.web.status.wanted import Wanted
+from exporter.web.status import PageRequest
 from tests.bench.peers import TARGETS_SAMPLES, Speed, client
 from tests.status import nodes
 from tests.status.page import name_of, text_of
@@ -27,21 +27,23 @@ def milliseconds(run: Callable[[], object]) -> float:
     return min(spent)
 
 
-def test_a_crowd_s_page_is_made_in_time(reports: dict[str, Report], capsys: pytest.CaptureFixture[str]) -> None:
-    crowd = reports["crowded"]
+def test_a_page_of_many_containers_is_made_in_time(
+    reports: dict[str, Report], capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = reports["many"]
     pages = {
-        "the worst in full, the others by name": Wanted(),
-        "everything in full": Wanted(everything=True),
-        "one container": Wanted(name_of(crowd, "app-13-")),
+        "by workload, as it opens": PageRequest(),
+        "everything open": PageRequest(all=True),
+        "one container": PageRequest(name_of(many, "app-13-")),
     }
-    lines = [f"\nStatus page of {nodes.CROWD} containers, documents included:"]
+    lines = [f"\nStatus page of {nodes.MANY} containers, documents included:"]
     spent: dict[str, float] = {}
     with client(TARGETS_SAMPLES) as one_page:
         speed = Speed(one_page.ask)
         speed.ask()
-        for what, wanted in pages.items():
-            spent[what] = milliseconds(lambda wanted=wanted: text_of(crowd, wanted))  # type: ignore[misc] # bound now
-            size = len(text_of(crowd, wanted).encode()) / 1000
+        for what, request in pages.items():
+            spent[what] = milliseconds(lambda request=request: text_of(many, request))  # type: ignore[misc] # bound now
+            size = len(text_of(many, request).encode()) / 1000
             lines.append(f"  {what:40} {spent[what]:6.1f} ms CPU {size:7.0f} kB")
         slowness = max(1.0, speed.around())
     lines.append(f"  on a machine {slowness:.1f} x as slow as the one the promise was made for")

@@ -12,20 +12,24 @@ from exporter.analysis.findings import Finding, Severity
 from exporter.analysis.findings import finding as make_finding
 from exporter.model import CgroupName, Snapshot
 from exporter.report import DOCS, Report, SourceHealth
-from exporter.web.status import verdict
-from exporter.web.status.advice import FULL, NAMED
-from exporter.web.status.overview import WORST
-from exporter.web.status.wanted import Wanted
+from exporter.report.summary import headline
+from exporter.web.status import PageRequest
+from exporter.web.status.node_page import MAX_FULL, MAX_NAMED, MAX_WORKLOADS
 from tests.status import nodes
 from tests.status.html import Element
-from tests.status.page import facts_of, overview_of, rows_of, text_of
+from tests.status.page import facts_of, overview_of, rows_of
 from tests.support import snapshots as make
 from tests.support.process import ROOT
 
 
 def rows(page: Element) -> dict[str, list[str]]:
-    """The table of containers, by name."""
-    return {row[0]: row[1:] for row in rows_of(page.one("table", "list"))}
+    """The containers by ``pod/container``, in the order of the page."""
+    return {row[0]: row[1:] for table in page.every("table", "list") for row in rows_of(table)}
+
+
+def workloads(page: Element) -> list[Element]:
+    """What is seen of each workload without opening it."""
+    return [one.one("summary", "grid") for one in page.every("details", "workload")]
 
 
 def finding(
@@ -38,18 +42,18 @@ def with_findings(snapshot: Snapshot, *found: Finding) -> Report:
     return Report(snapshot, found, nodes.HEALTHY)
 
 
-def test_the_headline_counts_who_suffers_and_names_the_worst(reports: dict[str, Report]) -> None:
+def test_the_headline_ends_with_the_worst_problem_and_its_advice(reports: dict[str, Report]) -> None:
     page = overview_of(reports["demo"])
     head = page.one("section", "verdict")
-    containers = reports["demo"].containers()["containers"]
-    suffering = [one for one in containers if verdict.suffers(one)]
 
-    assert head.one("h1").text == f"{len(suffering)} of 11 containers suffer"
+    assert head.one("h1").text == headline(reports["demo"].containers())
+    assert head.one("h1").text == "4 of 11 containers have problems (3 critical, 1 warning)"
     assert "critical" in head.classes
     assert head.one("p", "worst").text.startswith(
-        "Worst: shop/checkout-7d9f8b6c5d-x2k9p/app. It uses up its limit of 0.2 CPUs"
+        "Worst: shop/checkout-7d9f8b6c5d-x2k9p/app. It uses up its limit of 0.2"
     )
-    assert suffering[0]["findings"][0]["summary"] in head.one("p", "worst").text
+    assert head.one("p", "advice").text.startswith("Do: ")
+    assert head.one("p", "command").text == "kubectl throttle explain shop/checkout-7d9f8b6c5d-x2k9p/app"
     assert re.search(r"node node-1", page.one("header").text)
     assert head.one("time").attributes["datetime"] == "2026-01-01T00:01:01+00:00"
     assert "Kernel 6.12.48-generic" in head.one("p", "asof").text
@@ -59,16 +63,20 @@ def test_the_headline_counts_who_suffers_and_names_the_worst(reports: dict[str, 
     ("containers", "found", "headline", "colour"),
     [
         (0, [], "No container runs on this node", ""),
-        (1, [], "The container is well", "ok"),
-        (2, [], "Both containers are well", "ok"),
-        (3, [], "All 3 containers are well", "ok"),
-        (3, [finding(make.named("c0"))], "1 of 3 containers suffers", "warning"),
-        (3, [finding(make.named("c0"), severity="info")], "All 3 containers are well", "ok"),
-        (3, [finding(None, "cpu_steal", "critical")], "All 3 containers are well, the node is not", "critical"),
+        (1, [], "No problems in 1 container", "ok"),
+        (3, [], "No problems in 3 containers", "ok"),
+        (3, [finding(make.named("c0"))], "1 of 3 containers has problems (1 warning)", "warning"),
+        (3, [finding(make.named("c0"), severity="info")], "No problems in 3 containers", "ok"),
+        (
+            3,
+            [finding(None, "cpu_steal", "critical")],
+            "No problems in 3 containers; the node has 1 problem",
+            "critical",
+        ),
         (
             3,
             [finding(make.named("c0")), finding(make.named("c2"), severity="critical")],
-            "2 of 3 containers suffer",
+            "2 of 3 containers have problems (1 critical, 1 warning)",
             "critical",
         ),
     ],
@@ -88,22 +96,28 @@ def test_figures_that_are_old_are_not_called_good(reports: dict[str, Report]) ->
     page = overview_of(reports["unmapped"])
 
     assert page.one("section", "verdict").classes == {"verdict"}
+    assert page.one("h1").text == "Samples are late, the last is 34 s old: the state of 2 containers is unknown"
     notes = [one.text for one in page.one("ul", "notices").every("li")]
     assert notes == [
-        "Sampling is late: these figures are 34 s old. The node may be overloaded.",
+        "Samples are late: these numbers are 34 s old. The node may be overloaded.",
         "No pod source answers, so names may be missing or old (kubelet: 401 Unauthorized).",
         "2 containers are shown by pod uid and container id: no source knows the name.",
     ]
 
 
-def test_containers_come_in_the_order_of_the_api_with_its_numbers(reports: dict[str, Report]) -> None:
+def test_workloads_come_worst_first_with_the_numbers_of_the_api(reports: dict[str, Report]) -> None:
     containers = reports["demo"].containers()["containers"]
-    table = rows_of(overview_of(reports["demo"]).one("table", "list"))
+    page = overview_of(reports["demo"])
+    table = rows(page)
 
-    assert [row[0] for row in table] == [f"{one['namespace']} {one['pod']}/{one['container']}" for one in containers]
-    for row, one in zip(table, containers, strict=True):
+    assert workloads(page)[0].text.startswith("shop/checkout Deployment, 1 pod, 2 containers critical Throttled")
+    assert [row.one("span", "who").text.split()[0] for row in workloads(page)][:3] == [
+        "shop/checkout", "data/report", "shop/catalog",
+    ]  # fmt: skip
+    for one in containers:
+        row = table[f"{one['pod']}/{one['container']}"]
         ratio, usage = one["throttling"]["ratio"], one["usage_cores"]
-        assert row[2].startswith("–" if ratio is None else words.percent(ratio))
+        assert row[1].startswith("–" if ratio is None else words.percent(ratio))
         assert usage is not None
         assert row[5].startswith(words.cpus(usage))
 
@@ -111,61 +125,61 @@ def test_containers_come_in_the_order_of_the_api_with_its_numbers(reports: dict[
 def test_a_row_says_what_its_ratio_alone_would_hide(reports: dict[str, Report]) -> None:
     table = rows(overview_of(reports["demo"]))
 
-    assert table["data report-28766160-l4x8c/query"][1] == "0 % its pod 100 %"
-    assert table["kube-system node-agent-node-1/agent"][1].endswith("peak 33 %")
-    assert table["shop checkout-7d9f8b6c5d-x2k9p/app"][1] == "100 %"
+    assert table["report-28766160-l4x8c/query"][1] == "0 % its pod 100 %"
+    assert table["node-agent-node-1/agent"][1].endswith("peak 33 %")
+    assert table["checkout-7d9f8b6c5d-x2k9p/app"][1] == "100 %"
 
 
 def test_a_container_without_a_quota_has_a_dash_and_no_drawing(reports: dict[str, Report]) -> None:
-    row = rows(overview_of(reports["demo"]))["data indexer-7f4b9/scan"]
+    row = rows(overview_of(reports["demo"]))["indexer-7f4b9/scan"]
 
-    assert row[0] == "well"
-    assert row[1:3] == ["–", "no limit"]
-    assert row[4].endswith("no limit")
+    assert row[0] == "no problems"
+    assert row[1:4] == ["–", "–", "–"]
+    assert row[5].endswith("no limit")
 
 
-def test_findings_are_told_with_their_advice_and_page(reports: dict[str, Report]) -> None:
+def test_findings_are_shown_with_their_advice_and_page(reports: dict[str, Report]) -> None:
     report = reports["demo"]
     section = overview_of(report).by_id("findings")
-    told = section.text
+    shown = section.text
 
     for one in report.containers()["containers"]:
         for found in one["findings"]:
-            assert found["summary"] in told
-            assert found["advice"] in told
+            assert found["summary"] in shown
+            assert found["advice"] in shown
             links = [link.attributes["href"] for link in section.every("a")]
             assert f"{DOCS}docs/findings/{found['name']}.md" in links
 
 
 def test_many_findings_of_one_name_are_one_group() -> None:
-    count = FULL + NAMED + 10
+    count = MAX_FULL + MAX_NAMED + 10
     snapshot = make.snapshot(*(make.container(f"c{number}") for number in range(count)))
     found = [finding(make.named(f"c{number}")) for number in range(count)]
-    group = overview_of(with_findings(snapshot, *found)).one("section", "finding")
+    group = overview_of(with_findings(snapshot, *found)).one("details", "finding")
 
-    assert group.one("h3").text == f"Throttled warning {count} containers"
-    assert len(group.one("ul", "told").every("li")) == FULL
-    assert group.one("details").one("summary").text == f"{NAMED + 10} more with the same finding"
-    assert len(group.one("ul", "names").every("a")) == NAMED
+    assert group.every("summary")[0].text == f"Throttled warning {count} containers"
+    assert len(group.one("ul", "subjects").every("li")) == MAX_FULL
+    assert group.every("summary")[1].text == f"{MAX_NAMED + 10} more with the same finding"
+    assert len(group.one("ul", "names").every("a")) == MAX_NAMED
     assert group.one("ul", "names").every("li")[-1].text == "and 10 more, in the table above"
     assert len(group.every("p", "advice")) == 1
 
 
-def test_one_finding_more_than_are_told_is_told_too() -> None:
-    names = [f"c{number}" for number in range(FULL + 1)]
+def test_one_finding_more_than_the_limit_is_shown_too() -> None:
+    names = [f"c{number}" for number in range(MAX_FULL + 1)]
     snapshot = make.snapshot(*map(make.container, names))
 
     group = overview_of(with_findings(snapshot, *(finding(make.named(name)) for name in names)))
 
-    assert len(group.one("ul", "told").every("li")) == FULL + 1
-    assert group.by_id("findings").every("details") == []
+    assert len(group.one("ul", "subjects").every("li")) == MAX_FULL + 1
+    assert [one.classes for one in group.by_id("findings").every("details")] == [{"finding", "warning"}]
 
 
 def test_each_container_has_its_own_advice_where_it_differs() -> None:
     snapshot = make.snapshot(make.container("a"), make.container("b"))
     found = [finding(make.named("a"), advice="one"), finding(make.named("b"), advice="two")]
 
-    group = overview_of(with_findings(snapshot, *found)).one("section", "finding")
+    group = overview_of(with_findings(snapshot, *found)).one("details", "finding")
 
     assert [one.text for one in group.every("p", "advice")] == ["Do: one", "Do: two"]
 
@@ -180,8 +194,8 @@ def test_what_asks_for_nothing_is_folded_away() -> None:
     )
 
     notes = page.one("details", "notes")
-    assert notes.one("summary").text == "Worth knowing, nothing to do: no quota, NUMA spread"
-    assert len(notes.every("section", "finding")) == 2
+    assert notes.every("summary")[0].text == "Explanations, nothing to do: no quota, NUMA spread"
+    assert len(notes.every("details", "finding")) == 2
     assert "open" not in notes.attributes
 
 
@@ -193,41 +207,57 @@ def test_settings_in_advice_stay_in_one_piece() -> None:
     assert codes >= {"OMP_NUM_THREADS=2", "-XX:ActiveProcessorCount=2"}
 
 
-def test_the_node_s_own_findings_are_told_as_the_node_s() -> None:
+def test_the_node_s_own_findings_are_shown_as_the_node_s() -> None:
     page = overview_of(with_findings(make.snapshot(make.container("a")), finding(None, "kernel_bug")))
 
     assert page.one("p", "worst").text == "Worst: the node. why"
-    assert page.one("section", "finding").one("ul", "told").text.startswith("The node: why")
+    assert page.one("details", "finding").one("ul", "subjects").text.startswith("The node: why")
 
 
-def test_of_a_crowd_the_worst_are_shown_in_full(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["crowded"], Wanted(refresh=10))
-    containers = reports["crowded"].containers()["containers"]
+def test_of_many_workloads_the_worst_are_in_the_table(reports: dict[str, Report]) -> None:
+    page = overview_of(reports["many"], PageRequest(refresh=10))
 
-    assert len(rows(page)) == WORST
-    briefs = page.one("ul", "briefs").every("li")
-    assert len(briefs) == nodes.CROWD - WORST
-    assert [one.one("a").text for one in briefs[:3]] == [
-        f"{one['namespace']}/{one['pod']}/{one['container']}" for one in containers[WORST : WORST + 3]
-    ]
-    assert briefs[0].one("small").text == words.cpus(containers[WORST]["usage_cores"] or 0.0)
-    [link] = [one for one in page.every("a") if one.text == f"Show all {nodes.CROWD} in full"]
-    assert link.attributes["href"] == "?all&refresh=10"
+    assert len(workloads(page)) == nodes.WORKLOADS
+    assert len(page.one("details", "rest").every("details", "workload")) == nodes.WORKLOADS - MAX_WORKLOADS
+    assert page.one("details", "rest").every("summary")[0].text.startswith("20 more workloads, ")
+    more = next(one for one in page.every("a") if one.text.endswith("more containers of Deployment service-42"))
+    assert more.attributes["href"] == "?namespace=team-02&q=service-42&refresh=10"
+    # All with problems are in the page, opened or not.
+    affected = sum(one["severity"] in {"critical", "warning"} for one in reports["many"].containers()["containers"])
+    assert sum("critical" in row[0] or "warning" in row[0] for row in rows(page).values()) == affected
 
 
-def test_all_of_a_crowd_is_shown_when_asked(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["crowded"], Wanted(everything=True))
+def test_everything_is_open_when_asked(reports: dict[str, Report]) -> None:
+    page = overview_of(reports["many"], PageRequest(all=True))
 
-    assert len(rows(page)) == nodes.CROWD
-    assert page.every("ul", "briefs") == []
-    [back] = [one for one in page.every("a") if one.text.startswith("Show the worst")]
-    assert back.attributes["href"] == "?"
+    assert len(rows(page)) == nodes.MANY
+    assert all("open" in one.attributes for one in page.every("details", "workload"))
+    assert page.every("details", "rest") == []
 
 
-def test_a_few_are_not_called_a_crowd(reports: dict[str, Report]) -> None:
-    for everything in (False, True):
-        text = text_of(reports["demo"], Wanted(everything=everything))
-        assert "in full" not in text
+@pytest.mark.parametrize("sort", ["throttled", "lost", "use", "waiting"])
+def test_workloads_are_sorted_by_the_query(reports: dict[str, Report], sort: str) -> None:
+    page = overview_of(reports["many"], PageRequest(sort=sort, all=True))
+    column = {"throttled": 0, "lost": 1, "use": 2, "waiting": 3}[sort]
+    shown = [one.every("span", "n")[column].text.split()[0] for one in workloads(page)]
+    values = [-1.0 if text == "–" else float(text) for text in shown]
+
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) > 1
+    heads = page.one("p", "heads")
+    assert len(heads.every("a")) == 5
+    assert heads.one("strong").text.endswith("▾")
+
+
+def test_a_filter_leaves_what_it_names(reports: dict[str, Report]) -> None:
+    page = overview_of(reports["demo"], PageRequest(namespace="shop", text="CATALOG"))
+
+    assert list(rows(page)) == ["catalog-5c68f7d9c4-q7r2m/api", "catalog-5c68f7d9c4-q7r2m/cache"]
+    assert "2 of 11 containers, namespace shop, with “CATALOG”: show all" in page.by_id("containers").text
+    assert page.one("h1").text.startswith("4 of 11")  # of the node, whatever is asked for
+    none = overview_of(reports["demo"], PageRequest(text="nothing like it"))
+    assert "No container of this node fits the filter." in none.by_id("containers").text
+    assert [one.attributes.get("value") for one in page.every("input")] == ["CATALOG", "shop"]
 
 
 def test_an_empty_node_looks_as_it_should(reports: dict[str, Report]) -> None:
@@ -236,7 +266,7 @@ def test_an_empty_node_looks_as_it_should(reports: dict[str, Report]) -> None:
     assert page.every("table", "list") == []
     assert "--path.cgroup" in page.one("section", "verdict").text
     assert page.by_id("cpus").text.startswith("CPUs 8 CPUs online, 8 shared.")
-    assert page.by_id("exporter").text.endswith("No failure since the start.")
+    assert page.by_id("exporter").text.endswith("No errors since the start.")
     assert page.every("ul", "notices") == []
 
 
@@ -246,11 +276,11 @@ def test_before_the_first_sample_it_says_so(reports: dict[str, Report]) -> None:
     assert page.one("h1").text == "No sample has been taken yet"
     assert "--path.cgroup" not in page.one("section", "verdict").text
     assert page.one("ul", "notices").every("li")[0].text.startswith("The exporter has just started")
-    assert facts_of(page)["Last sample"] == "not known"
+    assert facts_of(page)["Last sample"] == "none yet"
     assert "sysfs" in page.by_id("cpus").text
 
 
-def test_containers_that_wait_for_their_names_are_not_missed() -> None:
+def test_containers_that_wait_for_their_names_are_counted() -> None:
     waiting = replace(make.snapshot(), cgroups={"pending": 12})
 
     assert overview_of(with_findings(waiting)).one("h1").text == "12 containers found, waiting for the pods’ names"
@@ -260,20 +290,20 @@ def test_unmapped_containers_go_by_their_ids(reports: dict[str, Report]) -> None
     page = overview_of(reports["unmapped"])
 
     assert list(rows(page)) == [
-        "name not known 5c3e1b09-7a1d-4c0e-9d56-b9ff23590001/9d56b9ff0001",
-        "name not known 5c3e1b09-7a1d-4c0e-9d56-b9ff23590002/9d56b9ff0002",
+        "5c3e1b09-7a1d-4c0e-9d56-b9ff23590001/9d56b9ff0001",
+        "5c3e1b09-7a1d-4c0e-9d56-b9ff23590002/9d56b9ff0002",
     ]
-    [link, _] = page.one("table", "list").every("a")
+    [link, _] = page.by_id("containers").every("a", "name")
     assert link.attributes["href"] == "/container/-/5c3e1b09-7a1d-4c0e-9d56-b9ff23590001/9d56b9ff0001"
 
 
-def test_a_container_that_is_gone_suffers_no_more() -> None:
+def test_a_container_that_is_gone_has_no_problem() -> None:
     gone = make.container("a", live=False, limits=None, window=None, deltas=None)
     page = overview_of(with_findings(make.snapshot(gone, make.container("b")), finding(make.named("a"))))
 
-    assert page.one("h1").text.startswith("Both containers are well")
-    row = next(one for one in page.one("table", "list").every("tr") if "gone" in one.classes)
-    assert row.one("th").text == "shop a/app gone"
+    assert page.one("h1").text.startswith("No problems in 2 containers")
+    row = next(one for one in page.by_id("containers").every("tr") if "gone" in one.classes)
+    assert row.one("th").text == "a/app ended"
 
 
 def test_the_exporter_s_health(reports: dict[str, Report]) -> None:

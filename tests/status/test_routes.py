@@ -18,8 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from exporter.report import Report
-from exporter.web.status.routes import MOST_PAGES, Pages
-from exporter.web.status.wanted import Places, Wanted
+from exporter.web.status import MAX_PAGES, Links, PageRequest, StatusPages
 from tests.status import nodes
 from tests.status.conftest import Served, application
 from tests.status.html import parsed
@@ -54,7 +53,7 @@ async def test_the_policy_allows_just_what_the_page_has(reports: dict[str, Repor
         "style-src": [f"'sha256-{digest}'"],
         "img-src": ["data:"],
         "base-uri": ["'none'"],
-        "form-action": ["'none'"],
+        "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
     }
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -98,7 +97,7 @@ async def test_every_link_of_every_container_is_answered(reports: dict[str, Repo
     for report in (reports["demo"], reports["unmapped"], reports["hostile"]):
         async with client_of(report) as client:
             home = parsed(await (await client.get("/")).text())
-            links = [one.attributes["href"] for one in home.every("a", "name")]
+            links = [one.attributes["href"] for one in home.by_id("containers").every("a", "name")]
             assert links
             for link in links:
                 answer = await client.get(URL(link, encoded=True))
@@ -121,7 +120,9 @@ async def test_where_the_metrics_are_at_the_root_the_page_is_at_status(reports: 
         ("", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000, br", False), ("xgzip", False),
     ],
 )  # fmt: skip
-async def test_it_is_zipped_for_who_can_unzip(reports: dict[str, Report], accepted: str, zipped: bool) -> None:
+async def test_it_is_compressed_for_clients_that_accept_it(
+    reports: dict[str, Report], accepted: str, zipped: bool
+) -> None:
     async with client_of(reports["demo"], unzips=False) as client:
         answer = await client.get("/", headers={"Accept-Encoding": accepted})
         body = await answer.read()
@@ -143,35 +144,35 @@ class Counting:
         return self.report
 
 
-async def test_a_page_is_made_once_for_all_who_ask_at_once() -> None:
+async def test_concurrent_requests_share_one_page() -> None:
     source = Counting(nodes.empty())
-    pages = Pages(source.get, Places("/", "/metrics"))
+    pages = StatusPages(source.get, Links("/", "/metrics"))
 
-    made = await asyncio.gather(*(pages.get(Wanted(), zipped=False) for _ in range(8)))
+    made = await asyncio.gather(*(pages.get(PageRequest(), zipped=False) for _ in range(8)))
 
     assert all(one is made[0] for one in made)
-    assert await pages.get(Wanted(), zipped=False) is made[0]
+    assert await pages.get(PageRequest(), zipped=False) is made[0]
 
 
 async def test_another_report_makes_another_page() -> None:
     source = Counting(nodes.empty())
-    pages = Pages(source.get, Places("/", "/metrics"))
-    before = await pages.get(Wanted(), zipped=False)
+    pages = StatusPages(source.get, Links("/", "/metrics"))
+    before = await pages.get(PageRequest(), zipped=False)
 
     source.report = nodes.of(make.snapshot(make.container("a")))
-    after = await pages.get(Wanted(), zipped=False)
+    after = await pages.get(PageRequest(), zipped=False)
 
     assert b"No container runs" in before.body
-    assert b"The container is well" in after.body
+    assert b"No problems in 1 container" in after.body
 
 
 async def test_pages_that_are_kept_have_a_bound() -> None:
-    pages = Pages(Counting(nodes.empty()).get, Places("/", "/metrics"))
-    for refresh in range(1, 2 * MOST_PAGES):
-        await pages.get(Wanted(refresh=refresh), zipped=False)
-        assert len(pages._made) <= MOST_PAGES  # noqa: SLF001 - what grows is inside
+    pages = StatusPages(Counting(nodes.empty()).get, Links("/", "/metrics"))
+    for refresh in range(1, 2 * MAX_PAGES):
+        await pages.get(PageRequest(refresh=refresh), zipped=False)
+        assert len(pages._pages) <= MAX_PAGES  # noqa: SLF001 - what grows is inside
 
-    assert b'content="7"' in (await pages.get(Wanted(refresh=7), zipped=False)).body
+    assert b'content="7"' in (await pages.get(PageRequest(refresh=7), zipped=False)).body
 
 
 async def test_a_page_that_cannot_be_made_does_not_stay_so(reports: dict[str, Report]) -> None:
@@ -183,14 +184,14 @@ async def test_a_page_that_cannot_be_made_does_not_stay_so(reports: dict[str, Re
             return answer
         raise answer
 
-    pages = Pages(report, Places("/", "/metrics"))
+    pages = StatusPages(report, Links("/", "/metrics"))
     with pytest.raises(RuntimeError, match="stuck"):
-        await pages.get(Wanted(), zipped=False)
+        await pages.get(PageRequest(), zipped=False)
 
-    assert (await pages.get(Wanted(name_of(reports["demo"], "checkout")), zipped=False)).status == HTTPStatus.OK
+    assert (await pages.get(PageRequest(name_of(reports["demo"], "checkout")), zipped=False)).status == HTTPStatus.OK
 
 
-def test_who_is_only_scraped_does_not_pay_for_the_page() -> None:
+def test_an_exporter_that_is_only_scraped_loads_no_templates() -> None:
     program = "import sys, exporter.app; print(sorted({'jinja2', 'exporter.web.status.rendering'} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

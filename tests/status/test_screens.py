@@ -10,7 +10,9 @@ from typing import Any, Final
 import pytest
 
 from exporter.report import Report, escaped_path
+from exporter.report.summary import headline
 from tests.conftest import needs
+from tests.status import nodes
 from tests.status.browser import Browser, chromium
 from tests.status.conftest import Served
 from tests.status.page import name_of
@@ -46,7 +48,7 @@ SCREENS = (
     Screen("overview-narrow", "demo", width=360, sees=RED),
     Screen("overview-wide", "demo", width=2560, sees=RED),
     Screen("container", "demo", "catalog", sees=AMBER),
-    Screen("container-dark-narrow", "crowded", "app-13-", width=360, dark=True),
+    Screen("container-dark-narrow", "many", "app-13-", width=360, dark=True),
     Screen("container-owner", "demo", "trainer", sees=GREEN),
     Screen("empty", "empty"),
     Screen("empty-narrow-dark", "empty", width=360, dark=True),
@@ -55,9 +57,9 @@ SCREENS = (
     Screen("hostile", "hostile", width=900, sees=RED),
     Screen("hostile-narrow", "hostile", width=360),
     Screen("long-name-narrow", "hostile", "ppp", width=360),
-    Screen("750-containers", "crowded", sees=RED),
-    Screen("750-containers-narrow", "crowded", width=360),
-    Screen("750-containers-all", "crowded", query="?all", width=1000),
+    Screen("750-containers", "many", sees=RED),
+    Screen("750-containers-narrow", "many", width=360),
+    Screen("750-containers-all", "many", query="?all", width=1000),
     Screen("missing", "demo", "-"),
 )
 SHOWN_IN_DOCS = {"overview": "status-overview.png", "container": "status-container.png"}
@@ -112,27 +114,34 @@ def test_it_fits_and_can_be_read(
     assert screen.sees is None or small.has_near(screen.sees)
 
 
+@pytest.mark.parametrize(("width", "most"), [(1400, 3500), (400, 8000)])
+def test_many_workloads_fit_a_few_screens(
+    browser: Browser, served: Served, reports: dict[str, Report], width: int, most: int
+) -> None:
+    show(browser, served, reports["many"], Screen("", "many", width=width))
+
+    assert browser.evaluate("document.querySelectorAll('.workload').length") == nodes.WORKLOADS
+    assert browser.evaluate("document.documentElement.scrollHeight") <= most
+
+
 def test_a_narrow_window_keeps_the_table_a_table(browser: Browser, served: Served, reports: dict[str, Report]) -> None:
-    show(browser, served, reports["demo"], Screen("", "demo", width=360))
+    show(browser, served, reports["demo"], Screen("", "demo", query="?all", width=360))
     roles = browser.roles()
     count = len(reports["demo"].snapshot.containers)
 
     heads = [name for role, name in roles if role == "columnheader"]
-    assert heads[:3] == ["Container", "Finding", "Throttled"]
+    assert {"Pod/container", "Finding", "Throttled"} <= set(heads)
     assert sum(role == "table" for role, _ in roles) >= 3
     assert sum(role == "rowheader" for role, _ in roles) >= count
     assert sum(role == "row" for role, _ in roles) >= count + 1
     assert ("heading", reports_headline(reports)) in roles
     drawings = [name for role, name in roles if role in {"image", "img"}]
     assert drawings
-    assert all(name.startswith("Throttled share") for name in drawings)
+    assert all(name.startswith("Throttled ratio") for name in drawings)
 
 
 def reports_headline(reports: dict[str, Report]) -> str:
-    suffering = sum(
-        one["severity"] in {"critical", "warning"} for one in reports["demo"].containers()["containers"]
-    )  # fmt: skip
-    return f"{suffering} of 11 containers suffer"
+    return headline(reports["demo"].containers())
 
 
 def test_it_is_used_with_the_keyboard_alone(browser: Browser, served: Served, reports: dict[str, Report]) -> None:
@@ -154,8 +163,10 @@ def test_it_is_used_with_the_keyboard_alone(browser: Browser, served: Served, re
         seen.append(browser.evaluate(focus))
         if seen[-1]["text"] == "Readiness":
             break
-    assert all(one["text"] and one["outline"] == "solid" and one["width"] >= 2 for one in seen)
-    assert {one["tag"] for one in seen} <= {"A", "SUMMARY"}
+    assert all(
+        (one["text"] or one["tag"] == "INPUT") and one["outline"] == "solid" and one["width"] >= 2 for one in seen
+    )
+    assert {one["tag"] for one in seen} <= {"A", "SUMMARY", "INPUT", "BUTTON"}
     assert seen[-1]["text"] == "Readiness"
     browser.call("Page.navigate", url=f"{served.url}/#findings")
     assert browser.evaluate("document.querySelector('#findings').getBoundingClientRect().top") < 400

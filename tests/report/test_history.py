@@ -1,0 +1,79 @@
+"""The last six hours of each container."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.model import CgroupRow
+from exporter.report.history import MINUTES, History, throttled_time_share
+from tests.support import snapshots as make
+
+START = 1_700_000_000.0 // 60 * 60
+NAME = make.named("a")
+
+
+def recorded(*ratios: float | None, every: float = 60.0) -> History:
+    history = History()
+    for at, ratio in enumerate(ratios):
+        row = make.container("a", limit=1.0)._replace(window=None if ratio is None else make.window(ratio))
+        history.record(replace(make.snapshot(row), taken_at=START + at * every))
+    return history
+
+
+def test_each_minute_has_its_highest_ratio() -> None:
+    values = recorded(0.5, 1.0, 0.25, 0.0, every=30.0).ratios(NAME)
+
+    assert len(values) == MINUTES
+    assert values[:-2] == [None] * (MINUTES - 2)
+    assert values[-2] == 1.0
+    assert values[-1] == pytest.approx(0.25, abs=0.004)
+
+
+def test_minutes_without_a_sample_are_unknown() -> None:
+    values = recorded(1.0, None, every=300.0).ratios(NAME, minutes=1)
+
+    assert values[-6:] == [1.0, None, None, None, None, None]
+
+
+def test_values_are_forgotten_after_six_hours() -> None:
+    history = recorded(1.0, *[0.0] * MINUTES)
+
+    assert set(history.ratios(NAME)) == {0.0}
+    assert set(recorded(1.0, 0.0, every=24 * 3600).ratios(NAME)) == {None, 0.0}
+
+
+def test_longer_slots_keep_the_highest() -> None:
+    values = recorded(*[0.0] * 358, 1.0, 0.0).ratios(NAME, minutes=5)
+
+    assert (len(values), values[-1], values[0]) == (72, 1.0, 0.0)
+
+
+def test_a_container_that_is_gone_is_dropped() -> None:
+    history = recorded(1.0)
+    history.record(replace(make.snapshot(make.container("b", limit=1.0)), taken_at=START + 60))
+
+    assert history.ratios(NAME) == ()
+    assert history.ratios(make.named("b"))[-1] == 0.0
+
+
+def test_a_clock_that_is_set_back_keeps_what_there_is() -> None:
+    history = recorded(1.0, 0.5, every=600.0)
+    history.record(replace(make.snapshot(make.container("a", limit=1.0)), taken_at=START))
+
+    assert 1.0 in history.ratios(NAME)
+
+
+@pytest.mark.parametrize(
+    ("row", "share"),
+    [
+        (make.container("a", limit=1.0, deltas=make.deltas(usage_seconds=6.0, throttled_seconds=54.0)), 0.9),
+        (make.container("a", limit=1.0, deltas=make.deltas(usage_seconds=6.0, throttled_seconds=0.0,
+                                                           local_throttled_seconds=2.0)), 0.25),
+        (make.container("a", limit=1.0, deltas=make.deltas(usage_seconds=None)), None),
+        (make.container("a", limit=1.0, deltas=None), None),
+    ],
+)  # fmt: skip
+def test_the_throttled_time_share(row: CgroupRow, share: float | None) -> None:
+    assert throttled_time_share(row) == (None if share is None else pytest.approx(share))
