@@ -239,6 +239,19 @@ class Distribution(NamedTuple):
 RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
+class Recommendation(NamedTuple):
+    """What the counters tell of the limit a container needs; cores."""
+
+    limit_cores: float | None
+    """The smallest limit that serves 99 % of its bursts; ``None`` where the counters do not tell."""
+    next_cores: float
+    """What to set now: the limit itself, or where it is unknown twice the present one, to look again."""
+    low_cores: float
+    """Its demand is at least this."""
+    high_cores: float | None
+    """At most this: the threads that it has and the CPUs it may run on; ``None`` where both are unknown."""
+
+
 class CgroupRow(NamedTuple):
     """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``."""
 
@@ -275,8 +288,8 @@ class CgroupRow(NamedTuple):
     """Of this epoch; ``None`` while it is too young. Only in a detailed snapshot, as :attr:`placement_deltas`."""
     placement_deltas: Deltas | None = None
     """The same since the last change of cpuset, isolation, online CPUs or kubelet configuration: for waiting."""
-    demand_seconds: float | None = None
-    """CPU time within which 99 % of its bursts end, of the last day; ``None`` where the counters do not tell."""
+    recommendation: Recommendation | None = None
+    """``None`` without a quota of its own, and while its window is too young."""
     distribution: Distribution | None = None
     """Only with the collector ``distribution``."""
     intervals: tuple[Interval, ...] = ()

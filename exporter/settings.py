@@ -223,6 +223,7 @@ class Settings:
     collector_spec: bool = _option(
         _SWITCH, "Requests and limits of the pod's spec, and drift of the cgroup from them", True
     )
+    collector_recommend: bool = _option(_SWITCH, "CPU limit that each container needs, learned from its bursts", True)
     collector_info: bool = _option(_SWITCH, "Everything descriptive, one row per container and one per pod", True)
     collector_distribution: bool = _option(_SWITCH, "Histogram of the throttled ratio of each sample interval", False)
     log_level: str = _option(

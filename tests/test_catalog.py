@@ -13,7 +13,18 @@ import pytest
 from exporter.metrics.catalog import CATALOG, FAMILIES, PREFIXES
 from exporter.metrics.exposition import Renderer
 from exporter.metrics.metric import LABELS, Collector, Family, Kind, Metric
-from exporter.model import CgroupName, CgroupRow, CpuRow, CpuStat, Distribution, NodeRow, PoolRow, Pressure, Snapshot
+from exporter.model import (
+    CgroupName,
+    CgroupRow,
+    CpuRow,
+    CpuStat,
+    Distribution,
+    NodeRow,
+    PoolRow,
+    Pressure,
+    Recommendation,
+    Snapshot,
+)
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load
 from tests.conftest import needs
@@ -172,6 +183,7 @@ FULL = container(
     pressure=Pressure(1.0, 0.5),
     stat=CpuStat(10, 5, 0.5, 1, 0.1, 2.0, 3.0, 2.0, 1.0),
     distribution=Distribution((0, 0, 0, 1, 1, 1), 0.4),
+    recommendation=Recommendation(0.6, 0.6, 0.6, 2.0),
 )
 ROWS: dict[str, Any] = {
     "container": FULL,
@@ -253,6 +265,7 @@ def test_a_row_that_knows_nothing_has_no_sample_but_its_names() -> None:
         limit_drift=None,
         deltas=None,
         distribution=None,
+        recommendation=None,
         intervals=(),
     )
     served = {

@@ -24,7 +24,7 @@ def limit_drift(
     pod: PodIdentity | None,
     *,
     isolation: IsolationState | None,
-    cpus: int | None = None,
+    cpus: float | None = None,
     kubelet: KubeletConfig | None,
 ) -> bool | None:
     """True when the limit in the cgroup is not what the spec asks for; ``None`` when either is not known.

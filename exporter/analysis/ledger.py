@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple
 
 from exporter.analysis import thresholds
 from exporter.analysis.nodeview import NodeView, name_of, rate, use
-from exporter.analysis.recommend import Recommendation, recommend
-from exporter.model import Ancestor, CgroupName, CgroupRow, CpuLimits, Deltas, Window
+from exporter.model import Ancestor, CgroupName, CgroupRow, CpuLimits, Deltas, Interval, Recommendation, Window
 
 
 class Unknown(NamedTuple):
@@ -76,7 +75,7 @@ class Ledger:
     window: Window | None
     """Throttled periods by its own quota, and by its pod's where that is the same one."""
     recommendation: Recommendation | None
-    """``None`` without a quota, or while its window is too young."""
+    """See :attr:`exporter.model.CgroupRow.recommendation`."""
 
     @property
     def lost(self) -> Entry:
@@ -125,7 +124,7 @@ def ledger_of(view: NodeView, row: CgroupRow) -> Ledger | None:
     window = row.window
     pod = view.pod_of(row)
     if pod is not None and repeats_quota(view, row, pod) and window is not None and pod.window is not None:
-        window = _either(window, pod.window)
+        window = either_window(window, pod.window)
     return Ledger(
         seconds=deltas.seconds,
         used=NO_COUNTER if used is None else used,
@@ -134,7 +133,7 @@ def ledger_of(view: NodeView, row: CgroupRow) -> Ledger | None:
         inside=inside,
         waited=_waited(view, row),
         window=window,
-        recommendation=_recommendation(row, window, known(own)),
+        recommendation=row.recommendation,
     )
 
 
@@ -230,14 +229,18 @@ def repeats_quota(view: NodeView, row: CgroupRow, pod: CgroupRow) -> bool:
     The kubelet gives a pod the sum of its containers' limits. Several containers have the pod's quota each where only
     the pod has a limit (KEP-2837): there it is the pod's that they use up together.
     """
-    own = row.limits.limit_cores if row.limits else None
-    above = pod.limits.limit_cores if pod.limits else None
-    same = own is not None and above is not None and abs(own - above) <= thresholds.DRIFT_RATIO * own
-    return same and view.containers_of_pod.get(row.ref.pod_path) == 1
+    return view.containers_of_pod.get(row.ref.pod_path) == 1 and is_same_quota(row.limits, pod.limits)
 
 
-def _either(own: Window, pod: Window) -> Window:
-    """The periods in which one of two quotas stopped it; on several CPUs both may, in the same period."""
+def is_same_quota(limits: CpuLimits | None, pod: CpuLimits | None) -> bool:
+    """Whether two cgroups have the same limit."""
+    own = None if limits is None else limits.limit_cores
+    above = None if pod is None else pod.limit_cores
+    return own is not None and above is not None and abs(own - above) <= thresholds.DRIFT_RATIO * own
+
+
+def either_window(own: Window, pod: Window) -> Window:
+    """Return the periods in which one of two quotas stopped it; on several CPUs both may, in the same period."""
     throttled = min(own.periods, own.throttled_periods + pod.throttled_periods)
     ratio = throttled / own.periods if own.periods else 0.0
     both = own._replace(throttled_periods=throttled, ratio=ratio, peak=max(own.peak, pod.peak, ratio))
@@ -263,18 +266,12 @@ def takers_of(view: NodeView, row: CgroupRow, waited: float) -> Takers:
     )
 
 
-def _recommendation(row: CgroupRow, window: Window | None, lost: float | None) -> Recommendation | None:
-    limits = row.limits
-    if limits is None or limits.limit_cores is None or limits.period_seconds is None or window is None:
-        return None
-    if not window.seconds > 0 or not limits.limit_cores > 0 or not limits.period_seconds > 0:
-        return None
-    return recommend(
-        row.demand_seconds,
-        limit=limits.limit_cores,
-        period=limits.period_seconds,
-        window=window,
-        lost=lost,
-        threads=row.threads,
-        cpus=len(row.cpuset.cpus) if row.cpuset is not None else None,
-    )
+def either_intervals(own: Sequence[Interval], pod: Sequence[Interval]) -> list[Interval]:
+    """Return :func:`either_window` of each sample interval; both end with the same sample."""
+    unpaired = len(own) - len(pod)
+    paired = zip(own[max(0, unpaired) :], pod[max(0, -unpaired) :], strict=True)
+    merged = [
+        one._replace(throttled_periods=min(one.periods, one.throttled_periods + other.throttled_periods))
+        for one, other in paired
+    ]
+    return [*own[: max(0, unpaired)], *merged]

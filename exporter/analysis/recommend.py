@@ -11,9 +11,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from math import ceil, exp, floor, isfinite, log, log10
-from typing import Final, NamedTuple
+from typing import Final
 
-from exporter.model import Interval, Window
+from exporter.model import Interval, Recommendation, Window
 
 _BINS: Final = 19
 _FACTOR: Final = 1.5
@@ -117,19 +117,6 @@ class DemandHistogram:
 
 
 _LOG: Final = log(_FACTOR)
-
-
-class Recommendation(NamedTuple):
-    """What the counters tell of the limit a container needs; cores."""
-
-    limit_cores: float | None
-    """The smallest limit that serves 99 % of its bursts; ``None`` where the counters do not tell."""
-    next_cores: float
-    """What to set now: the limit itself, or where it is unknown twice the present one, to look again."""
-    low_cores: float
-    """Its demand is at least this."""
-    high_cores: float | None
-    """At most this: the threads that it has and the CPUs it may run on; ``None`` where both are unknown."""
 
 
 def recommend(

@@ -109,6 +109,13 @@ class History:
         """Return the window's intervals, oldest first."""
         return self._intervals(self._oldest()) if self._size >= 2 else iter(())
 
+    def since(self, time: float) -> Iterator[Interval]:
+        """Return the intervals that began at ``time`` or later, oldest first."""
+        first = self._size - 1
+        while first > 0 and self._reading(first - 1)[0] >= time:
+            first -= 1
+        return self._intervals(first) if 0 <= first < self._size - 1 else iter(())
+
     def _intervals(self, first: int) -> Iterator[Interval]:
         """Yield intervals from reading ``first`` on, counted from the oldest kept."""
         time, periods, throttled, usage = self._reading(first)
@@ -220,6 +227,15 @@ class CounterWindow:
         """Tell whether any of these counters grew between the oldest and the newest reading."""
         first, last = self._readings[:_FIELDS], self._readings[-_FIELDS:]
         return bool(first) and any(last[at] > first[at] for at in map(Counters._fields.index, names))
+
+    def rate(self, name: str) -> float | None:
+        """Return the growth of a counter per second, from the oldest to the newest reading; ``None`` when unknown."""
+        first, last = self._readings[:_FIELDS], self._readings[-_FIELDS:]
+        if not first or last[0] <= first[0]:
+            return None
+        at = Counters._fields.index(name)
+        rate = (last[at] - first[at]) / (last[0] - first[0])
+        return None if isnan(rate) else rate
 
     def clear(self) -> None:
         """Drop all readings."""

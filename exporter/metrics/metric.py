@@ -11,7 +11,17 @@ from exporter.model import CgroupRow, CpuRow, Distribution, NodeRow, PoolRow
 Kind = Literal["counter", "gauge", "info", "histogram"]
 Stability = Literal["experimental", "stable", "deprecated"]
 Collector = Literal[
-    "throttle", "burst", "usage", "usage_modes", "limits", "pressure", "cpuset", "spec", "info", "distribution"
+    "throttle",
+    "burst",
+    "usage",
+    "usage_modes",
+    "limits",
+    "pressure",
+    "cpuset",
+    "spec",
+    "recommend",
+    "info",
+    "distribution",
 ]
 Row = TypeVar("Row")
 RowType = Literal["container", "pod", "node", "cpu", "pool", "cadvisor"]

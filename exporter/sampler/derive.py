@@ -191,7 +191,7 @@ class Deriver:
     @property
     def has_overlaps(self) -> bool:
         """Whether cpusets overlap that should not: how long they have is part of the result."""
-        return bool(self._memory)
+        return any(owner != other for owner, other in self._memory)
 
     def derive(
         self,
@@ -200,14 +200,26 @@ class Deriver:
         now: float,
         topology: Topology,
         kubelet: KubeletConfig | None,
+        checkpoint: CpuManagerState | None,
+        effective_cpus: frozenset[int] | None,
         ancestor_limit: Callable[[str], float | None],
     ) -> tuple[bool, list[TrackedCgroup]]:
         """Derive for every cgroup; return whether any result changed, and the cgroups with changed isolation."""
         shown = newest_by_name(live)
-        users = [user for name, one in shown.items() if (user := _cpuset_user(name, one)) is not None]
+        entries = {} if checkpoint is None else checkpoint.entries
+        users = [user for name, one in shown.items() if (user := _cpuset_user(name, one, entries)) is not None]
         reconcile = (kubelet and kubelet.cpu_manager_reconcile_seconds) or RECONCILE_SECONDS
-        pins = kubelet is None or kubelet.cpu_manager_policy != "none"
-        isolation = isolate(users, topology.online, self._memory, now, reconcile, pins=pins)
+        policy = kubelet.cpu_manager_policy if kubelet is not None else None
+        policy = policy or (checkpoint.policy if checkpoint is not None else None)
+        isolation = isolate(
+            users,
+            topology.online,
+            self._memory,
+            now,
+            reconcile,
+            pins=None if policy is None else policy != "none",
+            usable=effective_cpus,
+        )
         self._memory, self.isolation = isolation.memory, isolation
         pod_limits = {one.ref.path: limit_or_inf(one.limits) for one in shown.values() if one.ref.container_id is None}
         changed, moved = False, []
@@ -256,11 +268,13 @@ def _derived(
         numa_nodes=None if cpuset is None else topology.numa_nodes_of(cpuset.cpus),
         isolation=state,
         exclusive=isolation.exclusive.get(key),
-        limit_drift=limit_drift(limits, one.container, one.pod, isolation=state, kubelet=kubelet),
+        limit_drift=limit_drift(limits, one.container, one.pod, isolation=state, cpus=cpus, kubelet=kubelet),
     )
 
 
-def _cpuset_user(name: Name, one: TrackedCgroup) -> CpusetUser | None:
+def _cpuset_user(
+    name: Name, one: TrackedCgroup, entries: Mapping[tuple[str, str], frozenset[int]]
+) -> CpusetUser | None:
     if one.ref.container_id is None or one.cpuset is None or name[2] is None:
         return None
     return CpusetUser(
@@ -270,5 +284,6 @@ def _cpuset_user(name: Name, one: TrackedCgroup) -> CpusetUser | None:
         whole_cpus=whole_cpus(one.ref, one.limits, one.container, one.pod),
         container_type=None if one.container is None else one.container.container_type,
         claim_is_known=claim_is_known(one.ref, one.limits, one.container, one.pod),
+        entry=entries.get((one.ref.pod_uid, name[2])) or entries.get(("", one.ref.container_id)),
         is_partition=one.cpuset.partition in PARTITIONS,
     )

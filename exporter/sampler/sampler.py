@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from exporter.analysis.ledger import is_same_quota
 from exporter.analysis.windows import History, ScanTimes
 from exporter.cgroupfs.discover import ReaderFactory
 from exporter.cgroupfs.files import OnError
@@ -77,6 +78,7 @@ class Sampler:
         self._monotonic, self._wall, self._count_attempts = monotonic, wall, attempts
         collectors = options.collectors
         self._has_histograms = "distribution" in collectors
+        self._recommends = "recommend" in collectors
         self._samples_quota = self._has_histograms or "throttle" in collectors
         self._page_needs = PageNeeds(*(name in collectors for name in ("throttle", "pressure", "usage_modes")))
         self._inventory = CgroupInventory(readers, linger=options.linger, on_error=on_error)
@@ -235,7 +237,19 @@ class Sampler:
                 one.read_threads(pod_is_throttled=one.ref.pod_path in throttled)
             if one.vanished:
                 self._inventory.retire(one, now)
+        if self._recommends:
+            self._learn(live, now)
         self._ancestors.read_counters(now, began)
+
+    @staticmethod
+    def _learn(live: Iterable[TrackedCgroup], now: float) -> None:
+        pods = {one.ref.path: one for one in live if one.ref.container_id is None and one.has_quota}
+        containers = [one for one in live if one.ref.container_id is not None and one.state in _SHOWN]
+        count = Counter[str](one.ref.pod_path for one in containers)
+        for one in containers:
+            if one.has_quota:
+                pod = pods.get(one.ref.pod_path) if count[one.ref.pod_path] == 1 else None
+                one.learn(now, pod if pod is not None and is_same_quota(one.limits, pod.limits) else None)
 
     def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """Take a snapshot now; ``detailed`` with what findings need."""
@@ -297,6 +311,8 @@ class Sampler:
                 now=now,
                 topology=self._node.topology,
                 kubelet=kubelet,
+                checkpoint=self._node.checkpoint,
+                effective_cpus=self._node.effective_cpus,
                 ancestor_limit=self._ancestors.limit,
             )
             self._version += has_changed

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, NamedTuple, TypeVar
 
+from exporter.analysis.ledger import either_intervals, either_window
+from exporter.analysis.recommend import DemandHistogram, recommend
 from exporter.analysis.windows import Counters, CounterWindow, History, RatioHistogram
 from exporter.cgroupfs.discover import Found
 from exporter.cgroupfs.files import CgroupFiles, ChangeProbe, OnError
@@ -20,6 +22,7 @@ from exporter.model import (
     IsolationState,
     PodIdentity,
     Pressure,
+    Recommendation,
 )
 
 State = Literal["mapped", "unmapped", "pending", "sandbox"]
@@ -110,6 +113,9 @@ class TrackedCgroup(Found):
     nested: dict[str, float] | None = None
     modes: tuple[float | None, float | None] = (None, None)
     threads: int | None = None
+    demand: DemandHistogram | None = None
+    learned_at: float = 0.0
+    recommendation: Recommendation | None = None
     derived: Derived = UNDERIVED
 
     @property
@@ -212,6 +218,9 @@ class TrackedCgroup(Found):
     def begin_epoch(self, now: float, needs: PageNeeds) -> None:
         """Drop all readings made under other limits, and read the first ones of the new epoch."""
         self.epoch, self.epoch_began, self.history = self.epoch + 1, now, None
+        self.recommendation = None
+        if self.demand is not None:
+            self.demand.restart()
         self.window.clear()
         self.read_counters(now, needs, now)
 
@@ -249,6 +258,36 @@ class TrackedCgroup(Found):
         """Read the number of threads of a container that a quota has stopped."""
         is_throttled = pod_is_throttled or self.is_throttled
         self.threads = self._try(self.files.threads) if is_throttled else None
+
+    def learn(self, now: float, pod: TrackedCgroup | None) -> None:
+        """Learn its bursts from the samples since the last call; ``pod``: where that has the same quota once more."""
+        history, limits = self.history, self.limits
+        self.recommendation, began, self.learned_at = None, self.learned_at, now
+        if history is None or limits is None or not limits.limit_cores or not limits.period_seconds:
+            return
+        window, intervals = history.window(), list(history.since(began))
+        throttled = None if self.stat is None else self.stat.throttled_seconds
+        lost = self.window.rate("throttled")
+        if pod is not None and pod.history is not None and (above := pod.history.window()) is not None:
+            # Which of the two cgroups the kernel stops in a period is chance.
+            window = None if window is None else either_window(window, above)
+            intervals = either_intervals(intervals, list(pod.history.since(began)))
+            lost = None if lost is None else lost + (pod.window.rate("throttled") or 0.0)
+        if self.demand is None:
+            if window is None or not window.periods:
+                return
+            self.demand = DemandHistogram()
+        self.demand.learn(intervals, limit=limits.limit_cores, period=limits.period_seconds, now=now)
+        if window is not None and throttled is not None and window.seconds > 0:
+            self.recommendation = recommend(
+                self.demand.burst_seconds(now),
+                limit=limits.limit_cores,
+                period=limits.period_seconds,
+                window=window,
+                lost=lost,
+                threads=self.threads,
+                cpus=None if self.cpuset is None else len(self.cpuset.cpus),
+            )
 
     def counters(self, now: float) -> Counters:
         """Return the values read last of the counters that the window holds."""
@@ -304,6 +343,7 @@ class TrackedCgroup(Found):
             epoch_seconds=now - self.epoch_began,
             deltas=deltas,
             placement_deltas=placement_deltas,
+            recommendation=self.recommendation,
             distribution=None if self.histogram is None else self.histogram.snapshot(),
             intervals=tuple(history.intervals()) if detailed and history is not None else (),
         )

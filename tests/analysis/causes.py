@@ -44,9 +44,9 @@ def _throttled(limit: float = 2.0, *, usage: float = 0.4, stopped: float = 100.0
             waiting_seconds=min(stopped, 30.0),
         ),
         intervals=make.intervals(usage, 0.8),
-        demand_seconds=0.26,
     )
-    return calm._replace(**changes)
+    row = calm._replace(**changes)
+    return row._replace(recommendation=make.recommended(row, burst=0.26))
 
 
 def _above(pod_limit: float | None, throttled: float) -> Snapshot:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.analysis.findings import NAMES, find, find_for
 from exporter.model import (
+    Ancestor,
     CgroupName,
     CgroupRef,
     CgroupRow,
@@ -29,6 +30,7 @@ from exporter.model import (
     Overlap,
     PodIdentity,
     PodSpec,
+    Recommendation,
     Snapshot,
     Window,
 )
@@ -121,6 +123,8 @@ def test_what_is_not_known_adds_no_finding_of_its_own(case: Case, field: str) ->
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 100) | st.sampled_from([0.0, 1.0, 60.0])
 maybe = st.none() | numbers
 counts = st.integers(0, 1000)
+cores = st.floats(0.01, 64)
+deltas_st = st.none() | st.builds(Deltas, numbers, maybe, maybe, maybe, maybe, maybe, maybe, maybe)
 cpusets = st.frozensets(st.integers(0, 5), max_size=6)
 cgroup_names = st.builds(CgroupName, st.just("ns"), st.sampled_from("ab"), st.sampled_from("xy"))
 window_st = st.none() | st.builds(Window, numbers, counts, counts, numbers, numbers)
@@ -130,8 +134,8 @@ limits_st = st.none() | st.builds(
 qos = st.sampled_from(["Guaranteed", "Burstable", "BestEffort"])
 refs = st.builds(
     CgroupRef,
-    st.just("p/c"),
-    st.sampled_from(["p", "q"]),
+    st.just("kubepods/p/c"),
+    st.sampled_from(["kubepods/p", "kubepods/q"]),
     st.just("uid"),
     st.just("id"),
     qos,
@@ -175,7 +179,9 @@ def rows_of(container: st.SearchStrategy[Any]) -> st.SearchStrategy[CgroupRow]:
         exclusive=st.none() | st.booleans(),
         limit_drift=st.none() | st.booleans(),
         threads=st.none() | counts,
-        deltas=st.none() | st.builds(Deltas, numbers, maybe, maybe, maybe, maybe, maybe, maybe),
+        deltas=deltas_st,
+        placement_deltas=deltas_st,
+        recommendation=st.none() | st.builds(Recommendation, st.none() | cores, cores, cores, st.none() | cores),
         intervals=st.lists(st.builds(Interval, numbers, counts, counts, numbers), max_size=4).map(tuple),
     )
 
@@ -204,7 +210,8 @@ nodes = st.builds(
         cpusets,
         st.dictionaries(st.tuples(st.just("uid"), st.sampled_from("xy")), cpusets),
     ),
-    st.dictionaries(st.integers(0, 5), st.builds(CpuTimes, numbers, numbers, numbers, numbers)),
+    st.dictionaries(st.integers(0, 5), st.builds(CpuTimes, numbers, numbers, numbers, numbers, st.booleans())),
+    ancestors=st.dictionaries(st.just("kubepods"), st.builds(Ancestor, limits_st, deltas_st)),
 )
 
 

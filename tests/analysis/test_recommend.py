@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.advice import quantity
-from exporter.analysis.recommend import DemandHistogram, Recommendation, recommend, rounded_up
-from exporter.model import Interval, Window
+from exporter.analysis.recommend import DemandHistogram, recommend, rounded_up
+from exporter.model import Interval, Recommendation, Window
 
 PERIOD = 0.1
 

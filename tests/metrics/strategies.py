@@ -20,6 +20,7 @@ from exporter.model import (
     PodIdentity,
     PodSpec,
     Pressure,
+    Recommendation,
     Snapshot,
     Window,
 )
@@ -94,6 +95,7 @@ def rows_of(container: st.SearchStrategy[str | None]) -> st.SearchStrategy[Cgrou
         isolation=st.none() | st.sampled_from(("exclusive", "shared", "eligible")),
         exclusive=st.none() | st.booleans(),
         limit_drift=st.none() | st.booleans(),
+        recommendation=st.none() | st.builds(Recommendation, maybe, numbers, numbers, maybe),
         distribution=st.none() | distributions,
     )
 

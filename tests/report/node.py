@@ -25,7 +25,7 @@ CPUS = frozenset(range(4))
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 BUSY = {0: 0.55, 1: 0.4, 2: 0.3, 3: 0.21}
 """Share of each CPU's time; the last belongs to the trainer, which uses 0.2 of it."""
-COLLECTORS = frozenset({"throttle", "burst", "usage", "limits", "pressure", "cpuset", "spec", "info"})
+COLLECTORS = frozenset({"throttle", "burst", "usage", "limits", "pressure", "cpuset", "spec", "info", "recommend"})
 
 
 @dataclass

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from exporter.analysis.recommend import recommend
 from exporter.cpulist import cpu_list
 from exporter.model import (
     CgroupName,
@@ -28,6 +29,7 @@ from exporter.model import (
     PodIdentity,
     PodSpec,
     QosClass,
+    Recommendation,
     Snapshot,
     Window,
 )
@@ -105,6 +107,22 @@ def container(
         intervals=() if limit is None else intervals(0.1, 0.0),
     )
     return row._replace(**changes)
+
+
+def recommended(row: CgroupRow, burst: float | None) -> Recommendation | None:
+    """What is recommended to a container that needs ``burst`` CPU seconds at once."""
+    own, window, grown = row.limits, row.window, row.deltas
+    if own is None or not own.limit_cores or not own.period_seconds or window is None or not window.seconds > 0:
+        return None
+    return recommend(
+        burst,
+        limit=own.limit_cores,
+        period=own.period_seconds,
+        window=window,
+        lost=grown.throttled_seconds / grown.seconds if grown and grown.throttled_seconds and grown.seconds else None,
+        threads=row.threads,
+        cpus=None if row.cpuset is None else len(row.cpuset.cpus),
+    )
 
 
 def with_spec(row: CgroupRow, **changes: Any) -> CgroupRow:
@@ -194,7 +212,11 @@ def owning(row: CgroupRow, times: Mapping[int, CpuTimes] | None = None, **change
 def snapshot(*containers: CgroupRow, on: NodeRow | None = None, pods: tuple[CgroupRow, ...] | None = None) -> Snapshot:
     """``containers`` with their pods, on a healthy node; none of them was moved to other CPUs."""
     containers = tuple(
-        one._replace(placement_deltas=one.deltas) if one.placement_deltas is None else one for one in containers
+        one._replace(
+            placement_deltas=one.placement_deltas or one.deltas,
+            recommendation=one.recommendation or recommended(one, burst=None),
+        )
+        for one in containers
     )
     return Snapshot(
         taken_at=1_800_000_000.0,

@@ -128,6 +128,14 @@ CONFIG_METRICS: tuple[CgroupMetric, ...] = (
         value=lambda row: row.container_spec.limit_cores if row.container_spec else None,
     ),
     Metric(
+        name="cpu_recommended_limit_cores",
+        collector="recommend",
+        help="Estimated smallest CPU limit that would not have throttled 99 % of the last day's bursts, if known.",
+        source="cpu.stat: nr_periods, nr_throttled, throttled time; CPU usage",
+        value=lambda row: row.recommendation.limit_cores if row.recommendation else None,
+        rationale="The size of a burst shows in the samples of one second; no scrape interval keeps them apart.",
+    ),
+    Metric(
         name="cpu_limit_drift",
         collector="spec",
         help="1 if the cgroup's limit differs from the one in the pod spec, else 0.",
