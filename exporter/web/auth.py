@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hmac
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
+
+from aiohttp import BasicAuth
 
 from exporter.web.config import RateLimit
 
@@ -95,16 +96,11 @@ class TokenBucket:
         return taken
 
 
-def basic_credentials(authorization: str) -> tuple[str, bytes] | None:
-    """User and password of an ``Authorization`` header by RFC 7617, or None."""
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):
-        return None
-    return (user.decode("utf-8", "surrogateescape"), password) if colon else None
+def basic_credentials(authorization: str) -> BasicAuth | None:
+    """User and password of an ``Authorization`` header, or None."""
+    with suppress(ValueError):
+        return BasicAuth.decode(authorization, "utf-8")
+    return None
 
 
 def _check(password: bytes, hashed: bytes) -> bool:

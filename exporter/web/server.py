@@ -34,6 +34,8 @@ _ACCEPTED_AT_ONCE: Final = 16
 """In one round of the event loop: a connection must not be evicted in the few rounds until its request is read."""
 _UNSENT_BYTES: Final = 128 << 10
 """Of one connection in the kernel: its memory counts as the exporter's."""
+_SHUTDOWN_SECONDS: Final = 2.0
+"""In which a TLS client has to answer the end of its connection."""
 _PIECE_BYTES: Final = 64 << 10
 _STALLED_SECONDS: Final = 1.0
 """After which a client that does not read its answer may be evicted."""
@@ -95,7 +97,7 @@ class Connection(web.RequestHandler):
     def open(self, transport: asyncio.BaseTransport) -> None:
         """Take a place; ``transport`` is the socket's, below TLS."""
         self._socket = cast("asyncio.Transport", transport)
-        self.address = str(transport.get_extra_info("peername", ("?",))[0]).removeprefix("::ffff:")
+        self.address = str((transport.get_extra_info("peername") or ("?",))[0]).removeprefix("::ffff:")
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._server.admit(self)
 
@@ -211,7 +213,15 @@ class TlsProtocol(SSLProtocol):
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         done.add_done_callback(self._handshake_done)
-        super().__init__(loop, connection, context, done, server_side=True, ssl_handshake_timeout=seconds)  # type: ignore[arg-type] # typeshed: int
+        super().__init__(
+            loop,
+            connection,
+            context,
+            done,
+            server_side=True,
+            ssl_handshake_timeout=seconds,  # type: ignore[arg-type] # typeshed has int, asyncio takes both
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
         self._connection, self._begun = connection, False
 
     @override
@@ -354,7 +364,7 @@ class WebServer:
             return None
         given = basic_credentials(request.headers.get(hdrs.AUTHORIZATION, ""))
         try:
-            if given is not None and await self._passwords.verify(config.basic_auth_users, *given):
+            if given and await self._passwords.verify(config.basic_auth_users, given.login, given.password.encode()):
                 return None
         except TooManyChecks:
             connection.report("password_queue_full", "gives a password while too many are being checked")

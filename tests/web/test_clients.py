@@ -159,7 +159,7 @@ async def test_a_second_request_that_does_not_end() -> None:
         writer.transport.abort()
 
 
-async def test_a_connection_that_is_not_used_is_closed_without_a_word() -> None:
+async def test_an_idle_connection_is_closed_and_not_counted() -> None:
     async with served(limits=SHORT) as server:
         answer = await server.ask(GET)
         assert (answer.status, answer.body) == (200, server.page)
@@ -282,7 +282,7 @@ async def test_head(server: Served) -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-async def test_what_is_no_request(request_: bytes) -> None:
+async def test_malformed_requests(request_: bytes) -> None:
     async with served(limits=SHORT) as server:
         answer = await server.ask(request_)
         assert answer.status in {0, 400}
@@ -346,7 +346,7 @@ async def test_requests_one_behind_the_other(server: Served) -> None:
         (b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n", 500),
     ],
 )
-async def test_no_answer_tells_what_it_was_made_with(
+async def test_no_answer_names_the_software_or_the_defect(
     request_: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with served(limits=SHORT) as server:
@@ -404,7 +404,7 @@ async def test_without_a_free_descriptor_the_next_connection_waits(
 
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("rounds", range(8))
-async def test_who_comes_at_the_last_moment(rounds: int) -> None:
+async def test_connections_accepted_during_the_shutdown_are_closed(rounds: int) -> None:
     gc.collect()
     with socket.socket() as late, socket.socket() as later:
         async with served() as server:

@@ -110,7 +110,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_wrong_is_told_in_one_line(text: str) -> None:
+def test_each_mistake_gives_one_line_that_names_the_key(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(text)
     message = str(caught.value)

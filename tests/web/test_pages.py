@@ -72,7 +72,7 @@ async def test_compressed_and_plain_are_the_same_page() -> None:
     assert gzip.decompress(await pages.get("text", zipped=True)) == b"text 2\n"
 
 
-async def test_who_comes_while_a_page_is_made_waits_for_it() -> None:
+async def test_concurrent_requests_wait_for_one_page() -> None:
     renderer = Renderer()
     renderer.gate.clear()
     pages = renderer.pages()
@@ -162,7 +162,7 @@ async def test_format_is_what_the_scraper_accepts(accept: str, style: str, conte
         ("gzip;q=0", False),
     ],
 )
-async def test_page_is_compressed_for_who_can_read_it(accepts: str, zipped: bool) -> None:
+async def test_the_page_is_compressed_where_gzip_is_accepted(accepts: str, zipped: bool) -> None:
     async with serving() as client:
         response = await client.get("/metrics", headers={"Accept-Encoding": accepts})
         body = await response.read()
@@ -173,10 +173,10 @@ async def test_page_is_compressed_for_who_can_read_it(accepts: str, zipped: bool
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 503)])
 @pytest.mark.parametrize("probe", ["/healthz", "/readyz"])
-async def test_probe_answers_with_its_verdict(probe: str, ok: bool, status: int) -> None:
-    verdict = ProbeResult(ok=ok, text="last sample 0.3 s ago")
+async def test_a_probe_answers_with_its_result(probe: str, ok: bool, status: int) -> None:
+    result = ProbeResult(ok=ok, text="last sample 0.3 s ago")
     good = ProbeResult(ok=True, text="fine")
-    healthy, ready = (verdict, good) if probe == "/healthz" else (good, verdict)
+    healthy, ready = (result, good) if probe == "/healthz" else (good, result)
     async with serving(healthy=healthy, ready=ready) as client:
         response = await client.get(probe)
         assert response.status == status
@@ -209,7 +209,7 @@ async def test_probes_answer_while_a_page_is_made() -> None:
         "-1",
     ],
 )
-async def test_a_version_that_is_none_costs_nobody_the_page(version: str) -> None:
+async def test_a_malformed_version_still_gets_a_page(version: str) -> None:
     async with serving() as client:
         for kind in ("application/openmetrics-text", "text/plain"):
             response = await client.get("/metrics", headers={"Accept": f"{kind}; version={version}"})

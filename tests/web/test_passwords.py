@@ -1,4 +1,4 @@
-"""Passwords: who is let in, and what a scraper each second and a flood of guesses cost."""
+"""Passwords: which are accepted, and what a scrape each second and a flood of guesses cost."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_bcrypt_looks_at_72_bytes_and_a_longer_password_is_never_right() -
     passwords.close()
 
 
-async def test_an_unknown_user_costs_what_a_known_one_does(checks: Checks) -> None:
+async def test_an_unknown_user_takes_as_long_as_a_known_one(checks: Checks) -> None:
     assert not await checks.right("nobody", SECRET)
     assert checks.seen == [HASH.encode()]
     assert checks.rested == [3.0]
@@ -104,7 +104,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 @pytest.mark.parametrize("header", [basic("alice", SECRET), basic("alice", SECRET, "bAsIc"), basic("bob", "other")])
-async def test_who_knows_a_password_is_let_in(server: Served, header: str) -> None:
+async def test_a_right_password_is_accepted(server: Served, header: str) -> None:
     assert (await server.get("/metrics", header)).status == 200
     assert not server.errors
 
@@ -126,7 +126,7 @@ async def test_who_knows_a_password_is_let_in(server: Served, header: str) -> No
     ],
 )
 @pytest.mark.parametrize("path", ["/metrics", "/nothing/here"])
-async def test_who_does_not_is_asked_for_one(server: Served, header: str, path: str) -> None:
+async def test_anything_else_gets_401_and_a_challenge(server: Served, header: str, path: str) -> None:
     answer = await server.get(path, header)
     assert (answer.status, answer.body) == (401, b"Unauthorized\n")
     assert answer.headers["www-authenticate"].startswith("Basic realm=")
@@ -143,7 +143,7 @@ async def test_probes_are_open(server: Served, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/healthz/", "/healthz/../metrics", "//healthz", "/metrics?/healthz", "/healthz%2f..%2fmetrics"]
 )
-async def test_what_only_looks_like_a_probe_is_not(server: Served, path: str) -> None:
+async def test_paths_that_resemble_a_probe_need_a_password(server: Served, path: str) -> None:
     assert (await server.get(path)).status == 401
 
 

@@ -143,7 +143,7 @@ def test_tls_and_its_rotation(tree: str, tmp_path: Path) -> None:
     ("option", "bound"),
     [(":0", r"http://\[::\]"), ("[::1]:0", r"http://\[::1\]"), ("0.0.0.0:0", r"http://0\.0\.0\.0")],
 )
-def test_the_log_says_what_is_really_listened_on(tree: str, option: str, bound: str) -> None:
+def test_the_log_names_the_bound_address(tree: str, option: str, bound: str) -> None:
     if not socket.has_dualstack_ipv6():
         unavailable("needs IPv6")
     options = [f"--path.cgroup={tree}", "--pods.sources=none", f"--web.listen-address={option}"]
