@@ -223,10 +223,16 @@ class CounterWindow:
         while readings and (readings[0] < began or len(readings) > _MOST_READINGS * _FIELDS):
             del readings[:_FIELDS]
 
-    def has_grown(self, *names: str) -> bool:
-        """Tell whether any of these counters grew between the oldest and the newest reading."""
-        first, last = self._readings[:_FIELDS], self._readings[-_FIELDS:]
-        return bool(first) and any(last[at] > first[at] for at in map(Counters._fields.index, names))
+    @property
+    def began(self) -> float:
+        """Time of the oldest reading; ``inf`` without one."""
+        return self._readings[0] if self._readings else inf
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether any throttled time grew between the oldest and the newest reading."""
+        readings = self._readings
+        return bool(readings) and any(readings[at - _FIELDS] > readings[at] for at in _LOSSES)
 
     def rate(self, name: str) -> float | None:
         """Return the growth of a counter per second, from the oldest to the newest reading; ``None`` when unknown."""
@@ -258,6 +264,7 @@ class CounterWindow:
 
 
 _FIELDS = len(Counters._fields)
+_LOSSES = tuple(map(Counters._fields.index, ("throttled", "local_throttled", "nested_throttled")))
 _MOST_READINGS = 2 * ScanTimes.MOST
 
 

@@ -320,14 +320,12 @@ class CgroupDirectory:
         return self._local.value()
 
     def nested_throttled(self) -> dict[str, float]:
-        """Read the throttled seconds of the cgroups below, by directory; not of the one that :meth:`stat` reads."""
+        """Read the throttled seconds of all cgroups below, by directory; 0.0 of the one that :meth:`stat` reads."""
         found = {}
         for directory in self._directories_below():
-            if directory != self._stat.directory:
-                with contextlib.suppress(VanishedError):
-                    stat = self._stat.value_in(directory)
-                    if stat is not None and stat.throttled_seconds is not None:
-                        found[directory] = stat.throttled_seconds
+            with contextlib.suppress(VanishedError):
+                stat = None if directory == self._stat.directory else self._stat.value_in(directory)
+                found[directory] = 0.0 if stat is None else stat.throttled_seconds or 0.0
         return found
 
     def threads(self) -> int | None:

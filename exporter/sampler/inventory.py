@@ -158,8 +158,10 @@ class CgroupInventory:
             # Watch first, then look: directories made in it before the watch give no event.
             self._watch(path)
             self._admit(walk(self._root, path).found, now, attempts)
-        elif event.name == SUBGROUP:
-            self._admit(walk(self._root, parent).found, now, attempts)
+        else:
+            holder.look_for_nested()
+            if event.name == SUBGROUP:
+                self._admit(walk(self._root, parent).found, now, attempts)
 
     def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
         for path, here in found.items():

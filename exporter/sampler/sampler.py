@@ -129,6 +129,8 @@ class Sampler:
             resync = is_new or (one.resync_slot + self._scans) % FULL_RESYNC_SCANS == 0
             if one.probe_settings() or resync:
                 self._read_settings(one, now)
+            if resync:
+                one.look_for_nested()
             if one.vanished:
                 self._inventory.retire(one, now)
         self._refresh_ancestors(now)
@@ -227,7 +229,7 @@ class Sampler:
         """Read the counters that findings compare over a window, once a scan, after those that :meth:`tick` reads."""
         live, began = list(self._inventory.live.values()), self._scan_times.began
         for one in live:
-            one.read_page_extras(self._page_needs)
+            one.read_extras(self._page_needs)
             one.read_nested()
             if not one.vanished:
                 one.window.push(one.counters(now), began)
@@ -257,8 +259,7 @@ class Sampler:
         self._assign(now)
         for one in list(self._inventory.live.values()):
             if one.state in _SHOWN:
-                one.read_stat()
-                one.read_page_extras(self._page_needs)
+                one.read_page(self._page_needs)
                 if detailed:
                     one.read_nested()
                     if not self._inventory.has_inotify and one.probe_settings():

@@ -30,6 +30,7 @@ Name = tuple[str, str, str | None]
 """Namespace, pod and container under which a cgroup is shown; no container for a pod's own."""
 SHORT_ID = 12
 NO_COUNTERS = CpuStat()
+NO_MODES = (None, None)
 Quota = tuple[float | None, float | None, float | None]
 """Limit in cores, period and burst: what ratios and losses are judged by."""
 Value = TypeVar("Value")
@@ -111,7 +112,8 @@ class TrackedCgroup(Found):
     nested_throttled_seconds: float = 0.0
     """Grown since discovery."""
     nested: dict[str, float] | None = None
-    modes: tuple[float | None, float | None] = (None, None)
+    """Throttled seconds of each cgroup below at the last reading; ``None`` before the first."""
+    modes: tuple[float | None, float | None] = NO_MODES
     threads: int | None = None
     demand: DemandHistogram | None = None
     learned_at: float = 0.0
@@ -178,17 +180,28 @@ class TrackedCgroup(Found):
             if not self.vanished:
                 self.stat = None
 
-    def read_page_extras(self, needs: PageNeeds) -> None:
-        """Read what a page needs beside :meth:`read_stat`; a vanished cgroup keeps its last values."""
-        if needs.local and self.ref.container_id is not None:
-            local = self._try(self.files.local_throttled_seconds)
-            self.local_throttled_seconds = self.local_throttled_seconds if self.vanished else local
-        if needs.pressure:
-            pressure = self._try(self.files.pressure)
-            self.pressure = self.pressure if self.vanished else pressure
-        if needs.modes:
-            modes = None if self.stat is None else self._try(self.files.modes)
-            self.modes = self.modes if self.vanished else modes or (None, None)
+    def read_page(self, needs: PageNeeds) -> None:
+        """Read all counters that a page shows; a vanished cgroup keeps its last values."""
+        files = self.files
+        try:
+            stat = files.stat(self.on_error)
+            local = files.local_throttled_seconds() if needs.local and self.ref.container_id is not None else None
+            pressure = files.pressure() if needs.pressure else None
+            modes = files.modes() if needs.modes else NO_MODES
+        except _READ_FAILURES:
+            self.read_stat()
+            self.read_extras(needs)
+        else:
+            self.stat, self.local_throttled_seconds, self.pressure, self.modes = stat, local, pressure, modes
+
+    def read_extras(self, needs: PageNeeds) -> None:
+        """Read what :meth:`read_page` reads beside :meth:`read_stat`, each value for itself."""
+        files = self.files
+        local = self._try(files.local_throttled_seconds) if needs.local and self.ref.container_id is not None else None
+        pressure = self._try(files.pressure) if needs.pressure else None
+        modes = self._try(files.modes) if needs.modes and self.stat is not None else None
+        if not self.vanished:
+            self.local_throttled_seconds, self.pressure, self.modes = local, pressure, modes or NO_MODES
 
     def probe_settings(self) -> bool:
         """Read the two files in which most changes of settings show; True when one may have changed."""
@@ -231,28 +244,32 @@ class TrackedCgroup(Found):
 
     def read_counters(self, now: float, needs: PageNeeds, window_began: float) -> None:
         """Read all counters into the window."""
-        self.read_stat()
-        self.read_page_extras(needs)
+        self.read_page(needs)
         self.read_nested()
         if not self.vanished:
             self.window.push(self.counters(now), window_began)
 
     def read_nested(self) -> None:
         """Add what the cgroups below lost to their own quotas since the last call; they come and go."""
-        if self.ref.container_id is None:
+        before = self.nested
+        if self.ref.container_id is None or (before is not None and not before):
             return
-        before, after = self.nested, self._try(self.files.nested_throttled)
-        if after is None:
-            return
-        if before is not None:
-            grown = sum(max(0.0, seconds - before.get(path, 0.0)) for path, seconds in after.items())
-            self.nested_throttled_seconds += grown
-        self.nested = after or _NOTHING_NESTED
+        after = self._try(self.files.nested_throttled)
+        if after is not None:
+            if before is not None:
+                grown = sum(max(0.0, seconds - before.get(path, 0.0)) for path, seconds in after.items())
+                self.nested_throttled_seconds += grown
+            self.nested = after or _NOTHING_NESTED
+
+    def look_for_nested(self) -> None:
+        """Have the next :meth:`read_nested` look for cgroups that came since."""
+        if self.nested is not None:
+            self.nested = self.nested or {"": 0.0}
 
     @property
     def is_throttled(self) -> bool:
         """Whether a quota, its own, above or below, has stopped it within the window."""
-        return self.window.has_grown("throttled", "local_throttled", "nested_throttled")
+        return self.window.has_losses
 
     def read_threads(self, *, pod_is_throttled: bool) -> None:
         """Read the number of threads of a container that a quota has stopped."""
@@ -316,7 +333,9 @@ class TrackedCgroup(Found):
         if detailed and self.live:
             counters = self.counters(now)
             deltas = self.window.deltas(counters)
-            placement_deltas = self.window.deltas(counters, self.placement_began)
+            placement_deltas = deltas
+            if self.placement_began > self.window.began:
+                placement_deltas = self.window.deltas(counters, self.placement_began)
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         return CgroupRow(

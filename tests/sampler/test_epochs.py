@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -254,13 +255,35 @@ def test_no_row_holds_growth_of_two_epochs(story: list[tuple[str, float]]) -> No
 def test_growth_in_nested_cgroups_is_their_quotas(kernel: Kernel) -> None:
     inner = kernel.root / APP / "docker" / "inner"
     inner.mkdir(parents=True)
-    (inner / "cpu.stat").write_text("nr_periods 1\nnr_throttled 1\nthrottled_usec 5000000\n")
-    with running(Rig(kernel.root)) as rig:
-        settled(rig, kernel)
-        overwrite(inner / "cpu.stat", b"nr_periods 1\nnr_throttled 1\nthrottled_usec 7000000\n")
+    stat = "nr_periods 1\nnr_throttled 1\nthrottled_usec {}\n"
+    (inner / "cpu.stat").write_text(stat.format(5_000_000))
+
+    def nested(rig: Rig) -> float:
         deltas = app(rig).deltas
         assert deltas is not None
-        assert deltas.nested_throttled_seconds == pytest.approx(2.0)
+        assert deltas.nested_throttled_seconds is not None
+        return deltas.nested_throttled_seconds
+
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        overwrite(inner / "cpu.stat", stat.format(7_000_000).encode())
+        assert nested(rig) == pytest.approx(2.0), "what was lost before it was watched is in no window"
+        shutil.rmtree(inner)
+        assert nested(rig) == pytest.approx(2.0)
+        inner.mkdir()
+        (inner / "cpu.stat").write_text(stat.format(1_500_000))
+        assert nested(rig) == pytest.approx(3.5), "another one at the same path"
+
+
+def test_a_cgroup_that_a_container_makes_later_is_found(kernel: Kernel) -> None:
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        (kernel.root / APP / "docker").mkdir()
+        (kernel.root / APP / "docker" / "cpu.stat").write_text("throttled_usec 1500000\n")
+        rig.tick()
+        deltas = app(rig).deltas
+        assert deltas is not None
+        assert deltas.nested_throttled_seconds == pytest.approx(1.5)
 
 
 def test_v1_changes_of_period_and_burst_begin_an_epoch(tmp_path: Path) -> None:
