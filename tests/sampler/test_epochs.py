@@ -229,7 +229,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(steps, min_size=5, max_size=40))
 def test_no_row_holds_growth_of_two_epochs(story: list[tuple[str, float]]) -> None:
     with TemporaryDirectory() as folder:

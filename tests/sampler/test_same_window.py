@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.analysis import thresholds
@@ -27,6 +27,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@settings(max_examples=20)
 @given(late=st.lists(st.tuples(st.floats(0, 0.05), st.floats(0, 0.05)), min_size=8, max_size=16))
 def test_no_container_s_window_is_shorter_than_that_of_its_cpus(node: Path, late: list[tuple[float, float]]) -> None:
     """The scans are ten seconds apart, so that one of them is as old as the window, or nearly."""
