@@ -26,19 +26,14 @@ from exporter.web.tls import ReloadingConfig
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_NAME: Final = "kube-throttle-exporter"
-"""The ``Server`` header: no version, of nothing."""
-_BACKLOG: Final = 1024
-"""Connections that the kernel holds; beyond it a client's kernel tries again after a second."""
+_NAME: Final = "kube-throttle-exporter"  # the Server header, without a version
+_BACKLOG: Final = 1024  # connections that the kernel holds; beyond it a client's kernel tries again after a second
 _ACCEPTED_AT_ONCE: Final = 16
 """In one round of the event loop: a connection must not be evicted in the few rounds until its request is read."""
-_UNSENT_BYTES: Final = 128 << 10
-"""Of one connection in the kernel: its memory counts as the exporter's."""
-_SHUTDOWN_SECONDS: Final = 2.0
-"""In which a TLS client has to answer the end of its connection."""
+_UNSENT_BYTES: Final = 128 << 10  # of one connection in the kernel: its memory counts as the exporter's
+_SHUTDOWN_SECONDS: Final = 2.0  # in which a TLS client has to answer the end of its connection
 _PIECE_BYTES: Final = 64 << 10
-_STALLED_SECONDS: Final = 1.0
-"""After which a client that does not read its answer may be evicted."""
+_STALLED_SECONDS: Final = 1.0  # after which a client that does not read its answer may be evicted
 _PLAIN_HTTP: Final = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 48\r\n\r\n"
     b"Client sent an HTTP request to an HTTPS server.\n"
@@ -296,6 +291,9 @@ class WebServer:
     async def close(self) -> None:
         """End all connections; those being answered get a little time."""
         if self._listening is not None:
+            # asyncio leaks a connection that it has accepted and not handed over yet when its server closes.
+            asyncio.get_running_loop().remove_reader(self._listening.sockets[0].fileno())
+            await asyncio.sleep(0)
             self._listening.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._runner.cleanup(), self._shutdown_seconds + 1)
