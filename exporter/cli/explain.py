@@ -17,10 +17,11 @@ from typing import Final
 from rich.text import Text
 
 from exporter.analysis import text as words
-from exporter.cli.selection import select
+from exporter.cli.selection import NotHereError, select
 from exporter.cli.source import add_source_arguments, ask, sample_here, watch_seconds
 from exporter.cli.table import SEVERITY_STYLE, Table, console_for, escaped
 from exporter.report import DOCS, Container, ContainersDocument, Finding
+from exporter.report.patch import limit_patch
 from exporter.report.summary import (
     age,
     description,
@@ -51,12 +52,18 @@ _LABEL: Final = 11
 def add_arguments(parser: ArgumentParser) -> None:
     """Add which container, how it is explained, and the source."""
     parser.add_argument(
-        "name",
-        nargs="?",
-        metavar="NAMESPACE/POD[/CONTAINER]",
-        help="what to explain; a pod's name alone where one namespace has it (the worst containers of the node)",
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="NAMESPACE/POD[/CONTAINER], POD, or [NAMESPACE/]KIND/NAME such as shop/deploy/web (the node's worst)",
     )
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="text or json (text)")
+    parser.add_argument("-n", "--namespace", default="", help="namespace of the names; alone, all its containers")
+    parser.add_argument(
+        "--output",
+        choices=("text", "json", "patch"),
+        default="text",
+        help="text, json, or patches that set limits (text)",
+    )
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 when there are problems")
     add_source_arguments(parser)
 
@@ -71,25 +78,52 @@ def run(settings: Settings, args: Namespace) -> int:
         source = f"sampled here for {format_duration(seconds)}"
     else:
         document, source = answer.document, f"the exporter at {answer.url}"
-    containers = document["containers"]
-    selected = containers if args.name is None else select(containers, args.name)
+    shown = document.copy()
+    shown["containers"] = selected = _selected(document, args.names, args.namespace)
     if args.output == "json":
-        shown = document.copy()
-        shown["containers"] = selected
         print(json.dumps(shown, indent=2))
+    elif args.output == "patch":
+        _print_patches(selected)
     else:
-        _print(document, None if args.name is None else selected, source)
+        _print(shown, source, whole=bool(args.names))
     found = [*document["node_findings"], *(finding for one in selected for finding in one["findings"])]
     return EXIT_PROBLEMS if args.exit_code and problems(found) else 0
 
 
-def _print(document: ContainersDocument, selected: list[Container] | None, source: str) -> None:
+def _selected(document: ContainersDocument, names: Sequence[str], namespace: str) -> list[Container]:
+    containers = document["containers"]
+    if not names:
+        return [one for one in containers if namespace in {"", one["namespace"]}]
+    found: dict[str, Container] = {}
+    for name in names:
+        try:
+            chosen = select(containers, name, namespace=namespace, node=document["exporter"]["node"])
+        except NotHereError as error:
+            print("To find its node, and the exporter that runs there:", file=sys.stderr)
+            for hint in error.hints:
+                print(f"  {hint}", file=sys.stderr)
+            raise
+        found |= {one["cgroup"]: one for one in chosen}
+    return list(found.values())
+
+
+def _print_patches(containers: Sequence[Container]) -> None:
+    """Print a JSON document for each owner of a container with problems, or say that there is none."""
+    patches = [limit_patch(one) for one in containers if has_problem(one)]
+    documents = list(dict.fromkeys(json.dumps(patch, indent=2) for patch in patches if patch is not None))
+    if not documents:
+        print("throttle-exporter: no limit is recommended for these containers", file=sys.stderr)
+    for text in documents:
+        print(text)
+
+
+def _print(document: ContainersDocument, source: str, *, whole: bool) -> None:
     # What a terminal's encoding lacks must not end an explanation.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     console = console_for(sys.stdout)
     width = max(MIN_WIDTH, console.width)
-    lines = overview(document, width) if selected is None else explanation(document, selected, width)
+    lines = explanation(document, width) if whole else overview(document, width)
     for line in (*lines, Text(), *_source(document, source, width)):
         console.print(line)
 
@@ -111,10 +145,10 @@ def overview(document: ContainersDocument, width: int) -> list[Text]:
     return lines
 
 
-def explanation(document: ContainersDocument, containers: Sequence[Container], width: int) -> list[Text]:
-    """Return all lines about these containers and the node's own findings."""
+def explanation(document: ContainersDocument, width: int) -> list[Text]:
+    """Return all lines about a document's containers and the node's own findings."""
     lines: list[Text] = []
-    for container in containers:
+    for container in document["containers"]:
         lines += [*([Text()] if lines else []), *container_lines(container, width)]
     return lines + _node_lines(document, width)
 
@@ -136,12 +170,17 @@ def finding_lines(finding: Finding, width: int) -> list[Text]:
     """Return one finding: what it is, why, what to do, what it rests on, where to read on."""
     severity, reason = finding["severity"], f" ({finding['reason']})" if finding["reason"] else ""
     head = Text.assemble("  ", (severity.upper(), f"bold {SEVERITY_STYLE[severity]}"), f" {finding['name']}{reason}")
-    body = [("", finding["summary"]), ("Do:", finding["advice"])]
-    if finding["evidence"]:
-        body.append(("Evidence:", ", ".join(f"{name}={value}" for name, value in evidence(finding))))
-    # In one piece, however long: terminals make a link of it, and people copy it.
+    rests_on = ", ".join(f"{name}={value}" for name, value in evidence(finding))
+    # Commands and addresses in one piece, however long, for people who copy them.
+    commands = [Text(f"    {'Run:':{_LABEL}}{command}") for command in finding["commands"]]
     page = Text(f"    {'Read:':{_LABEL}}{DOCS}{finding['docs']}")
-    return [head, *_labelled(body, width, indent=4), page]
+    return [
+        head,
+        *_labelled([("", finding["summary"]), ("Do:", finding["advice"])], width, indent=4),
+        *commands,
+        *_labelled([("Evidence:", rests_on)] if rests_on else [], width, indent=4),
+        page,
+    ]
 
 
 def _node_lines(document: ContainersDocument, width: int) -> list[Text]:
@@ -154,9 +193,9 @@ def _node_lines(document: ContainersDocument, width: int) -> list[Text]:
 def _source(document: ContainersDocument, source: str, width: int) -> list[Text]:
     """Where the numbers are from, and what makes them doubtful."""
     exporter = document["exporter"]
-    parts = [
-        f"Source: {source}, version {exporter['version']}, {max(0.0, time.time() - document['taken_at']):.1f} s ago."
-    ]
+    node = f"node {exporter['node']}, " if exporter["node"] else ""
+    old = max(0.0, time.time() - document["taken_at"])
+    parts = [f"{node}{source}, version {exporter['version']}, {old:.1f} s ago."]
     if not exporter["healthy"]:
         parts.append(f"Its samples are late: the last is {age(exporter)} old.")
     unmapped = exporter["cgroups"].get("unmapped", 0)
@@ -165,7 +204,7 @@ def _source(document: ContainersDocument, source: str, width: int) -> list[Text]
     failed = [one for one in exporter["sources"] if one["last_error"]]
     if failed and not any(one["active"] for one in exporter["sources"]):
         parts.append(f"No pod source answers: {failed[0]['last_error']}.")
-    return _wrap(escaped(" ".join(parts)), width, style="dim")
+    return _wrap(escaped(" ".join(parts)), width, label="Source: ", style="dim")
 
 
 def _labelled(parts: Iterator[tuple[str, str]] | Sequence[tuple[str, str]], width: int, *, indent: int) -> list[Text]:

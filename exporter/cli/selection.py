@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -11,53 +12,105 @@ from exporter.report.schema import Container
 from exporter.report.summary import full_name
 
 MAX_LISTED: Final = 4
+USAGE: Final = "must be NAMESPACE/POD[/CONTAINER], POD or [NAMESPACE/]KIND/NAME"
+KINDS: Final = {
+    **dict.fromkeys(("deploy", "deployment", "deployments"), "Deployment"),
+    **dict.fromkeys(("sts", "statefulset", "statefulsets"), "StatefulSet"),
+    **dict.fromkeys(("ds", "daemonset", "daemonsets"), "DaemonSet"),
+    **dict.fromkeys(("rs", "replicaset", "replicasets"), "ReplicaSet"),
+    **dict.fromkeys(("job", "jobs"), "Job"),
+    **dict.fromkeys(("cj", "cronjob", "cronjobs"), "CronJob"),
+}
+"""As kubectl abbreviates them."""
 _PARTS: Final = 3
 
 
-def select(containers: Sequence[Container], text: str) -> list[Container]:
-    """Return the containers of ``NAMESPACE/POD[/CONTAINER]``, or of ``POD`` where one namespace has it, in order.
+class NotHereError(ConfigError):
+    """No container of this node is meant; :attr:`hints` find the node and the exporter that know it."""
 
-    Raises ``ConfigError``, one line with near matches, when there are none or more than one pod.
+    def __init__(self, message: str, hints: Sequence[str]) -> None:
+        super().__init__(message)
+        self.hints = hints
+
+
+def select(containers: Sequence[Container], text: str, *, namespace: str = "", node: str = "") -> list[Container]:
+    """Return the containers of a pod, a container or a workload, in order; ``namespace`` is that of a bare name.
+
+    A name that is not there stands for the only pod or container that contains it. Raises :class:`NotHereError` when
+    there is none, ``ConfigError`` for more than one, each in one line with near matches.
     """
     parts = text.split("/")
     if len(parts) > _PARTS or not all(parts[-2:]):
-        raise ConfigError(f"must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not {quoted(text)}")
+        raise ConfigError(f"{USAGE}, not {quoted(text)}")
+    if namespace:
+        containers = [one for one in containers if one["namespace"] == namespace]
+    for matches in _readings(parts):
+        if found := [one for one in containers if matches(one)]:
+            homes = {one["namespace"] for one in found}
+            if len(homes) > 1:
+                names = sorted({_pod(one) for one in found})
+                raise ConfigError(f"{_shown(text)} is in {len(homes)} namespaces: {_listing(names)}")
+            return found
+    near, contains = _near(containers, text)
+    if contains and len(near) == 1:
+        return [one for one in containers if near[0] in {_pod(one), full_name(one)}]
+    hint = f"; near it: {_listing(near)}" if near else ""
+    place = f"this node ({_shown(node)})" if node else "this node"
+    raise NotHereError(f"no container of {place} is {_shown(text)}{hint}", _hints(parts, namespace))
+
+
+def _readings(parts: Sequence[str]) -> list[Callable[[Container], bool]]:
+    """What the words may mean, the first that fits holds."""
+
+    def named(one: Container) -> bool:
+        return (one["namespace"], one["pod"], one["container"])[: len(parts)] == tuple(parts)
+
+    def in_any_namespace(one: Container) -> bool:
+        return one["pod"] == parts[0]
+
+    def workload(one: Container) -> bool:
+        home = one["namespace"] if len(parts) < _PARTS else parts[0]
+        owner = (one["namespace"], one["workload_kind"], one["workload"])
+        return owner == (home, KINDS[parts[-2].lower()], parts[-1])
+
     if len(parts) == 1:
-        found = [one for one in containers if one["pod"] == text]
-        pods = sorted({_pod(one) for one in found})
-        if len(pods) > 1:
-            raise ConfigError(f"{quoted(text)[1:-1]} is in {len(pods)} namespaces: {_listing(pods)}")
-    else:
-        found = [one for one in containers if _is(one, parts)]
-    if not found:
-        near = _near(containers, text)
-        hint = f"; near it: {_listing(near)}" if near else ""
-        raise ConfigError(f"no container of this node is {quoted(text)[1:-1]}{hint}")
-    return found
+        return [in_any_namespace]
+    return [named, workload] if parts[-2].lower() in KINDS else [named]
 
 
-def _is(container: Container, parts: Sequence[str]) -> bool:
-    name = (container["namespace"], container["pod"], container["container"])
-    return name[: len(parts)] == tuple(parts)
+def _hints(parts: Sequence[str], namespace: str) -> list[str]:
+    home = namespace or (parts[0] if len(parts) > 1 and parts[0].lower() not in KINDS else "NAMESPACE")
+    is_workload = len(parts) > 1 and parts[-2].lower() in KINDS
+    pod = "" if is_workload else f" {shlex.quote(parts[min(1, len(parts) - 1)])}"
+    return [
+        f"kubectl -n {shlex.quote(home)} get pods{pod} -o wide",
+        "kubectl get pods -A -l app.kubernetes.io/name=kube-throttle-exporter -o wide",
+    ]
 
 
 def _pod(container: Container) -> str:
     return "/".join(filter(None, (container["namespace"], container["pod"])))
 
 
-def _near(containers: Iterable[Container], text: str) -> list[str]:
-    """Names that resemble ``text``: those that hold it, those that begin like it, those that hold its last part."""
+def _near(containers: Iterable[Container], text: str) -> tuple[list[str], bool]:
+    """Names that resemble ``text``, and whether the first contain it: else they begin like it or hold its last part."""
     text = text[:200].lower()
     show = full_name if text.count("/") == _PARTS - 1 else _pod
     names = sorted({show(one) for one in containers})
-    holding = [name for name in names if text in name.lower()]
+    containing = [name for name in names if text in name.lower()]
     # A pod's random suffix would outweigh everything else, so as much of a name is compared as was typed.
     begins = {(name if "/" in text else name.rpartition("/")[2])[: len(text)].lower(): name for name in names}
     alike = [begins[match] for match in get_close_matches(text, begins, n=MAX_LISTED, cutoff=0.7)]
     last = text.rpartition("/")[2]
-    return list(dict.fromkeys([*holding, *alike, *(name for name in names if last in name.lower())]))[:MAX_LISTED]
+    if containing:
+        return containing, True
+    return list(dict.fromkeys([*alike, *(name for name in names if last in name.lower())]))[:MAX_LISTED], False
+
+
+def _shown(text: str) -> str:
+    return quoted(text)[1:-1]
 
 
 def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(quoted(name)[1:-1] for name in names[:MAX_LISTED])
+    shown = ", ".join(_shown(name) for name in names[:MAX_LISTED])
     return f"{shown}, ..." if len(names) > MAX_LISTED else shown

@@ -107,13 +107,14 @@ class Column:
         return _GAP + (f"{fit:{self.width}}" if self.left else f"{fit:>{self.width}}")
 
 
-def _finding(container: Container) -> str:
+def finding_text(container: Container) -> str:
+    """Return the worst finding's name, and how many more there are."""
     first, *rest = [finding["name"] for finding in container["findings"]] or [""]
     return f"{first} +{len(rest)}" if rest else first
 
 
 THROTTLED: Final = Column("THR", 4, 1, lambda one: percent(one["throttling"]["ratio"]), coloured=True)
-FINDING: Final = Column("FINDING", 24, 2, _finding, left=True, coloured=True)
+FINDING: Final = Column("FINDING", 24, 2, finding_text, left=True, coloured=True)
 COLUMNS: Final = (
     THROTTLED,
     Column("PEAK", 4, 6, lambda one: percent(one["throttling"]["peak"])),

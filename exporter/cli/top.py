@@ -15,7 +15,7 @@ from rich.text import Text
 
 from exporter.cli.client import ANSWER_SECONDS, fetch_containers
 from exporter.cli.source import Answer, add_source_arguments, ask, duration, sample_here, sampling, watch_seconds
-from exporter.cli.table import Table, console_for, escaped, has_symbols, history_column
+from exporter.cli.table import Table, console_for, escaped, finding_text, has_symbols, history_column
 from exporter.report.impact import impact, lost_seconds_per_second
 from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import full_name, headline
@@ -33,6 +33,11 @@ _MAX_FILTER: Final = 60
 def add_arguments(parser: ArgumentParser) -> None:
     """Add how often, and the source."""
     parser.add_argument("--once", action="store_true", help="print one table and exit, as without a terminal")
+    parser.add_argument("-n", "--namespace", default="", help="containers of this namespace only")
+    parser.add_argument("--sort", choices=[sort.name for sort in SORTS], default=SORTS[0].name, help="order (impact)")
+    parser.add_argument(
+        "--output", choices=("table", "tsv"), default="table", help="table, or tab-separated values with --once (table)"
+    )
     parser.add_argument("--interval", default="2s", metavar="DURATION", help="time between two updates (2s)")
     add_source_arguments(parser)
 
@@ -43,23 +48,31 @@ def run(settings: Settings, args: Namespace) -> int:
     seconds = watch_seconds(args)
     answer = ask(settings, args)
     if not args.once and sys.stdout.isatty():
-        return _live(settings, answer, interval)
+        return _live(settings, answer, args, interval)
     document = answer.document or sample_here(settings, seconds, answer.reason)
+    board = Board(symbols=False, namespace=args.namespace, sort=args.sort)
+    board.document = document
+    containers = board.shown()
+    if args.output == "tsv":
+        print("\t".join(("node", *TSV_COLUMNS)))
+        for one in containers:
+            print("\t".join((escaped(document["exporter"]["node"]), *(value(one) for value in TSV_COLUMNS.values()))))
+        return 0
     console = console_for(sys.stdout)
-    containers = document["containers"]
     table = Table.whole_names(console.width if console.is_terminal else None, containers)
     for line in (table.head, *map(table.row, containers)):
         console.print(line)
     return 0
 
 
-def _live(settings: Settings, answer: Answer, interval: float) -> int:
+def _live(settings: Settings, answer: Answer, args: Namespace, interval: float) -> int:
     import asyncio  # noqa: PLC0415 - only a terminal pays for it
 
     from exporter.cli.screen import Session, Terminal  # noqa: PLC0415 - the same
     from exporter.threads import TimedCall  # noqa: PLC0415 - the same
 
-    board = Board(symbols=has_symbols(console_for(sys.stdout)))
+    symbols = has_symbols(console_for(sys.stdout))
+    board = Board(symbols=symbols, namespace=args.namespace, sort=args.sort)
 
     async def watch(fetch: Callable[[], Awaitable[ContainersDocument]], source: str) -> int:
         return await Session(board, Terminal(), fetch, source=source, interval=interval).run()
@@ -117,15 +130,33 @@ SORTS: Final = (
 )
 
 
+def _number(value: Callable[[Container], float | None]) -> Callable[[Container], str]:
+    return lambda one: "" if (found := value(one)) is None else f"{found:.6f}"
+
+
+TSV_COLUMNS: Final[dict[str, Callable[[Container], str]]] = {
+    "name": lambda one: escaped(full_name(one)),
+    "severity": lambda one: one["severity"] or "",
+    "throttled_ratio": _number(lambda one: one["throttling"]["ratio"]),
+    "lost_seconds_per_second": _number(lost_seconds_per_second),
+    "usage_cores": _number(lambda one: one["usage_cores"]),
+    "limit_cores": _number(lambda one: one["limit_cores"]),
+    "waiting_share": _number(lambda one: one["pressure"]["waiting_share"]),
+    "finding": finding_text,
+}
+"""Plain decimals, so that any ``sort`` can merge the lines of several nodes; what is unknown is empty."""
+
+
 class Board:
     """What ``top`` shows: its state, what each key does to it, and its lines. Pure; knows no terminal."""
 
-    def __init__(self, *, symbols: bool) -> None:
+    def __init__(self, *, symbols: bool, namespace: str = "", sort: str = SORTS[0].name) -> None:
+        """``namespace``: its containers only; ``sort``: the name of one of :data:`SORTS`."""
         self.document: ContainersDocument | None = None
         self.problem = ""
         """Why there is nothing newer; one line."""
-        self._symbols = symbols
-        self._sort = 0
+        self._symbols, self._namespace = symbols, namespace
+        self._sort = next(at for at, one in enumerate(SORTS) if one.name == sort)
         self._reversed = False
         self._offset = 0
         self._filter = ""
@@ -162,7 +193,11 @@ class Board:
         if self.document is None:
             return []
         text = self._filter.lower()
-        found = [one for one in self.document["containers"] if text in full_name(one).lower()]
+        found = [
+            one
+            for one in self.document["containers"]
+            if self._namespace in {"", one["namespace"]} and text in full_name(one).lower()
+        ]
         return sorted(found, key=SORTS[self._sort].key, reverse=self._reversed)
 
     def lines(self, width: int, height: int, status: str) -> list[Text]:

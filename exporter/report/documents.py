@@ -66,6 +66,7 @@ class Health:
         """With the number of cgroups by state."""
         return schema.Exporter(
             version=self.version,
+            node=self.node_name,
             healthy=self.healthy,
             age_seconds=None if self.age_seconds is None else round(self.age_seconds, 3),
             samples=self.samples,

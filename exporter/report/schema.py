@@ -211,6 +211,7 @@ class Exporter(TypedDict):
     """The exporter's own health."""
 
     version: Annotated[str, "of the exporter"]
+    node: Annotated[str, "`--node.name`; empty where it is not set"]
     healthy: Annotated[bool, "whether samples are in time"]
     age_seconds: Annotated[float | None, "since the last sample, when this was made; `null` before the first"]
     samples: Annotated[int, "taken since the start"]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import pytest
 
+from exporter import report
 from exporter.lab import podlist, scenario
 from exporter.lab.node import Node, synthetic_node
-from exporter.report import Container, ContainersDocument
+from exporter.report import ContainersDocument
 from tests.report.node import CPUS, STARTED, minute
 from tests.support.process import Exporter, started
 
@@ -32,7 +33,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainersDoc
 
 
 @pytest.fixture(scope="session")
-def by_name(document: ContainersDocument) -> dict[str, Container]:
+def by_name(document: ContainersDocument) -> dict[str, report.Container]:
     """The containers by ``pod prefix/container``."""
     return {f"{one['pod'].partition('-')[0]}/{one['container']}": one for one in document["containers"]}
 
@@ -47,11 +48,14 @@ class Lab:
 
 
 @contextmanager
-def lab(folder: Path) -> Iterator[Lab]:
-    """The files; they move with a :class:`Mover`."""
-    with synthetic_node(scenario.demo(CPUS, "lab"), CPUS, directory=folder, now=time.monotonic) as node:
+def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] | None = None) -> Iterator[Lab]:
+    """The files, of pods of these namespaces only; they move with a :class:`Mover`."""
+    demo = scenario.demo(CPUS, "lab")
+    if namespaces is not None:
+        demo = replace(demo, pods=tuple(pod for pod in demo.pods if pod.namespace in namespaces))
+    with synthetic_node(demo, CPUS, directory=folder, now=time.monotonic) as node:
         pods = folder / "pods.json"
-        pods.write_text(json.dumps(podlist.pod_list(node.pods, node_name="node-1", started=STARTED)))
+        pods.write_text(json.dumps(podlist.pod_list(node.pods, node_name=node_name, started=STARTED)))
         for name in ("proc", "sys"):
             (folder / name).mkdir()
         yield Lab(
@@ -61,7 +65,7 @@ def lab(folder: Path) -> Iterator[Lab]:
                 f"--path.sys={folder}/sys",
                 f"--path.cpu-manager-state={folder}/cpu_manager_state",
                 f"--pods.sources=file:{pods}",
-                "--node.name=node-1",
+                f"--node.name={node_name}",
                 *FAST,
             ),
             node,

@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.cli.selection import select
+from exporter.cli.selection import NotHereError, select
 from exporter.errors import ConfigError
 from exporter.report import Container, ContainersDocument
 from exporter.report.summary import full_name
 
 
 def container(namespace: str, pod: str, name: str) -> Container:
-    one: Any = {"namespace": namespace, "pod": pod, "container": name}
+    workload = pod.partition("-")[0]
+    one: Any = {
+        "namespace": namespace, "pod": pod, "container": name, "workload": workload,
+        "workload_kind": "StatefulSet" if workload == "db" else "Deployment",
+    }  # fmt: skip
     result: Container = one
     return result
 
@@ -38,6 +42,13 @@ SOME = [
         ("data/db-0", ["data/db-0/postgres"]),
         ("5c3e1b09-7a1d-4c52", ["5c3e1b09-7a1d-4c52/9d56b9ff2359"]),
         ("/5c3e1b09-7a1d-4c52/9d56b9ff2359", ["5c3e1b09-7a1d-4c52/9d56b9ff2359"]),
+        ("shop/deploy/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("Deployment/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("data/sts/db", ["data/db-0/postgres"]),
+        # The only one that contains it.
+        ("shop/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("shop/db-0/postgre", ["shop/db-0/postgres"]),
     ],
 )
 def test_what_is_meant(text: str, names: list[str]) -> None:
@@ -48,16 +59,15 @@ def test_what_is_meant(text: str, names: list[str]) -> None:
     ("text", "message"),
     [
         ("db-0", "db-0 is in 2 namespaces: data/db-0, shop/db-0"),
-        ("shop/web", "no container of this node is shop/web; near it: shop/web-7d9f8b6c5d-x2k9p"),
-        ("web", "no container of this node is web; near it: shop/web-7d9f8b6c5d-x2k9p"),
+        ("sts/db", "sts/db is in 2 namespaces: data/db-0, shop/db-0"),
+        ("shop/deploy/none", "no container of this node is shop/deploy/none"),
         ("shpo/web", "no container of this node is shpo/web; near it: shop/web-7d9f8b6c5d-x2k9p"),
         ("wbe-7d9f", "no container of this node is wbe-7d9f; near it: shop/web-7d9f8b6c5d-x2k9p"),
-        ("shop/db-0/postgre", "no container of this node is shop/db-0/postgre; near it: shop/db-0/postgres"),
         ("other/db-0", "no container of this node is other/db-0; near it: data/db-0, shop/db-0"),
         ("zzzzzz", "no container of this node is zzzzzz"),
-        ("a/b/c/d", "must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not 'a/b/c/d'"),
-        ("shop/", "must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not 'shop/'"),
-        ("", "must be NAMESPACE/POD, NAMESPACE/POD/CONTAINER or POD, not ''"),
+        ("a/b/c/d", "must be NAMESPACE/POD[/CONTAINER], POD or [NAMESPACE/]KIND/NAME, not 'a/b/c/d'"),
+        ("shop/", "must be NAMESPACE/POD[/CONTAINER], POD or [NAMESPACE/]KIND/NAME, not 'shop/'"),
+        ("", "must be NAMESPACE/POD[/CONTAINER], POD or [NAMESPACE/]KIND/NAME, not ''"),
     ],
 )
 def test_what_is_said_when_nothing_or_too_much_is_meant(text: str, message: str) -> None:
@@ -65,6 +75,27 @@ def test_what_is_said_when_nothing_or_too_much_is_meant(text: str, message: str)
         select(SOME, text)
 
     assert message in str(raised.value)
+
+
+def test_a_namespace_narrows_it() -> None:
+    assert [full_name(one) for one in select(SOME, "db-0", namespace="data")] == ["data/db-0/postgres"]
+
+
+@pytest.mark.parametrize(
+    ("text", "namespace", "first"),
+    [
+        ("shop/api-0", "", "kubectl -n shop get pods api-0 -o wide"),
+        ("api-0", "shop", "kubectl -n shop get pods api-0 -o wide"),
+        ("shop/deploy/api", "", "kubectl -n shop get pods -o wide"),
+        ("shop/$(x)/c", "", "kubectl -n shop get pods '$(x)' -o wide"),
+    ],
+)
+def test_two_commands_find_a_pod_of_another_node(text: str, namespace: str, first: str) -> None:
+    with pytest.raises(NotHereError, match=r"no container of this node \(node-7\) is ") as raised:
+        select([], text, namespace=namespace, node="node-7")
+
+    assert raised.value.hints[0] == first
+    assert "app.kubernetes.io/name=kube-throttle-exporter" in raised.value.hints[1]
 
 
 def test_on_an_empty_node(document: ContainersDocument) -> None:

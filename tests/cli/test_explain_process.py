@@ -104,6 +104,35 @@ def test_the_node_by_the_listen_address(running: Running) -> None:
     assert "100%" in line
 
 
+@pytest.mark.parametrize("name", ["shop/deploy/checkout", "checkout", "deploy/checkout"])
+def test_a_workload_and_a_sole_near_match(running: Running, url: str, name: str) -> None:
+    result = run("explain", name, f"--url={url}")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert THROTTLED in result.stdout
+    assert "shop/checkout-7d9f8b6c5d-x2k9p/log-shipper" in result.stdout
+
+
+def test_patches_are_what_kubectl_takes(url: str) -> None:
+    result = run("explain", THROTTLED, f"--url={url}", "--output=patch")
+    none = run("explain", HEALTHY, f"--url={url}", "--output=patch")
+
+    patch = json.loads(result.stdout)
+    assert (patch["kind"], patch["metadata"]) == ("Deployment", {"name": "checkout", "namespace": "shop"})
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "throttle-exporter: no limit is recommended for these containers\n"
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_into_a_pipe_names_are_whole_and_columns_obeyed(url: str, columns: str) -> None:
+    result = subprocess.run(
+        command("explain", f"--url={url}"), cwd=ROOT, env=environment() | {"COLUMNS": columns}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert THROTTLED in result.stdout
+    assert ("ISOLATION" in result.stdout) is (columns == "200")
+
+
 def test_its_numbers_are_those_of_the_page(running: Running, url: str) -> None:
     with running.mover.rests():
         running.exporter.page_after_ticks(2)
@@ -153,9 +182,9 @@ def test_asking_costs_no_more_than_it_must(url: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("shop/checkout", "no container of this node is shop/checkout; near it: shop/checkout-7d9f8b6c5d-x2k9p"),
+        ("shop/chekcout", "no container of this node (node-1) is shop/chekcout"),
         ("a/b/c/d", "must be NAMESPACE/POD"),
-        ("shop/x\x1b[2Jy", r"no container of this node is shop/x\x1b[2Jy"),
+        ("shop/x\x1b[2Jy", r"no container of this node (node-1) is shop/x\x1b[2Jy"),
     ],
 )
 def test_a_name_that_is_not_there(url: str, name: str, said: str) -> None:
@@ -166,11 +195,13 @@ def test_a_name_that_is_not_there(url: str, name: str, said: str) -> None:
     assert str(raised.value).isprintable()
 
 
-def test_an_error_is_one_line_and_exit_code_2(url: str) -> None:
+def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
     result = explain("nobody", f"--url={url}", "--output=json")
 
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "throttle-exporter: error: no container of this node is nobody\n"
+    *hints, last = result.stderr.splitlines()
+    assert last == "throttle-exporter: error: no container of this node (node-1) is nobody"
+    assert [line.split()[0] for line in hints] == ["To", "kubectl", "kubectl"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def test_the_headline_ends_with_the_worst_problem_and_its_advice(reports: dict[s
         "Worst: shop/checkout-7d9f8b6c5d-x2k9p/app. It uses up its limit of 0.2"
     )
     assert head.one("p", "advice").text.startswith("Do: ")
-    assert head.one("p", "command").text == "kubectl throttle explain shop/checkout-7d9f8b6c5d-x2k9p/app"
+    assert head.one("p", "command").text == "kubectl -n shop set resources deploy/checkout -c app --limits=cpu=400m"
+    assert "All of it: kubectl throttle explain shop/checkout-7d9f8b6c5d-x2k9p/app" in head.text
     assert re.search(r"node node-1", page.one("header").text)
     assert head.one("time").attributes["datetime"] == "2026-01-01T00:01:01+00:00"
     assert "Kernel 6.12.48-generic" in head.one("p", "asof").text

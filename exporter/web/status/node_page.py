@@ -51,7 +51,9 @@ class FindingView:
     reason: str
     summary: str
     advice: str
-    command: str
+    commands: Sequence[str]
+    """What carries the advice out."""
+    explain: str
     """Explains the subject from anywhere; empty for the node."""
     evidence: Sequence[tuple[str, str]]
     docs: str
@@ -216,7 +218,8 @@ def finding_view(finding: Finding) -> FindingView:
         reason=finding["reason"].replace("_", " "),
         summary=finding["summary"],
         advice=finding["advice"],
-        command=f"kubectl throttle explain {shlex.quote(text.full_name(subject))}" if subject else "",
+        commands=finding["commands"],
+        explain=f"kubectl throttle explain {shlex.quote(text.full_name(subject))}" if subject else "",
         evidence=list(evidence(finding)),
         docs=DOCS + finding["docs"],
     )
