@@ -149,10 +149,11 @@ async def test_a_request_that_does_not_end(first: bytes) -> None:
 
 
 async def test_a_second_request_that_does_not_end() -> None:
-    async with served(limits=SHORT) as server:
+    async with served(limits=Limits(request_seconds=0.3)) as server:
         reader, writer = await server.connect()
         writer.write(GET)
-        await reader.readexactly(15)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(server.page))
         writer.write(b"GET /me")
         await asyncio.wait_for(reader.read(), 10)
         assert server.reasons == {"slow_request": 1}
