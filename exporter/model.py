@@ -23,7 +23,7 @@ class CgroupRef(NamedTuple):
 
     path: str
     """Relative to the hierarchy's root, without a leading slash; for a container always below :attr:`pod_path` or,
-    in containerd's ``SLICE:cri-containerd:ID`` form, equal to it."""
+    in containerd's ``SLICE:cri-containerd:ID`` form or without pod cgroups, equal to it."""
     pod_path: str
     pod_uid: str
     """As Kubernetes spells it: with dashes, or 32 hex digits for a static pod."""
@@ -31,7 +31,7 @@ class CgroupRef(NamedTuple):
     """The runtime's full id; ``None`` for the pod's own cgroup."""
     qos_class: QosClass
     runtime: str
-    """``containerd``, ``cri-o``, ``docker``, or empty where the path does not say."""
+    """``containerd``, ``cri-o``, ``docker``, ``kata``, or empty where the path does not say."""
     driver: Driver
 
 
@@ -116,7 +116,7 @@ class ContainerIdentity:
     """One container as the pod's spec and status name it."""
 
     container_id: str
-    """Without the ``containerd://`` scheme; empty while the status has none."""
+    """Without the ``containerd://`` scheme; empty while the status has none. From a cut log name, its first digits."""
     name: str
     container_type: ContainerType
     runtime: str
@@ -421,6 +421,7 @@ class Snapshot:
     pods: tuple[CgroupRow, ...]
     node: NodeRow
     cgroups: Mapping[str, int] = field(default_factory=dict)
-    """Number of cgroups by state: ``mapped``, ``unmapped``, ``pending``, ``sandbox``, ``lingering``."""
+    """Number of container cgroups by state: ``mapped``, ``unmapped``, ``pending``, ``sandbox``, ``empty`` (no name and
+    no task), ``lingering``; and of running containers without one, ``missing``."""
     inputs: Mapping[str, bool] = field(default_factory=dict)
     """Whether each thing that the values are made of is there; without those that nobody asked for."""

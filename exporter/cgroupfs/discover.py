@@ -118,33 +118,49 @@ def _words(path: str) -> set[str]:
         return set()
 
 
-def walk(root: str, below: str = "", known: Mapping[str, Found] = MappingProxyType({})) -> Walk:
+_NOTHING_KNOWN: Mapping[str, Found] = MappingProxyType({})
+_NO_OWNERS: names.Owners = MappingProxyType({})
+
+
+def walk(
+    root: str, below: str = "", known: Mapping[str, Found] = _NOTHING_KNOWN, owners: names.Owners = _NO_OWNERS
+) -> Walk:
     """Find every pod's and container's cgroup under ``root``: one controller's mount, or v2's.
 
     With ``below``, only the one at that path and those under it. A cgroup that is ``known``, by path, is returned as
-    the same object while its inode is the same, and not looked at again.
+    the same object while its inode is the same, and not looked at again. ``owners`` are looked for by id where no path
+    names a pod.
     """
     problems: Counter[str] = Counter()
-    found = {one.ref.path: one for one in _walk(root, problems, below, known)}
+    found = {one.ref.path: one for one in _walk(root, problems, below, known, owners)}
     if below:
-        found |= {one.ref.path: one for one in _itself(root, below)}
+        found |= {one.ref.path: one for one in _itself(root, below, owners)}
     return Walk(found, dict(problems))
 
 
-def _itself(root: str, path: str) -> Iterator[Found]:
-    ref = names.decode(path)
+def _itself(root: str, path: str, owners: names.Owners) -> Iterator[Found]:
+    ref = names.decode(path) or names.decode_by_id(path, owners)
     if ref is not None:
         try:
             inode = os.stat(f"{root}/{path}").st_ino
         except OSError:
             return
-        yield Found(ref, inode, subgroup=ref.runtime == "cri-o" and os.path.isdir(f"{root}/{path}/{names.SUBGROUP}"))
+        yield Found(ref, inode, subgroup=_has_subgroup(root, ref))
+
+
+def _has_subgroup(root: str, ref: CgroupRef) -> bool:
+    """Tell whether crun runs it; a path that names no runtime is none that crun makes a child in."""
+    return ref.container_id is not None and ref.runtime != "" and os.path.isdir(f"{root}/{ref.path}/{names.SUBGROUP}")
 
 
 def _walk(
-    root: str, problems: Counter[str], below: str = "", known: Mapping[str, Found] = MappingProxyType({})
+    root: str,
+    problems: Counter[str],
+    below: str = "",
+    known: Mapping[str, Found] = _NOTHING_KNOWN,
+    owners: names.Owners = _NO_OWNERS,
 ) -> Iterator[Found]:
-    ref = names.decode(below) if below else None
+    ref = names.decode(below) or names.decode_by_id(below, owners) if below else None
     if ref is not None and ref.container_id is not None:
         return
     pending = [(below, 0)]
@@ -168,10 +184,9 @@ def _walk(
                 yield before
                 ref = before.ref
             else:
-                ref = names.decode(path)
+                ref = names.decode(path) or names.decode_by_id(path, owners)
                 if ref is not None:
-                    subgroup = not leaf and ref.container_id is not None and ref.runtime == "cri-o"
-                    yield Found(ref, inode, subgroup=subgroup and os.path.isdir(f"{root}/{path}/{names.SUBGROUP}"))
+                    yield Found(ref, inode, subgroup=not leaf and _has_subgroup(root, ref))
             # Cgroups inside a container are not containers of the kubelet.
             if not leaf and depth < MAX_DEPTH and (ref is None or ref.container_id is None):
                 pending.append((path, depth + 1))

@@ -9,19 +9,24 @@ Spellings: kubelet ``pkg/kubelet/cm/cgroup_manager_linux.go``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from exporter.model import CgroupRef, Driver, QosClass
 
+KATA = "kata"
+"""What Kata names a pod's one cgroup by, with all of its virtual machine in it: ``kata_ID``."""
 _POD = re.compile(
     r"(?:^|-)pod(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
     r"(?P<slice>\.slice)?(?::(?P<runtime>[a-z][a-z0-9-]*):(?P<id>[0-9a-f]{64}))?\Z"
 )
 _CONTAINER = re.compile(r"(?:(?P<runtime>[a-z][a-z0-9]*(?:-[a-z]+)*)[-_])?(?P<id>[0-9a-f]{64})(?:\.scope)?\Z")
-_RUNTIMES = {"cri-containerd": "containerd", "crio": "cri-o", "docker": "docker"}
+_RUNTIMES = {"cri-containerd": "containerd", "crio": "cri-o", "docker": "docker", KATA: KATA}
 _MONITORS = {"crio-conmon", "libpod-conmon"}
 
 SUBGROUP = "container"
-"""The child that crun puts a CRI-O container's processes in (``run.oci.systemd.subgroup``)."""
+"""The child that crun puts a container's processes in (``run.oci.systemd.subgroup``)."""
+Owners = Mapping[str, tuple[str, QosClass | None]]
+"""Container id -> uid and QoS class of its pod."""
 
 
 def decode(path: str) -> CgroupRef | None:
@@ -46,6 +51,28 @@ def decode(path: str) -> CgroupRef | None:
             return None
         return _ref(f"{pod_path}/{below[0]}", pod_path, match, parent, inner["id"], inner["runtime"])
     return None
+
+
+def decode_by_id(path: str, owners: Owners) -> CgroupRef | None:
+    """The container whose id the last component has, where no component names a pod; ``None`` for any other.
+
+    With the kubelet's ``--cgroups-per-qos=false`` there are no pod cgroups: ``/k8s.io/ID``, ``/docker/ID``,
+    ``/system.slice/docker-ID.scope``.
+    """
+    name = path.rpartition("/")[2]
+    match = _CONTAINER.match(name) if owners else None
+    if match is None or match["id"] not in owners or match["runtime"] in _MONITORS:
+        return None
+    uid, qos_class = owners[match["id"]]
+    return CgroupRef(
+        path=path,
+        pod_path=path,
+        pod_uid=uid,
+        container_id=match["id"],
+        qos_class=qos_class or "BestEffort",
+        runtime=_RUNTIMES.get(match["runtime"] or "", ""),
+        driver="systemd" if name.endswith(".scope") else "cgroupfs",
+    )
 
 
 def _ref(

@@ -1,7 +1,8 @@
 """Pods from the names that the kubelet gives to log files: no API, no rights but to list two folders, no log read.
 
 ``/var/log/pods/NAMESPACE_POD_UID/`` is made for every pod. ``/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log`` is a
-link to ``.../NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`` of every container that was started, by its full id.
+link to ``.../NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`` of every container that was started, by its full id. A link's
+name is cut to 255 characters, which may leave the beginning of the id only.
 Source: ``pkg/kubelet/kuberuntime/{helpers,legacy}.go``. No other of these names holds an underscore.
 """
 
@@ -23,8 +24,11 @@ _MAX_NAMES = 100_000
 # Surrogates stand for bytes that are no UTF-8: no page could show them, and two such names would look alike there.
 _NAME = r"[^_/\ud800-\udfff]+"
 _POD_FOLDER = re.compile(rf"(?P<namespace>{_NAME})_(?P<pod>{_NAME})_(?P<uid>{_NAME})")
-_LINK = re.compile(rf"(?P<pod>{_NAME})_(?P<namespace>{_NAME})_(?P<container>{_NAME})-(?P<id>[0-9a-f]{{64}})\.log")
-_TARGET = re.compile(r"(?:.*/)?[^_/]+_[^_/]+_(?P<uid>[^_/]+)/[^/]+/(?P<restarts>[0-9]{1,9})\.log")
+_LINK = re.compile(rf"(?P<start>{_NAME}_{_NAME}_(?P<container>{_NAME})-)(?P<id>[0-9a-f]{{8,64}})\.log")
+_TARGET = re.compile(
+    rf"(?:.*/)?(?P<namespace>{_NAME})_(?P<pod>{_NAME})_(?P<uid>{_NAME})/(?P<container>{_NAME})/(?P<restarts>[0-9]{{1,9}})\.log"
+)
+_ID_LENGTH, _CUT_LENGTH = 64, 255
 
 
 class LogDirSource:
@@ -88,10 +92,10 @@ def parse_log_names(folders: list[str], links: list[tuple[str, str]]) -> PodList
     instances: defaultdict[str, defaultdict[str, list[_Instance]]] = defaultdict(lambda: defaultdict(list))
     for name, target in links:
         link, where = _LINK.fullmatch(name), _TARGET.fullmatch(target)
-        if link is None or where is None:
+        if link is None or where is None or not _is_whole(name, link, where):
             problems["malformed_name"] += 1
         else:
-            instances[where["uid"]][link["container"]].append(_Instance(int(where["restarts"]), link["id"]))
+            instances[where["uid"]][where["container"]].append(_Instance(int(where["restarts"]), link["id"]))
     pods: dict[str, PodIdentity] = {}
     for folder in folders:
         found = _POD_FOLDER.fullmatch(folder)
@@ -108,6 +112,13 @@ def parse_log_names(folders: list[str], links: list[tuple[str, str]]) -> PodList
             containers=tuple(_containers(instances[found["uid"]])),
         )
     return PodList(pods=pods, problems=dict(problems))
+
+
+def _is_whole(name: str, link: re.Match[str], target: re.Match[str]) -> bool:
+    """Tell whether a link's name has the whole id, or is cut within it: all before the id is as the target has it."""
+    if len(link["id"]) == _ID_LENGTH:
+        return link["container"] == target["container"]
+    return len(name) == _CUT_LENGTH and link["start"] == "{pod}_{namespace}_{container}-".format(**target.groupdict())
 
 
 def _containers(by_name: dict[str, list[_Instance]]) -> Iterator[ContainerIdentity]:

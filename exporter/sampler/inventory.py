@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 from exporter.cgroupfs.discover import Found, ReaderFactory, walk
 from exporter.cgroupfs.files import OnError
 from exporter.cgroupfs.inotify import Event, Inotify
-from exporter.cgroupfs.names import SUBGROUP
+from exporter.cgroupfs.names import SUBGROUP, Owners
 from exporter.errors import ReadError
 from exporter.sampler.tracked import TrackedCgroup
 
@@ -39,10 +39,13 @@ SETTLING_SECONDS = 5.0
 class CgroupInventory:
     """The live cgroups by path, and removed ones whose last counters linger."""
 
-    def __init__(self, readers: ReaderFactory, *, linger: float, on_error: OnError) -> None:
+    def __init__(
+        self, readers: ReaderFactory, *, linger: float, owners: Callable[[], Owners], on_error: OnError
+    ) -> None:
+        """``owners`` returns the containers of the last pod list."""
         self.live: dict[str, TrackedCgroup] = {}
         self.gone: list[TrackedCgroup] = []
-        self._readers, self._linger, self._on_error = readers, linger, on_error
+        self._readers, self._linger, self._owners, self._on_error = readers, linger, owners, on_error
         self._root = readers.hierarchy.cpu
         self.generation = 0
         """Grows when a cgroup comes, goes or is forgotten."""
@@ -72,7 +75,7 @@ class CgroupInventory:
         elif now - self._refused_at >= INOTIFY_RETRY_SECONDS:
             self._refused_at = now
             self._start_inotify()
-        walked = walk(self._root, known=self.live)
+        walked = walk(self._root, known=self.live, owners=self._owners())
         for reason, count in walked.problems.items():
             for _ in range(count):
                 self._on_error(ReadError(self._root, "a directory cannot be listed", reason=reason))
@@ -157,11 +160,11 @@ class CgroupInventory:
         elif holder is None or holder.ref.container_id is None:
             # Watch first, then look: directories made in it before the watch give no event.
             self._watch(path)
-            self._admit(walk(self._root, path).found, now, attempts)
+            self._admit(walk(self._root, path, owners=self._owners()).found, now, attempts)
         else:
             holder.look_for_nested()
             if event.name == SUBGROUP:
-                self._admit(walk(self._root, parent).found, now, attempts)
+                self._admit(walk(self._root, parent, owners=self._owners()).found, now, attempts)
 
     def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
         for path, here in found.items():

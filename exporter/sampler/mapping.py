@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from exporter.cgroupfs.names import KATA, Owners
 from exporter.model import ContainerIdentity, PodIdentity, PodList
 from exporter.sampler.tracked import State, TrackedCgroup
 
@@ -13,6 +14,7 @@ ATTEMPTS = 2
 DEADLINE_SECONDS = 10.0
 """The same as a time, for a kubelet that accepts connections and never answers."""
 _MIN_SHARES, _MIN_WEIGHT = 2, 1
+_ID_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class PodIndex:
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
     by_container: Mapping[str, tuple[PodIdentity, ContainerIdentity]] = field(default_factory=dict)
     """By container id, of ids that exactly one pod claims."""
+    owners: Owners = field(default_factory=dict)
+    """Pods of the running containers among them."""
 
     @classmethod
     def of(cls, pod_list: PodList) -> PodIndex:
@@ -30,18 +34,35 @@ class PodIndex:
         for pod in pod_list.pods.values():
             for container in pod.containers:
                 for container_id in (container.container_id, *container.previous_container_ids):
-                    if container_id:
+                    if len(container_id) == _ID_LENGTH:
                         claims.setdefault(container_id, []).append((pod, container))
-        return cls(dict(pod_list.pods), {key: claim[0] for key, claim in claims.items() if len(claim) == 1})
+        unique = {key: claim[0] for key, claim in claims.items() if len(claim) == 1}
+        owners = {
+            key: (pod.uid, None if pod.spec is None else pod.spec.qos_class)
+            for key, (pod, container) in unique.items()
+            if container.running and key == container.container_id
+        }
+        return cls(dict(pod_list.pods), unique, owners)
 
     def find(self, pod_uid: str, container_id: str) -> tuple[PodIdentity, ContainerIdentity] | None:
         """Return the container of this id; where several pods claim it, that of the path's own pod."""
         pod = self.pods.get(pod_uid)
         if pod is not None:
             for container in pod.containers:
-                if container_id == container.container_id or container_id in container.previous_container_ids:
+                if container_id in {container.container_id, *container.previous_container_ids}:
                     return pod, container
+            # Names of log links may be cut within the id.
+            cut = [one for one in pod.containers if one.container_id and container_id.startswith(one.container_id)]
+            if len(cut) == 1:
+                return pod, cut[0]
         return self.by_container.get(container_id)
+
+    def missing(self, tracked: Collection[TrackedCgroup]) -> int:
+        """Count running containers of the pod list that have no cgroup of their own."""
+        # Log names tell of no container whether it runs.
+        known = {pod.uid for pod in self.pods.values() if pod.spec is not None}
+        found = {one.ref.container_id for one in tracked}
+        return sum(uid in known and container_id not in found for container_id, (uid, _) in self.owners.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +94,19 @@ def assign(tracked: Collection[TrackedCgroup], index: PodIndex, deadline: Mappin
             pod_cgroups.append(one)
         else:
             siblings.setdefault(one.ref.pod_path, []).append(one)
-    pods = {path: _assign_siblings(found, index, deadline) for path, found in siblings.items()}
+    ids = frozenset(one.ref.container_id or "" for one in tracked if one.live)
+    pods = {path: _assign_siblings(found, index, deadline, ids) for path, found in siblings.items()}
     for one in pod_cgroups:
+        one.has_containers = one.ref.path in siblings
         one.pod = index.pods.get(one.ref.pod_uid) or pods.get(one.ref.path) or one.pod
         one.state = _unknown_state(one, deadline) if one.pod is None else "mapped"
     return before != [(one.state, one.pod, one.container) for one in tracked]
 
 
-def _assign_siblings(siblings: list[TrackedCgroup], index: PodIndex, deadline: MappingDeadline) -> PodIdentity | None:
-    """Map the containers of one pod directory; return the pod, if known."""
+def _assign_siblings(
+    siblings: list[TrackedCgroup], index: PodIndex, deadline: MappingDeadline, ids: frozenset[str]
+) -> PodIdentity | None:
+    """Map the containers of one pod directory, ``ids`` being those of all cgroups; return the pod, if known."""
     unknown: list[TrackedCgroup] = []
     known: PodIdentity | None = index.pods.get(siblings[0].ref.pod_uid)
     for one in siblings:
@@ -93,17 +118,21 @@ def _assign_siblings(siblings: list[TrackedCgroup], index: PodIndex, deadline: M
             unknown.append(one)
             one.pod = known
         known = known or one.pod
-    sandbox = _sandbox(siblings, unknown, deadline, pod_is_known=known is not None)
+    sandbox = _sandbox(siblings, unknown, deadline, known)
+    if sandbox is None and known is not None and _is_whole_pod(siblings, unknown, deadline, known, ids):
+        sandbox = unknown[0]
     for one in unknown:
         if one is sandbox:
             one.state = "sandbox"
-        elif one.live or one.state != "sandbox":
+        elif one.is_empty and known is not None and deadline.has_passed(one):
+            one.state = "empty"
+        elif one.live or one.state not in {"sandbox", "empty"}:
             one.state = _unknown_state(one, deadline)
     return known
 
 
 def _sandbox(
-    siblings: list[TrackedCgroup], unknown: list[TrackedCgroup], deadline: MappingDeadline, *, pod_is_known: bool
+    siblings: list[TrackedCgroup], unknown: list[TrackedCgroup], deadline: MappingDeadline, pod: PodIdentity | None
 ) -> TrackedCgroup | None:
     """Return the one leaf that a pod has beside the containers of its status.
 
@@ -113,15 +142,37 @@ def _sandbox(
     """
     live = [one for one in siblings if one.live]
     alike = [one for one in unknown if one.live and _looks_like_sandbox(one)]
-    if not alike or (len(live) == 1 and not pod_is_known):
+    if not alike or (len(live) == 1 and pod is None):
         return None
     first = min(alike, key=lambda one: (one.first_seen, one.inode))
+    if first.ref.runtime == KATA:
+        return first
     came_first = len(live) > 1 and all(first.first_seen <= one.first_seen for one in live)
     return first if came_first or deadline.has_passed(first) else None
 
 
+def _is_whole_pod(
+    siblings: list[TrackedCgroup],
+    unknown: list[TrackedCgroup],
+    deadline: MappingDeadline,
+    pod: PodIdentity,
+    ids: frozenset[str],
+) -> bool:
+    """Tell whether a single leaf, whatever its weight, holds the whole pod: Kata with ``sandbox_cgroup_only``.
+
+    The pod's list of containers has running ones, and none of them has a cgroup.
+    """
+    live = [one for one in siblings if one.live]
+    if len(live) != 1 or live != unknown or not deadline.has_passed(live[0]):
+        return False
+    running = {one.container_id for one in pod.containers if one.running} - {""}
+    return bool(running) and running.isdisjoint(ids)
+
+
 def _looks_like_sandbox(one: TrackedCgroup) -> bool:
     limits = one.limits
+    if one.ref.runtime == KATA:
+        return True
     if limits is None or limits.quota_state == "set":
         return False
     return limits.shares == _MIN_SHARES or limits.weight == _MIN_WEIGHT

@@ -81,7 +81,9 @@ class Sampler:
         self._recommends = "recommend" in collectors
         self._samples_quota = self._has_histograms or "throttle" in collectors
         self._page_needs = PageNeeds(*(name in collectors for name in ("throttle", "pressure", "usage_modes")))
-        self._inventory = CgroupInventory(readers, linger=options.linger, on_error=on_error)
+        self._inventory = CgroupInventory(
+            readers, linger=options.linger, owners=lambda: self._pods.owners, on_error=on_error
+        )
         self._plan = SamplePlan(samples_quota=self._samples_quota, youth=options.linger)
         self._ancestors, self._deriver = Ancestors(readers, on_error), Deriver()
         self._node = NodeFacts(
@@ -131,6 +133,8 @@ class Sampler:
                 self._read_settings(one, now)
             if resync:
                 one.look_for_nested()
+            if self._options.expects_names:
+                self._must_assign |= one.read_is_empty()
             if one.vanished:
                 self._inventory.retire(one, now)
         self._refresh_ancestors(now)
@@ -325,9 +329,10 @@ class Sampler:
     def _count(self, rows: Iterable[CgroupRow]) -> dict[str, int]:
         containers = [one for one in self._inventory.live.values() if one.ref.container_id is not None]
         count = Counter[str](one.state for one in containers)
-        states = ("mapped", "unmapped", "pending", "sandbox")
+        states = ("mapped", "unmapped", "pending", "sandbox", "empty")
         return {state: count[state] for state in states} | {
-            "lingering": sum(not row.live for row in rows if row.container is not None)
+            "lingering": sum(not row.live for row in rows if row.container is not None),
+            "missing": self._pods.missing(containers),
         }
 
     def _inputs(self) -> dict[str, bool]:

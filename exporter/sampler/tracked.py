@@ -25,7 +25,8 @@ from exporter.model import (
     Recommendation,
 )
 
-State = Literal["mapped", "unmapped", "pending", "sandbox"]
+State = Literal["mapped", "unmapped", "pending", "sandbox", "empty"]
+"""``empty``: without a name and without a task, as a container create that timed out leaves behind."""
 Name = tuple[str, str, str | None]
 """Namespace, pod and container under which a cgroup is shown; no container for a pod's own."""
 SHORT_ID = 12
@@ -96,6 +97,10 @@ class TrackedCgroup(Found):
     gone_at: float | None = None
     vanished: bool = False
     state: State = "pending"
+    is_empty: bool = False
+    """Whether a container without a name has no task; only read of those."""
+    has_containers: bool = False
+    """Whether a pod's cgroup has containers in it: with kubelet and runtime of different drivers it exists twice."""
     pod: PodIdentity | None = None
     container: ContainerIdentity | None = None
     history: History | None = None
@@ -306,6 +311,13 @@ class TrackedCgroup(Found):
                 cpus=None if self.cpuset is None else len(self.cpuset.cpus),
             )
 
+    def read_is_empty(self) -> bool:
+        """Read whether a container without a name has no task; True when that has changed."""
+        before = self.is_empty
+        if self.ref.container_id is not None and self.container is None and self.state != "sandbox":
+            self.is_empty = self._try(self.files.threads) == 0
+        return self.is_empty != before
+
     def counters(self, now: float) -> Counters:
         """Return the values read last of the counters that the window holds."""
         stat, pressure = self.stat or NO_COUNTERS, self.pressure
@@ -384,7 +396,7 @@ class TrackedCgroup(Found):
 
 
 def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
-    """Return the cgroup shown under each name: a live one before a lingering one, then the one that went or came last.
+    """Return the cgroup shown under each name: a live one, one with containers in it, the one that went or came last.
 
     A name must never be on a page twice, whatever the pod list says: Prometheus would drop the whole scrape.
     """
@@ -398,5 +410,5 @@ def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup
     return chosen
 
 
-def _rank(one: TrackedCgroup) -> tuple[bool, float, int]:
-    return one.live, one.gone_at or 0.0, one.inode
+def _rank(one: TrackedCgroup) -> tuple[bool, bool, float, int]:
+    return one.live, one.has_containers, one.gone_at or 0.0, one.inode

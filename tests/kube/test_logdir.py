@@ -140,3 +140,27 @@ def test_a_page_without_specs_says_no_drift_and_the_class_of_the_path(tmp_path: 
     told = {(row.pod, row.qos_class) for row in snapshot.containers}
     shown = {(dict(labels)["pod"], dict(labels)["qos_class"]) for labels in page.rows("cgroup_pod_info")}
     assert shown == told
+
+
+@pytest.mark.parametrize(("left", "is_known"), [(63, True), (40, True), (8, True), (7, False), (0, False)])
+def test_a_name_cut_within_the_id_still_names_the_cgroup(tmp_path: Path, left: int, is_known: bool) -> None:
+    """Its target tells the rest: the kubelet cuts link names at 255 characters, the id first."""
+    tree = containerd_systemd(tmp_path)
+    one = tree.containers[0]
+    start = f"{'p' * 63}_{'n' * 63}_"
+    container = "c" * (255 - len(".log") - left - len(start) - len("-"))
+    name = f"{start}{container}-{one.container_id}"[: 255 - len(".log")] + ".log"
+    folder = f"{'n' * 63}_{'p' * 63}_{one.pod_uid}"
+    found = parse_log_names([folder], [(name, f"/var/log/pods/{folder}/{container}/0.log")])
+    assert dict(found.problems) == ({} if is_known else {"malformed_name": 1})
+    with running(Rig(tree.root)) as rig:
+        rig.sampler.set_pods(found)
+        rig.tick()
+        shown = {row.container for row in rig.snapshot().containers if row.ref.container_id == one.container_id}
+    assert (shown == {container}) is is_known
+
+
+def test_a_short_name_with_half_an_id_is_malformed() -> None:
+    folder = f"default_web-1_{UID}"
+    found = parse_log_names([folder], [(f"web-1_default_app-{ONE[:40]}.log", f"/var/log/pods/{folder}/app/0.log")])
+    assert dict(found.problems) == {"malformed_name": 1}

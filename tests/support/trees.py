@@ -91,6 +91,21 @@ def crio(root: Path) -> Tree:
     return build.tree()
 
 
+def crun_containerd(root: Path) -> Tree:
+    """containerd with crun, which makes its ``container`` child there too, with the limit on either."""
+    build = v2(root)
+    uid = pod_uid("crun")
+    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    for name, quota, child_quota in (("on-scope", 60_000, None), ("on-child", None, 70_000)):
+        cid = container_id(f"crun-{name}")
+        scope = build.container(
+            f"{pod}/cri-containerd-{cid}.scope", cid, "containerd", quota=quota, child_quota=child_quota
+        )
+        if child_quota is None:
+            build.below(f"{scope}/container")
+    return build.tree()
+
+
 def crio_cgroupfs(root: Path) -> Tree:
     """CRI-O with the cgroupfs driver on v1."""
     build = v1(root)
@@ -313,6 +328,7 @@ LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
     containerd_systemd,
     containerd_cgroupfs,
     crio,
+    crun_containerd,
     crio_cgroupfs,
     docker_systemd,
     v1_joint_mount,

@@ -35,6 +35,8 @@ _CGROUPS: Final = {
     "unmapped": "Containers without a known name",
     "pending": "Containers waiting for their name",
     "sandbox": "Pod sandboxes, not shown",
+    "empty": "Cgroups without a name and without a task, not shown",
+    "missing": "Running containers without a cgroup of their own (Kata, gVisor): see their pods",
     "lingering": "Cgroups that are gone, last counters kept",
 }
 
