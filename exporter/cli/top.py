@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
 
 from rich.text import Text
 
 from exporter.cli.client import ANSWER_SECONDS, fetch_containers
+from exporter.cli.explain import container_lines
 from exporter.cli.source import Answer, add_source_arguments, ask, duration, sample_here, sampling, watch_seconds
 from exporter.cli.table import Table, console_for, escaped, finding_text, has_symbols, history_column
 from exporter.report.impact import impact, lost_seconds_per_second
@@ -24,7 +26,28 @@ from exporter.values import format_duration
 
 FRAME_LINES: Final = 4
 """Two lines above the table, its head, and the one below."""
-HELP: Final = "q quit  s sort  r reverse  / filter  PgUp PgDn"
+HELP: Final = "q quit  Enter explain  / filter  s sort  ? help"
+HELP_LINES: Final = (
+    "Keys",
+    "  up down k j PgUp PgDn space Home End   select a container",
+    "  Enter            explain it; Enter, Esc or q goes back",
+    "  /                show only names that contain what is typed; Esc shows all",
+    "  i t l c w n      sort by impact, throttled, lost, CPU, waiting, name",
+    "  s, r             next order, reverse it",
+    "  ?                this help",
+    "  q, Ctrl-C        leave",
+    "Columns",
+    "  THR, PEAK        throttled share of active periods: window, worst sample",
+    "  LOST/S           CPU seconds lost to quotas each second, summed over CPUs",
+    "  CPU, LIMIT, REQ  CPUs used, limit and request",
+    "  WAIT             share of time in which a task waited for a CPU (PSI)",
+    "  THRDS            threads, only where it was throttled",
+    "  QOS, CPUS        QoS class, the CPUs it may run on",
+    "  ISOLATION        exclusive, shared, or eligible for exclusive CPUs",
+    "  LAST WINDOW      throttled ratio of each sample, the newest at the right",
+    "  FINDING          the worst finding, and how many more",
+    "A dash is unknown or does not apply. Times are UTC.",
+)
 MIN_SECONDS: Final = 0.2
 MAX_SECONDS: Final = 600.0
 _MAX_FILTER: Final = 60
@@ -108,6 +131,8 @@ class Sort(NamedTuple):
 
     name: str
     key: Callable[[Container], Any]
+    letter: str
+    """The key that chooses it."""
 
 
 def _descending(value: Callable[[Container], float | None]) -> Callable[[Container], Any]:
@@ -121,12 +146,12 @@ def _descending(value: Callable[[Container], float | None]) -> Callable[[Contain
 
 
 SORTS: Final = (
-    Sort("impact", impact),
-    Sort("throttled", _descending(lambda one: one["throttling"]["ratio"])),
-    Sort("lost", _descending(lost_seconds_per_second)),
-    Sort("cpu", _descending(lambda one: one["usage_cores"])),
-    Sort("waiting", _descending(lambda one: one["pressure"]["waiting_share"])),
-    Sort("name", full_name),
+    Sort("impact", impact, "i"),
+    Sort("throttled", _descending(lambda one: one["throttling"]["ratio"]), "t"),
+    Sort("lost", _descending(lost_seconds_per_second), "l"),
+    Sort("cpu", _descending(lambda one: one["usage_cores"]), "c"),
+    Sort("waiting", _descending(lambda one: one["pressure"]["waiting_share"]), "w"),
+    Sort("name", full_name, "n"),
 )
 
 
@@ -147,6 +172,13 @@ TSV_COLUMNS: Final[dict[str, Callable[[Container], str]]] = {
 """Plain decimals, so that any ``sort`` can merge the lines of several nodes; what is unknown is empty."""
 
 
+_FAR: Final = 1 << 30
+_MOVES: Final = {
+    "up": -1, "k": -1, "down": 1, "j": 1, "pageup": -1, "pagedown": 1, " ": 1, "home": -_FAR, "end": _FAR,
+}  # fmt: skip
+_PAGE_KEYS: Final = {"pageup", "pagedown", " "}
+
+
 class Board:
     """What ``top`` shows: its state, what each key does to it, and its lines. Pure; knows no terminal."""
 
@@ -158,7 +190,11 @@ class Board:
         self._symbols, self._namespace = symbols, namespace
         self._sort = next(at for at, one in enumerate(SORTS) if one.name == sort)
         self._reversed = False
-        self._offset = 0
+        self._offset = self._cursor = 0
+        self._selected = ""
+        """The cgroup of the selected container, which new numbers may move."""
+        self._panel: Literal["", "explain", "help"] = ""
+        self._panel_offset = 0
         self._filter = ""
         self._typing = False
         self._page = 1
@@ -167,21 +203,20 @@ class Board:
             "r": self._reverse,
             "/": self._start_typing,
             "escape": self._clear_filter,
-            "up": lambda: self._scroll(-1),
-            "down": lambda: self._scroll(1),
-            "k": lambda: self._scroll(-1),
-            "j": lambda: self._scroll(1),
-            "pageup": lambda: self._scroll(-self._page),
-            "pagedown": lambda: self._scroll(self._page),
-            " ": lambda: self._scroll(self._page),
-            "home": lambda: self._scroll(-self._offset),
-            "end": lambda: self._scroll(1 << 30),
+            "enter": lambda: self._open("explain"),
+            "?": lambda: self._open("help"),
+            **{sort.letter: partial(self._sort_by, at) for at, sort in enumerate(SORTS)},
         }
 
     def press(self, key: str) -> bool:
         """Handle a key, a character or a word such as ``pageup``; return false when the user wants to leave."""
         if self._typing:
             self._type(key)
+        elif key in _MOVES:
+            self._move(_MOVES[key] * (self._page if key in _PAGE_KEYS else 1))
+        elif self._panel:
+            if key in {"q", "escape", "enter", "?"}:
+                self._panel = ""
         elif key in {"q", "Q"}:
             return False
         elif key in self._keys:
@@ -202,23 +237,53 @@ class Board:
 
     def lines(self, width: int, height: int, status: str) -> list[Text]:
         """Return exactly ``height`` lines of at most ``width`` characters; ``status`` names source and time."""
-        containers = self.shown()
         self._page = max(1, height - FRAME_LINES)
-        self._offset = max(0, min(self._offset, len(containers) - self._page))
-        visible = containers[self._offset : self._offset + self._page]
-        every = [] if self.document is None else self.document["containers"]
-        table = Table.fitting(width, every, extra=[history_column(symbols=self._symbols)])
+        containers = self._shown_with_cursor()
         lines = [
             _sentence(self._summary(), width, "bold"),
             _sentence(self.problem, width, "red") if self.problem else _sentence(status, width, "dim"),
-            table.head,
-            *map(table.row, visible),
         ]
+        if self._panel:
+            page = height - len(lines) - 1
+            body = self._panel_lines(containers, width)
+            self._panel_offset = max(0, min(self._panel_offset, len(body) - page))
+            lines += body[self._panel_offset : self._panel_offset + page]
+            foot = "Enter, Esc or q back  up down PgUp PgDn"
+        else:
+            visible = containers[self._offset : self._offset + self._page]
+            every = [] if self.document is None else self.document["containers"]
+            table = Table.fitting(width, every, extra=[history_column(symbols=self._symbols)])
+            rows = [table.row(one) for one in visible]
+            if rows:
+                row = rows[self._cursor - self._offset]
+                row.align("left", width)
+                row.stylize("reverse")
+            lines += [table.head, *rows]
+            foot = self._foot(len(visible), len(containers))
         lines += [Text() for _ in range(height - 1 - len(lines))]
-        lines.append(_sentence(self._foot(len(visible), len(containers)), width, "dim"))
+        lines.append(_sentence(foot, width, "dim"))
         for line in lines:
             line.truncate(width)
         return lines[:height]
+
+    def _shown_with_cursor(self) -> list[Container]:
+        """Return the containers, with the cursor on the one that was selected and the page around it."""
+        containers = self.shown()
+        places = {one["cgroup"]: at for at, one in enumerate(containers)}
+        self._cursor = max(0, min(places.get(self._selected, self._cursor), len(containers) - 1))
+        self._offset = max(self._cursor - self._page + 1, min(self._offset, self._cursor))
+        self._offset = max(0, min(self._offset, len(containers) - self._page))
+        return containers
+
+    def _panel_lines(self, containers: Sequence[Container], width: int) -> list[Text]:
+        if self._panel == "help":
+            return [Text(line, "" if line.startswith(" ") else "bold") for line in HELP_LINES]
+        lines = container_lines(containers[self._cursor], width) if containers else [Text("no container")]
+        # Commands and addresses go on in the next line: they are there to be copied.
+        return [part for line in lines for part in line.divide(range(width, line.cell_len, width))]
+
+    def _open(self, panel: Literal["explain", "help"]) -> None:
+        self._panel, self._panel_offset = panel, 0
 
     def _summary(self) -> str:
         if self.document is None:
@@ -240,13 +305,21 @@ class Board:
         self._reversed = not self._reversed
 
     def _start_typing(self) -> None:
-        self._typing, self._offset = True, 0
+        self._typing, self._offset, self._cursor, self._selected = True, 0, 0, ""
 
     def _clear_filter(self) -> None:
         self._filter, self._typing = "", False
 
-    def _scroll(self, lines: int) -> None:
-        self._offset = max(0, self._offset + lines)
+    def _sort_by(self, sort: int) -> None:
+        self._sort, self._reversed = sort, False
+
+    def _move(self, lines: int) -> None:
+        if self._panel:
+            self._panel_offset = max(0, self._panel_offset + lines)
+            return
+        containers = self.shown()
+        self._cursor = max(0, min(self._cursor + lines, len(containers) - 1))
+        self._selected = containers[self._cursor]["cgroup"] if containers else ""
 
     def _type(self, key: str) -> None:
         if key == "enter":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.cli.screen import keys_of
 from exporter.cli.table import COLUMNS, Table, columns_for, cores, percent, sparkline
-from exporter.cli.top import FRAME_LINES, SORTS, Board
+from exporter.cli.top import FRAME_LINES, SORTS, Board, Sort
 from exporter.report import Container, ContainersDocument
 from exporter.report.summary import full_name
 
@@ -113,30 +113,104 @@ def test_a_filter_is_typed_kept_and_cleared(board: Board) -> None:
     assert len(text(board)) == 24
 
 
-def test_scrolling_stays_on_the_table(board: Board) -> None:
+def selected(board: Board, height: int = 24) -> str:
+    """The name in the row that is shown in reverse."""
+    [row] = [line for line in board.lines(200, height, "") if any("reverse" in str(span.style) for span in line.spans)]
+    return row.plain.split()[0]
+
+
+def test_the_table_follows_the_selected_row(board: Board) -> None:
     height = FRAME_LINES + 4
+    order = [full_name(one) for one in board.shown()]
 
     def window() -> str:
         return text(board, height=height)[-1].partition("  ")[0]
 
     assert window() == "1-4 of 11"
-    for keys, shown in (
-        (["down", "j"], "3-6"),
-        (["up"], "2-5"),
-        (["pagedown"], "6-9"),
-        ([" "], "8-11"),
-        (["down"] * 9, "8-11"),
-        (["k"], "7-10"),
-        (["home"], "1-4"),
-        (["pageup"], "1-4"),
-        (["end"], "8-11"),
+    for keys, row, shown in (
+        (["down", "j"], 2, "1-4"),
+        (["down", "j"], 4, "2-5"),
+        (["up"], 3, "2-5"),
+        (["pagedown"], 7, "5-8"),
+        ([" "], 10, "8-11"),
+        (["down"] * 9, 10, "8-11"),
+        (["home"], 0, "1-4"),
+        (["pageup"], 0, "1-4"),
+        (["end"], 10, "8-11"),
+        (["k"], 9, "8-11"),
     ):
         for key in keys:
             board.press(key)
         assert window() == f"{shown} of 11", keys
+        assert selected(board, height) == order[row], keys
 
 
-def test_fewer_containers_than_scrolled(board: Board, document: ContainersDocument) -> None:
+def test_the_selection_stays_on_its_container(board: Board, document: ContainersDocument) -> None:
+    board.press("down")
+    before = selected(board)
+    newer = copy.deepcopy(document)
+    newer["containers"][0]["severity"] = None
+    newer["containers"][0]["throttling"]["lost_seconds_per_second"] = 0.0
+    newer["containers"][0]["throttling"]["local_lost_seconds_per_second"] = 0.0
+    board.document = newer
+
+    assert selected(board) == before
+    board.press("n")
+    assert selected(board) == before
+
+
+def test_enter_explains_the_selected_container(board: Board) -> None:
+    board.press("down")
+    board.press("enter")
+    shown = text(board)
+    assert shown[2] == "data/report-28766160-l4x8c/query"
+    assert any("Do:" in line for line in shown)
+    whole = "".join(text(board, 40, 80))
+    for command in board.shown()[1]["findings"][0]["commands"]:
+        assert command in whole
+    board.press("end")
+    assert text(board)[2] != shown[2]
+    assert board.press("q")
+    assert text(board)[2].startswith("CONTAINER")
+    board.press("enter")
+    assert text(board)[2] == shown[2]
+    board.press("escape")
+    assert selected(board) == "data/report-28766160-l4x8c/query"
+
+
+def test_help_names_every_key_and_column(board: Board) -> None:
+    board.press("?")
+    shown = "\n".join(text(board, 120, 40))
+
+    for column in COLUMNS:
+        assert column.title in shown
+    for key in ("Enter", "/", "s, r", "q, Ctrl-C", " ".join(sort.letter for sort in SORTS)):
+        assert key in shown
+    assert "UTC" in shown
+    board.press("?")
+    assert text(board)[2].startswith("CONTAINER")
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=lambda sort: sort.name)
+def test_a_key_sorts_directly(board: Board, sort: Sort) -> None:
+    board.press("r")
+    board.press(sort.letter)
+
+    assert f"by {sort.name}  |" in text(board)[-1]
+    other = Board(symbols=True, sort=sort.name)
+    other.document = board.document
+    assert names(other) == names(board)
+
+
+def test_a_namespace_and_an_order_are_set_from_outside(document: ContainersDocument) -> None:
+    board = Board(symbols=True, namespace="data", sort="name")
+    board.document = document
+
+    assert {one["namespace"] for one in board.shown()} == {"data"}
+    assert "by name" in text(board)[-1]
+
+
+def test_fewer_containers_than_before(board: Board, document: ContainersDocument) -> None:
     board.press("end")
     text(board, height=6)
     fewer = copy.deepcopy(document)

@@ -61,7 +61,7 @@ def test_keys_and_size_change_what_is_shown(top: Terminal) -> None:
     top.until(lambda text: "1-4 of 11" in text, at)
     at = len(top.seen)
     top.type("\x1b[6~")
-    top.until(lambda text: "5-8 of 11" in text, at)
+    top.until(lambda text: "2-5 of 11" in text, at)
 
     at = len(top.seen)
     top.type("/zz")
