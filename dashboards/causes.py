@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from dashboards.containers import ONE, POD, PODS, RAW_PODS, USAGE, band, now, rate, recorded, worst, worst_now
+from dashboards.containers import CONTAINER, ONE, POD, PODS, RAW_PODS, USAGE, band, now, rate, recorded, worst_now
 from dashboards.frame import DOCS
 from dashboards.panels import (
     BLUE,
@@ -18,6 +18,7 @@ from dashboards.panels import (
     Query,
     fixed,
     lines,
+    worst,
 )
 from dashboards.steps import LOST_STEPS, RATIO_STEPS, STALLED
 from dashboards.thresholds import THRESHOLDS
@@ -42,7 +43,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "CPU-seconds per second that the container loses to its own quota, or to its pod's where both have one"
             " limit, summed over CPUs: four threads that are throttled together lose 4. The ten worst, and the spread"
             " over all replicas.",
-            Query(worst(LOST), ONE),
+            Query(worst(LOST, CONTAINER), ONE),
             *band(LOST),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
@@ -52,7 +53,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Throttled periods",
             "Throttled periods divided by active periods. The alert threshold is the pod's own from its annotation, or"
             " the default.",
-            Query(worst(RATIOS), ONE),
+            Query(worst(RATIOS, CONTAINER), ONE),
             *band(RATIOS),
             Query(
                 f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or vector({default})",
@@ -77,7 +78,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Use against limit",
             "Average use of the ten containers that use most, with the highest limit and request of all chosen"
             " containers, and the smallest limit on the way up to the root.",
-            Query(worst(USAGE), ONE),
+            Query(worst(USAGE, CONTAINER), ONE),
             Query(f"quantile(0.5, {USAGE})", "median of all", fixed(GREY)),
             Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
             Query(
@@ -136,7 +137,7 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
                 "Waiting and stalled",
                 "Share of time in which at least one task waited for a CPU, and in which all that wanted one did"
                 " (cpu.pressure, cgroup v2).",
-                Query(worst(STALLED_SHARE), ONE + " all wait"),
+                Query(worst(STALLED_SHARE, CONTAINER), ONE + " all wait"),
                 Query(f"quantile(0.5, {waiting})", "at least one waits, median", fixed(GREY)),
                 Query(f"max({waiting})", "at least one waits, maximum", fixed(ORANGE)),
                 unit=RATIO,
@@ -158,7 +159,7 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             "Lost to a quota above",
             "cpu.stat.local counts the container's quota and every one above it (kernel 6.6 or newer); this is the part"
             " that an ancestor took.",
-            Query(worst(ABOVE), ONE),
+            Query(worst(ABOVE, CONTAINER), ONE),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
             span=8,

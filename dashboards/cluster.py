@@ -22,6 +22,7 @@ from dashboards.panels import (
     lines,
     number,
     rows,
+    worst,
 )
 from dashboards.steps import HIGH, LOST_HIGH, LOST_STEPS, RATIO_STEPS, SHARE_STEPS, STALLED
 
@@ -159,7 +160,7 @@ def _quotas(board: Dashboard) -> Dashboard:
             labels=NAMES,
             links={"Workload": TO_WORKLOAD},
             height=10,
-        )
+        ).no_value("no workload loses CPU time to a quota")
     ).with_panel(
         rows(
             "Which alerts fire?",
@@ -189,7 +190,7 @@ def _quotas(board: Dashboard) -> Dashboard:
                 "Workload": TO_WORKLOAD,
                 "Node": TO_NODE,
             },
-        )
+        ).no_value("no alert fires")
     )
 
 
@@ -210,7 +211,7 @@ def _alerts(metric: str, severity: str, by: str = "max") -> str:
 def _neighbours(board: Dashboard) -> Dashboard:
     at = f"and on ({WORKLOAD}) {MOST_STALLED}"
     return board.with_row(
-        Row("Neighbours: who waits for a CPU without a quota?")
+        Row("Neighbours")
         .collapsed(True)
         .with_panel(
             rows(
@@ -222,7 +223,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 Column("Use", f"{USED} {at}", CORES),
                 labels=NAMES,
                 links={"Workload": TO_WORKLOAD},
-            )
+            ).no_value("no workload waits, or no pressure counters (cgroup v1)")
         )
     )
 
@@ -238,7 +239,9 @@ def _trends(board: Dashboard) -> Dashboard:
                 "CPU time lost, by namespace",
                 "CPU-seconds lost per second, the ten namespaces that lose most at each moment.",
                 Query(
-                    namespace(f"topk(10, namespace:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE} > 0)"),
+                    namespace(
+                        worst(f"namespace:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE}", "cluster, namespace")
+                    ),
                     "{{cluster}} {{namespace}}",
                 ),
                 unit=SECONDS_PER_SECOND,
@@ -251,7 +254,10 @@ def _trends(board: Dashboard) -> Dashboard:
                 "CPU time lost, by node",
                 "One node that stands out points at the node (kernel, neighbours), many at the workload. All"
                 " namespaces.",
-                Query(f"topk(10, node:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTERS} > 0)", "{{cluster}} {{node}}"),
+                Query(
+                    worst(f"node:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTERS}", "cluster, node"),
+                    "{{cluster}} {{node}}",
+                ),
                 unit=SECONDS_PER_SECOND,
             )
         )
@@ -261,7 +267,11 @@ def _trends(board: Dashboard) -> Dashboard:
                 "Throttled periods divided by active periods, the ten highest namespaces. The dashed lines are the"
                 " default thresholds of the alerts, which look at single containers.",
                 Query(
-                    namespace(f"topk(10, namespace:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} > 0)"),
+                    namespace(
+                        worst(
+                            f"namespace:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE}", "cluster, namespace"
+                        )
+                    ),
                     "{{cluster}} {{namespace}}",
                 ),
                 unit=RATIO,

@@ -14,7 +14,6 @@ RAW_PODS = selector("cluster", "namespace", "pod")
 CONTAINER = "cluster, namespace, pod, container"
 POD = "cluster, namespace, pod"
 ONE = "{{pod}} {{container}}"
-MOST_LINES = 10
 
 USAGE = f"container:cgroup_container_cpu_usage_seconds:rate5m{CONTAINERS}"
 
@@ -34,14 +33,9 @@ def recorded(metric: str) -> str:
     return f"{metric}{CONTAINERS}"
 
 
-def worst(series: str, by: str = CONTAINER) -> str:
-    """Return the ten largest of a recorded series, by their highest value in the time range of the dashboard."""
-    return f"{series} and on ({by}) topk({MOST_LINES}, max_over_time({series}[$__range] @ end()))"
-
-
 def worst_now(series: str, metric: str) -> str:
     """Return the ten largest of :func:`now` or :func:`rate`, by the last value of the recorded ``metric``."""
-    return f"{series} and on ({CONTAINER}) topk({MOST_LINES}, {recorded(metric)} @ end())"
+    return f"{series} and on ({CONTAINER}) topk(10, {recorded(metric)} @ end())"
 
 
 def band(series: str) -> tuple[Query, ...]:

@@ -28,6 +28,7 @@ from dashboards.panels import (
     range_target,
     rows,
     value_texts,
+    worst,
 )
 from dashboards.steps import LOST_STEPS, STALLED
 
@@ -132,7 +133,7 @@ def _cpus(board: Dashboard) -> Dashboard:
             span=12,
             height=10,
             links={"Pod": TO_POD},
-        )
+        ).no_value("no container has CPUs of its own")
     )
 
 
@@ -174,7 +175,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
             lines(
                 "Use, by container",
                 "The ten containers that use most CPU here.",
-                Query(f"topk(10, {USED})", ONE),
+                Query(worst(USED, CONTAINER), ONE),
                 unit=CORES,
                 stacked=True,
                 no_value="no containers",
@@ -185,7 +186,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 "Stalled, by container",
                 "Share of time in which a container had work and ran on no CPU, because of a quota or of neighbours"
                 " (cgroup v2); the ten highest.",
-                Query(f"topk(10, {STALLED_SHARE})", ONE),
+                Query(worst(STALLED_SHARE, CONTAINER), ONE),
                 unit=RATIO,
                 steps=((STALLED, ORANGE),),
                 no_value="no pressure counters (cgroup v1), or nothing waits",
@@ -195,7 +196,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
             lines(
                 "CPU time lost to quotas, by container",
                 "Waiting that no neighbour causes; the ten that lose most.",
-                Query(f"topk(10, {LOST})", ONE),
+                Query(worst(LOST, CONTAINER), ONE),
                 unit=SECONDS_PER_SECOND,
                 steps=LOST_STEPS,
                 span=24,
@@ -214,7 +215,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 labels=NAMES,
                 height=10,
                 links={"Pod": TO_POD},
-            )
+            ).no_value("no containers")
         )
     )
 
@@ -234,11 +235,19 @@ def _settings(board: Dashboard) -> Dashboard:
                 "version": "Cgroup",
                 "driver": "Driver",
             },
-            span=10,
+            span=12,
             height=5,
             sort="Node",
             numbers=False,
         ),
+        number(
+            "CFS period",
+            "Length of the period in which quotas are counted, as the kubelet sets it.",
+            Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
+            unit=SECONDS,
+            span=12,
+            no_value="unknown",
+        ).height(5),
         rows(
             "Kubelet",
             "CPU manager, topology manager and CFS quota settings; empty if the kubelet does not let the exporter read"
@@ -250,18 +259,11 @@ def _settings(board: Dashboard) -> Dashboard:
                 "topology_policy": "Topology policy",
                 "cfs_quota": "Limits enforced",
             },
-            span=10,
+            span=24,
             height=5,
             sort="CPU manager policy",
             numbers=False,
         ),
-        number(
-            "CFS period",
-            "Length of the period in which quotas are counted, as the kubelet sets it.",
-            Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
-            unit=SECONDS,
-            no_value="unknown",
-        ).height(5),
     ):
         row.with_panel(panel)
     return board.with_row(row)

@@ -21,7 +21,10 @@ SECONDS_PER_SECOND = "suffix: CPU-s/s"
 PERIODS_PER_SECOND = "suffix: periods/s"
 NO_POD = "(no pod)"
 NAMES_OF_PODS = frozenset({"namespace", "pod", "workload"})
-WIDTHS = {"cluster": 90, "namespace": 110, "workload_kind": 100, "container": 100, "cpus": 90, "node": 110, "numa": 90}
+WIDTHS = {
+    "cluster": 90, "namespace": 110, "workload_kind": 100, "container": 100, "cpus": 90, "node": 110,
+    "cfs_quota_bug": 120, "version": 80, "driver": 90, "topology_policy": 130, "policy": 170, "cfs_quota": 130,
+}
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
 UNIT_WIDTHS = {SECONDS_PER_SECOND: 112}
 IN_CLUSTER = "${__data.fields.to}"
@@ -38,6 +41,11 @@ class Query(NamedTuple):
     legend: str
     style: Mapping[str, object] | None = None
     """Of lines with a fixed legend: field options such as ``custom.lineStyle``, and ``color``."""
+
+
+def worst(series: str, by: str) -> str:
+    """Return the ten largest of a plain selector, by their highest value in the time range of the dashboard."""
+    return f"{series} and on ({by}) topk(10, max_over_time({series}[$__range] @ end()))"
 
 
 def fixed(colour: str, *, width: int = 2, dashed: bool = False) -> Mapping[str, object]:
@@ -208,7 +216,7 @@ def rows(
         .sort_by([common_builder.TableSortByFieldState().display_name(sort or columns[0].title).desc(sort is None)])
         .with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(dashboard.DataTransformerConfig(id_val="organize", options=organize))
-        .no_value("–")
+        .no_value("none")
     )
     for letter, column in zip(ascii_uppercase, columns, strict=False):
         expr = f"max by ({', '.join([*labels, *hidden])}) ({column.expr})"
@@ -228,9 +236,9 @@ def rows(
     for label, heading in labels.items():
         width = WIDTHS.get(label)
         headings[heading] = [dashboard.DynamicConfigValue(id_val="custom.width", value=width)] if width else []
-        if label in NAMES_OF_PODS and "alertname" not in labels:
-            unnamed = {"type": "special", "options": {"match": "empty", "result": {"text": NO_POD, "color": GREY}}}
-            headings[heading].append(dashboard.DynamicConfigValue(id_val="mappings", value=[unnamed]))
+        text = NO_POD if label in NAMES_OF_PODS and "alertname" not in labels else "–"
+        unnamed = {"type": "special", "options": {"match": "empty", "result": {"text": text, "color": GREY}}}
+        headings[heading].append(dashboard.DynamicConfigValue(id_val="mappings", value=[unnamed]))
     for heading, link in (links or {}).items():
         headings[heading].append(
             dashboard.DynamicConfigValue(id_val="links", value=[{"title": link.title, "url": link.url}])
@@ -273,11 +281,16 @@ def _cell(column: Column) -> list[dashboard.DynamicConfigValue]:
     options: dict[str, object] = {
         "unit": column.unit,
         "decimals": column.decimals,
-        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 30 + 8 * len(column.title)),
+        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 40 + 8 * len(column.title)),
     }
+    unknown = {"type": "special", "options": {"match": "null+nan", "result": {"text": "–"}}}
+    options["mappings"] = [unknown]
     if column.texts:
         texts = {str(value): {"text": text, "color": colour} for value, (text, colour) in column.texts.items()}
-        options |= {"mappings": [{"type": "value", "options": texts}], "custom.cellOptions": {"type": "color-text"}}
+        options |= {
+            "mappings": [{"type": "value", "options": texts}, unknown],
+            "custom.cellOptions": {"type": "color-text"},
+        }
     cell = [dashboard.DynamicConfigValue(id_val=name, value=value) for name, value in options.items()]
     if column.steps:
         steps = [{"value": None, "color": GREEN}, *({"value": at, "color": colour} for at, colour in column.steps)]

@@ -122,7 +122,7 @@ def _settings(board: Dashboard) -> Dashboard:
             column("Effective limit", "cgroup_container_cpu_effective_limit_cores"),
             column("Request", "cgroup_container_spec_cpu_request_cores"),
             Column("Drifted", now("cgroup_container_cpu_limit_drift"), COUNT, ((1, RED),), decimals=0),
-            Column("Period", now("cgroup_container_cpu_period_seconds"), SECONDS, decimals=3),
+            Column("Period", now("cgroup_container_cpu_period_seconds"), SECONDS, decimals=0),
             Column("CPUs", now("cgroup_container_cpuset_cpus"), COUNT, decimals=0),
             Column("NUMA nodes", now("cgroup_container_cpuset_numa_nodes"), COUNT, ((2, YELLOW),), decimals=0),
             Column(
