@@ -1,6 +1,5 @@
 """Every query of every dashboard, put to a Prometheus as Grafana would put it."""
 
-import re
 import time
 from collections.abc import Mapping
 
@@ -14,8 +13,8 @@ RATE_INTERVAL = "5s"
 PAST_SECONDS = 20
 
 EMPTY_BY_NATURE = {
-    ("exporter", "Failures, by stage and reason A"): "nothing fails",
-    ("node", "Spread over NUMA nodes A"): "no demo container has CPUs on two NUMA nodes",
+    ("exporter", "Errors, by stage and reason A"): "nothing fails",
+    ("workload", "Burst A"): "no demo container has a burst",
 }
 """Queries that may give nothing, and why that is as it should be."""
 
@@ -36,17 +35,16 @@ def texts_of(board: Json, found: Mapping[str, list[str]]) -> dict[str, str]:
     for variable in variables(board):
         if (name := variable["name"]) not in found:
             continue
-        if not variable["includeAll"]:
-            # The last node: a synthetic one, which has pressure counters on any machine.
-            texts[name] = found[name][-1]
-        else:
-            texts[name] = variable.get("allValue") or "|".join(map(re.escape, found[name]))
+        # Of nodes the last: a synthetic one, which has pressure counters on any machine.
+        texts[name] = found[name][-1] if name == "node" and not variable["includeAll"] else ".*"
     return texts
 
 
 def expand(expression: str, texts: Values) -> str:
     """The expression with every variable replaced."""
-    expanded = expression.replace("$__rate_interval", RATE_INTERVAL)
+    expanded = expression.replace("$__rate_interval", RATE_INTERVAL).replace("$__range", f"{PAST_SECONDS}s")
+    # What makes an absent number grey is no answer.
+    expanded = expanded.removesuffix(" or vector(NaN)")
     for name, text in texts.items():
         # Within the quotes of a PromQL string a backslash is written twice.
         expanded = expanded.replace(f'"${name}"', '"' + text.replace("\\", "\\\\") + '"')
