@@ -9,6 +9,7 @@ from dashboards.frame import DOCS
 from dashboards.panels import (
     BLUE,
     CORES,
+    GREEN,
     GREY,
     ORANGE,
     PERIODS_PER_SECOND,
@@ -76,8 +77,8 @@ def own_quota(board: Dashboard) -> Dashboard:
         ),
         lines(
             "Use against limit",
-            "Average use of the ten containers that use most, with the highest limit and request of all chosen"
-            " containers, and the smallest limit on the way up to the root.",
+            "Average use of the ten containers that use most, with the highest limit, recommendation and request of all"
+            " chosen containers, and the smallest limit on the way up to the root.",
             Query(worst(USAGE, CONTAINER), ONE),
             Query(f"quantile(0.5, {USAGE})", "median of all", fixed(GREY)),
             Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
@@ -87,6 +88,9 @@ def own_quota(board: Dashboard) -> Dashboard:
                 fixed(ORANGE, dashed=True),
             ),
             Query(f"max({now('cgroup_container_spec_cpu_request_cores')})", "request", fixed(BLUE, dashed=True)),
+            Query(
+                f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
+            ),
             unit=CORES,
         ),
         lines(

@@ -22,8 +22,18 @@ PERIODS_PER_SECOND = "suffix: periods/s"
 NO_POD = "(no pod)"
 NAMES_OF_PODS = frozenset({"namespace", "pod", "workload"})
 WIDTHS = {
-    "cluster": 90, "namespace": 110, "workload_kind": 100, "container": 100, "cpus": 90, "node": 110,
-    "cfs_quota_bug": 120, "version": 80, "driver": 90, "topology_policy": 130, "policy": 170, "cfs_quota": 130,
+    "cluster": 90,
+    "namespace": 110,
+    "workload_kind": 100,
+    "container": 100,
+    "cpus": 90,
+    "node": 110,
+    "cfs_quota_bug": 120,
+    "version": 80,
+    "driver": 90,
+    "topology_policy": 130,
+    "policy": 170,
+    "cfs_quota": 130,
 }
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
 UNIT_WIDTHS = {SECONDS_PER_SECOND: 112}

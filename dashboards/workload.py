@@ -118,6 +118,7 @@ def _settings(board: Dashboard) -> Dashboard:
             "Limits",
             "Limits in the cgroup and in the spec; an empty cell means no limit.",
             column("Limit", "cgroup_container_cpu_limit_cores"),
+            column("Recommended", "cgroup_container_cpu_recommended_limit_cores"),
             column("Limit in spec", "cgroup_container_spec_cpu_limit_cores"),
             column("Effective limit", "cgroup_container_cpu_effective_limit_cores"),
             column("Request", "cgroup_container_spec_cpu_request_cores"),
