@@ -9,7 +9,7 @@ between bursts. Where every period is throttled, nothing tells the demand.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import ceil, exp, floor, isfinite, log, log10
 from typing import Final
 
@@ -55,21 +55,19 @@ class DemandHistogram:
         for at in (_IDLE, _UNTHROTTLED, _USED, _OPEN, _THROTTLED):
             state[at] = 0.0
 
-    def learn(self, intervals: Iterable[Interval], *, limit: float, period: float, now: float) -> None:
+    def learn(self, intervals: Sequence[Interval], *, limit: float, period: float, now: float) -> None:
         """Add the sample intervals since the last call, under one limit (cores), ending at monotonic ``now``."""
-        active = list(intervals)
-        periods = sum(one.periods for one in active)
+        if not isfinite(sum(one.usage_seconds for one in intervals)):
+            self.restart()
+            return
+        periods = sum(one.periods for one in intervals)
         if periods <= 0:
             return
         state, quota = self._state, limit * period
-        seconds = sum(one.seconds for one in active)
-        throttled = sum(one.throttled_periods for one in active)
-        state[_IDLE] = IDLE_MEMORY * state[_IDLE] + seconds - periods * period
+        throttled = sum(one.throttled_periods for one in intervals)
+        state[_IDLE] = IDLE_MEMORY * state[_IDLE] + sum(one.seconds for one in intervals) - periods * period
         state[_UNTHROTTLED] = IDLE_MEMORY * state[_UNTHROTTLED] + periods - throttled
-        for one in active:
-            if not isfinite(one.usage_seconds):
-                self.restart()
-                return
+        for one in intervals:
             state[_USED] += max(0.0, one.usage_seconds)
             state[_OPEN] += max(0, one.periods - one.throttled_periods)
             state[_THROTTLED] += max(0, one.throttled_periods)
@@ -128,12 +126,17 @@ def recommend(
     lost: float | None,
     threads: int | None,
     cpus: int | None,
-) -> Recommendation:
-    """Return the recommendation for a container under ``limit`` cores; ``lost`` CPU seconds per second to it."""
+) -> Recommendation | None:
+    """Return the recommendation for a container under ``limit`` cores; ``lost`` CPU seconds per second to it.
+
+    ``None`` where it is not throttled, and no bursts are known from before.
+    """
+    throttled = window is not None and window.throttled_periods >= MIN_THROTTLED and window.ratio >= ENOUGH_RATIO
+    if burst_seconds is None and not throttled:
+        return None
     high = _high(limit, period, window, lost, threads, cpus)
     parallel = 1.0 if high is None else high
     enough = window is not None and window.periods >= ENOUGH_PERIODS and window.ratio < ENOUGH_RATIO
-    throttled = window is not None and window.throttled_periods >= MIN_THROTTLED and window.ratio >= ENOUGH_RATIO
     if burst_seconds is not None:
         wanted = (burst_seconds + SLICE_SECONDS * parallel) / period
         wanted = rounded_up(wanted if high is None else min(wanted, high))

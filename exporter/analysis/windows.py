@@ -111,10 +111,30 @@ class History:
 
     def since(self, time: float) -> Iterator[Interval]:
         """Return the intervals that began at ``time`` or later, oldest first."""
-        first = self._size - 1
+        first = self._first_since(time)
+        return self._intervals(first) if first < self._size - 1 else iter(())
+
+    def total_since(self, time: float) -> Interval | None:
+        """Return the intervals of :meth:`since` as one; ``None`` without any."""
+        first = self._first_since(time)
+        if first >= self._size - 1:
+            return None
+        before, after = self._reading(first), self._reading(self._size - 1)
+        return Interval(after[0] - before[0], after[1] - before[1], after[2] - before[2], after[3] - before[3])
+
+    def _first_since(self, time: float) -> int:
+        """Return the number of the first reading at ``time`` or later, counted from the oldest kept."""
+        last = self._size - 1
+        if last < 1:
+            return 0
+        # Readings are about as far apart as the two newest.
+        step = self._time - self._reading(last - 1)[0]
+        first = max(0, min(last, last - round((self._time - time) / step))) if step > 0 else last
         while first > 0 and self._reading(first - 1)[0] >= time:
             first -= 1
-        return self._intervals(first) if 0 <= first < self._size - 1 else iter(())
+        while first < last and self._reading(first)[0] < time:
+            first += 1
+        return first
 
     def _intervals(self, first: int) -> Iterator[Interval]:
         """Yield intervals from reading ``first`` on, counted from the oldest kept."""

@@ -284,32 +284,41 @@ class TrackedCgroup(Found):
     def learn(self, now: float, pod: TrackedCgroup | None) -> None:
         """Learn its bursts from the samples since the last call; ``pod``: where that has the same quota once more."""
         history, limits = self.history, self.limits
-        self.recommendation, began, self.learned_at = None, self.learned_at, now
+        began, self.learned_at = self.learned_at, now
         if history is None or limits is None or not limits.limit_cores or not limits.period_seconds:
             return
-        window, intervals = history.window(), list(history.since(began))
-        throttled = None if self.stat is None else self.stat.throttled_seconds
-        lost = self.window.rate("throttled")
-        if pod is not None and pod.history is not None and (above := pod.history.window()) is not None:
-            # Which of the two cgroups the kernel stops in a period is chance.
-            window = None if window is None else either_window(window, above)
-            intervals = either_intervals(intervals, list(pod.history.since(began)))
-            lost = None if lost is None else lost + (pod.window.rate("throttled") or 0.0)
+        total = history.total_since(began)
+        if total is None or total.periods <= 0:
+            return
+        above = None if pod is None or pod.history is None else pod.history.total_since(began)
+        of_pod = pod.history if pod is not None and above is not None and above.throttled_periods > 0 else None
+        intervals = [total]
+        if total.throttled_periods > 0 or of_pod is not None:
+            intervals = list(history.since(began))
+            if of_pod is not None:  # which of the two cgroups the kernel stops in a period is chance
+                intervals = either_intervals(intervals, list(of_pod.since(began)))
         if self.demand is None:
-            if window is None or not window.periods:
-                return
             self.demand = DemandHistogram()
         self.demand.learn(intervals, limit=limits.limit_cores, period=limits.period_seconds, now=now)
-        if window is not None and throttled is not None and window.seconds > 0:
-            self.recommendation = recommend(
-                self.demand.burst_seconds(now),
-                limit=limits.limit_cores,
-                period=limits.period_seconds,
-                window=window,
-                lost=lost,
-                threads=self.threads,
-                cpus=None if self.cpuset is None else len(self.cpuset.cpus),
-            )
+        self._recommend(now, limits.limit_cores, limits.period_seconds, pod)
+
+    def _recommend(self, now: float, limit: float, period: float, pod: TrackedCgroup | None) -> None:
+        window = None if self.history is None else self.history.window()
+        if window is None or self.demand is None or not window.seconds > 0:
+            return
+        lost = self.window.rate("throttled")
+        if pod is not None and pod.history is not None and (above := pod.history.window()) and above.throttled_periods:
+            window = either_window(window, above)
+            lost = None if lost is None else lost + (pod.window.rate("throttled") or 0.0)
+        self.recommendation = recommend(
+            self.demand.burst_seconds(now),
+            limit=limit,
+            period=period,
+            window=window,
+            lost=lost,
+            threads=self.threads,
+            cpus=None if self.cpuset is None else len(self.cpuset.cpus),
+        )
 
     def read_is_empty(self) -> bool:
         """Read whether a container without a name has no task; True when that has changed."""

@@ -8,7 +8,7 @@ from array import array
 from math import inf, nan
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exporter.analysis.advice import quantity
@@ -91,7 +91,9 @@ def said(
     cpus: int | None = 4,
 ) -> Recommendation:
     window = Window(60.0, 300, round(300 * ratio), ratio, ratio)
-    return recommend(burst, limit=limit, period=PERIOD, window=window, lost=lost, threads=threads, cpus=cpus)
+    found = recommend(burst, limit=limit, period=PERIOD, window=window, lost=lost, threads=threads, cpus=cpus)
+    assert found is not None
+    return found
 
 
 def test_a_single_thread_never_needs_more_than_one_cpu() -> None:
@@ -115,6 +117,11 @@ def test_where_every_period_is_throttled_the_next_step_is_bounded() -> None:
 
 def test_a_limit_under_which_nothing_is_throttled_is_enough() -> None:
     assert said(0.2, 0.0, limit=1.0, threads=50, lost=0.0).limit_cores == 1.0
+
+
+def test_what_is_not_throttled_and_unknown_gets_no_advice() -> None:
+    window = Window(60.0, 300, 0, 0.0, 0.0)
+    assert recommend(None, limit=1.0, period=PERIOD, window=window, lost=0.0, threads=1, cpus=4) is None
 
 
 def test_a_recommendation_that_did_not_do_is_doubled() -> None:
@@ -150,7 +157,9 @@ samples = st.builds(
 def test_whatever_the_counters_say_the_advice_is_a_sane_number(
     intervals: list[Interval], limit: float, ratio: float, threads: int | None
 ) -> None:
-    found = said(learned(intervals, limit).burst_seconds(100.0), ratio, limit=limit, threads=threads)
+    burst = learned(intervals, limit).burst_seconds(100.0)
+    assume(burst is not None or ratio >= 0.02)
+    found = said(burst, ratio, limit=limit, threads=threads)
     assert 0 < found.next_cores < inf
     if found.limit_cores is not None:
         assert found.limit_cores == found.next_cores
