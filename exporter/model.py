@@ -416,7 +416,7 @@ class Snapshot:
     tick: int
     """Grows with every sample; pages of the same tick are the same."""
     settings_version: int
-    """Grows when anything but a counter or a window changed: rows, names, limits, cpusets, verdicts."""
+    """Grows when anything but a counter or a window changed: rows, names, limits, cpusets, derived values."""
     containers: tuple[CgroupRow, ...]
     pods: tuple[CgroupRow, ...]
     node: NodeRow

@@ -33,7 +33,7 @@ SHORT_ID = 12
 NO_COUNTERS = CpuStat()
 NO_MODES = (None, None)
 Quota = tuple[float | None, float | None, float | None]
-"""Limit in cores, period and burst: what ratios and losses are judged by."""
+"""Limit in cores, period and burst: the settings on which ratios and losses depend."""
 Value = TypeVar("Value")
 _slots = count()
 _NOTHING_NESTED: dict[str, float] = {}
