@@ -28,7 +28,8 @@ from exporter.node.cpu_time import CpuReadings, cpu_times, read_cpu_readings
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release
 from exporter.node.topology import Topology, read_topology
-from exporter.sampler.tracked import UNDERIVED, Derived, Name, PageNeeds, TrackedCgroup, newest_by_name
+from exporter.sampler.mapping import newest_by_name
+from exporter.sampler.tracked import UNDERIVED, Derived, Name, PageNeeds, TrackedCgroup
 from exporter.threads import TimedCall
 
 T = TypeVar("T")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.cgroupfs.names import KATA, Owners
 from exporter.model import ContainerIdentity, PodIdentity, PodList
-from exporter.sampler.tracked import State, TrackedCgroup
+from exporter.sampler.tracked import Name, State, TrackedCgroup
 
 ATTEMPTS = 2
 """Refreshes of the pod list before a container is shown without its name: the status lags the cgroup."""
@@ -180,3 +180,22 @@ def _looks_like_sandbox(one: TrackedCgroup) -> bool:
 
 def _unknown_state(one: TrackedCgroup, deadline: MappingDeadline) -> State:
     return "unmapped" if one.state == "unmapped" or deadline.has_passed(one) else "pending"
+
+
+def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
+    """Return the cgroup shown under each name: a live one, one with containers in it, the one that went or came last.
+
+    A name must never be on a page twice, whatever the pod list says: Prometheus would drop the whole scrape.
+    """
+    chosen: dict[Name, TrackedCgroup] = {}
+    for one in tracked:
+        name = one.name
+        if name is not None:
+            rival = chosen.get(name)
+            if rival is None or _rank(rival) < _rank(one):
+                chosen[name] = one
+    return chosen
+
+
+def _rank(one: TrackedCgroup) -> tuple[bool, bool, float, int]:
+    return one.live, one.has_containers, one.gone_at or 0.0, one.inode

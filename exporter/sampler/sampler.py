@@ -18,8 +18,8 @@ from exporter.cgroupfs.files import OnError
 from exporter.model import CgroupRow, KubeletConfig, PodList, Snapshot
 from exporter.sampler.derive import Ancestors, Deriver, NodeFacts, parents
 from exporter.sampler.inventory import CgroupInventory, SamplePlan
-from exporter.sampler.mapping import MappingDeadline, PodIndex, assign
-from exporter.sampler.tracked import NO_COUNTERS, Name, PageNeeds, TrackedCgroup, newest_by_name
+from exporter.sampler.mapping import MappingDeadline, PodIndex, assign, newest_by_name
+from exporter.sampler.tracked import NO_COUNTERS, Name, PageNeeds, TrackedCgroup
 
 FULL_RESYNC_SCANS = 12
 """Scans in which each cgroup's settings are read once, whether or not its change probe differs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, NamedTuple, TypeVar
@@ -402,22 +402,3 @@ class TrackedCgroup(Found):
             (on_error or self.on_error)(error)
         else:
             (on_error or self.on_error)(ParseError(self.ref.path, str(error), "unexpected text", reason="unexpected"))
-
-
-def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
-    """Return the cgroup shown under each name: a live one, one with containers in it, the one that went or came last.
-
-    A name must never be on a page twice, whatever the pod list says: Prometheus would drop the whole scrape.
-    """
-    chosen: dict[Name, TrackedCgroup] = {}
-    for one in tracked:
-        name = one.name
-        if name is not None:
-            rival = chosen.get(name)
-            if rival is None or _rank(rival) < _rank(one):
-                chosen[name] = one
-    return chosen
-
-
-def _rank(one: TrackedCgroup) -> tuple[bool, bool, float, int]:
-    return one.live, one.has_containers, one.gone_at or 0.0, one.inode

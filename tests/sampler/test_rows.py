@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
 from exporter.model import ContainerIdentity, CpuStat, PodIdentity, PodSpec, Snapshot
-from exporter.sampler.tracked import Name, TrackedCgroup, newest_by_name
+from exporter.sampler.mapping import newest_by_name
+from exporter.sampler.tracked import Name, TrackedCgroup
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
 from tests.support.pages import duplicates
 from tests.support.snapshots import node
