@@ -68,7 +68,7 @@ class Isolation:
     shared: Cpus | None
     """Usable CPUs without an owner on which some container may run; ``None`` where the online CPUs are not known."""
     overlaps: tuple[Overlap, ...]
-    """Those that are believed: older than ``patience``."""
+    """Those that are believed: older than ``reconcile``."""
     memory: Mapping[Pair, float]
     """When each overlap was first seen, and under twice its name when an owner was first alone; for the next call."""
 
@@ -113,12 +113,12 @@ def isolate(
     online: Cpus | None,
     memory: Mapping[Pair, float],
     now: float,
-    patience: float,
+    reconcile: float,
     *,
     pins: bool | None = True,
     usable: Cpus | None = None,
 ) -> Isolation:
-    """The verdict at monotonic ``now``. ``patience``: the kubelet's reconcile period, after which overlaps count.
+    """The verdict at monotonic ``now``. ``reconcile``: the kubelet's reconcile period, after which overlaps count.
 
     ``users`` in a steady order. Where ``online`` is not known, the CPUs that anybody may use stand in for it. ``pins``:
     whether the kubelet's CPU manager gives CPUs away, ``None`` where that is unknown. DRA drivers and NRI plugins give
@@ -137,7 +137,7 @@ def isolate(
         for other in islice(_intruders(owner, own, by_set, holders), MAX_OVERLAPS):
             pair = owner.name, other.name
             remembered[pair] = since = memory.get(pair, now)
-            if now - since > patience:
+            if now - since > reconcile:
                 believed.append(Overlap(*pair, own & other.cpus, now - since))
     broken = {overlap.owner for overlap in believed}
     exclusive = dict.fromkeys(states, False) | {name: name not in broken for name in placed}

@@ -23,7 +23,7 @@ idle container that woke up three times."""
 MIN_THROTTLED_PERIODS = 3
 """A container's own start throttles it once or twice."""
 CRITICAL_SHARE = 0.5
-"""Of active periods and of wall time: it stands still more often than it runs."""
+"""Of active periods and of wall time: it is stopped more often than it runs."""
 BELOW_LIMIT = 0.7
 """Use divided by limit, within one sample interval. A group that really needs its whole limit reaches 0.9 to 1.0 of it
 while throttled; up to 5 ms a period of quota may be stranded in slices."""
@@ -44,7 +44,7 @@ WAITING_RATE = 0.05
 WAITING_SHARE = 0.2
 """Waiting divided by running and waiting, with running counted as wall time: every request takes a quarter longer."""
 NEIGHBOUR_USE = 0.1
-"""Share of the container's CPUs that its neighbours together, or all that is no container, must use to be accused."""
+"""Share of the container's CPUs that its neighbours together, or all that is no container, must use to be named."""
 MAX_NEIGHBOURS = 5
 """Named in one finding."""
 SATURATED = 0.95

@@ -39,11 +39,11 @@ def test_a_busy_neighbour_on_the_same_cpu() -> None:
 
 
 def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
-    crowd = [on_cpu_0(f"n{number}", 60.0 * 0.05 * number) for number in range(8)]
+    others = [on_cpu_0(f"n{number}", 60.0 * 0.05 * number) for number in range(8)]
     elsewhere = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
     # Eight CPUs, one of them shared: an eighth of its use is taken to be there.
     wide = make.container("wide", cpus="0-7", deltas=make.deltas(usage_seconds=60.0 * 8 * 0.22))
-    found = of(on_cpu_0("victim", 10.0, waiting=50.0), *crowd, elsewhere, wide, on=CPU_0)
+    found = of(on_cpu_0("victim", 10.0, waiting=50.0), *others, elsewhere, wide, on=CPU_0)
     named = [found["evidence"][f"neighbour_{number}"] for number in range(1, 6)]
     assert named == [f"shop/{name}/app" for name in ("n7", "n6", "n5", "wide", "n4")]
     assert "neighbour_6" not in found["evidence"]
@@ -206,7 +206,7 @@ def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None
     assert of(row, v1(on_cpu_0("hog", 40.0), None), on=CPU_0)["name"] == "throttled"
 
 
-def test_a_neighbour_that_ran_less_than_the_container_waited_is_not_accused() -> None:
+def test_a_neighbour_that_ran_less_than_the_container_waited_is_not_named() -> None:
     found = of(on_cpu_0("victim", 53.0, waiting=55.0), on_cpu_0("small", 7.0), on=CPU_0)
     assert found["reason"] == "own_threads"
 
@@ -264,8 +264,8 @@ def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> Non
 def test_what_no_container_can_have_used_went_outside() -> None:
     """A neighbour with more CPUs counts with all its use; one on other CPUs, and a removed one there, not at all."""
     elsewhere = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
-    crowd = (wide(6.0), elsewhere, elsewhere._replace(pod="gone", live=False))
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0), *crowd, on=CPU_0)
+    others = (wide(6.0), elsewhere, elsewhere._replace(pod="gone", live=False))
+    found = of(on_cpu_0("victim", 20.0, waiting=38.0), *others, on=CPU_0)
     assert found["reason"] == "outside"
     assert found["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
     assert "at least 0.57 CPUs of its 1 go" in found["summary"]
@@ -284,13 +284,13 @@ def test_own_threads_are_told_from_neighbours() -> None:
         pytest.param(make.node(cpu_times={0: make.busy(1.0, seconds=0.5)}), id="too young"),
     ],
 )
-def test_without_the_cpus_times_nobody_is_accused(on: NodeRow) -> None:
+def test_without_the_cpus_times_nobody_is_named(on: NodeRow) -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=on)
     assert found["reason"] == ""
     assert "outside_usage_cores" not in found["evidence"]
 
 
-def test_without_a_cpuset_nobody_is_accused() -> None:
+def test_without_a_cpuset_nobody_is_named() -> None:
     found = of(on_cpu_0("victim", 20.0, waiting=38.0, cpuset=None), on_cpu_0("hog", 40.0), on=CPU_0)
     assert found["reason"] == ""
 

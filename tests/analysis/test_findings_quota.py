@@ -61,7 +61,7 @@ def test_a_limit_that_is_used_up() -> None:
 
 
 def saturated_in_parallel(**changes: Any) -> CgroupRow:
-    """Eight CPUs stood still for three quarters of each throttled period."""
+    """Eight CPUs were stopped for three quarters of each throttled period."""
     lost = 8 * 0.75 * 54.0
     spent = make.deltas(usage_seconds=116.0, throttled_seconds=lost, local_throttled_seconds=lost, waiting_seconds=55.0)
     return saturated(deltas=spent, **changes)

@@ -27,7 +27,7 @@ from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.topology import read_topology
 from tests.support.recordings import RECORDINGS, Recording, running
 
-PATIENCE = 10.0
+RECONCILE = 10.0
 CPUS = cpu_list("0-7", "")
 
 
@@ -49,7 +49,7 @@ def user(
 def judge(
     *users: CpusetUser, online: str | None = "0-7", memory: Mapping[Pair, float] | None = None, now: float = 0.0
 ) -> Isolation:
-    return isolate(users, None if online is None else cpu_list(online, ""), memory or {}, now, PATIENCE)
+    return isolate(users, None if online is None else cpu_list(online, ""), memory or {}, now, RECONCILE)
 
 
 def after(*users: CpusetUser, seconds: float, online: str = "0-7") -> Isolation:
@@ -99,7 +99,7 @@ def test_an_eligible_container_in_a_pool_as_small_as_its_request_stays_eligible(
 
 def test_a_young_overlap_takes_nothing_away() -> None:
     intruder = user("a", "0-7")
-    found = after(PINNED, intruder, seconds=PATIENCE)
+    found = after(PINNED, intruder, seconds=RECONCILE)
     assert found.exclusive[PINNED.name]
     assert found.overlaps == ()
     assert found.memory == {(PINNED.name, intruder.name): 0.0}
@@ -107,11 +107,11 @@ def test_a_young_overlap_takes_nothing_away() -> None:
 
 def test_an_overlap_older_than_the_reconcile_period_does() -> None:
     intruder = user("a", "0-2,4-7")
-    found = after(PINNED, intruder, *POOL[1:], seconds=PATIENCE + 1)
+    found = after(PINNED, intruder, *POOL[1:], seconds=RECONCILE + 1)
     assert not found.exclusive[PINNED.name]
     assert found.states[PINNED.name] == "exclusive"
     [overlap] = found.overlaps
-    assert overlap == (PINNED.name, intruder.name, frozenset({2}), PATIENCE + 1)
+    assert overlap == (PINNED.name, intruder.name, frozenset({2}), RECONCILE + 1)
     # The CPU nobody else may use is still its own.
     assert found.owners == {3: PINNED.name}
     assert found.shared == cpu_list("0-2,4-7", "")
@@ -121,12 +121,12 @@ def test_an_overlap_that_ended_is_forgotten() -> None:
     first = judge(PINNED, user("a", "0-7"))
     then = judge(PINNED, *POOL, memory=first.memory, now=5.0)
     assert then.memory == {}
-    again = judge(PINNED, user("a", "0-7"), memory=then.memory, now=PATIENCE + 1)
+    again = judge(PINNED, user("a", "0-7"), memory=then.memory, now=RECONCILE + 1)
     assert again.overlaps == ()
 
 
 def test_two_owners_of_one_cpu_are_each_other_s_overlap() -> None:
-    found = after(user("one", "2-3", 2), user("two", "3-4", 2), seconds=PATIENCE + 1)
+    found = after(user("one", "2-3", 2), user("two", "3-4", 2), seconds=RECONCILE + 1)
     assert {(overlap.owner, overlap.other) for overlap in found.overlaps} == {
         (name("one"), name("two")),
         (name("two"), name("one")),
@@ -138,7 +138,7 @@ def test_two_owners_of_one_cpu_are_each_other_s_overlap() -> None:
 def test_an_init_container_s_cpus_are_handed_on_within_its_pod(container_type: ContainerType | None) -> None:
     init = user("init", "2-3", 2, pod="kubepods/podx", container_type=container_type)
     app = user("app", "2-3", 2, pod="kubepods/podx")
-    found = after(app, init, *POOL, seconds=PATIENCE + 1)
+    found = after(app, init, *POOL, seconds=RECONCILE + 1)
     assert found.overlaps == ()
     assert found.exclusive[app.name]
     assert found.exclusive[init.name]
@@ -153,7 +153,7 @@ def test_an_init_container_s_cpus_are_handed_on_within_its_pod(container_type: C
 def test_a_sidecar_a_sibling_and_another_pod_keep_their_own(other_type: ContainerType, pods: tuple[str, str]) -> None:
     other = user("other", "2-3", 2, pod=pods[0], container_type=other_type)
     app = user("app", "2-3", 2, pod=pods[1])
-    assert len(after(app, other, *POOL, seconds=PATIENCE + 1).overlaps) == 2
+    assert len(after(app, other, *POOL, seconds=RECONCILE + 1).overlaps) == 2
 
 
 def test_without_the_online_cpus_the_cpus_in_use_stand_in() -> None:
@@ -168,14 +168,14 @@ def test_a_container_without_cpus_shares_and_owns_nothing() -> None:
 
 
 def test_overlaps_are_bounded_when_every_cpuset_was_reset() -> None:
-    crowd = [user(f"c{number}", "0-7") for number in range(200)]
-    found = after(PINNED, *crowd, seconds=PATIENCE + 1)
+    others = [user(f"c{number}", "0-7") for number in range(200)]
+    found = after(PINNED, *others, seconds=RECONCILE + 1)
     assert len(found.overlaps) == len(found.memory) == MAX_OVERLAPS
     assert not found.exclusive[PINNED.name]
 
 
 cpusets = st.frozensets(st.integers(0, 7), max_size=8)
-crowds = st.lists(
+several = st.lists(
     st.builds(
         CpusetUser,
         st.builds(CgroupName, st.just("ns"), st.sampled_from("pqrs"), st.text("abc", min_size=1, max_size=4)),
@@ -189,12 +189,12 @@ crowds = st.lists(
 )
 
 
-@given(crowds, cpusets | st.none(), st.floats(0, 20))
+@given(several, cpusets | st.none(), st.floats(0, 20))
 def test_whatever_the_cpusets_no_cpu_is_owned_and_shared(
     users: list[CpusetUser], online: frozenset[int] | None, age: float
 ) -> None:
-    first = isolate(users, online, {}, 0.0, PATIENCE)
-    found = isolate(users, online, first.memory, age, PATIENCE)
+    first = isolate(users, online, {}, 0.0, RECONCILE)
+    found = isolate(users, online, first.memory, age, RECONCILE)
     by_name = {user.name: user for user in users}
     assert found.states.keys() == found.exclusive.keys()
     assert found.states.keys() >= {one.name for one in users if one.claim_is_known}
@@ -207,7 +207,7 @@ def test_whatever_the_cpusets_no_cpu_is_owned_and_shared(
         assert cpu in by_name[owner].cpus
         assert found.states[owner] == "exclusive"
     for one in users:
-        if found.exclusive.get(one.name) and age > PATIENCE:
+        if found.exclusive.get(one.name) and age > RECONCILE:
             assert one.whole_cpus is not None or one.is_partition or not one.claim_is_known
             assert all(
                 one.cpus.isdisjoint(other.cpus) or other.pod_path == one.pod_path for other in users if other is not one
@@ -235,8 +235,8 @@ def test_without_a_spec_what_the_cpusets_do_not_tell_is_not_known(others: tuple[
 def test_where_the_cpu_manager_pins_nobody_nobody_is_pinned_and_nobody_intruded_upon() -> None:
     """kubepods may have fewer CPUs than the node, and then looks like somebody's own."""
     big, small = user("big", "0-3", 4), user("small", "0-3")
-    found = isolate([big, small], cpu_list("0-7", ""), {}, 0.0, PATIENCE, pins=False)
-    later = isolate([big, small], cpu_list("0-7", ""), found.memory, 60.0, PATIENCE, pins=False)
+    found = isolate([big, small], cpu_list("0-7", ""), {}, 0.0, RECONCILE, pins=False)
+    later = isolate([big, small], cpu_list("0-7", ""), found.memory, 60.0, RECONCILE, pins=False)
     assert later.states == {name("big"): "eligible", name("small"): "shared"}
     assert (later.overlaps, later.owners) == ((), {})
 
@@ -244,7 +244,7 @@ def test_where_the_cpu_manager_pins_nobody_nobody_is_pinned_and_nobody_intruded_
 @pytest.mark.parametrize("pins", [True, False])
 def test_a_partition_owns_its_cpus_whatever_the_kubelet_does(pins: bool) -> None:
     own = user("isolated", "2-3")._replace(is_partition=True)
-    found = isolate([own, *POOL], cpu_list("0-7", ""), {}, 0.0, PATIENCE, pins=pins)
+    found = isolate([own, *POOL], cpu_list("0-7", ""), {}, 0.0, RECONCILE, pins=pins)
     assert found.states[name("isolated")] == "exclusive"
     assert set(found.owners.values()) == {name("isolated")}
 
@@ -311,7 +311,7 @@ WITH_CHECKPOINT = [one for one in RECORDINGS if (one.folder / "cpu_manager_state
 def test_the_verdict_on_a_recorded_node_is_the_kubelet_s(recording: Recording, mapped: bool) -> None:
     users = recorded_users(recording, mapped=mapped)
     online = read_topology(str(recording.t0 / "sys")).online
-    found = isolate(users, online, {}, 0.0, PATIENCE)
+    found = isolate(users, online, {}, 0.0, RECONCILE)
     checkpoint = read_cpu_manager_state(str(recording.folder / "cpu_manager_state.json"))
     assert checkpoint is not None
     assert checkpoint.policy == "static"
@@ -358,21 +358,21 @@ def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
 
 def test_a_container_that_a_dra_driver_pinned_owns_its_cpus_under_the_policy_none() -> None:
     users = [user("a", "2-7"), user("b", "2-7"), user("owner", "0-1", 2)]
-    found = isolate(users, CPUS, {}, 0.0, PATIENCE, pins=False)
+    found = isolate(users, CPUS, {}, 0.0, RECONCILE, pins=False)
     assert found.states[name("owner")] == "exclusive"
     assert found.owners == dict.fromkeys({0, 1}, name("owner"))
     # A late-comer on its CPUs is named: it was alone there before.
     late = [*users, user("late", "0-7")]
-    second = isolate(late, CPUS, found.memory, 1.0, PATIENCE, pins=False)
-    third = isolate(late, CPUS, second.memory, PATIENCE + 2.0, PATIENCE, pins=False)
+    second = isolate(late, CPUS, found.memory, 1.0, RECONCILE, pins=False)
+    third = isolate(late, CPUS, second.memory, RECONCILE + 2.0, RECONCILE, pins=False)
     assert [(one.owner, one.other) for one in third.overlaps] == [(name("owner"), name("late"))]
 
 
 @pytest.mark.parametrize("pins", [False, None])
 def test_who_never_was_alone_owns_nothing_where_no_kubelet_gives_cpus(pins: bool | None) -> None:
     users = [user("a", "0-7"), user("b", "0-7"), user("wide", "0-1", 2)]
-    first = isolate(users, CPUS, {}, 0.0, PATIENCE, pins=pins)
-    later = isolate(users, CPUS, first.memory, PATIENCE + 2.0, PATIENCE, pins=pins)
+    first = isolate(users, CPUS, {}, 0.0, RECONCILE, pins=pins)
+    later = isolate(users, CPUS, first.memory, RECONCILE + 2.0, RECONCILE, pins=pins)
     assert later.states[name("wide")] == "eligible"
     assert later.overlaps == ()
 
@@ -380,8 +380,8 @@ def test_who_never_was_alone_owns_nothing_where_no_kubelet_gives_cpus(pins: bool
 def test_mixed_cpus_own_what_the_checkpoint_has_and_share_the_rest() -> None:
     """CRI-O: cpuset 2-7, checkpoint 4-7."""
     mixed = user("mixed", "2-7", 4)._replace(entry=cpu_list("4-7", ""))
-    found = isolate([user("a", "0-3"), user("b", "0-3"), mixed], CPUS, {}, 0.0, PATIENCE)
-    later = isolate([user("a", "0-3"), user("b", "0-3"), mixed], CPUS, found.memory, PATIENCE + 2.0, PATIENCE)
+    found = isolate([user("a", "0-3"), user("b", "0-3"), mixed], CPUS, {}, 0.0, RECONCILE)
+    later = isolate([user("a", "0-3"), user("b", "0-3"), mixed], CPUS, found.memory, RECONCILE + 2.0, RECONCILE)
     assert later.states[name("mixed")] == "exclusive"
     assert later.owners == dict.fromkeys({4, 5, 6, 7}, name("mixed"))
     assert later.overlaps == ()
@@ -390,7 +390,7 @@ def test_mixed_cpus_own_what_the_checkpoint_has_and_share_the_rest() -> None:
 
 def test_cpus_that_no_container_may_use_are_not_shared() -> None:
     # v1: a CPU that went offline and came back is in no cpuset any more; usable is what the root has.
-    found = isolate([user("a", "0-5"), user("b", "0-5")], CPUS, {}, 0.0, PATIENCE)
+    found = isolate([user("a", "0-5"), user("b", "0-5")], CPUS, {}, 0.0, RECONCILE)
     assert found.shared == cpu_list("0-5", "")
-    bounded = isolate([user("a", "0-5")], CPUS, {}, 0.0, PATIENCE, usable=cpu_list("0-3", ""))
+    bounded = isolate([user("a", "0-5")], CPUS, {}, 0.0, RECONCILE, usable=cpu_list("0-3", ""))
     assert bounded.shared == cpu_list("0-3", "")

@@ -30,7 +30,10 @@ THREADS = 16
 
 RATIOS = ("cpu_throttled_ratio", "cpu_throttled_ratio_peak", "cpu_limit_cores", "cpu_effective_limit_cores")
 
-MACHINE = {"cpu_steal": "this machine's own hypervisor may give its CPUs to others"}
+MACHINE = {
+    "cpu_steal": "this machine's own hypervisor may give its CPUs to others",
+    "cpu_saturated": "other processes of this machine may fill its CPUs",
+}
 OTHERS = {**MACHINE, "exclusive_cpu_disturbed": "other processes of this machine may run on its CPU, too"}
 
 pytestmark = [
@@ -116,7 +119,8 @@ def test_an_own_quota_and_a_neighbour(
     web = pod("web", Container(name="app", request_cores=0.25))
     hog = pod("hog", Container(name="burn", request_cores=0.75))
     counted = hierarchy.version == "v2" or schedstats == "1"
-    how, reason = ("waiting is counted", "neighbours") if counted else ("waiting is not counted", "saturated")
+    how = "waiting is counted" if counted else "waiting is not counted"
+    named = {"contention": {"neighbours"}} if counted else {"cpu_saturated": {"waiting_unknown"}}
     with setting(SCHEDSTATS, schedstats):
         alone, web, hog = node.play((alone, places.other), (web, places.one), (hog, places.one))
         for one in (alone, web, hog):
@@ -125,7 +129,7 @@ def test_an_own_quota_and_a_neighbour(
 
         ask(
             Case("1 own quota, one thread", "live/alone/app", {"throttled": {""}}, MACHINE),
-            Case(f"3 a neighbour, {how}", "live/web/app", {"contention": {reason}}, MACHINE),
+            Case(f"3 a neighbour, {how}", "live/web/app", named, MACHINE),
         )
         waited = node.exporter.page().get(f"{CONTAINER}cpu_runqueue_wait_seconds_total", **labels(web))
     assert (waited is not None) == (schedstats == "1")
@@ -179,6 +183,7 @@ def test_many_threads_under_a_limit_of_one_cpu(node: Stage, places: Places, ask:
     told = ask(Case(f"1 own quota, {THREADS} threads", "live/openmp/app", below, MACHINE))
     [finding] = told.container["findings"]
     assert f"{THREADS} threads under a limit of 1 CPU" in finding["summary"]
+    assert finding["advice"].startswith("Set the limit to")
     assert "OMP_NUM_THREADS=1" in finding["advice"]
 
 

@@ -41,7 +41,7 @@ class Told:
 def explain(exporter: Exporter, name: str) -> Told:
     """The real command against a running exporter."""
     begun = time.monotonic()
-    done = run("explain", name, f"--url=http://{exporter.host}:{exporter.port}", "--output=json")
+    done = run("explain", name, f"--url=http://{exporter.host}:{exporter.port}", "--output=json", "--exit-code")
     seconds = time.monotonic() - begun
     if done.returncode not in {0, 1}:
         raise AssertionError(f"explain {name} ended with {done.returncode}: {done.stderr}")

@@ -107,8 +107,8 @@ def _why_not_pinned(view: NodeView, row: CgroupRow, request: float | None) -> st
 def _may_be_pinned_yet(view: NodeView, row: CgroupRow) -> bool:
     """The kubelet narrows the cpuset just after the start, or when it next reconciles."""
     kubelet = view.node.kubelet
-    patience = (kubelet and kubelet.cpu_manager_reconcile_seconds) or _RECONCILE_SECONDS
-    return row.deltas is None or not row.deltas.seconds >= patience
+    reconcile = (kubelet and kubelet.cpu_manager_reconcile_seconds) or _RECONCILE_SECONDS
+    return row.deltas is None or not row.deltas.seconds >= reconcile
 
 
 def pinned_but_limited(_view: NodeView, row: CgroupRow, ledger: Ledger | None) -> Finding | None:
