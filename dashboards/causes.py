@@ -25,9 +25,9 @@ from dashboards.steps import LOST_STEPS, RATIO_STEPS, STALLED
 from dashboards.thresholds import THRESHOLDS
 
 RUNBOOK = f"{DOCS}/runbooks"
-TO_RUNBOOK = (("Runbook: CPUThrottlingHigh", f"{RUNBOOK}/CPUThrottlingHigh.md"),)
-RATIOS = recorded("container:cgroup_cpu_throttled_periods:max_ratio_rate5m")
-LOST = recorded("container:cgroup_cpu_throttled_seconds:max_rate5m")
+TO_RUNBOOK = (("Runbook: WorkloadCPUThrottled", f"{RUNBOOK}/WorkloadCPUThrottled.md"),)
+RATIOS = recorded("container:cgroup_container_cpu_throttled_periods:ratio_rate5m")
+LOST = recorded("container:cgroup_container_cpu_throttled_seconds:rate5m")
 STALLED_SHARE = recorded("container:cgroup_container_cpu_pressure_stalled_seconds:rate5m")
 ABOVE = recorded("container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m")
 PEAK = "cgroup_container_cpu_throttled_ratio_peak"
@@ -41,8 +41,8 @@ def own_quota(board: Dashboard) -> Dashboard:
     for panel in (
         lines(
             "CPU time lost",
-            "CPU-seconds per second that the container loses to its own quota, or to its pod's where both have one"
-            " limit, summed over CPUs: four threads that are throttled together lose 4. The ten worst, and the spread"
+            "CPU-seconds per second that the container loses to its own quota, summed over"
+            " CPUs: four threads that are throttled together lose 4. The ten worst, and the spread"
             " over all replicas.",
             Query(worst(LOST, CONTAINER), ONE),
             *band(LOST),
@@ -154,9 +154,8 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
 
 def quota_above_it(board: Dashboard) -> Dashboard:
     """Add the pod's own cgroup, and the loss to any ancestor."""
-    ratio, lost = (
-        f"pod:cgroup_pod_cpu_{name}{PODS}" for name in ("throttled_periods:ratio_rate5m", "throttled_seconds:rate5m")
-    )
+    ratio = f"(pod:cgroup_cpu_throttled_periods:max_rate5m{PODS} / pod:cgroup_cpu_periods:max_rate5m{PODS})"
+    lost = f"pod:cgroup_pod_cpu_throttled_seconds:rate5m{PODS}"
     row = Row("A quota above it").collapsed(True)
     for panel in (
         lines(
@@ -170,9 +169,9 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             no_value="nothing lost above it, or a kernel before 6.6",
         ),
         lines(
-            "Pod's own cgroup: throttled periods",
-            "The pod has a quota of its own; its containers' counters do not show when that runs out. In a pod of one"
-            " container both have the same limit, and the kernel counts throttling in either.",
+            "Pod: throttled periods",
+            "The larger of the pod's own cgroup and its containers: when the pod's quota runs out, its containers'"
+            " counters do not show it.",
             Query(worst(ratio, POD), "{{pod}}"),
             unit=RATIO,
             steps=RATIO_STEPS,

@@ -24,7 +24,7 @@ from dashboards.panels import (
     rows,
     worst,
 )
-from dashboards.steps import HIGH, LOST_HIGH, LOST_STEPS, RATIO_STEPS, SHARE_STEPS, STALLED
+from dashboards.steps import LOST_STEPS, RATIO_STEPS, SHARE_STEPS, STALLED
 
 WORKLOAD = "cluster, namespace, workload_kind, workload"
 IN_CLUSTERS = selector("cluster")
@@ -87,14 +87,9 @@ def _now(board: Dashboard) -> Dashboard:
         )
         .with_panel(
             number(
-                "Containers throttled",
-                "Containers above the thresholds of CPUThrottlingHigh now: ratio and time lost together.",
-                Query(
-                    f"count(container:cgroup_cpu_throttled_periods:max_ratio_rate5m{IN_NAMESPACE} > {HIGH} and"
-                    f" container:cgroup_cpu_throttled_seconds:max_rate5m{IN_NAMESPACE} > {LOST_HIGH})"
-                    f" or sum({USED}) * 0",
-                    "containers",
-                ),
+                "Workloads throttled",
+                "Workloads with a firing alert, WorkloadCPUThrottled or WorkloadCPUThrottledSevere.",
+                Query(f"sum(cluster:cgroup_cpu_throttled_workloads:count{IN_CLUSTERS})", "workloads"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
                 no_value="no containers",

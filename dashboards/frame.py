@@ -16,7 +16,7 @@ Uid = Literal["kte-cluster", "kte-workload", "kte-node", "kte-exporter"]
 Variable = Literal["cluster", "namespace", "workload", "pod", "container", "node"]
 
 OUR_ALERTS = "CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
-WORKLOADS = "pod:cgroup_container_info:workload"
+WORKLOADS = "pod:cgroup_pod_info:workload"
 
 # Query and description; each is narrowed down by those to its left.
 _VARIABLES: dict[Variable, tuple[str, str]] = {

@@ -37,7 +37,7 @@ CONTAINER = "cluster, namespace, pod, container"
 ONE = "{{namespace}} {{pod}} {{container}}"
 NAMES = {"namespace": "Namespace", "workload": "Workload", "pod": "Pod", "container": "Container"}
 USED = f"container:cgroup_container_cpu_usage_seconds:rate5m{HERE}"
-LOST = f"container:cgroup_cpu_throttled_seconds:max_rate5m{HERE}"
+LOST = f"container:cgroup_container_cpu_throttled_seconds:rate5m{HERE}"
 STALLED_SHARE = f"container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{HERE}"
 TO_POD = Link(
     "Why: this pod",

@@ -6,8 +6,8 @@ from dashboards.panels import ORANGE, RED
 from dashboards.thresholds import THRESHOLDS
 
 HIGH, SEVERE = THRESHOLDS["highRatio"].number, THRESHOLDS["severeRatio"].number
-LOST_HIGH, LOST_SEVERE = THRESHOLDS["highLostSeconds"].number, THRESHOLDS["severeLostSeconds"].number
+LOST_HIGH, LOST_SEVERE = THRESHOLDS["severeLostSeconds"].number, 5 * THRESHOLDS["severeLostSeconds"].number
 STALLED = THRESHOLDS["contentionStalled"].number
 RATIO_STEPS = ((HIGH, ORANGE), (SEVERE, RED))
 LOST_STEPS = ((LOST_HIGH, ORANGE), (LOST_SEVERE, RED))
-SHARE_STEPS = ((HIGH, ORANGE), (SEVERE, RED))
+SHARE_STEPS = ((THRESHOLDS["highShare"].number, ORANGE), (THRESHOLDS["severeShare"].number, RED))

@@ -57,7 +57,7 @@ def test_inhibitions_name_alerts_that_exist() -> None:
     text = CONFIG.read_text().partition("inhibit_rules:")[2].partition("receivers:")[0]
     known = alerts_of_the_chart()
     named = {name for name in known if name in text}
-    assert {"CPUThrottlingSevere", "CPUThrottlingHigh", "CPUThrottledBelowLimit"} <= named
+    assert {"WorkloadCPUThrottledSevere", "WorkloadCPUThrottled", "ExclusiveCPUThrottled"} <= named
     for rule in yaml.safe_load(CONFIG.read_text())["inhibit_rules"]:
         for matcher in [*rule["source_matchers"], *rule["target_matchers"]]:
             pattern = matcher.split("~")[-1].split("=")[-1].strip().strip('"')
@@ -158,18 +158,17 @@ def _wait_ready(url: str, log: Path) -> None:
     raise AssertionError(log.read_text())
 
 
-def firing(name: str, pod: str, **labels: str) -> Json:
+def firing(name: str, **labels: str) -> Json:
     severity = alerts_of_the_chart()[name]
-    container = {"namespace": "shop", "pod": pod, "container": "app", "node": "node-1"}
-    workload = {"workload_kind": "Deployment", "workload": "checkout"}
+    workload = {"namespace": "shop", "workload_kind": "Deployment", "workload": "checkout"} | labels
     return {
-        "labels": {"alertname": name, "severity": severity, **container, **workload, **labels},
+        "labels": {"alertname": name, "severity": severity, **workload},
         "annotations": {
-            "summary": f"shop/{pod}/app is throttled in 62% of its CPU periods",
-            "description": f"Container app of pod shop/{pod} ran out of its CPU quota.",
-            "command": "kubectl -n monitoring exec exporter -- throttle-exporter explain shop/" + pod,
+            "summary": f"Deployment shop/{workload['workload']} loses 62% of its run time to CPU quotas",
+            "description": "In 62% of the time a CPU quota stopped it.",
+            "command": "kubectl -n monitoring exec exporter -- throttle-exporter explain shop/checkout-1",
             "runbook_url": f"https://runbooks.example.org/{name}.md",
-            "dashboard_url": "https://grafana.example.org/d/kte-workload?var-pod=" + pod,
+            "dashboard_url": "https://grafana.example.org/d/kte-workload?var-workload=checkout",
         },
     }
 
@@ -182,20 +181,18 @@ def send(address: str, alerts: list[Json]) -> None:
         assert answer.status == 200
 
 
-def test_a_deployment_of_200_replicas_pages_once_and_only_the_worst_is_told(tmp_path: Path) -> None:
+def test_a_workload_pages_once_and_only_the_worst_is_notified(tmp_path: Path) -> None:
     pods = [f"checkout-{number:03}" for number in range(REPLICAS)]
     with listening() as receivers, alertmanager(tmp_path / "am", receivers) as address:
         send(
             address,
-            [firing(name, pod) for pod in pods for name in ("CPUThrottlingSevere", "CPUThrottlingHigh")]
-            + [firing("CPUThrottledBelowLimit", pods[0])]
-            # Another container that is only throttled much is told, as a ticket.
-            + [
-                firing("CPUThrottlingHigh", "cart-0", workload="cart"),
-                firing("CPUThrottledBelowLimit", "cart-0", workload="cart"),
-            ],
+            [firing("WorkloadCPUThrottledSevere"), firing("WorkloadCPUThrottled")]
+            + [firing("PodCPUThrottled", pod=pod, node="node-1") for pod in pods]
+            + [firing("WorkloadCPUThrottled", workload="cart")],
         )
         [ticket] = receivers.wait_for("/slack")
+        # The pods behind it come and go: evidence that notifies nobody.
+        send(address, [firing("PodCPUThrottled", pod=f"{pod}-new", node="node-2") for pod in pods])
         # Two more group intervals: whatever was to come has come.
         time.sleep(2.5)
         [page] = receivers.wait_for("/pagerduty")
@@ -204,27 +201,48 @@ def test_a_deployment_of_200_replicas_pages_once_and_only_the_worst_is_told(tmp_
 
     assert page["event_action"] == "trigger"
     assert page["payload"]["severity"] == "critical"
-    assert page["payload"]["summary"] == "[200] CPUThrottlingSevere: Deployment shop/checkout"
+    assert page["payload"]["summary"] == "[1] WorkloadCPUThrottledSevere: Deployment shop/checkout"
     what = page["payload"]["custom_details"]["what"]
-    assert what.count("is throttled in 62% of its CPU periods") == 10, "ten of a group are enough"
-    assert "and 200 in all" in what
-    assert "To see why: kubectl -n monitoring exec exporter -- throttle-exporter explain shop/checkout-" in what
-    assert page["payload"]["custom_details"]["runbook"] == "https://runbooks.example.org/CPUThrottlingSevere.md"
+    assert re.search(r"loses 62% of its run time to CPU quotas, since \d\d:\d\d UTC", what)
+    assert "To see why: kubectl -n monitoring exec exporter -- throttle-exporter explain shop/checkout-1" in what
+    assert "/#/silences/new?filter=%7Balertname%3D%22WorkloadCPUThrottledSevere%22%2C%20namespace%3D%22shop%22" in what
+    assert page["payload"]["custom_details"]["runbook"].endswith("/WorkloadCPUThrottledSevere.md")
     assert page["client_url"].startswith("https://grafana.example.org/d/kte-workload")
 
     [attachment] = ticket["attachments"]
-    assert attachment["title"] == "[1] CPUThrottlingHigh: Deployment shop/cart"
-    assert attachment["title_link"] == "https://runbooks.example.org/CPUThrottlingHigh.md"
-    assert "checkout" not in attachment["text"], "severe inhibits high"
+    assert attachment["title"] == "[1] WorkloadCPUThrottled: Deployment shop/cart"
+    assert attachment["title_link"] == "https://runbooks.example.org/WorkloadCPUThrottled.md"
+    assert "checkout" not in attachment["title"], "severe inhibits the ticket"
+
+
+def test_what_waits_on_one_node_is_one_notification(tmp_path: Path) -> None:
+    waiting = [firing("CPUContention", workload=f"w-{n}", pod=f"w-{n}-0", node=f"node-{n % 2}") for n in range(20)]
+    with listening() as receivers, alertmanager(tmp_path / "am", receivers) as address:
+        send(address, waiting)
+        receivers.wait_for("/slack", 2)
+        time.sleep(2.5)
+    titles = sorted(body["attachments"][0]["title"] for body in receivers.got["/slack"])
+    assert titles == [f"[10] CPUContention: node node-{n}" for n in range(2)]
+
+
+def test_a_dashboard_link_is_absolute_or_absent(tmp_path: Path) -> None:
+    def link(url: str) -> str:
+        one = {"status": "firing", "labels": {}, "annotations": {"dashboard_url": url}}
+        return rendered("absolute", tmp_path, alerts=[one | TIMES])
+
+    assert link("/d/kte-workload?var-pod=x") == ""
+    assert link("https://grafana.example.org/d/x") == "https://grafana.example.org/d/x"
+
+
+TIMES = {"startsAt": "2026-11-21T10:00:00Z", "endsAt": "2026-11-21T10:20:00Z"}
 
 
 def rendered(name: str, tmp_path: Path, **changes: Any) -> str:
     data = tmp_path / "data.json"
     one = {"status": "firing", "labels": {"node": "n1"}, "annotations": {"summary": "s", "description": "d"}}
-    times = {"startsAt": "2026-11-21T10:00:00Z", "endsAt": "2026-11-21T10:20:00Z"}
     base = {
         "status": "firing",
-        "alerts": [one | times],
+        "alerts": [one | TIMES],
         "groupLabels": {"alertname": "ThrottleExporterDown"},
         "commonLabels": {},
         "commonAnnotations": {},

@@ -142,6 +142,23 @@ def schema_of(threshold: str) -> Json:
     return found
 
 
+def test_namespaces_are_excluded_or_have_thresholds_of_their_own() -> None:
+    found = rules(
+        {"excludedNamespaces": ["kube-system"], "namespaces": [{"pattern": "ml-.*", "thresholds": {"highShare": 0.3}}]}
+    )
+    high = [rule["expr"] for rule in found if rule.get("alert") == "WorkloadCPUThrottled"]
+    assert [('"kube-system|ml-.*" # excluded' in expr, '"ml-.*" # only' in expr) for expr in high] == [
+        (True, False),
+        (False, True),
+    ]
+    assert ["> 0.1 # highShare" in high[0], "> 0.3 # highShare" in high[1]] == [True, True]
+    assert '"kube-system" # excluded' in high[1]
+    # Recording rules and alerts about nodes are made once.
+    assert [len([rule for rule in found if rule.get("alert") == name]) for name in ("KernelCFSQuotaBug",)] == [1]
+    records = [rule["record"] for rule in found if "record" in rule]
+    assert len(records) == len(set(records))
+
+
 def test_links_lead_to_the_user_s_own_pages() -> None:
     alerts = [
         rule

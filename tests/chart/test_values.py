@@ -87,8 +87,8 @@ WRONG: dict[str, tuple[Json, str]] = {
         "at '/prometheusRule/thresholds/highFor': got number, want string",
     ),
     "duration of a rule that is none": (
-        {"prometheusRule": {"thresholds": {"highKeep": "ten minutes"}}},
-        "at '/prometheusRule/thresholds/highKeep': 'ten minutes' does not match pattern",
+        {"prometheusRule": {"thresholds": {"severeKeep": "ten minutes"}}},
+        "at '/prometheusRule/thresholds/severeKeep': 'ten minutes' does not match pattern",
     ),
     "pattern that ends its quotes": (
         {"prometheusRule": {"thresholds": {"jobPattern": 'a"} or vector(1)'}}},

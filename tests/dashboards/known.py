@@ -11,8 +11,8 @@ from dashboards.rules import SOURCES
 from exporter.cli.docs import metrics_page
 from exporter.metrics.catalog import FAMILIES
 
-TARGET_LABELS = frozenset({"cluster", "node", "job", "instance"})
-"""What relabelling and external labels add to every series."""
+TARGET_LABELS = frozenset({"cluster", "node", "job", "instance", "exported_pod"})
+"""What relabelling, external labels and a scrape without honorLabels add to every series."""
 SCRAPED_FROM = frozenset({"namespace", "pod"})
 """Labels of the exporter's own pod, on its own metrics only: on the others they are the observed container's."""
 
@@ -21,7 +21,10 @@ OUTSIDERS: Mapping[str, frozenset[str]] = {
     "up": frozenset(),
     "scrape_duration_seconds": frozenset(),
     "scrape_samples_scraped": frozenset(),
-    "ALERTS": frozenset({"alertname", "alertstate", "severity", "namespace", "pod", "container", "workload"}),
+    "kube_node_info": frozenset({"os_image"}),
+    "ALERTS": frozenset(
+        {"alertname", "alertstate", "severity", "namespace", "pod", "container", "workload", "workload_kind", "lost"}
+    ),
     "ALERTS_FOR_STATE": frozenset({"alertname", "severity", "namespace", "pod", "container", "workload"}),
 }
 

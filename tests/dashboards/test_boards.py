@@ -126,7 +126,10 @@ def test_lines_with_several_series_are_told_apart(panel: Json) -> None:
 @each(COLOURED_RATIOS)
 def test_colours_begin_where_the_alerts_begin(panel: Json) -> None:
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    ratios = {THRESHOLDS[name].number for name in ("highRatio", "severeRatio", "contentionStalled")}
+    ratios = {
+        THRESHOLDS[name].number
+        for name in ("highShare", "severeShare", "highRatio", "severeRatio", "contentionStalled")
+    }
     assert {step["value"] for step in steps[1:]} <= ratios
 
 

@@ -17,8 +17,8 @@ def test_file_is_fresh(path: Path, generated: Generated) -> None:
 
 def test_a_threshold_goes_wherever_its_name_stands() -> None:
     changed = {**THRESHOLDS, "highRatio": Threshold("0.3", ""), "highFor": Threshold("1h", "")}
-    text = "a > 0.25 # highRatio\nfor: 15m # highFor\n# highRatio\nb > 1 # highPeriods\n"
-    assert stamp(text, changed) == "a > 0.3 # highRatio\nfor: 1h # highFor\n# highRatio\nb > 1 # highPeriods\n"
+    text = "a > 0.25 # highRatio\nfor: 15m # highFor\n# highRatio\nb > 1 # severeShare\n"
+    assert stamp(text, changed) == "a > 0.3 # highRatio\nfor: 1h # highFor\n# highRatio\nb > 0.4 # severeShare\n"
 
 
 def test_an_unknown_threshold_is_a_mistake() -> None:

@@ -21,7 +21,7 @@ from tests.support.pages import Page
 
 pytestmark = pytest.mark.timeout(180)
 
-SEVERE, HIGH = "CPUThrottlingSevere", "CPUThrottlingHigh"
+SEVERE, HIGH = "WorkloadCPUThrottledSevere", "WorkloadCPUThrottled"
 FIRES_WITHIN = 60.0
 RESOLVES_WITHIN = 60.0
 

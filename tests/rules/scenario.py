@@ -74,6 +74,7 @@ GAUGES = {
     "request": "spec_cpu_request_cores",
     "spec_limit": "spec_cpu_limit_cores",
     "drift": "cpu_limit_drift",
+    "ratio": "cpu_throttled_ratio",
     "exclusive": "cpuset_exclusive",
     "cpus": "cpuset_cpus",
 }
@@ -100,6 +101,7 @@ class Container:
     request: Values | None = None
     spec_limit: Values | None = None
     drift: Values | None = None
+    ratio: Values | None = None
     exclusive: Values | None = None
     cpus: Values | None = None
     isolation: str | None = None
@@ -119,14 +121,19 @@ class Container:
             if (rate := getattr(self, attribute)) is not None:
                 yield Series(f"cgroup_container_{name}", labels, counter(rate))
         for attribute, name in GAUGES.items():
-            if (value := getattr(self, attribute)) is not None:
+            if (value := _ratio(self) if attribute == "ratio" else getattr(self, attribute)) is not None:
                 yield Series(f"cgroup_container_{name}", labels, gauge(value))
         if self.quota_state is not None:
             yield Series("cgroup_container_cpu_quota_state", {**labels, "state": self.quota_state}, gauge(1))
         if self.isolation is not None:
             yield Series("cgroup_container_cpu_isolation", {**labels, "state": self.isolation}, gauge(1))
         if self.workload is not None:
-            info = {"qos_class": self.qos, "workload_kind": self.kind, "workload": self.workload}
+            info = {
+                "pod_uid": f"uid-of-{self.pod}",
+                "qos_class": self.qos,
+                "workload_kind": self.kind,
+                "workload": self.workload,
+            }
             del labels["container"]
             yield Series("cgroup_pod_info", {**labels, **info}, gauge(1))
 
@@ -141,8 +148,10 @@ class Pod:
     periods: Values | None = None
     throttled: Values | None = None
     lost: Values | None = None
+    usage: Values | None = None
     limit: Values | None = None
     threshold: Values | None = None
+    ratio: Values | None = None
 
     def but(self, **changes: Any) -> Self:
         return replace(self, **changes)
@@ -156,10 +165,21 @@ class Pod:
         ):
             if (rate := getattr(self, attribute)) is not None:
                 yield Series(f"cgroup_pod_cpu_{name}_total", labels, counter(rate))
+        if self.usage is not None:
+            yield Series("cgroup_pod_cpu_usage_seconds_total", labels, counter(self.usage))
+        if (ratio := _ratio(self)) is not None:
+            yield Series("cgroup_pod_cpu_throttled_ratio", labels, gauge(ratio))
         if self.limit is not None:
             yield Series("cgroup_pod_cpu_limit_cores", labels, gauge(self.limit))
         if self.threshold is not None:
             yield Series("cgroup_pod_alert_threshold_ratio", labels, gauge(self.threshold))
+
+
+def _ratio(one: Container | Pod) -> Values | None:
+    """The exporter's own ratio: as given, or what the counters make of it."""
+    if one.ratio is None and isinstance(one.periods, int | float) and isinstance(one.throttled, int | float):
+        return one.throttled / one.periods if one.periods else 0.0
+    return one.ratio
 
 
 @dataclass(frozen=True)
@@ -177,7 +197,7 @@ class Raw:
 
 Source = Container | Pod | Raw
 
-ALIVE = Raw("up", 1)
+ALIVE = Raw("throttle_exporter_build_info", 1)
 """Every Prometheus with these rules scrapes an exporter."""
 EXPORTER_POD = Raw("throttle_exporter_build_info", 1, {"namespace": "monitoring", "pod": "throttle-x7k2p"})
 """The exporter's own series keep the labels of its own pod."""
@@ -205,23 +225,21 @@ def text(alert: Labels, minute: int = 30, **annotations: str) -> Mapping[str, An
     }
 
 
-def check(
-    workspace: Path,
-    sources: Iterable[Source],
+def document(
+    series: Mapping[str, str],
+    scrape_seconds: int,
     *,
     queries: Iterable[Mapping[str, Any]] = (),
     alerts: Iterable[Mapping[str, Any]] = (),
-) -> None:
-    """Runs one promtool test; its whole output is the failure."""
-    # Two containers of one pod give its names once.
-    series = {one.selector: one.values for source in sources for one in source.series()}
+) -> dict[str, Any]:
+    """A promtool test of the shipped rules on ``series``, values by selector."""
     group = {
-        "interval": f"{STEP_SECONDS}s",
+        "interval": f"{scrape_seconds}s",
         "input_series": [{"series": selector, "values": values} for selector, values in series.items()],
         "promql_expr_test": list(queries),
         "alert_rule_test": list(alerts),
     }
-    document = {
+    return {
         "rule_files": [str(path) for path in SOURCES],
         "evaluation_interval": "1m",
         # Prometheus runs groups side by side; promtool in an order of chance unless told.
@@ -230,7 +248,32 @@ def check(
         ],
         "tests": [group],
     }
+
+
+def _pods_use(sources: Iterable[Source]) -> Iterable[Source]:
+    """What each pod uses: the sum of its containers, or the first one's where that is no number."""
+    used: dict[tuple[Target, str, str], list[Values]] = {}
+    for one in sources:
+        if isinstance(one, Container) and one.usage is not None:
+            used.setdefault((one.target, one.namespace, one.pod), []).append(one.usage)
+    for (target, namespace, pod), values in used.items():
+        numbers = [value for value in values if not isinstance(value, str)]
+        yield Pod(target, namespace, pod, usage=sum(numbers) if len(numbers) == len(values) else values[0])
+
+
+def check(
+    workspace: Path,
+    sources: Iterable[Source],
+    *,
+    queries: Iterable[Mapping[str, Any]] = (),
+    alerts: Iterable[Mapping[str, Any]] = (),
+) -> None:
+    """Runs one promtool test; its whole output is the failure."""
+    made = list(sources)
+    # Two containers of one pod give its names once.
+    series = {one.selector: one.values for source in [*made, *_pods_use(made)] for one in source.series()}
+    text = document(series, STEP_SECONDS, queries=queries, alerts=alerts)
     path = workspace / "test.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
     run = subprocess.run([needs("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

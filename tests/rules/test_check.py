@@ -19,8 +19,8 @@ def test_promtool_accepts(path: Path) -> None:
 def test_a_threshold_can_be_replaced_by_its_mark_alone(tmp_path: Path) -> None:
     """What docs/runbooks/README.md shows with sed, and a chart can do with regexReplaceAll."""
     text = PLAIN_RULES.read_text(encoding="utf-8")
-    changed = re.sub(r"(?m)\S+( # highRatio)$", r"0.4\1", re.sub(r"(?m)\S+( # highFor)$", r"1h\1", text))
-    assert changed.count("0.4 # highRatio") == text.count("# highRatio") > 1
+    changed = re.sub(r"(?m)\S+( # highShare)$", r"0.2\1", re.sub(r"(?m)\S+( # highFor)$", r"1h\1", text))
+    assert changed.count("0.2 # highShare") == text.count("# highShare") > 1
     path = tmp_path / "rules.yaml"
     path.write_text(changed, encoding="utf-8")
     assert "for: 1h # highFor" in changed

@@ -56,7 +56,7 @@ def test_a_prometheus_that_has_lost_all_targets_says_so(tmp_path: Path) -> None:
                 GONE,
                 summary="Prometheus has no throttle exporter to scrape",
                 description=(
-                    "No target of the exporter's job exists, so nobody sees throttling there. Look at the DaemonSet's"
+                    "No throttle_exporter_build_info exists, so nobody sees throttling there. Look at the DaemonSet's"
                     " pods and their last log lines; Prometheus's targets page says what failed."
                 ),
                 command="kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter",
@@ -70,7 +70,7 @@ def test_a_prometheus_that_has_lost_all_targets_says_so(tmp_path: Path) -> None:
 def test_what_down_says(tmp_path: Path) -> None:
     check(
         tmp_path,
-        [Raw("up", 0)],
+        [Raw("up", 0), ALIVE],
         alerts=[
             text(
                 DOWN,
@@ -176,7 +176,7 @@ def test_what_unmapped_says(tmp_path: Path) -> None:
                     " `get` on `nodes/pods`), or its certificate is not trusted; the log says which, and"
                     " `throttle_exporter_pods_source_up` which source fails."
                 ),
-                command="kubectl -n NAMESPACE logs POD-ON-THAT-NODE --tail=100",
+                command="kubectl -n NAMESPACE logs POD-ON-ITS-NODE --tail=100",
                 runbook_url=f"{RUNBOOKS}/ThrottleExporterPodsUnmapped.md",
                 dashboard_url=DASHBOARD,
             )
@@ -213,9 +213,9 @@ def test_what_errors_say(tmp_path: Path) -> None:
         alerts=[
             text(
                 ERRORS,
-                summary="The throttle exporter on node node-1 keeps failing at read: permission",
+                summary="The throttle exporter on node node-1 has errors at read: permission",
                 description=(
-                    "10.0.0.1:9843 (node node-1) survived 15 failures of stage read for the reason permission within"
+                    "10.0.0.1:9843 (node node-1) counted 15 errors of stage read for the reason permission within"
                     " 15 minutes. The rest of its page is served; what failed is missing from it. The log names the"
                     " file or the address."
                 ),
@@ -223,5 +223,57 @@ def test_what_errors_say(tmp_path: Path) -> None:
                 runbook_url=f"{RUNBOOKS}/ThrottleExporterErrors.md",
                 dashboard_url=DASHBOARD,
             )
+        ],
+    )
+
+
+# ---- labels and coverage ----
+
+LOST = {"alertname": "ThrottleExporterLabelsLost", "severity": "warning", "cluster": "east"}
+UNCOVERED = {"alertname": "ThrottleExporterNodeUncovered", "severity": "warning", "cluster": "east", "node": "node-2"}
+
+
+def test_a_node_that_kube_state_metrics_knows_and_no_exporter_is_uncovered(fires: Fires) -> None:
+    def node(name: str, **labels: str) -> Raw:
+        return Raw("kube_node_info", 1, {"os_image": "Debian", **labels}, Target(node=name, instance="ksm", job="ksm"))
+
+    fires([node("node-1"), node("node-2")], UNCOVERED)
+    fires([node("node-1"), node("fargate-ip-10-0-0-9"), node("win-1", os_image="Windows Server 2022")])
+
+
+def test_what_uncovered_and_lost_labels_say(tmp_path: Path) -> None:
+    unknown = Raw("kube_node_info", 1, {"os_image": "Debian"}, Target(node="node-2", instance="ksm", job="ksm"))
+    relabelled = Raw("cgroup_pod_cpu_usage_seconds_total", 1, {"namespace": "m", "pod": "x", "exported_pod": "web-1"})
+    check(
+        tmp_path,
+        [unknown, relabelled, ALIVE],
+        alerts=[
+            text(
+                UNCOVERED,
+                summary="Node node-2 has no throttle exporter",
+                description=(
+                    "Prometheus knows node node-2 by kube-state-metrics and no exporter on it, so nobody sees"
+                    " throttling there. Usually a taint or an affinity keeps the DaemonSet's pod off the node, or the"
+                    " pod cannot be scheduled."
+                ),
+                command="kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter"
+                " --field-selector spec.nodeName=node-2",
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterNodeUncovered.md",
+                dashboard_url="/d/kte-exporter?var-cluster=east&var-node=node-2",
+            ),
+            text(
+                {**LOST, "job": "kube-throttle-exporter", "lost": "pod"},
+                summary="Rows of the throttle exporter (job kube-throttle-exporter) reach Prometheus without their pod",
+                description=(
+                    "1 series of job kube-throttle-exporter have lost the label pod on their way, so that alerts about"
+                    " workloads are missing or cannot name the node. Set honorLabels (honor_labels) for the job:"
+                    " without it Prometheus puts the exporter's own namespace, pod and container in the place of those"
+                    " that a row is about. The chart's ServiceMonitor and deploy/prometheus/prometheus.yml do it right."
+                ),
+                command="kubectl get servicemonitors,podmonitors -A -l app.kubernetes.io/name=kube-throttle-exporter"
+                " -o yaml",
+                runbook_url=f"{RUNBOOKS}/ThrottleExporterLabelsLost.md",
+                dashboard_url="/d/kte-exporter?var-cluster=east&var-node=",
+            ),
         ],
     )

@@ -29,8 +29,8 @@ def test_the_table_of_recorded_series_is_true(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        pytest.param(ONCE_A_SECOND, ["CPUThrottlingHigh"], id="once a second"),
-        pytest.param(ALWAYS_AT_WORK, ["CPUThrottlingHigh", "CPUThrottlingSevere"], id="at work all the time"),
+        pytest.param(ONCE_A_SECOND, ["WorkloadCPUThrottled", "WorkloadCPUThrottledSevere"], id="once a second"),
+        pytest.param(ALWAYS_AT_WORK, ["WorkloadCPUThrottled", "WorkloadCPUThrottledSevere"], id="at work all the time"),
         pytest.param(ONCE_A_MINUTE, [], id="once a minute"),
     ],
 )

@@ -1,13 +1,14 @@
 """Every level says the same, in numbers small enough to add up by hand."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
-from dashboards.rules import SOURCES
-from tests.rules.scenario import Container, Pod, Target, check, query
+from dashboards.rules import ROOT, SOURCES
+from tests.rules.scenario import ALIVE, Container, Pod, Target, check, query
 
 NODE_2 = Target(node="node-2", instance="10.0.0.2:9843")
 WEST = Target(cluster="west")
@@ -29,42 +30,45 @@ WEB = f'{SHOP},workload_kind="Deployment",workload="web"'
 WEB_1 = f'{EAST},node="node-1",namespace="shop",pod="web-1",workload_kind="Deployment",workload="web"'
 
 EXPECTED: Mapping[str, Mapping[str, float]] = {
-    "pod:cgroup_container_info:workload": {WEB_1.replace('node="node-1",', ""): 1},
+    "pod:cgroup_pod_info:workload": {WEB_1.replace('node="node-1",', ""): 1},
     "pod:cgroup_pod_alert_threshold_ratio:max": {f'{SHOP},pod="web-1"': 0.6},
-    "container:cgroup_container_cpu_periods:rate5m": {f'{WEB_1},container="app"': 10},
     "container:cgroup_container_cpu_throttled_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
+    "container:cgroup_container_cpu_usage_seconds:throttled_rate5m": {f'{WEB_1},container="app"': 0.4},
     "container:cgroup_container_cpu_usage_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
-    "container:cgroup_container_cpu_pressure_stalled_seconds:rate5m": {f'{WEB_1},container="app"': 0.5},
+    "container:cgroup_container_cpu_periods:rate5m": {f'{WEB_1},container="app"': 10},
     "container:cgroup_container_cpu_throttled_periods:ratio_rate5m": {f'{WEB_1},container="app"': 0.8},
-    "container:cgroup_cpu_throttled_seconds:max_rate5m": {f'{WEB_1},container="app"': 0.4},
-    "container:cgroup_cpu_throttled_periods:max_ratio_rate5m": {f'{WEB_1},container="app"': 0.8},
-    "pod:cgroup_pod_cpu_periods:rate5m": {WEB_1: 10},
+    "cluster:cgroup_container_cpu_isolation:sum": {f'{EAST},state="eligible"': 1},
+    "cluster:cgroup_container_cpu_limit_drift:sum": {EAST: 1},
+    "container:cgroup_container_cpu_pressure_stalled_seconds:rate5m": {f'{WEB_1},container="app"': 0.5},
     "pod:cgroup_pod_cpu_throttled_seconds:rate5m": {WEB_1: 0.3},
-    "pod:cgroup_pod_cpu_throttled_periods:ratio_rate5m": {WEB_1: 0.5},
+    "pod:cgroup_cpu_usage_seconds:rate5m": {WEB_1: 0.4},
+    "pod:cgroup_cpu_throttled_seconds:max_rate5m": {WEB_1: 0.4},
+    "pod:cgroup_cpu_throttled_seconds:active_rate5m": {WEB_1: 0.4},
+    "pod:cgroup_cpu_periods:max_rate5m": {WEB_1: 10},
+    "pod:cgroup_cpu_throttled_periods:max_rate5m": {WEB_1: 8},
+    "workload:cgroup_pod_alert_threshold_ratio:max": {WEB: 0.6},
     "workload:cgroup_cpu_periods:rate5m": {WEB: 15},
     "workload:cgroup_cpu_throttled_periods:rate5m": {WEB: 10},
+    "workload:cgroup_cpu_throttled_periods:ratio_rate5m": {WEB: 0.6667},
+    "workload:cgroup_cpu_throttled_periods:ratio_sum30m": {WEB: 0.6667},
     "workload:cgroup_cpu_throttled_seconds:rate5m": {WEB: 0.6},
+    "workload:cgroup_cpu_throttled_seconds:active_rate5m": {WEB: 0.6},
+    "workload:cgroup_cpu_throttled_seconds:mature_rate5m": {WEB: 0.6},
+    "workload:cgroup_cpu_throttled_time:share_sum5m": {WEB: 0.5},
+    "workload:cgroup_cpu_throttled_time:share_sum30m": {WEB: 0.5},
+    "workload:cgroup_cpu_throttled_time:mature_share_rate5m": {WEB: 0.5},
+    "workload:cgroup_cpu_throttled_ratio:max_avg5m": {WEB: 0.8},
     "workload:cgroup_cpu_usage_seconds:rate5m": {WEB: 0.6},
     "workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m": {WEB: 0.5},
-    "workload:cgroup_cpu_throttled_periods:ratio_rate5m": {WEB: 0.6667},
-    "namespace:cgroup_cpu_throttled_seconds:rate5m": {SHOP: 0.6},
-    "namespace:cgroup_cpu_usage_seconds:rate5m": {SHOP: 0.9, f'{EAST},namespace="lab"': 0.5},
+    "namespace:cgroup_cpu_throttled_seconds:rate5m": {SHOP: 0.6, f'{EAST},namespace="lab"': 0},
     "namespace:cgroup_cpu_throttled_periods:ratio_rate5m": {SHOP: 0.5},
     "node:cgroup_cpu_throttled_seconds:rate5m": {
         f'{EAST},node="node-1"': 0.4,
         f'{EAST},node="node-2"': 0.2,
     },
     "node:cgroup_cpu_usage_seconds:rate5m": {f'{EAST},node="node-1"': 1.2, f'{EAST},node="node-2"': 0.2},
-    "node:cgroup_cpu_throttled_periods:ratio_rate5m": {
-        f'{EAST},node="node-1"': 0.5333,
-        f'{EAST},node="node-2"': 0.4,
-    },
-    "cluster:cgroup_cpu_throttled_seconds:rate5m": {EAST: 0.6, 'cluster="west"': 0.01},
     "cluster:cgroup_cpu_usage_seconds:rate5m": {EAST: 1.4, 'cluster="west"': 0.6},
-    "cluster:cgroup_cpu_throttled_periods:ratio_rate5m": {EAST: 0.5, 'cluster="west"': 0.1},
-    "cluster:cgroup_cpu_throttled:count": {EAST: 2, 'cluster="west"': 0},
-    "cluster:cgroup_container_cpu_isolation:sum": {f'{EAST},state="eligible"': 1, f'{EAST},state="shared"': 1},
-    "cluster:cgroup_container_cpu_limit_drift:sum": {EAST: 1},
+    "cluster:cgroup_cpu_throttled_workloads:count": {EAST: 1, 'cluster="west"': 0},
 }
 LEVELS = {
     "pod": f'{{{EAST},pod="web-1"}}',
@@ -78,8 +82,7 @@ LEVELS = {
 # Their tests are in test_above_container.py.
 ELSEWHERE = {
     "container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m",
-    "container:cgroup_pod_cpu_throttled_periods:ratio_rate5m",
-    "container:cgroup_pod_cpu_throttled_seconds:rate5m",
+    "container:cgroup_container_cpu_throttled_local_seconds:rate5m",
     "pod:cgroup_pod_cpu_limit_cores:sum_of_containers",
 }
 
@@ -93,10 +96,21 @@ def test_every_recording_rule_is_expected_here() -> None:
     assert sorted(records()) == sorted({*EXPECTED, *ELSEWHERE})
 
 
+def test_every_recording_rule_is_read() -> None:
+    """By another rule, an alert, its text or a dashboard."""
+    rules = [
+        rule for path in SOURCES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]
+    ]
+    readers = [text for rule in rules for text in (rule["expr"], *rule.get("annotations", {}).values())]
+    readers += [path.read_text() for path in (ROOT / "charts/kube-throttle-exporter/dashboards").glob("*.json")]
+    read = {name for text in readers for name in re.findall(r"\w+:\w+:\w+", text)}
+    assert set(records()) - read == set()
+
+
 def test_every_level_adds_up(tmp_path: Path) -> None:
     check(
         tmp_path,
-        [*CONTAINERS, *PODS],
+        [*CONTAINERS, *PODS, ALIVE],
         queries=[
             query(
                 f"round({name}{LEVELS[name.partition(':')[0]]}, 0.0001)",
@@ -129,13 +143,12 @@ def test_a_workload_that_runs_freely_is_at_zero_and_an_idle_one_is_nowhere(tmp_p
 
 
 def test_of_containers_only_those_that_are_throttled_are_kept(tmp_path: Path) -> None:
-    names = "container:cgroup_container_cpu_throttled_(seconds:rate5m|periods:ratio_rate5m)"
-    kept = f'count by (pod) ({{__name__=~"{names}",{EAST}}})'
-    both = [{"labels": f'{{pod="{pod}"}}', "value": 2} for pod in ("web-1", "web-2")]
+    kept = f"count by (pod) (container:cgroup_container_cpu_throttled_seconds:rate5m{{{EAST}}})"
+    both = [{"labels": f'{{pod="{pod}"}}', "value": 1} for pod in ("web-1", "web-2")]
     check(tmp_path, CONTAINERS, queries=[query(kept, 30, both)])
 
 
 def test_two_owners_of_one_pod_do_not_stop_the_rules(tmp_path: Path) -> None:
     odd = Container(pod="web-1", container="proxy", workload="other", periods=10, throttled=1, lost=0.1, usage=0.1)
-    total = "round(sum(container:cgroup_container_cpu_periods:rate5m{pod='web-1',cluster='east'}), 0.0001)"
-    check(tmp_path, [*CONTAINERS, odd], queries=[query(total, 30, [{"labels": "{}", "value": 20}])])
+    total = "round(sum(pod:cgroup_cpu_throttled_seconds:max_rate5m{pod='web-1',cluster='east'}), 0.0001)"
+    check(tmp_path, [*CONTAINERS, odd], queries=[query(total, 30, [{"labels": "{}", "value": 0.5}])])

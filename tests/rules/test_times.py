@@ -1,6 +1,6 @@
 """How long each alert waits before it fires, and goes on after the end where flapping hurts.
 
-Those of CPUThrottlingHigh and CPUThrottlingSevere have tests of their own.
+Those of WorkloadCPUThrottled and WorkloadCPUThrottledSevere are in test_catalogue.py.
 """
 
 from collections.abc import Mapping
@@ -54,10 +54,6 @@ def test_it_waits(name: str, sources: list[Source], silent: int, fires: int, tmp
 @pytest.mark.parametrize(
     ("name", "sources"),
     [
-        (
-            "PodCPUThrottledByAncestor",
-            [FREE, OUT_OF_QUOTA.but(periods=stopped(10), throttled=stopped(8), lost=stopped(0.4))],
-        ),
         ("CPUContention", [WAITING.but(stalled=stopped(0.4))]),
     ],
 )
