@@ -97,3 +97,11 @@ def test_a_container_that_cannot_be_pinned_needs_no_cpuset_to_be_judged() -> Non
 
 def test_a_pinned_container_under_another_quota_drifts() -> None:
     assert limit_drift(quota(1), asks(2), GUARANTEED, isolation="exclusive", kubelet=ENFORCES) is True
+
+
+def test_a_quota_raised_for_mixed_cpus_is_no_drift() -> None:
+    """CRI-O: four CPUs of its own, two shared ones added, and a quota for all six."""
+    mixed = limit_drift(quota(6), asks(4), GUARANTEED, isolation="exclusive", cpus=6.0, kubelet=ENFORCES)
+    assert mixed is False
+    assert limit_drift(quota(6), asks(4), GUARANTEED, isolation="shared", cpus=6.0, kubelet=ENFORCES) is True
+    assert limit_drift(quota(7), asks(4), GUARANTEED, isolation="exclusive", cpus=6.0, kubelet=ENFORCES) is True
