@@ -28,6 +28,7 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
     "path.logs": ("/node/log", "/node/log"),
     "web.listen-address": ("[::1]:9900", ("::1", 9900)),
     "web.telemetry-path": ("/throttling", "/throttling"),
+    "web.grafana-url": ("https://grafana.example", "https://grafana.example"),
     "pods.sources": (["logs", "kubelet"], ("logs", "kubelet")),
     "kubelet.url": ("http://$(NODE_IP):10255", "http://192.0.2.7:10255"),
     "node.name": ("$(NODE_NAME).example.org", "node-1.example.org"),
