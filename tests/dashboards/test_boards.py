@@ -259,3 +259,10 @@ def test_boards_can_be_imported_by_hand() -> None:
         assert board["__inputs"] == []
         assert board["schemaVersion"] >= 41
         assert {needed["id"] for needed in board["__requires"]} == {"grafana", "prometheus"}
+
+
+def test_the_page_shows_a_picture_of_every_dashboard() -> None:
+    page = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\(images/dashboard-(\w+)\.png\)", page))
+    assert shown == set(UIDS)
+    assert all((ROOT / "docs" / "images" / f"dashboard-{name}.png").exists() for name in shown)
