@@ -22,7 +22,7 @@ from tests.support.process import Exporter, started
 from tests.support.treebuilder import Builder, container_id, pod_uid, v2
 from tests.support.trees import pod_list, systemd_pod
 
-PATIENCE: Final = 15.0
+TIME_LIMIT: Final = 15.0
 TAKE_OVER_SECONDS: Final = 10.0
 """From a new container's cgroup to its name, while the kubelet is away; with the default ``--kubelet.timeout``."""
 INTERVAL_SECONDS: Final = 2.0
@@ -68,7 +68,7 @@ class Cluster:
         return [*self._options, f"--kubelet.url={self.kubelet.url}"]
 
     def run(self, work: Coroutine[Any, Any, object]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(TIME_LIMIT)
 
     def start(self) -> None:
         self.run(self.apiserver.__aenter__())
@@ -130,7 +130,7 @@ def looping() -> Iterator[asyncio.AbstractEventLoop]:
         yield loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
         loop.close()
 
 
@@ -195,7 +195,7 @@ def test_the_api_server_stands_in_until_the_kubelet_is_back(
 ) -> None:
     with started(cluster.options, environ=cluster.environ) as exporter:
         watch = Watch(exporter)
-        watch.named = triples(watch.until(lambda page: len(page.rows(USAGE)) == 4, PATIENCE).rows(USAGE))
+        watch.named = triples(watch.until(lambda page: len(page.rows(USAGE)) == 4, TIME_LIMIT).rows(USAGE))
         assert {namespace for namespace, _, _ in watch.named} == {"apps"}
         assert cluster.apiserver.lists == 0  # nobody pays for a watch that is not needed
 
@@ -215,7 +215,7 @@ def test_the_api_server_stands_in_until_the_kubelet_is_back(
         )
         assert sources(page, UP)["kubelet"] == 1
         # The first list after the restart names nobody; who comes now is found by one of the next.
-        watch.until(lambda _: len(cluster.kubelet.requests) > 2, PATIENCE)
+        watch.until(lambda _: len(cluster.kubelet.requests) > 2, TIME_LIMIT)
         assert watch.scrapes > 20
         for secret in (POD_TOKEN, cluster.apiserver.token):
             assert secret not in exporter.log
@@ -226,7 +226,9 @@ def test_with_the_kubelet_away_from_the_start(cluster: Cluster) -> None:
     with started(cluster.options, environ=cluster.environ, ready=False) as exporter:
         watch = Watch(exporter)
         page = watch.until(lambda page: sources(page, ACTIVE)["apiserver"] == 1, TAKE_OVER_SECONDS)
-        watch.named = triples(watch.until(lambda page: "apps" in page.values(USAGE, "namespace"), PATIENCE).rows(USAGE))
+        watch.named = triples(
+            watch.until(lambda page: "apps" in page.values(USAGE, "namespace"), TIME_LIMIT).rows(USAGE)
+        )
         assert len(watch.named) == 4
         assert sources(page, UP) == {"kubelet": 0, "apiserver": 1}
 

@@ -50,7 +50,7 @@ def reasons(page: Page) -> set[str]:
 
 
 def assert_served_by_id(exporter: Exporter, tree: Tree, reason: str) -> None:
-    """All containers are there, unmapped, with their counters; the failure is counted and the process is well."""
+    """All containers are there, unmapped, with their counters; the failure is counted and the process healthy."""
     page = exporter.page_when(lambda now: triples(now.rows(USAGE)) == by_id(tree), timeout=20)
 
     assert reasons(page) == {reason}

@@ -17,7 +17,7 @@ from tests.support.fake_kubelet import Authority
 from tests.support.pods import pod, pod_list, running
 
 FAST = WatchTiming(answer_seconds=20.0, first_retry=0.001, last_retry=0.004)
-PATIENCE = 30.0
+TIME_LIMIT = 30.0
 FAULTS: list[int | str] = [500, 410, "gone", "garbage"]
 HASH = "9e670b8013a41803affaa258e0b3550f"
 
@@ -63,14 +63,14 @@ def there(api: FakeApiServer) -> PodList:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIME_LIMIT):
         while not holds():  # noqa: ASYNC110 - what is waited for is on the other side of a socket
             await asyncio.sleep(0.001)
 
 
 async def follows(source: ApiServerSource, api: FakeApiServer, *, forgiving: bool = False) -> None:
     """The copy becomes what the server has; unless ``forgiving``, no failure is seen on the way."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIME_LIMIT):
         while True:
             try:
                 if await source.pods() == there(api):
@@ -261,7 +261,7 @@ async def test_a_token_and_a_ca_that_rotate_are_followed(api: FakeApiServer, cli
 
 
 async def eventually_failing(source: ApiServerSource, reason: str) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIME_LIMIT):
         while True:
             try:
                 await source.pods()
