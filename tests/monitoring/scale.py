@@ -31,6 +31,9 @@ from tests.monitoring.asking import choices, expand, texts_of
 from tests.monitoring.nodes import synthetic
 from tests.monitoring.parts import Json, Server
 
+SELECTOR = re.compile(
+    r"(?:(?:\w+:)?(?:cgroup|throttle_exporter|kube_node)_\w+(?::\w+)?|\bup\b|\bALERTS\b|(?=\{__name__))(?:\{[^}]*\})?"
+)
 PODS = 40
 CONTAINERS = 2
 LIMITED_OF_TEN = 6
@@ -157,7 +160,7 @@ def serve(port: int, made: Template) -> None:
     Pages(("127.0.0.1", port), Handler).serve_forever()
 
 
-def config(port: int, nodes: int, interval: int) -> str:
+def config(port: int, nodes: int, interval: int, rules: Path) -> str:
     targets = [
         {
             "targets": [f"127.0.0.1:{port}"],
@@ -169,7 +172,7 @@ def config(port: int, nodes: int, interval: int) -> str:
     return yaml.safe_dump(
         {
             "global": {"scrape_interval": f"{interval}s", "external_labels": {"cluster": "scale"}},
-            "rule_files": [str(PLAIN_RULES)],
+            "rule_files": [str(rules)],
             "scrape_configs": [job],
         }
     )
@@ -190,6 +193,18 @@ def slowest(prometheus: Server) -> list[tuple[str, float]]:
     return sorted(((rule["name"], rule["evaluationTime"]) for rule in rules), key=lambda pair: -pair[1])[:5]
 
 
+def touched(prometheus: Server, rules: Path) -> float:
+    """Series that the selectors of all rules find in a minute; it does not depend on the machine."""
+    total = 0.0
+    for group in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"]:
+        times = 60 / (float(group["interval"].removesuffix("m")) * 60)
+        for rule in group["rules"]:
+            for selector in SELECTOR.findall(re.sub(r"#[^\n]*", "", rule["expr"])):
+                found = prometheus.query(f"count(last_over_time({selector}[5m]))")
+                total += times * (float(found[0]["value"][1]) if found else 0.0)
+    return total
+
+
 def panel_seconds(prometheus: Server) -> list[tuple[str, float]]:
     """Each query of the cluster dashboard, over ten minutes as a graph of one hour would ask in points."""
     board = boards()["cluster"]
@@ -206,14 +221,14 @@ def panel_seconds(prometheus: Server) -> list[tuple[str, float]]:
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def measure(nodes: int, interval: int, minutes: int, folder: Path) -> str:
+def measure(nodes: int, interval: int, minutes: int, folder: Path, rules: Path) -> str:
     with synthetic(3, folder / "node") as demo:
         made = template(demo.exporter.page_after_ticks(5).text)
     port = parts.free_port()
     pages = multiprocessing.Process(target=serve, args=(port, made), daemon=True)
     pages.start()
     try:
-        with parts.prometheus(config(port, nodes, interval), folder / "prometheus") as prometheus:
+        with parts.prometheus(config(port, nodes, interval, rules), folder / "prometheus") as prometheus:
             seen: dict[str, list[float]] = {}
             began, cpu = time.monotonic(), value(prometheus, "process_cpu_seconds_total")
             for minute in range(minutes):
@@ -235,6 +250,9 @@ def measure(nodes: int, interval: int, minutes: int, folder: Path) -> str:
                     f"group {name}: median, max": f"{statistics.median(times):.2f} s, {max(times):.2f} s"
                     for name, times in seen.items()
                 },
+                "series the rules touch a minute and container": (
+                    f"{touched(prometheus, rules) / (nodes * PODS * CONTAINERS):.1f}"
+                ),
                 "slowest rules": "; ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest(prometheus)),
                 "slowest panels of the cluster dashboard": "; ".join(
                     f"{title} {seconds:.2f} s" for title, seconds in panel_seconds(prometheus)[:3]
@@ -263,9 +281,10 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--interval", type=int, default=30, help="seconds between scrapes")
     parser.add_argument("--minutes", type=int, default=10, help="how long; rates are whole after six")
+    parser.add_argument("--rules", type=Path, default=PLAIN_RULES, help="another file, for a comparison")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="throttle-scale-") as folder:
-        print(measure(chosen.nodes, chosen.interval, chosen.minutes, Path(folder)))  # noqa: T201 a program prints
+        print(measure(chosen.nodes, chosen.interval, chosen.minutes, Path(folder), chosen.rules))  # noqa: T201 a program prints
 
 
 if __name__ == "__main__":
