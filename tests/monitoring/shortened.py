@@ -54,7 +54,7 @@ def rules() -> str:
     for group in document["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
-            rule["expr"] = re.sub(r"(?<=\[)(\d+)m(?=\])", _seconds, rule["expr"])
+            rule["expr"] = re.sub(r"(?:(?<=\[)|(?<=offset ))(\d+)m\b", _seconds, rule["expr"])
             for key in ("for", "keep_firing_for"):
                 if key in rule:
                     rule[key] = re.sub(r"(\d+)m", _seconds, rule[key])

@@ -15,13 +15,13 @@ from tests.conftest import unavailable
 from tests.dashboards.boards import Asked, boards
 from tests.monitoring import parts, shortened
 from tests.monitoring.asking import EMPTY_BY_NATURE, answers, choices
-from tests.monitoring.nodes import LIMIT_CORES, LOUD, MODERATE, MUTED, DemoNode, real, synthetic
+from tests.monitoring.nodes import LOUD, MODERATE, MUTED, DemoNode, real, synthetic
 from tests.monitoring.parts import Notified, Receiver, Server, eventually
 from tests.support.pages import Page
 
 pytestmark = pytest.mark.timeout(180)
 
-SEVERE, HIGH = "WorkloadCPUThrottledSevere", "WorkloadCPUThrottled"
+SEVERE, HIGH, POD = "WorkloadCPUThrottledSevere", "WorkloadCPUThrottled", "PodCPUThrottled"
 FIRES_WITHIN = 60.0
 RESOLVES_WITHIN = 60.0
 
@@ -75,10 +75,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Receiver) -> Story:
     def all_have_fired() -> bool:
-        severe = prometheus.query(f'count(ALERTS{{alertname="{SEVERE}",alertstate="firing",workload="{LOUD}"}}) == 3')
-        high = prometheus.query(f'count(ALERTS{{alertname="{HIGH}",alertstate="firing",workload="{LOUD}"}}) == 3')
-        paged = [page for page in told.pages(SEVERE, "firing", workload=LOUD) if len(page.alerts) == len(nodes)]
-        return bool(severe and high and paged and told.pages(HIGH, "firing", workload=MODERATE))
+        severe = prometheus.query(f'count(ALERTS{{alertname="{SEVERE}",alertstate="firing",workload="{LOUD}"}}) == 1')
+        high = prometheus.query(f'count(ALERTS{{alertname="{HIGH}",alertstate="firing",workload="{LOUD}"}}) == 1')
+        evidence = prometheus.query(f'count(ALERTS{{alertname="{POD}",alertstate="firing",workload="{LOUD}"}}) == 3')
+        paged = told.pages(SEVERE, "firing", workload=LOUD)
+        return bool(severe and high and evidence and paged and told.pages(HIGH, "firing", workload=MODERATE))
 
     def seen() -> str:
         targets = [
@@ -103,8 +104,9 @@ def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Rece
         page=nodes[-1].exporter.page(),
         throttled={
             sample["metric"]["pod"]: float(sample["value"][1])
-            for sample in prometheus.query("container:cgroup_cpu_throttled_periods:max_ratio_rate5m")
-            if sample["metric"]["container"] == "app"
+            for sample in prometheus.query(
+                "pod:cgroup_cpu_throttled_periods:max_rate5m / pod:cgroup_cpu_periods:max_rate5m"
+            )
         },
     )
     for node in nodes:
@@ -120,47 +122,32 @@ def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Rece
     return story
 
 
-def test_a_container_that_is_really_throttled_pages(story: Story) -> None:
-    real_one = [labels for labels in story.firing(SEVERE) if labels["node"] == "node-1"]
-    assert [labels["pod"].startswith(f"{LOUD}-") for labels in real_one] == [True]
-    assert any(
-        alert["labels"]["node"] == "node-1"
-        for page in story.notified_under_load
-        for alert in page.alerts
-        if alert["labels"]["alertname"] == SEVERE
-    )
-
-
-def test_a_workload_pages_once_for_all_its_replicas(story: Story) -> None:
+def test_a_workload_that_is_really_throttled_pages_once_whatever_its_replicas(story: Story) -> None:
+    assert [labels["workload"] for labels in story.firing(SEVERE)] == [LOUD]
     pages = [page for page in story.notified_under_load if SEVERE in page.names() and page.status == "firing"]
     assert {alert["labels"]["workload"] for page in pages for alert in page.alerts} == {LOUD}
-    # A replica that comes late is added to the same group: one page, perhaps told again with more in it.
     assert len({page.body["groupKey"] for page in pages}) == 1
-    assert {alert["labels"]["node"] for alert in pages[-1].alerts} == {"node-1", "node-2", "node-3"}
-    assert pages[-1].names() == {SEVERE}
+    assert {len(page.alerts) for page in pages} == {1}
+    evidence = {labels["node"] for labels in story.firing(POD) if labels["workload"] == LOUD}
+    assert evidence == {"node-1", "node-2", "node-3"}
 
 
 def test_the_page_says_what_and_how_bad_and_what_to_do(story: Story) -> None:
-    page = [page for page in story.notified_under_load if SEVERE in page.names()][-1]
-    for alert in page.alerts:
-        labels, texts = alert["labels"], alert["annotations"]
-        place = f"shop/{labels['pod']}/app"
-        assert labels["severity"] == "critical"
-        ratio = re.fullmatch(rf"{place} stands still: throttled in ([\d.]+)% of its CPU periods", texts["summary"])
-        assert ratio
-        assert 50 < float(ratio[1]) <= 100
-        lost = re.search(r"stood still for ([\d.]+) seconds of every second", texts["description"])
-        assert lost
-        assert 0.5 <= float(lost[1]) <= 4  # as the text rounds it
-        used = re.search(r"used ([\d.]+) CPUs of a limit of 0\.05\.", texts["description"])
-        assert used
-        assert float(used[1]) < 2 * LIMIT_CORES
-        assert f"(Deployment {LOUD}, node {labels['node']})" in texts["description"]
-        assert texts["command"] == (
-            f"kubectl -n monitoring exec kube-throttle-exporter-{labels['node']} -- throttle-exporter explain {place}"
-        )
-        assert texts["runbook_url"].endswith(f"/docs/runbooks/{SEVERE}.md")
-        assert f"var-workload={LOUD}&var-pod={labels['pod']}&" in texts["dashboard_url"]
+    [alert] = [page for page in story.notified_under_load if SEVERE in page.names()][-1].alerts
+    labels, texts = alert["labels"], alert["annotations"]
+    assert labels["severity"] == "critical"
+    share = re.fullmatch(rf"Deployment shop/{LOUD} loses ([\d.]+)% of its run time to CPU quotas", texts["summary"])
+    assert share
+    assert 40 < float(share[1]) <= 100
+    assert re.search(r"Lost now: [\d.]+ CPU-seconds per second", texts["description"])
+    place = re.search(rf"Most is lost by pod ({LOUD}-\S+) on node (node-\d)", texts["description"])
+    assert place
+    command = (
+        f"kubectl -n monitoring exec kube-throttle-exporter-{place[2]} -- throttle-exporter explain shop/{place[1]}"
+    )
+    assert texts["command"] == command
+    assert texts["runbook_url"].endswith(f"/docs/runbooks/{SEVERE}.md")
+    assert texts["dashboard_url"].endswith(f"var-workload={LOUD}")
 
 
 def test_what_people_read_is_short_and_whole(story: Story) -> None:
@@ -171,7 +158,7 @@ def test_what_people_read_is_short_and_whole(story: Story) -> None:
     assert page["severity"] == "critical"
     assert re.fullmatch(rf"\[\d\] {SEVERE}: Deployment shop/{LOUD}", page["summary"])
     what = page["custom_details"]["what"]
-    assert len(re.findall(rf"• shop/{LOUD}-\S+ stands still: throttled in [\d.]+% of its CPU periods", what)) == 3
+    assert len(re.findall(rf"• Deployment shop/{LOUD} loses [\d.]+% of its run time to CPU quotas", what)) == 1
     assert "To see why: kubectl -n monitoring exec kube-throttle-exporter-node-" in what
     assert page["custom_details"]["runbook"].endswith(f"/{SEVERE}.md")
     assert [body for body in story.texts["pagerduty"] if (body["event_action"], body["dedup_key"]) == ("resolve", key)]
@@ -186,15 +173,17 @@ def test_a_muted_pod_is_throttled_as_much_and_nobody_is_told(story: Story) -> No
     muted = {pod: ratio for pod, ratio in story.throttled.items() if pod.startswith(MUTED)}
     assert len(muted) == 3
     assert min(muted.values()) > 0.5
-    about = [labels for sample in story.alerts if MUTED in (labels := sample["metric"]).get("pod", "")]
+    about = [labels for sample in story.alerts if MUTED in (labels := sample["metric"]).get("workload", "")]
     assert about == []
-    assert [page for page in story.notified for alert in page.alerts if MUTED in alert["labels"].get("pod", "")] == []
+    assert [
+        page for page in story.notified for alert in page.alerts if MUTED in alert["labels"].get("workload", "")
+    ] == []
 
 
 def test_severe_inhibits_high(story: Story) -> None:
-    assert len([labels for labels in story.firing(HIGH) if labels["workload"] == LOUD]) == 3
+    assert len([labels for labels in story.firing(HIGH) if labels["workload"] == LOUD]) == 1
     held = [alert for alert in story.managed if _is(alert, HIGH, LOUD)]
-    assert len(held) == 3
+    assert len(held) == 1
     assert all(alert["status"]["state"] == "suppressed" and alert["status"]["inhibitedBy"] for alert in held)
     told = [alert for page in story.notified for alert in page.alerts]
     assert [alert for alert in told if _is(alert, HIGH, LOUD)] == []
@@ -236,8 +225,8 @@ def test_all_is_over_when_the_load_has_ended(story: Story) -> None:
     for page in story.notified:
         for alert in page.alerts:
             if alert["labels"]["alertname"] == SEVERE:
-                last[alert["labels"]["pod"]] = alert["status"]
-    assert len(last) == 3
+                last[alert["labels"]["workload"]] = alert["status"]
+    assert set(last) == {LOUD}
     assert set(last.values()) == {"resolved"}
 
 
