@@ -1,0 +1,40 @@
+"""The recommended limit of bursty and of saturated loads, set in real cgroups: it ends the throttling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.lab.hierarchy import Hierarchy
+from exporter.node.topology import read_topology
+from tests.live.conftest import hierarchy
+from tests.support.lab_advice import Load, follow
+from tests.support.lab_stage import Stage, stage
+
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(len(read_topology("/sys").online or ()) < 2, reason="a burst on several CPUs needs them"),
+]
+
+
+__all__ = ["hierarchy"]
+
+LOADS = (
+    Load("one thread, 200 ms", 1, 0.2, 1.0, 0.2, 1.0),
+    Load("one thread, 20 ms", 1, 0.02, 0.5, 0.05, 0.38),
+    Load("two threads, 10 ms, no idle period between", 2, 0.01, 0.1, 0.2, 0.45),
+    Load("four threads, 5 ms", 4, 0.005, 0.25, 0.1, 0.45),
+    Load("saturated", 1, 0.06, 0.1, 0.2, 1.0),
+)
+
+
+@pytest.fixture(scope="module")
+def node(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(hierarchy, tmp_path_factory.mktemp("advice")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.title)
+def test_the_recommended_limit_ends_the_throttling(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
+    follow(node, hierarchy, load)
