@@ -23,6 +23,7 @@ NAMES = [row.flag for row in OPTIONS]
 OTHER = {
     "web.listen-address": "[::1]:0",
     "web.telemetry-path": "/own/metrics",
+    "web.grafana-url": "https://grafana.example.com",
     "pods.sources": "logs,file:/pods.json",
     "sample.window": "30s",
     "kubelet.url": "http://192.0.2.7:10255/proxy",

@@ -8,7 +8,8 @@ Sources: kubelet ``pkg/kubelet/cm/helpers_linux.go`` (``MilliCPUToQuota``), open
 from __future__ import annotations
 
 from exporter.analysis.thresholds import DRIFT_RATIO
-from exporter.model import ContainerIdentity, CpuLimits, IsolationState, KubeletConfig, PodIdentity, PodSpec
+from exporter.identities import ContainerIdentity, KubeletConfig, PodIdentity, PodSpec
+from exporter.model import CpuLimits, IsolationState
 
 MIN_QUOTA_SECONDS = 0.001
 """The kernel's least quota: the kubelet rounds smaller limits up to it."""

@@ -15,18 +15,8 @@ from typing import NamedTuple
 
 from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
-from exporter.model import (
-    CgroupName,
-    CgroupRef,
-    ContainerIdentity,
-    ContainerType,
-    CpuLimits,
-    IsolationState,
-    KubeletConfig,
-    Overlap,
-    PodIdentity,
-    qos_class_of,
-)
+from exporter.identities import ContainerIdentity, ContainerType, KubeletConfig, PodIdentity
+from exporter.model import CgroupName, CgroupRef, CpuLimits, IsolationState, Overlap, qos_class_of
 
 Cpus = frozenset[int]
 Pair = tuple[CgroupName, CgroupName]

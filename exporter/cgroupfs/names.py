@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from exporter.model import CgroupRef, Driver, QosClass
+from exporter.identities import QosClass
+from exporter.model import CgroupRef, Driver
 
 KATA = "kata"
 """What Kata names a pod's one cgroup by, with all of its virtual machine in it: ``kata_ID``."""

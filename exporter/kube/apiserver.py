@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from exporter.errors import ConfigError, MappingError
+from exporter.identities import PodList
 from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import PodStore, read_list
 from exporter.kube.source import full_jitter
 from exporter.kube.tls import CaBundle, Token
-from exporter.model import PodList
 
 _PAGE_PODS = 500
 _MAX_PAGES = 100

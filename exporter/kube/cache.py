@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.errors import MappingError
+from exporter.identities import KubeletConfig, PodList
 from exporter.kube.configz import ConfigPoller
 from exporter.kube.source import ConfigSource, FailureLog, PodSource, full_jitter
-from exporter.model import KubeletConfig, PodList
 
 _DEBOUNCE_SECONDS = 0.5
 """A request this soon after an answer waits: the kubelet often starts several containers in a row."""

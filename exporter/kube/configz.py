@@ -1,4 +1,4 @@
-"""``GET /configz`` of the kubelet -> :class:`exporter.model.KubeletConfig`, and the task that polls it.
+"""``GET /configz`` of the kubelet -> :class:`exporter.identities.KubeletConfig`, and the task that polls it.
 
 Source: ``KubeletConfiguration``, kubelet.config.k8s.io/v1beta1. Read loosely: the answer has changed with almost every
 release, and a field of another type than expected is a field that this kubelet does not say.
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from exporter.errors import MappingError
+from exporter.identities import KubeletConfig
 from exporter.kube.source import ConfigSource, FailureLog, full_jitter
-from exporter.model import KubeletConfig
 from exporter.values import parse_duration
 
 _INTERVAL_SECONDS = 600.0

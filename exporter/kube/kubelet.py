@@ -9,11 +9,11 @@ from http import HTTPStatus
 import aiohttp
 
 from exporter import __version__
+from exporter.identities import KubeletConfig, PodList
 from exporter.kube.configz import parse_configz
 from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import parse_pod_list
 from exporter.kube.tls import TlsContext, Token
-from exporter.model import KubeletConfig, PodList
 
 _MAX_BYTES = 32 * 1024 * 1024
 _MAX_CONFIGZ_BYTES = 1024 * 1024

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from exporter.errors import MappingError
-from exporter.model import ContainerIdentity, PodIdentity, PodList
+from exporter.identities import ContainerIdentity, PodIdentity, PodList
 from exporter.threads import TimedCall
 
 _TIMEOUT_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""One decoded v1 Pod -> :class:`exporter.model.PodIdentity`, with a count of what could not be understood. Pure.
+"""One decoded v1 Pod -> :class:`exporter.identities.PodIdentity`, with a count of what could not be understood. Pure.
 
 The pydantic models hold the few fields that are read, under the API's own names (``k8s.io/api/core/v1``). Unknown keys
 and explicit nulls are fine anywhere; a malformed container or status is dropped and counted, and its pod is kept.
@@ -16,8 +16,8 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, Field, GetPydanticSchema, ValidationError
 from pydantic_core import core_schema
 
+from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
 from exporter.kube.quantity import parse_cores
-from exporter.model import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
 
 THRESHOLD_ANNOTATION = "kube-throttle-exporter/alert-threshold"
 ALERT_ANNOTATION = "kube-throttle-exporter/alert"

@@ -1,4 +1,4 @@
-"""Bytes of a v1 PodList, or the events of a watch -> :class:`exporter.model.PodList`. Pure.
+"""Bytes of a v1 PodList, or the events of a watch -> :class:`exporter.identities.PodList`. Pure.
 
 Items are decoded one at a time. Parsed whole, 14 MB of 1,000 pods cost 52 MB more by pydantic (38 MB of it stay as
 holes in the heap) and 94 MB more by :mod:`json`; item by item they cost the window below.
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from exporter.errors import MappingError
+from exporter.identities import PodList
 from exporter.kube.pod import UidClaim, read_pod
-from exporter.model import PodList
 
 _WINDOW_BYTES = 256 * 1024
 _BLANKS = re.compile(r"[ \t\r\n]*")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from exporter.errors import MappingError
+from exporter.identities import KubeletConfig, PodList
 from exporter.kube.podlist import parse_pod_list
-from exporter.model import KubeletConfig, PodList
 from exporter.threads import TimedCall
 
 REASONS = (
@@ -23,7 +23,7 @@ PROBLEMS = (
     *("malformed_container", "malformed_name", "malformed_pod", "malformed_status", "not_a_pod"),
     *("pod_without_status", "pod_without_uid"),
 )
-"""Every reason by which :attr:`exporter.model.PodList.problems` counts."""
+"""Every reason by which :attr:`exporter.identities.PodList.problems` counts."""
 
 _REMINDER_SECONDS = 600.0
 _FILE_SECONDS = 10.0

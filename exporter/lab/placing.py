@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from exporter.model import Driver, QosClass
+from exporter.identities import QosClass
+from exporter.model import Driver
 
 
 def top(driver: Driver) -> str:

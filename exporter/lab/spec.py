@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from exporter.model import ContainerType, QosClass
+from exporter.identities import ContainerType, QosClass
 
 WorkloadKind = Literal["idle", "busy", "bursty", "fixed", "fib_slow"]
 

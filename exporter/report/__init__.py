@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from exporter.analysis.findings import Finding, Name
-from exporter.report.documents import (
-    DOCS,
-    ErrorCount,
-    Health,
-    Report,
-    SourceHealth,
-    escaped_path,
-    unescaped_segments,
-)
+from exporter.report.documents import DOCS, Report, escaped_path, unescaped_segments
+from exporter.report.health import ErrorCount, Health, SourceHealth
 from exporter.report.impact import impact
 from exporter.report.schema import (
     SCHEMA,

@@ -6,10 +6,9 @@ The same snapshot gives the same documents; :mod:`exporter.report.schema` says w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, nan
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 from exporter.analysis.findings import Finding, Name
@@ -19,6 +18,7 @@ from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, CpuManagerState, Interval, NodeRow, Snapshot
 from exporter.report import schema
+from exporter.report.health import Health
 from exporter.report.history import History
 from exporter.report.impact import impact, rank, worst
 
@@ -28,63 +28,6 @@ NO_NAMESPACE: Final = "-"
 """Stands for the empty namespace of a container whose pod is not known: no Kubernetes name is a lone dash."""
 DIGITS: Final = 6
 """Behind the point: a microsecond, and a millionth of a core."""
-
-
-class SourceHealth(NamedTuple):
-    """One source of pods, as :class:`exporter.kube.cache.SourceStatus` has it."""
-
-    name: str
-    up: bool | None
-    active: bool
-    last_success: float | None
-    last_error: str
-
-
-class ErrorCount(NamedTuple):
-    """Errors of one kind since the start."""
-
-    stage: str
-    reason: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The exporter at the moment of a snapshot; seconds."""
-
-    version: str
-    node_name: str
-    healthy: bool
-    age_seconds: float | None
-    samples: int
-    interval_seconds: float
-    window_seconds: float
-    sources: tuple[SourceHealth, ...] = ()
-    errors: tuple[ErrorCount, ...] = ()
-
-    def document(self, cgroups: dict[str, int]) -> schema.Exporter:
-        """With the number of cgroups by state."""
-        return schema.Exporter(
-            version=self.version,
-            node=self.node_name,
-            healthy=self.healthy,
-            age_seconds=None if self.age_seconds is None else round(self.age_seconds, 3),
-            samples=self.samples,
-            interval_seconds=self.interval_seconds,
-            window_seconds=self.window_seconds,
-            cgroups=cgroups,
-            sources=[
-                schema.Source(
-                    name=source.name,
-                    up=source.up,
-                    active=source.active,
-                    last_success=source.last_success,
-                    last_error=source.last_error,
-                )
-                for source in self.sources
-            ],
-            errors=[schema.Error(stage=stage, reason=reason, count=number) for stage, reason, number in self.errors],
-        )
 
 
 class Report:

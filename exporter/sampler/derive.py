@@ -14,16 +14,8 @@ from exporter.analysis.isolation import CpusetUser, Isolation, Pair, claim_is_kn
 from exporter.cgroupfs.discover import NO_REF, ReaderFactory
 from exporter.cgroupfs.files import OnError
 from exporter.errors import ExporterError, ReadError
-from exporter.model import (
-    Ancestor,
-    CgroupName,
-    CpuLimits,
-    CpuManagerState,
-    CpuTimes,
-    Driver,
-    KubeletConfig,
-    NodeRow,
-)
+from exporter.identities import KubeletConfig
+from exporter.model import Ancestor, CgroupName, CpuLimits, CpuManagerState, CpuTimes, Driver, NodeRow
 from exporter.node.cpu_time import CpuReadings, cpu_times, read_cpu_readings
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug, read_release

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.cgroupfs.names import KATA, Owners
-from exporter.model import ContainerIdentity, PodIdentity, PodList
+from exporter.identities import ContainerIdentity, PodIdentity, PodList
 from exporter.sampler.tracked import Name, State, TrackedCgroup
 
 ATTEMPTS = 2

@@ -15,7 +15,8 @@ from exporter.analysis.ledger import is_same_quota
 from exporter.analysis.windows import History, ScanTimes
 from exporter.cgroupfs.discover import ReaderFactory
 from exporter.cgroupfs.files import OnError
-from exporter.model import CgroupRow, KubeletConfig, PodList, Snapshot
+from exporter.identities import KubeletConfig, PodList
+from exporter.model import CgroupRow, Snapshot
 from exporter.sampler.derive import Ancestors, Deriver, NodeFacts, parents
 from exporter.sampler.inventory import CgroupInventory, SamplePlan
 from exporter.sampler.mapping import MappingDeadline, PodIndex, assign, newest_by_name

@@ -13,17 +13,8 @@ from exporter.analysis.windows import Counters, CounterWindow, History, RatioHis
 from exporter.cgroupfs.discover import Found
 from exporter.cgroupfs.files import CgroupFiles, ChangeProbe, OnError
 from exporter.errors import ExporterError, ParseError, ReadError, VanishedError
-from exporter.model import (
-    CgroupRow,
-    ContainerIdentity,
-    CpuLimits,
-    Cpuset,
-    CpuStat,
-    IsolationState,
-    PodIdentity,
-    Pressure,
-    Recommendation,
-)
+from exporter.identities import ContainerIdentity, PodIdentity
+from exporter.model import CgroupRow, CpuLimits, Cpuset, CpuStat, IsolationState, Pressure, Recommendation
 
 State = Literal["mapped", "unmapped", "pending", "sandbox", "empty"]
 """``empty``: without a name and without a task, as a container create that timed out leaves behind."""
@@ -172,8 +163,7 @@ class TrackedCgroup(Found):
     def observe(self) -> None:
         """Add the newest interval to the histogram of ratios."""
         if self.history is not None:
-            if self.histogram is None:
-                self.histogram = RatioHistogram()
+            self.histogram = self.histogram or RatioHistogram()
             self.histogram.observe(self.history.last_interval())
 
     def read_stat(self) -> None:
@@ -224,19 +214,17 @@ class TrackedCgroup(Found):
             self.change_probe = None  # read again at the next scan
         if self.vanished or (limits, cpuset) == (self.limits, self.cpuset):
             return UNCHANGED
-        moved = self.quota is not None and cpuset != self.cpuset
+        before, moved = self.quota, self.quota is not None and cpuset != self.cpuset
         self.limits, self.cpuset = limits, cpuset
         if not self.has_quota:
             self.history = None
-        before = self.quota
         if limits is not None:
             self.quota = limits.limit_cores, limits.period_seconds, limits.burst_seconds
         return Changed(settings=True, quota=before is not None and self.quota != before, cpuset=moved)
 
     def begin_epoch(self, now: float, needs: PageNeeds) -> None:
         """Drop all readings made under other limits, and read the first ones of the new epoch."""
-        self.epoch, self.epoch_began, self.history = self.epoch + 1, now, None
-        self.recommendation = None
+        self.epoch, self.epoch_began, self.history, self.recommendation = self.epoch + 1, now, None, None
         if self.demand is not None:
             self.demand.restart()
         self.window.clear()

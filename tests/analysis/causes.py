@@ -6,18 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exporter.cpulist import cpu_list
-from exporter.model import (
-    Ancestor,
-    CgroupRow,
-    ContainerIdentity,
-    CpuLimits,
-    CpuManagerState,
-    CpuTimes,
-    KubeletConfig,
-    NodeRow,
-    Overlap,
-    Snapshot,
-)
+from exporter.identities import ContainerIdentity, KubeletConfig
+from exporter.model import Ancestor, CgroupRow, CpuLimits, CpuManagerState, CpuTimes, NodeRow, Overlap, Snapshot
 from tests.support import snapshots as make
 
 Said = tuple[str, str]

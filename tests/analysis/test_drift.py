@@ -5,15 +5,8 @@ from dataclasses import replace
 import pytest
 
 from exporter.analysis.drift import limit_drift
-from exporter.model import (
-    ContainerIdentity,
-    ContainerSpec,
-    CpuLimits,
-    IsolationState,
-    KubeletConfig,
-    PodIdentity,
-    PodSpec,
-)
+from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodSpec
+from exporter.model import CpuLimits, IsolationState
 
 ENFORCES = KubeletConfig(cpu_cfs_quota=True)
 NO_QUOTA = CpuLimits("none", period_seconds=0.1)

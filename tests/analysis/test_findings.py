@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.findings import NAMES, find, find_for
+from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodSpec
 from exporter.model import (
     Ancestor,
     CgroupName,
     CgroupRef,
     CgroupRow,
-    ContainerIdentity,
-    ContainerSpec,
     CpuLimits,
     CpuManagerState,
     Cpuset,
@@ -25,11 +24,8 @@ from exporter.model import (
     CpuTimes,
     Deltas,
     Interval,
-    KubeletConfig,
     NodeRow,
     Overlap,
-    PodIdentity,
-    PodSpec,
     Recommendation,
     Snapshot,
     Window,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find, find_for
-from exporter.model import Ancestor, CgroupRow, ContainerIdentity, ContainerSpec, Deltas, KubeletConfig, NodeRow
+from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig
+from exporter.model import Ancestor, CgroupRow, Deltas, NodeRow
 from tests.support import snapshots as make
 
 CPU_0 = make.node(cpu_times={0: make.busy(1.0)})

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.findings import Finding, find
 from exporter.cpulist import cpu_list
-from exporter.model import CgroupRow, ContainerIdentity, CpuManagerState, CpuTimes, KubeletConfig, NodeRow, Overlap
+from exporter.identities import ContainerIdentity, KubeletConfig
+from exporter.model import CgroupRow, CpuManagerState, CpuTimes, NodeRow, Overlap
 from tests.support import snapshots as make
 
 

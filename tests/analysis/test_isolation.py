@@ -11,18 +11,9 @@ from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pai
 from exporter.cgroupfs.names import decode
 from exporter.cgroupfs.v1 import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
+from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
 from exporter.kube.podlist import parse_pod_list
-from exporter.model import (
-    CgroupName,
-    CgroupRef,
-    ContainerIdentity,
-    ContainerSpec,
-    ContainerType,
-    CpuLimits,
-    PodIdentity,
-    PodSpec,
-    QosClass,
-)
+from exporter.model import CgroupName, CgroupRef, CpuLimits
 from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.topology import read_topology
 from tests.support.recordings import RECORDINGS, Recording, running

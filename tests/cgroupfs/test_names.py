@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.cgroupfs.names import decode
-from exporter.model import CgroupRef, Driver, QosClass
+from exporter.identities import QosClass
+from exporter.model import CgroupRef, Driver
 from tests.support.recordings import RECORDINGS, Node, Recording
 from tests.support.treebuilder import Tree
 from tests.support.trees import cgroupfs_pod, systemd_pod

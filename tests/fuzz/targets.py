@@ -19,13 +19,13 @@ from exporter import values
 from exporter.cgroupfs import names, parse
 from exporter.cpulist import MAX_CPUS, cpu_list, format_cpu_list
 from exporter.errors import ConfigError, ExporterError, MappingError, ParseError
+from exporter.identities import PodList
 from exporter.kube import quantity
 from exporter.kube.configz import parse_configz
 from exporter.kube.logdir import parse_log_names
 from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_pairs
-from exporter.model import PodList
 from exporter.node.cpu_time import CpuReadings, cpu_times, parse_proc_stat
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from exporter.errors import ConfigError, MappingError
+from exporter.identities import PodList
 from exporter.kube.apiserver import ApiServerSource, WatchTiming, in_cluster_url
 from exporter.kube.podlist import parse_pod_list
-from exporter.model import PodList
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import Authority
 from tests.support.pods import pod, pod_list, running

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from exporter.errors import MappingError
+from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodList, PodSpec
 from exporter.kube.cache import PodCache, SourceStatus
 from exporter.kube.source import PodSource
-from exporter.model import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodList, PodSpec
 from tests.support.virtual_time import run_virtually
 
 Clock = Callable[[], float]

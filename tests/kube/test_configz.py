@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
+from exporter.identities import KubeletConfig
 from exporter.kube.configz import parse_configz
-from exporter.model import KubeletConfig
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
+from exporter.identities import ContainerIdentity, PodIdentity, PodList
 from exporter.kube.logdir import LogDirSource, parse_log_names
 from exporter.kube.podlist import parse_pod_list
-from exporter.model import ContainerIdentity, PodIdentity, PodList
 from tests.sampler.rig import Rig, running
 from tests.support.trees import containerd_systemd
 

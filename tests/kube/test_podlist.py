@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
+from exporter.identities import ContainerIdentity, ContainerSpec, PodIdentity, PodList, PodSpec
 from exporter.kube.pod import ALERT_ANNOTATION, THRESHOLD_ANNOTATION
 from exporter.kube.podlist import parse_pod_list
 from exporter.kube.source import PROBLEMS
-from exporter.model import ContainerIdentity, ContainerSpec, PodIdentity, PodList, PodSpec
 from tests.support.pods import cpu, pod, pod_list, running
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import MappingError
+from exporter.identities import PodList
 from exporter.kube.source import FileSource, NoneSource
-from exporter.model import PodList
 from tests.support.pods import pod, pod_list
 
 

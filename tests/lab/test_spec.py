@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.cgroupfs.names import decode
+from exporter.identities import ContainerSpec, QosClass
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import placing, podlist, scenario
 from exporter.lab.spec import Container, CpuSettings, Pod, shares, weight
-from exporter.model import ContainerSpec, Driver, QosClass
+from exporter.model import Driver
 
 STARTED = datetime(2026, 11, 21, 21, 3, 55, tzinfo=UTC)
 TWO_CPUS = frozenset({0, 1})
@@ -138,8 +139,9 @@ def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
             (c.container_id, c.name, c.container_type, not c.finished) for c in one.containers
         }
         assert {(c.name, c.spec) for c in identity.containers} == {
-            (c.name, ContainerSpec(c.limit_cores if c.request_cores is None else c.request_cores, c.limit_cores))
+            (c.name, ContainerSpec(request, c.limit_cores, request, c.limit_cores))
             for c in one.containers
+            for request in [c.limit_cores if c.request_cores is None else c.request_cores]
         }
     workloads = {identity.name: (identity.workload_kind, identity.workload) for identity in parsed.pods.values()}
     assert workloads["checkout-7d9f8b6c5d-x2k9p"] == ("Deployment", "checkout")

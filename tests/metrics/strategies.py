@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodSpec
 from exporter.model import (
     RATIO_BUCKETS,
     CgroupName,
     CgroupRef,
     CgroupRow,
-    ContainerIdentity,
-    ContainerSpec,
     CpuLimits,
     Cpuset,
     CpuStat,
     Distribution,
-    KubeletConfig,
     NodeRow,
-    PodIdentity,
-    PodSpec,
     Pressure,
     Recommendation,
     Snapshot,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
+from exporter.identities import KubeletConfig
 from exporter.metrics.exposition import cpu_labels, cpu_rows, pool_rows
-from exporter.model import CgroupName, CpuRow, KubeletConfig, NodeRow, PoolRow
+from exporter.model import CgroupName, CpuRow, NodeRow, PoolRow
 from tests.metrics.strategies import nodes
 from tests.support.snapshots import node
 

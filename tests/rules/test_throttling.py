@@ -41,7 +41,7 @@ def test_a_restarted_exporter_is_neither_a_gap_nor_a_second_container(tmp_path: 
         "lost": handed_over(0.6),
         "usage": handed_over(0.4),
     }
-    before = Container(ratio=0.8, **{name: values[0] for name, values in rates.items()})  # type: ignore[arg-type]
+    before = Container(ratio=0.8, **{name: values[0] for name, values in rates.items()})  # type: ignore[arg-type]  # names of fields
     after = before.but(target=Target(instance="10.0.0.9:9843"), **{name: values[1] for name, values in rates.items()})
     firing = 'count(ALERTS{alertname="WorkloadCPUThrottled",alertstate="firing"})'
     minutes = (20, 29, 30, 31, 32, 33, 34, 35, 36, 60)

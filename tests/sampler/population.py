@@ -7,16 +7,8 @@ from itertools import count
 from pathlib import Path
 
 from exporter.cgroupfs.files import Descriptors, reraise
-from exporter.model import (
-    CgroupRef,
-    ContainerIdentity,
-    ContainerSpec,
-    CpuLimits,
-    PodIdentity,
-    PodList,
-    PodSpec,
-    QosClass,
-)
+from exporter.identities import ContainerIdentity, ContainerSpec, PodIdentity, PodList, PodSpec, QosClass
+from exporter.model import CgroupRef, CpuLimits
 from exporter.sampler.mapping import MappingDeadline, PodIndex, assign
 from exporter.sampler.tracked import State, TrackedCgroup
 from tests.support.readers import v2_files

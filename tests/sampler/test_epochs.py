@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.model import CgroupRow, KubeletConfig
+from exporter.identities import KubeletConfig
+from exporter.model import CgroupRow
 from tests.sampler.rig import Rig, row, running, without_inotify
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import Builder, container_id, pod_uid, v1, v2
@@ -128,7 +129,7 @@ def test_the_pod_s_row_begins_an_epoch_with_its_own_limit_and_not_with_its_conta
         def epochs() -> tuple[int, int]:
             snapshot = rig.snapshot()
             found = row(snapshot, CID), row(snapshot, uid=UID)
-            return tuple(one.epoch for one in found if one is not None)  # type: ignore[return-value]
+            return tuple(one.epoch for one in found if one is not None)  # type: ignore[return-value]  # always two rows
 
         app_before, pod_before = epochs()
         kernel.limit(APP, "70000 100000")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.model import CpuLimits, PodList
+from exporter.identities import PodList
+from exporter.model import CpuLimits
 from exporter.sampler.mapping import ATTEMPTS, DEADLINE_SECONDS, PodIndex
 from exporter.sampler.tracked import SHORT_ID
 from tests.sampler.population import SMALLEST, cgroup, directory, pod, running, states

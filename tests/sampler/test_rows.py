@@ -7,9 +7,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.identities import ContainerIdentity, PodIdentity, PodSpec
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
-from exporter.model import ContainerIdentity, CpuStat, PodIdentity, PodSpec, Snapshot
+from exporter.model import CpuStat, Snapshot
 from exporter.sampler.mapping import newest_by_name
 from exporter.sampler.tracked import Name, TrackedCgroup
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states

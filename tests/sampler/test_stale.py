@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from exporter.model import CpuStat, KubeletConfig
+from exporter.identities import KubeletConfig
+from exporter.model import CpuStat
 from tests.sampler.rig import LINGER, Rig, remove, running
 from tests.sampler.test_core import UID, app_of, path_of, set_stat, small
 from tests.support.recordings import overwrite

@@ -12,23 +12,18 @@ from typing import Any
 
 from exporter.analysis.recommend import recommend
 from exporter.cpulist import cpu_list
+from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodSpec, QosClass
 from exporter.model import (
     CgroupName,
     CgroupRef,
     CgroupRow,
-    ContainerIdentity,
-    ContainerSpec,
     CpuLimits,
     Cpuset,
     CpuStat,
     CpuTimes,
     Deltas,
     Interval,
-    KubeletConfig,
     NodeRow,
-    PodIdentity,
-    PodSpec,
-    QosClass,
     Recommendation,
     Snapshot,
     Window,

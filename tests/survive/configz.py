@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from exporter.errors import MappingError
+from exporter.identities import KubeletConfig, PodList
 from exporter.kube.cache import PodCache
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.own import OwnMetrics
-from exporter.model import KubeletConfig, PodList
 from tests.sampler.rig import Rig
 from tests.support.pages import Page
 from tests.support.virtual_time import run_virtually

@@ -12,16 +12,8 @@ from exporter.model import CgroupName
 from exporter.report import Container, Report
 from exporter.report.summary import cpu_ranges, description, duration, facts, problems, verdict, verdict_severity
 from exporter.web.status.charts import Chart, history_chart, page_chart, since
-from exporter.web.status.node_page import (
-    UNKNOWN,
-    ExporterView,
-    FindingView,
-    cpus,
-    exporter_view,
-    finding_view,
-    moment,
-    name_of,
-)
+from exporter.web.status.findings import FindingView, finding_view
+from exporter.web.status.node_page import UNKNOWN, ExporterView, cpus, exporter_view, moment, name_of
 
 MAX_NEIGHBOURS: Final = 20
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,22 +9,19 @@ from typing import Any, Final
 
 from exporter.analysis import text
 from exporter.model import CgroupName
-from exporter.report import DOCS, Container, Exporter, Finding, Report
+from exporter.report import Container, Exporter, Report
 from exporter.report.impact import impact, lost_seconds_per_second, rank
 from exporter.report.schema import Source
-from exporter.report.summary import age, cpu_ranges, duration, evidence, has_problem, headline, problems, title
+from exporter.report.summary import age, cpu_ranges, duration, has_problem, headline, problems, title
 from exporter.web.status import PageRequest
 from exporter.web.status.charts import HISTORY_SLOT_MINUTES, Chart, history_chart, row_chart
 from exporter.web.status.cpumap import CpuMap, cpu_map
+from exporter.web.status.findings import MAX_FULL, FindingGroup, FindingView, finding_groups, finding_view
 
 MAX_WORKLOADS: Final = 40
 """In the table; the others are folded below it unless some are asked for."""
 MAX_REPLICAS: Final = 25
 """Containers of one workload in the table unless some are asked for; of those without problems :data:`MAX_FULL`."""
-MAX_FULL: Final = 5
-"""Containers of one finding with their own summary."""
-MAX_NAMED: Final = 50
-"""Further ones that are named."""
 ABSENT: Final = "–"
 UNKNOWN: Final = "unknown"
 _ISOLATION: Final = {"exclusive": "exclusive", "shared": "shared", "eligible": "shared, could be exclusive"}
@@ -39,44 +35,6 @@ _CGROUPS: Final = {
     "missing": "Running containers without a cgroup of their own (Kata, gVisor): see their pods",
     "lingering": "Cgroups that are gone, last counters kept",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingView:
-    """One finding."""
-
-    subject: CgroupName | None
-    """``None`` for the node."""
-    name: str
-    title: str
-    severity: str
-    reason: str
-    summary: str
-    advice: str
-    commands: Sequence[str]
-    """What carries the advice out."""
-    explain: str
-    """Explains the subject from anywhere; empty for the node."""
-    evidence: Sequence[tuple[str, str]]
-    docs: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingGroup:
-    """All findings of one name."""
-
-    name: str
-    title: str
-    severity: str
-    """The worst of them."""
-    number: int
-    full: Sequence[FindingView]
-    advice: str
-    """What all of those ask for; empty where each asks for its own."""
-    named: Sequence[CgroupName]
-    more: int
-    """Neither in ``full`` nor in ``named``."""
-    docs: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,32 +165,6 @@ def moment(epoch: float) -> datetime:
 def cpus(cores: float | None) -> str:
     """Return ``0.25 CPUs``, or a dash."""
     return ABSENT if cores is None else text.cpus(cores)
-
-
-def finding_view(finding: Finding) -> FindingView:
-    """Return one finding with its evidence as text."""
-    subject = None if finding["subject"] is None else CgroupName(**finding["subject"])
-    return FindingView(
-        subject=subject,
-        name=finding["name"],
-        title=title(finding),
-        severity=finding["severity"],
-        reason=finding["reason"].replace("_", " "),
-        summary=finding["summary"],
-        advice=finding["advice"],
-        commands=finding["commands"],
-        explain=f"kubectl throttle explain {shlex.quote(text.full_name(subject))}" if subject else "",
-        evidence=list(evidence(finding)),
-        docs=DOCS + finding["docs"],
-    )
-
-
-def finding_groups(containers: Iterable[Container], node_findings: Iterable[Finding]) -> list[FindingGroup]:
-    """Return findings by name, the worst severity first; within a severity the containers' order is kept."""
-    groups: dict[tuple[bool, str], list[Finding]] = {}
-    for finding in (*node_findings, *(finding for one in containers for finding in one["findings"])):
-        groups.setdefault((finding["severity"] == "info", finding["name"]), []).append(finding)
-    return sorted(map(_group, groups.values()), key=lambda group: rank(group.severity))
 
 
 def exporter_view(exporter: Exporter, taken_at: float) -> ExporterView:
@@ -386,25 +318,6 @@ def _sum(group: Iterable[Container], value: Callable[[Container], float | None])
 
 def _highest(group: Iterable[Container], value: Callable[[Container], float | None]) -> float:
     return max((found for one in group if (found := value(one)) is not None), default=-1.0)
-
-
-def _group(findings: list[Finding]) -> FindingGroup:
-    findings.sort(key=lambda finding: finding["severity"] != "critical")
-    # One alone is not worth hiding.
-    split = MAX_FULL if len(findings) > MAX_FULL + 1 else MAX_FULL + 1
-    full = [finding_view(finding) for finding in findings[:split]]
-    rest = [CgroupName(**finding["subject"]) for finding in findings[split:] if finding["subject"] is not None]
-    return FindingGroup(
-        name=full[0].name,
-        title=full[0].title,
-        severity=full[0].severity,
-        number=len(findings),
-        full=full,
-        advice=full[0].advice if len({one.advice for one in full}) == 1 else "",
-        named=rest[:MAX_NAMED],
-        more=max(0, len(rest) - MAX_NAMED),
-        docs=full[0].docs,
-    )
 
 
 def _source(source: Source, taken_at: float, *, is_served: bool) -> tuple[str, str, str, str]:
