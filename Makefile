@@ -101,15 +101,10 @@ package: $(VENV)/.dev ## sdist, wheel and the chart's archive in dist/
 	@$(BIN)/python -m hatchling build
 	@$(BIN)/python -c 'import helm_python; print(helm_python.package("charts/kube-throttle-exporter", destination="dist"))'
 
-# The same commit gives the same files with the same times, whoever builds it.
 .PHONY: image
-image: ## the container image, as IMAGE=registry/name; PUSH=1 pushes it for amd64 and arm64
-	@docker buildx build --pull --tag $(IMAGE):$(VERSION) \
-		$(foreach name,BUILD_IMAGE BASE_IMAGE,$(if $($(name)),--build-arg $(name)=$($(name)))) \
-		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
-		--build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) \
-		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-		$(if $(PUSH),--platform linux/amd64$(,)linux/arm64 --output type=image$(,)push=true$(,)rewrite-timestamp=true,--load) .
+image: ## the container image by docker, podman or buildah, as IMAGE=registry/name; PUSH=1 pushes it for amd64 and arm64
+	@IMAGE='$(IMAGE)' VERSION='$(VERSION)' PUSH='$(PUSH)' BUILDER='$(BUILDER)' \
+		BUILD_IMAGE='$(BUILD_IMAGE)' BASE_IMAGE='$(BASE_IMAGE)' deploy/image/build $(ARGS)
 
 .PHONY: clean
 clean: ## removes all that make made

@@ -56,7 +56,7 @@ def build_wheel(scratch: Path) -> Path:
     locked("build.txt", tools, "--no-deps")
     environment = os.environ | {"PYTHONPATH": str(tools)}
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
-    subprocess.run(command, check=True, cwd=PROJECT, env=environment, capture_output=True)
+    subprocess.run(command, check=True, cwd=PROJECT, env=environment)
     [wheel] = wheels.iterdir()
     return wheel
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.charting import ROOT
-from tests.chart.dockerfile import environment
+from tests.chart.dockerfile import build_context, environment
 from tests.chart.runtime import Image, system_folders, this_checkout, unpacked
 from tests.conftest import unavailable
 
@@ -19,10 +18,11 @@ EPOCH = 1_700_000_000
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image's folder, made by the Dockerfile's own step for this machine's Python."""
-    folder = tmp_path_factory.mktemp("image") / "opt"
+    """The image's folder, made for this machine's Python by the Dockerfile's step from the files it gets, no others."""
+    scratch = tmp_path_factory.mktemp("image")
+    folder, context = scratch / "opt", build_context(scratch / "context")
     variables = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)}
-    command = [sys.executable, str(ROOT / "deploy" / "image" / "install.py"), str(folder), f"--path={IMAGE_PATH}"]
+    command = [sys.executable, str(context / "deploy" / "image" / "install.py"), str(folder), f"--path={IMAGE_PATH}"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode and re.search(r"connection|name resolution|timed out", done.stderr, re.IGNORECASE):
         unavailable("the packages of deploy/requirements/run.txt cannot be fetched")

@@ -1,11 +1,13 @@
-"""The Dockerfile, read."""
+"""The Dockerfile, read, and the files that a build gets."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 from tests.chart.charting import ROOT
 
@@ -48,3 +50,20 @@ def environment() -> Mapping[str, str]:
 
 def labels() -> Mapping[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(value("LABEL")))
+
+
+def build_context(folder: Path) -> Path:
+    """A copy of what .dockerignore lets through: first ``*``, then ``!PATH`` and ``**/PATTERN`` lines."""
+    first, *lines = (one for one in (ROOT / ".dockerignore").read_text().splitlines() if one and one[0] != "#")
+    assert first == "*"
+    ignored = shutil.ignore_patterns(*(line.removeprefix("**/") for line in lines if line.startswith("**/")))
+    paths = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    assert len(paths) + sum(line.startswith("**/") for line in lines) == len(lines)
+    for path in paths:
+        source, target = ROOT / path, folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=ignored)
+        else:
+            shutil.copy2(source, target)
+    return folder

@@ -73,7 +73,7 @@ def this_checkout() -> Image:
 
 
 def unpacked(root: Path) -> Image:
-    """The image whose root file system is at ``root``, as deploy/image/try makes one."""
+    """The image whose root file system is at ``root``, as ``buildah mount`` shows one."""
     # Not what mounts lie in: a read-only folder has no place for them, and an image's are empty.
     names = [path for path in root.iterdir() if path.name in {"bin", "etc", "lib", "lib64", "opt", "sbin", "usr"}]
     folders = {f"/{path.name}": str(path) for path in names}

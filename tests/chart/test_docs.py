@@ -1,7 +1,9 @@
 """What the documents say of installing can be done: values exist, examples render, links lead somewhere."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -102,15 +104,27 @@ def test_make_package_makes_the_chart_s_archive_too() -> None:
     assert 'helm_python.package("charts/kube-throttle-exporter"' in said
 
 
-def test_make_image_gives_the_dockerfile_its_arguments() -> None:
-    said = dry_run(
-        "image", "PUSH=1", "IMAGE=registry.example.org/x", "BASE_IMAGE=base@sha256:1", "BUILD_IMAGE=build@sha256:2"
-    )
+@pytest.mark.parametrize("builder", ["docker", "podman", "buildah"])
+@pytest.mark.parametrize("push", ["", "1"])
+def test_make_image_takes_the_builder_that_is_there(builder: str, push: str, tmp_path: Path) -> None:
+    """With a program of that name that prints its arguments."""
+    for name in ("git", "date", "dirname", "env", "sed", "bash", "make"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    program = tmp_path / builder
+    program.write_text('#!/bin/bash\necho "$@"\n')
+    program.chmod(0o755)
+    bases = ["BASE_IMAGE=base@sha256:1", "BUILD_IMAGE=build@sha256:2"]
+    command = ["make", "--no-print-directory", "image", "IMAGE=registry.example.org/x", f"PUSH={push}", *bases]
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=30)
+    said = done.stdout
     wanted = set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)) - {"TARGETARCH"}
     assert set(re.findall(r"--build-arg (\w+)=", said)) == wanted
     assert f"VERSION={exporter.__version__}" in said
-    assert "--platform linux/amd64,linux/arm64" in said
-    assert "rewrite-timestamp=true" in said
+    assert f"registry.example.org/x:{exporter.__version__}" in said
+    assert ("--platform linux/amd64,linux/arm64" in said) == bool(push)
+    if push:
+        assert ("push=true" if builder == "docker" else "manifest push --all") in said
 
 
 def dry_run(*arguments: str) -> str:
