@@ -21,6 +21,7 @@ from tests.conftest import Generated, needs
 DEPLOY = ROOT / "deploy"
 MANIFEST = DEPLOY / "kube-throttle-exporter.yaml"
 STRESS = DEPLOY / "stress-job.yaml"
+FIBTEST = DEPLOY / "fibtest-job.yaml"
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
 NAMESPACE = "kube-throttle-exporter"
 
@@ -75,7 +76,7 @@ def test_the_manifest_differs_from_the_chart_in_helm_s_labels_only() -> None:
     assert "Helm" not in MANIFEST.read_text().replace("without Helm", "")
 
 
-@pytest.mark.parametrize("path", [MANIFEST, STRESS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [MANIFEST, STRESS, FIBTEST], ids=lambda path: path.name)
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 def test_manifests_are_valid(path: Path, version: str) -> None:
     for found in documents(path):
@@ -107,21 +108,25 @@ def test_the_job_runs_commands_that_exist() -> None:
     assert profiles == {"steady", "burst", "fibtest"}
 
 
-def test_the_job_has_limits_and_no_rights() -> None:
-    [(_, spec)] = list(pod_specs(documents(STRESS)))
+@pytest.mark.parametrize(("path", "limit"), [(STRESS, "500m"), (FIBTEST, "100m")], ids=["stress", "fibtest"])
+def test_the_jobs_have_limits_and_no_rights(path: Path, limit: str) -> None:
+    [(_, spec)] = list(pod_specs(documents(path)))
     assert spec["automountServiceAccountToken"] is False
     assert "volumes" not in spec
     for container in spec["containers"]:
-        assert container["resources"]["limits"]["cpu"] == "500m", "without a quota nothing is throttled"
+        assert container["resources"]["limits"]["cpu"] == limit, "without a quota nothing is throttled"
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_the_stress_job_runs_in_a_restricted_namespace() -> None:
     assert only(documents(STRESS), "Namespace")["metadata"]["labels"] == {
         "pod-security.kubernetes.io/enforce": "restricted"
     }
 
 
-@pytest.mark.parametrize("path", [MANIFEST, STRESS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [MANIFEST, STRESS, FIBTEST], ids=lambda path: path.name)
 def test_every_image_is_this_version_s(path: Path) -> None:
     images = {container["image"] for _, spec in pod_specs(documents(path)) for container in spec["containers"]}
     assert images == {f"kube-throttle-exporter:{exporter.__version__}"}
@@ -133,7 +138,9 @@ def lines_with_sed(document: Path) -> list[tuple[str, str]]:
     return re.findall(r"sed '([^']+)'\s+(\S+)", text)
 
 
-@pytest.mark.parametrize("document", [ROOT / "docs" / "install.md", MANIFEST, STRESS], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [ROOT / "docs" / "install.md", MANIFEST, STRESS, FIBTEST], ids=lambda path: path.name
+)
 def test_the_line_that_puts_the_registry_in_reaches_every_image(document: Path) -> None:
     found = lines_with_sed(document)
     assert found
