@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.02
 _SHOWN = 3000
 """How much of a page a failure shows, in characters."""
 
-_LISTENING = re.compile(r"msg=\"?listening\"?\s.*?address=\"?(?:https?://)?(?P<host>[^\s\"/]+):(?P<port>\d+)")
+_LISTENING = re.compile(r"msg=\"?listening\"?\s.*?address=\"?(?:https?://)?\[?(?P<host>[^\s\"/\]]+)\]?:(?P<port>\d+)")
 
 
 @dataclass(frozen=True)
