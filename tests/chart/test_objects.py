@@ -24,6 +24,14 @@ OLDEST = (1, 25)
 # Each version is listed twice, for its lax schemas and its strict ones.
 VERSIONS = [version for version in dict.fromkeys(kubernetes_validate.utils.all_versions()) if minor(version) >= OLDEST]
 
+
+def test_the_oldest_kubernetes_is_the_same_everywhere() -> None:
+    oldest = ".".join(map(str, OLDEST))
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"] == f">={oldest}.0-0"
+    assert f"Kubernetes {oldest} or newer" in (CHART / "README.md").read_text()
+    assert f"| Kubernetes | {oldest} or newer" in (ROOT / "README.md").read_text()
+
+
 CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "PriorityClass", "SecurityContextConstraints", "Namespace"}
 LABEL_VALUE = re.compile(r"(?!.{64})(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 DNS_NAME = re.compile(r"(?!.{64})[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -242,16 +250,31 @@ def test_probes_go_by_the_web_config() -> None:
         found = container(CASES[case])
         return [
             {name: value for name, value in found[probe].items() if name in {"httpGet", "tcpSocket"}}
-            for probe in ("livenessProbe", "readinessProbe")
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe")
         ]
 
     def http(scheme: str) -> list[Json]:
-        return [{"httpGet": {"path": path, "port": "metrics", "scheme": scheme}} for path in ("/healthz", "/readyz")]
+        paths = ("/healthz", "/healthz", "/readyz")
+        return [{"httpGet": {"path": path, "port": "metrics", "scheme": scheme}} for path in paths]
 
     assert handlers("default") == http("HTTP")
     assert handlers("web-tls") == http("HTTPS")
     for case in ("web-basic-auth", "web-client-certificates", "web-own-file"):
-        assert handlers(case) == [{"tcpSocket": {"port": "metrics"}}] * 2
+        assert handlers(case) == [{"tcpSocket": {"port": "metrics"}}] * 3
+
+
+def test_a_starved_node_has_ten_minutes_to_start_the_exporter() -> None:
+    probe = container({})["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 600
+
+
+def test_host_mounts_are_not_propagated_unless_asked_for() -> None:
+    def propagation(values: Json) -> Any:
+        [mount] = [one for one in container(values)["volumeMounts"] if one["name"] == "cgroup"]
+        return mount.get("mountPropagation")
+
+    assert propagation({}) is None
+    assert propagation({"hostPaths": {"mountPropagation": "HostToContainer"}}) == "HostToContainer"
 
 
 def test_a_web_config_of_one_s_own_is_known_to_all_that_ask_the_exporter() -> None:

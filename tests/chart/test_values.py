@@ -220,6 +220,8 @@ UNSET = {
     "livenessProbe.terminationGracePeriodSeconds",
     "readinessProbe.successThreshold",
     "readinessProbe.terminationGracePeriodSeconds",
+    "startupProbe.successThreshold",
+    "startupProbe.terminationGracePeriodSeconds",
     "resources.claims",
     "updateStrategy.rollingUpdate.maxSurge",
 }
@@ -299,6 +301,11 @@ def _covers(known: str, path: str) -> bool:
 )
 def test_the_notes_know_what_the_exporter_asks_for(web: Json, wanted: str) -> None:
     assert wanted in texts({"webConfig": {"content": web}})["NOTES.txt"]
+
+
+def test_the_notes_say_what_to_do_when_pod_security_refuses_the_pods() -> None:
+    assert "violates PodSecurity" in texts({})["NOTES.txt"]
+    assert "pod-security.kubernetes.io/enforce=privileged" in texts({})["NOTES.txt"]
 
 
 def test_the_notes_name_both_where_the_chart_cannot_read_the_file() -> None:
