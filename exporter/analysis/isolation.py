@@ -119,7 +119,10 @@ def isolate(
     for user in users:
         by_set.setdefault(user.cpus, []).append(user)
     some = frozenset[int]().union(*by_set)
-    everywhere = (some if online is None else online) & (usable or some or frozenset(online or ()))
+    # The kernel takes a partition's CPUs out of the root's effective cpuset.
+    partitions = frozenset[int]().union(*(user.cpus for user in users if user.is_partition))
+    within = usable | partitions if usable else some or online or frozenset()
+    everywhere = (some if online is None else online) & within
     holders = _holders(by_set)
     states, placed, remembered = _place(by_set, holders, everywhere, memory, now, pins=pins)
     believed: list[Overlap] = []

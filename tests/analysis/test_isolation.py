@@ -240,6 +240,13 @@ def test_a_partition_owns_its_cpus_whatever_the_kubelet_does(pins: bool) -> None
     assert set(found.owners.values()) == {name("isolated")}
 
 
+def test_a_partition_owns_cpus_that_the_kernel_took_out_of_the_root_s_effective_set() -> None:
+    own = user("isolated", "2-3")._replace(is_partition=True)
+    found = isolate([own, user("a", "0-1")], cpu_list("0-3", ""), {}, 0.0, RECONCILE, usable=cpu_list("0-1", ""))
+    assert found.owners == {2: name("isolated"), 3: name("isolated")}
+    assert found.shared == cpu_list("0-1", "")
+
+
 def test_a_list_of_names_alone_tells_no_claim() -> None:
     named = PodIdentity("u", "ns", "p", None, "Pod", "p")
     bare = ContainerIdentity("c", "app", "container", "", True, None)

@@ -105,13 +105,22 @@ def test_ratio_is_the_growth_of_throttled_periods_by_that_of_periods(observed: O
         moved += periods > 0
         expected = throttled / periods if periods else 0.0
 
+        if _limit_changed(observed, prefix, labels):
+            # A window never spans a change of the limit: what moved before it is in no window after it.
+            assert {observed.second.samples.get((f"{prefix}{name}", labels), 0.0) for name in WINDOWS} == {0.0}
+            continue
         # Between two samples everything moved, so the one interval that moved is the peak.
         for name in WINDOWS:
             assert observed.second.samples[f"{prefix}{name}", labels] == pytest.approx(expected, abs=1e-12)
     assert moved > 0
-    assert set(observed.second.rows(f"{prefix}cpu_throttled_ratio")) == {
-        labels for labels in limited if (f"{prefix}cpu_limit_cores", labels) in observed.second.samples
-    }
+    with_limit = {labels for labels in limited if (f"{prefix}cpu_limit_cores", labels) in observed.second.samples}
+    settled = {labels for labels in with_limit if not _limit_changed(observed, prefix, labels)}
+    assert settled <= set(observed.second.rows(f"{prefix}cpu_throttled_ratio")) <= with_limit
+
+
+def _limit_changed(observed: Observed, prefix: str, labels: Labels) -> bool:
+    key = f"{prefix}cpu_limit_cores", labels
+    return observed.first.samples.get(key) != observed.second.samples.get(key)
 
 
 def _growth(observed: Observed, name: str, labels: Labels) -> float:
