@@ -123,6 +123,8 @@ class Sampler:
         """Find new and removed cgroups; read limits, cpusets and the node's facts."""
         now = self._monotonic()
         hierarchy, topology = self._readers.hierarchy, self._node.topology
+        # First: a cgroup made again under its old path, perhaps with its old inode, is another one.
+        self._inventory.drain(now, self._attempts)
         self._inventory.scan(now, self._attempts)
         self._scan_times.push(now)
         self._node.read(now, self._scan_times.began)
@@ -261,6 +263,7 @@ class Sampler:
     def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """Take a snapshot now; ``detailed`` with what findings need."""
         now = self._monotonic()
+        self._inventory.drain(now, self._attempts)
         self._assign(now)
         for one in list(self._inventory.live.values()):
             if one.state in _SHOWN:

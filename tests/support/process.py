@@ -130,7 +130,9 @@ class Exporter:
             self.lines.append(line)
             found = _LISTENING.search(line)
             if found and not self._listening.is_set():
-                self.host, self.port = found["host"], int(found["port"])
+                # A socket on every address is reached at the loopback one.
+                self.host = "127.0.0.1" if found["host"] in {"[::]", "0.0.0.0"} else found["host"].strip("[]")
+                self.port = int(found["port"])
                 self._listening.set()
         self._listening.set()
 
