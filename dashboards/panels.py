@@ -54,8 +54,10 @@ class Query(NamedTuple):
 
 
 def worst(series: str, by: str) -> str:
-    """Return the ten largest of a plain selector, by their highest value in the time range of the dashboard."""
-    return f"{series} and on ({by}) topk(10, max_over_time({series}[$__range] @ end()))"
+    """Return the ten largest of a selector or a quotient, by their highest value in the dashboard's time range."""
+    # A range is only allowed for a selector; anything else is evaluated as a subquery.
+    span = "$__range:" if "/" in series else "$__range"
+    return f"{series} and on ({by}) topk(10, max_over_time({series}[{span}] @ end()))"
 
 
 def fixed(colour: str, *, width: int = 2, dashed: bool = False) -> Mapping[str, object]:
