@@ -32,7 +32,7 @@ SERIES: Mapping[str, PerCgroup] = {
     "limits": PerCgroup(5, 4, 2, 1),
     "cpuset": PerCgroup(5, 5, 0, 0),
     "spec": PerCgroup(3, 2, 0, 0),
-    "info": PerCgroup(2, 2, 0, 0),
+    "info": PerCgroup(2, 2, 1, 1),
 }
 """On cgroup v2 and kernel 6.6 or newer, with the collectors that are on by default; every container has a request."""
 

@@ -1,6 +1,7 @@
 """Three demo nodes: one of real cgroups with processes that are really throttled, two of files that move."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ MOST_SHARES = 262144
 LIFETIME = 150.0
 """No worker outlives it, whatever becomes of the test."""
 FAST = ("--sample.interval=200ms", "--scan.interval=500ms", "--sample.window=10s")
-SYNTHETIC_CPUS = frozenset(range(4))
+SYNTHETIC_CPUS = frozenset(range(os.cpu_count() or 2))
+"""Those that the machine says are online: the exporter reads that from its real files."""
 _MOVE_SECONDS = 0.2
 
 LOUD = "storefront"
