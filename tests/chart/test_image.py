@@ -1,7 +1,4 @@
-"""The image, as far as it can be known without a builder: the same steps into a fresh folder, run as the image's user.
-
-tests/cluster runs an image that the Dockerfile made, on a cluster.
-"""
+"""The image, as far as it can be known without a builder: the same steps in a fresh folder, run as its user."""
 
 import os
 import re
