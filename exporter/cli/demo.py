@@ -1,15 +1,18 @@
 """``throttle-exporter demo``: a whole node in one process, and the exporter on it.
 
-Cgroups in kubepods layout with loads in them where this machine lets us make some (root and a writable hierarchy), else
-a synthetic tree that moves; a kubelet API for their pods; and ``serve`` on both, with nothing replaced in it. Whatever
-ends it, nothing stays: Ctrl-C and SIGTERM clean up, and what a kill leaves the next start removes.
+Cgroups in kubepods layout with loads in them where this machine allows it (root and a writable hierarchy), else a
+synthetic tree that moves; a kubelet API for their pods; and ``serve`` on both. Ctrl-C and SIGTERM clean up; what a kill
+leaves the next start removes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import signal
+import tempfile
 import uuid
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
@@ -18,33 +21,37 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
 from exporter import app
 from exporter.cpulist import format_cpu_list
-from exporter.lab import podlist, scenario
+from exporter.lab import kubelet_api, scenario
 from exporter.lab.hierarchy import LabError, writable_hierarchy
-from exporter.lab.kubelet import KubeletApi
-from exporter.lab.node import Node, real_node, synthetic_node
-from exporter.lab.synthetic import sweep_synthetic
-from exporter.lab.tree import sweep
-from exporter.metrics.catalog import FAMILIES
+from exporter.lab.scenario import Node
+from exporter.lab.stale_marker import own_prefix
+from exporter.lab.synthetic import remove_stale_synthetic
+from exporter.lab.tree import remove_stale
 from exporter.settings import Settings
 from exporter.values import ListenAddress, parse_duration
 
-_MOVE_SECONDS = 0.1
-_POLL_SECONDS = 0.25
-_TELL_WITHIN_SECONDS = 15.0
-_MOST_LINES = 8
-_LONGEST_SECONDS = 7 * 86400.0
+_MOVE_SECONDS: Final = 0.1
+_LINE_SECONDS: Final = 10.0
+_FIRST_LINE_SECONDS: Final = 0.25
+_MOST_NAMES: Final = 5
+_LONGEST_SECONDS: Final = 7 * 86400.0
 """No worker outlives this, should all else that ends it fail."""
-_ADDRESS = ListenAddress("127.0.0.1", 9843)
+_ADDRESS: Final = ListenAddress("127.0.0.1", 9843)
+_RATIO: Final = re.compile(
+    r'^cgroup_(?:container|pod)_cpu_throttled_ratio{(?:container="(?P<container>[^"]+)",)?namespace="(?P<namespace>[^"]+)",'
+    r'pod="(?P<pod>[^"]+)"} (?P<ratio>\S+)$',
+    re.MULTILINE,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """How long, and on what."""
+    """Add how long, and on what."""
     parser.add_argument(
         "--for", dest="duration", type=_duration, metavar="DURATION", help="end by itself after this time"
     )
@@ -63,40 +70,44 @@ def run(settings: Settings, args: Namespace) -> int:
 
 
 def _build(stack: ExitStack, settings: Settings, args: Namespace) -> Node:
-    sweep_synthetic()
+    remove_stale_synthetic()
+    name, driver = uuid.uuid4().hex, args.cgroup_driver
     if not args.synthetic:
         try:
             hierarchy = writable_hierarchy(Path(settings.path_cgroup))
         except LabError as error:
-            _say(f"no real cgroups: {error}")
+            _print(f"no real cgroups: {error}")
         else:
-            sweep(hierarchy)
-            pods = scenario.demo(hierarchy.cpus(), uuid.uuid4().hex)
+            remove_stale(hierarchy)
+            pods = scenario.demo(hierarchy.cpus(), name)
             lifetime = min(_LONGEST_SECONDS, (args.duration or _LONGEST_SECONDS) + 60)
-            return stack.enter_context(real_node(hierarchy, pods, lifetime=lifetime, driver=args.cgroup_driver))
+            # Named so that remove_stale_synthetic of the next start removes it after a kill.
+            folder = Path(tempfile.gettempdir()) / own_prefix("root")
+            folder.mkdir(mode=0o700)
+            stack.callback(shutil.rmtree, folder)
+            return stack.enter_context(scenario.real_node(hierarchy, pods, folder, lifetime=lifetime, driver=driver))
     cpus = frozenset(os.sched_getaffinity(0))
-    pods = scenario.demo(cpus, uuid.uuid4().hex)
-    return stack.enter_context(synthetic_node(pods, cpus, driver=args.cgroup_driver))
+    return stack.enter_context(scenario.synthetic_node(scenario.demo(cpus, name), cpus, driver=driver))
 
 
 async def _serve(settings: Settings, node: Node, duration: float | None) -> None:
-    started = datetime.now(UTC)
-    static_cpus = node.shared_cpus is not None
+    started, shared = datetime.now(UTC), node.scenario.shared_cpus
 
     def pods() -> dict[str, Any]:
-        return podlist.pod_list(node.pods, node_name="demo-node", started=started)
+        return kubelet_api.pod_list(node.pods, node_name="demo-node", started=started)
 
     def configz() -> dict[str, Any]:
-        reserved = format_cpu_list(sorted(node.shared_cpus or ())[:1])
-        return podlist.configz(driver=node.driver, static_cpus=static_cpus, reserved_cpus=reserved)
+        reserved = format_cpu_list(sorted(shared or ())[:1])
+        return kubelet_api.configz(driver=node.driver, static_cpus=shared is not None, reserved_cpus=reserved)
 
     try:
-        async with KubeletApi(pods, configz) as kubelet, asyncio.TaskGroup() as group:
-            running = sum(not container.finished for pod in node.pods for container in pod.containers)
-            _say(f"{len(node.pods)} pods with {running} containers in {node.place}")
-            _say(f"their kubelet answers at {kubelet.url}")
+        async with kubelet_api.KubeletApi(pods, configz) as kubelet, asyncio.TaskGroup() as group:
+            _print(
+                f"{len(node.pods)} pods with {sum(len(pod.running) for pod in node.pods)} containers in {node.place}"
+            )
+            _print(f"their kubelet answers at {kubelet.url}")
             address = asyncio.get_running_loop().create_future()
-            tasks = [group.create_task(_tell(address, settings.web_telemetry_path), name="teller")]
+            tasks = [group.create_task(_report(address, settings.web_telemetry_path), name="reporter")]
             if node.move is not None:
                 tasks.append(group.create_task(_keep_moving(node.move), name="mover"))
             with suppress(TimeoutError):
@@ -105,27 +116,18 @@ async def _serve(settings: Settings, node: Node, duration: float | None) -> None
             for task in tasks:
                 task.cancel()
     finally:
-        # What is removed now must not be interrupted half-way.
+        # A signal now would interrupt the removal.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 
 
 def _on_node(settings: Settings, node: Node, kubelet_url: str) -> Settings:
-    """The user's settings, with the node's own where the user did not choose."""
-    defaults: dict[str, Any] = {
-        "web_listen_address": _ADDRESS,
-        "pods_sources": ("kubelet",),
-        "node_name": "demo-node",
-    }
-    chosen = {name: value for name, value in defaults.items() if name not in settings.given}
-    fixed: dict[str, Any] = {
-        "path_cgroup": str(node.cgroup_root),
-        "kubelet_url": kubelet_url,
-        "kubelet_token_file": None,
-        "kubelet_ca_file": None,
-    }
-    return replace(settings, **chosen | fixed)
+    """Return the user's settings with the node's own, and its defaults where the user did not choose."""
+    defaults = {"web_listen_address": _ADDRESS, "pods_sources": ("kubelet",), "node_name": "demo-node"}
+    chosen: dict[str, Any] = {name: value for name, value in defaults.items() if name not in settings.given}
+    chosen |= {"path_cgroup": str(node.cgroup_root), "kubelet_url": kubelet_url}
+    return replace(settings, **chosen, kubelet_token_file=None, kubelet_ca_file=None)
 
 
 async def _keep_moving(move: Callable[[], None]) -> None:
@@ -134,40 +136,43 @@ async def _keep_moving(move: Callable[[], None]) -> None:
         await asyncio.sleep(_MOVE_SECONDS)
 
 
-async def _tell(address: asyncio.Future[str], path: str) -> None:
-    """Prints where the page is, and some of it as soon as it has windows of named pods."""
-    url = f"{await address}{path}"
-    _say(f"metrics at {url}")
-    lines: list[str] = []
-    try:
-        async with asyncio.timeout(_TELL_WITHIN_SECONDS), aiohttp.ClientSession() as session:
-            while not lines:
-                await asyncio.sleep(_POLL_SECONDS)
-                async with session.get(url) as answer:
+async def _report(address: asyncio.Future[str], path: str) -> None:
+    """Print the page's address and the explain command; then, every ten seconds, what is throttled."""
+    url = await address
+    _print(f"status page at {url}/")
+    _print(f"metrics at {url}{path}")
+    other = "" if url.endswith(f":{_ADDRESS.port}") else f"--url={url} "
+    pause, told = _FIRST_LINE_SECONDS, False
+    async with aiohttp.ClientSession() as session:
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                async with session.get(f"{url}{path}") as answer:
                     answer.raise_for_status()
-                    lines = _telling_lines(await answer.text())
-    except (TimeoutError, aiohttp.ClientError) as error:
-        _say(f"the page has nothing to tell yet ({type(error).__name__})")
-        return
-    for line in lines:
-        print(f"  {line}")
-    _say("Ctrl-C ends it and removes everything")
+                    worst = throttled(await answer.text())
+            except (TimeoutError, aiohttp.ClientError) as error:
+                _print(f"the page does not answer ({type(error).__name__})")
+                worst = []
+            if worst and not told:
+                _print(f"why: throttle-exporter explain {other}{worst[0].partition(' ')[0]}")
+                _print("Ctrl-C ends it and removes everything")
+                pause, told = _LINE_SECONDS, True
+            if told:
+                _print(f"throttled periods: {', '.join(worst[:_MOST_NAMES]) or 'none'}")
 
 
-def _telling_lines(page: str) -> list[str]:
-    """The worst rows of the first throttling gauge, of containers and of pods; empty until pods have names."""
-    gauges = [one for one in FAMILIES if one.metric.collector == "throttle" and one.metric.kind == "gauge"]
-    found: list[str] = []
-    for row_type in ("container", "pod"):
-        name = next(one.name for one in gauges if one.row_type == row_type)
-        rows = [line for line in page.splitlines() if line.startswith(f"{name}{{") and 'namespace=""' not in line]
-        found += sorted(rows, key=lambda line: -float(line.rpartition(" ")[2]))[: _MOST_LINES // 2]
-    return found
+def throttled(page: str) -> list[str]:
+    """Return ``NAMESPACE/POD[/CONTAINER] RATIO`` of what is throttled on a metrics page, worst first."""
+    found = []
+    for row in _RATIO.finditer(page):
+        name = "/".join(filter(None, (row["namespace"], row["pod"], row["container"])))
+        found.append((float(row["ratio"]), name))
+    return [f"{name} {ratio:.0%}" for ratio, name in sorted(found, key=lambda one: (-one[0], one[1])) if ratio > 0]
 
 
 @contextmanager
 def _one_interrupt() -> Iterator[None]:
-    """SIGTERM ends as Ctrl-C does, in order; a second signal of either kind does not disturb the first one's work."""
+    """SIGTERM ends as Ctrl-C does; a second signal of either kind does not disturb the first one's work."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -182,7 +187,7 @@ def _one_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"demo: {text}", flush=True)
 
 

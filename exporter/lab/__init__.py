@@ -1,6 +1,4 @@
-"""A node of our own, out of real parts: cgroups in kubepods layout, processes with a purpose in them, a kubelet API.
+"""A node made of real cgroups, worker processes and a kubelet API, or of files that a simulation moves.
 
-``demo``, ``stress``, the tests and the benchmark build on it. Nothing here reads a counter: that is the exporter's
-work, and what is made here is what it is measured against. Where the machine lets nobody make cgroups,
-:mod:`~exporter.lab.synthetic` stands in with plain files that move.
+``demo``, ``stress``, the tests and the benchmark build on it; nothing here reads the exporter's counters for it.
 """

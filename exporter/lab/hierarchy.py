@@ -1,6 +1,6 @@
-"""Where this machine keeps its CPU controllers, and whether groups may be made there.
+"""The machine's CPU controllers: where they are mounted, and whether cgroups may be made there.
 
-The page: https://docs.kernel.org/admin-guide/cgroup-v2.html and .../cgroup-v1/cgroups.html.
+See https://docs.kernel.org/admin-guide/cgroup-v2.html, .../cgroup-v1/cgroups.html and cgroups(7).
 """
 
 from __future__ import annotations
@@ -15,53 +15,52 @@ from typing import ClassVar, Literal
 from exporter.cgroupfs.discover import detect
 from exporter.cpulist import cpu_list
 from exporter.errors import ExporterError, ReadError
-from exporter.lab.owner import own_prefix
+from exporter.lab.stale_marker import own_prefix
 
 CONTROLLERS = ("cpu", "cpuacct", "cpuset")
 DEFAULT_ROOT = Path("/sys/fs/cgroup")
 
 
 class LabError(ExporterError):
-    """A group, a process or a server of the lab could not be made; ``reason`` is an errno's name or one word."""
+    """A cgroup, a process or a server of the lab could not be made; ``reason`` is an errno's name or one word."""
 
     stage: ClassVar[str] = "lab"
 
     @classmethod
     def from_os_error(cls, doing: str, error: OSError) -> LabError:
-        """The named form of ``error``; chain it with ``from error``."""
+        """Return the named form of ``error``; chain it with ``from error``."""
         name = errno.errorcode.get(error.errno or 0, "unknown")
         return cls(f"{doing}: {error.strerror or name}", reason=name.lower())
 
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """The mounts that hold the controllers ``cpu``, ``cpuacct`` and ``cpuset``."""
+    """The mounts of the controllers ``cpu``, ``cpuacct`` and ``cpuset``; on v2 one mount serves all."""
 
     version: Literal["v1", "v2"]
     root: Path
     mounts: Mapping[str, Path]
-    """By controller; on v2 one mount serves all, and ``cpuacct`` is part of ``cpu``."""
 
     def directories(self, relative: str) -> tuple[Path, ...]:
-        """The group's directory in each distinct mount."""
+        """Return the cgroup's directory in each distinct mount."""
         return tuple(dict.fromkeys(mount / relative for mount in self.mounts.values()))
 
+    def file(self, controller: str, relative: str, name: str) -> Path:
+        """Return the path of a control file."""
+        return self.mounts[controller] / relative / name
+
     def cpus(self) -> frozenset[int]:
-        """The CPUs that groups below the root may use."""
+        """Return the CPUs that cgroups below the root may use."""
         for name in ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"):
             file = self.mounts["cpuset"] / name
             if file.exists():
                 return cpu_list(read_control(file), str(file))
-        # The root of v2 need not say it.
+        # The root of v2 need not have the file.
         return frozenset(os.sched_getaffinity(0))
-
-    def file(self, controller: str, relative: str, name: str) -> Path:
-        """One control file of the group ``relative``."""
-        return self.mounts[controller] / relative / name
 
 
 def write_control(path: Path, value: str) -> None:
-    """One write call, as the kernel wants it; a refused value is a :class:`LabError` that names file and value."""
+    """Write a control file with one call; raise a :class:`LabError` that names file and value if it is refused."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -73,7 +72,7 @@ def write_control(path: Path, value: str) -> None:
 
 
 def read_control(path: Path) -> str:
-    """The file's text without the newline at its end."""
+    """Return a control file's text without the newline at its end."""
     try:
         return path.read_text(encoding="ascii").rstrip("\n")
     except OSError as error:
@@ -81,7 +80,7 @@ def read_control(path: Path) -> str:
 
 
 def find_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
-    """The hierarchy below ``root`` that holds the cpu controller; on a hybrid machine that is mostly the v1 one."""
+    """Return the hierarchy below ``root`` that has the cpu controller; on a hybrid machine mostly that of v1."""
     try:
         found = detect(str(root))
     except ReadError as error:
@@ -95,26 +94,22 @@ def find_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
 
 
 def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
-    """The hierarchy, after a trial group with a quota was made and removed; else a :class:`LabError` says why not.
+    """Return the hierarchy after making and removing a cgroup with a quota; a :class:`LabError` says why it failed.
 
-    On v2 the controllers stay switched on for the root's children: switching them off again could take them from
-    somebody who began to use them meanwhile.
+    On v2 the controllers stay enabled for the root's children: others may have begun to use them.
     """
     if os.geteuid() != 0:
         raise LabError("only root may make cgroups here", reason="not_root")
     hierarchy = find_hierarchy(root)
     if hierarchy.version == "v2":
-        _hand_down_controllers(hierarchy.mounts["cpu"])
-    probe = own_prefix("probe")
-    made: list[Path] = []
+        _enable_controllers(hierarchy.mounts["cpu"])
+    probe, made = own_prefix("probe"), list[Path]()
+    name, value = ("cpu.max", "100000 100000") if hierarchy.version == "v2" else ("cpu.cfs_quota_us", "100000")
     try:
         for directory in hierarchy.directories(probe):
             directory.mkdir()
             made.append(directory)
-        if hierarchy.version == "v1":
-            write_control(hierarchy.file("cpu", probe, "cpu.cfs_quota_us"), "100000")
-        else:
-            write_control(hierarchy.file("cpu", probe, "cpu.max"), "100000 100000")
+        write_control(hierarchy.file("cpu", probe, name), value)
     except OSError as error:
         raise LabError.from_os_error(f"making {error.filename}", error) from error
     finally:
@@ -123,9 +118,23 @@ def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
     return hierarchy
 
 
-def _hand_down_controllers(root: Path) -> None:
-    offered = set(read_control(root / "cgroup.controllers").split())
-    missing = {"cpu", "cpuset"} - offered
+def own_cgroup(root: Path = DEFAULT_ROOT, proc: Path = Path("/proc")) -> tuple[Hierarchy, str]:
+    """Return the hierarchy and the path in it of the cpu cgroup that ``proc``'s reader runs in.
+
+    In a container the root may be its own cgroup: the path of ``/proc/self/cgroup`` is not there then.
+    """
+    hierarchy = find_hierarchy(root)
+    controller = "" if hierarchy.version == "v2" else "cpu"
+    for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            relative = path.strip("/")
+            return hierarchy, relative if (hierarchy.mounts["cpu"] / relative).is_dir() else ""
+    raise LabError("this process is in no cgroup with a cpu controller", reason="no_controller")
+
+
+def _enable_controllers(root: Path) -> None:
+    missing = {"cpu", "cpuset"} - set(read_control(root / "cgroup.controllers").split())
     if missing:
         raise LabError(f"{root}: no {' and no '.join(sorted(missing))} controller on v2", reason="no_controller")
     enabled = set(read_control(root / "cgroup.subtree_control").split())

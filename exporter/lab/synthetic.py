@@ -1,7 +1,7 @@
-"""A kubepods tree of plain files in cgroup v2's layout whose counters move; for machines where no cgroup can be made.
+"""A kubepods tree of plain files in cgroup v2's layout, moved by :mod:`~exporter.lab.cfs_simulation`.
 
-Files are rewritten in place, with one write and never shorter than before: a reader that keeps them open, as the
-exporter does, sees them change and never sees half of one.
+Files are rewritten in place, with one write and never shorter than before: the exporter, which keeps them open, never
+reads half of one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from exporter.lab import placing
-from exporter.lab.motion import PERIOD_US, Counters, Group, advance
-from exporter.lab.owner import own_prefix, owner_is_dead
+from exporter.lab.cfs_simulation import PERIOD_US, Counters, Group, advance
 from exporter.lab.spec import CpuSettings, Pod, Workload, weight
+from exporter.lab.stale_marker import is_stale, own_prefix
 from exporter.model import Driver
 
-Render = Callable[[Counters], str]
+_CONTROLLERS = "cpuset cpu io memory pids\n"
 
 
 def _cpu_stat(counters: Counters) -> str:
@@ -31,26 +30,22 @@ def _cpu_stat(counters: Counters) -> str:
     )
 
 
-def _cpu_stat_local(counters: Counters) -> str:
-    return f"throttled_usec {counters.local}\n"
-
-
 def _cpu_pressure(counters: Counters) -> str:
     averages = "avg10=0.00 avg60=0.00 avg300=0.00"
     return f"some {averages} total={counters.waiting}\nfull {averages} total={counters.stalled}\n"
 
 
-_MOVING: dict[str, Render] = {
+_MOVING: dict[str, Callable[[Counters], str]] = {
     "cpu.stat": _cpu_stat,
-    "cpu.stat.local": _cpu_stat_local,
+    "cpu.stat.local": lambda counters: f"throttled_usec {counters.local}\n",
     "cpu.pressure": _cpu_pressure,
 }
 
 
 class SyntheticTree:
-    """Pods as files below a temporary directory, :attr:`root`; a context manager that removes it.
+    """Pods as files below :attr:`root`, a temporary directory that this context manager removes.
 
-    Time passes in :meth:`advance_to` only, in whole periods.
+    Time passes in :meth:`advance_to` only.
     """
 
     def __init__(self, cpus: frozenset[int], driver: Driver = "cgroupfs", directory: Path | None = None) -> None:
@@ -58,13 +53,13 @@ class SyntheticTree:
         self.cpus = cpus
         self.root = (directory or Path(tempfile.gettempdir())) / own_prefix("synthetic")
         self._pods: list[tuple[Group, list[Group]]] = []
-        self._files: list[tuple[int, Render, Counters]] = []
+        self._files: list[tuple[int, Callable[[Counters], str], Counters]] = []
         self._period = 0
         self._thread_ids = iter(range(1_000_000, 10_000_000))
 
     def __enter__(self) -> Self:
         self.root.mkdir(mode=0o700)
-        (self.root / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        (self.root / "cgroup.controllers").write_text(_CONTROLLERS)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,18 +69,17 @@ class SyntheticTree:
         shutil.rmtree(self.root)
 
     def add_pod(self, pod: Pod, shared_cpus: frozenset[int] | None = None) -> None:
-        """An identified pod with its sandbox and containers, which begin to work with the next period."""
-        top = self._add(placing.pod_group(self.driver, pod.qos_class, pod.uid), pod.settings(), Workload(workers=0))
-        self._add(self._container(pod, pod.sandbox_id), CpuSettings(shares=2), Workload())
-        groups = []
-        for container in pod.containers:
-            if not container.finished:
-                settings = pod.container_settings(container, shared_cpus)
-                groups.append(self._add(self._container(pod, container.container_id), settings, container.workload))
+        """Add an identified pod with its sandbox and containers, which begin to work with the next period."""
+        top = self._add(pod.cgroup(self.driver), pod.settings(), Workload(workers=0))
+        self._add(pod.cgroup(self.driver, pod.sandbox_id), CpuSettings(shares=2), Workload())
+        groups = [
+            self._add(pod.cgroup(self.driver, one.container_id), pod.container_settings(one, shared_cpus), one.workload)
+            for one in pod.running
+        ]
         self._pods.append((top, groups))
 
     def advance_to(self, seconds: float) -> None:
-        """Lets time pass up to so many seconds after the start, and rewrites what changed."""
+        """Let whole periods pass up to so many seconds after the start, and rewrite the files."""
         target = int(seconds * 1e6) // PERIOD_US
         for period in range(self._period, target):
             for pod, containers in self._pods:
@@ -94,22 +88,19 @@ class SyntheticTree:
         for descriptor, render, counters in self._files:
             os.pwrite(descriptor, render(counters).encode("ascii"), 0)
 
-    def _container(self, pod: Pod, container_id: str) -> str:
-        return placing.container_group(self.driver, pod.qos_class, pod.uid, container_id)
-
     def _add(self, path: str, settings: CpuSettings, workload: Workload) -> Group:
         cpus = settings.cpus or self.cpus
+        cpu_list = ",".join(map(str, sorted(cpus)))
+        quota = "max" if settings.quota_us is None else settings.quota_us
+        threads = "".join(f"{next(self._thread_ids)}\n" for _ in range(workload.workers))
         directory = self.root / path
         directory.mkdir(parents=True)
-        quota = settings.quota_us
-        cpu_list = ",".join(map(str, sorted(cpus)))
-        threads = "".join(f"{next(self._thread_ids)}\n" for _ in range(workload.workers))
         for name, text in {
-            "cgroup.controllers": "cpuset cpu io memory pids\n",
+            "cgroup.controllers": _CONTROLLERS,
             "cgroup.procs": threads,
             "cgroup.threads": threads,
-            "cpu.max": f"{'max' if quota is None else quota} {settings.period_us}\n",
-            "cpu.max.burst": f"{round((settings.burst_seconds or 0.0) * 1e6)}\n",
+            "cpu.max": f"{quota} {settings.period_us}\n",
+            "cpu.max.burst": f"{settings.burst_us}\n",
             "cpu.weight": f"{weight(settings.shares or 2)}\n",
             "cpuset.cpus": f"{cpu_list if settings.cpus else ''}\n",
             "cpuset.cpus.effective": f"{cpu_list}\n",
@@ -126,10 +117,10 @@ class SyntheticTree:
         return group
 
 
-def sweep_synthetic(directory: Path | None = None) -> list[str]:
-    """Removes trees whose owner is dead; returns their names."""
+def remove_stale_synthetic(directory: Path | None = None) -> list[str]:
+    """Remove the trees of dead owners, and return their names."""
     where = directory or Path(tempfile.gettempdir())
-    swept = [name for name in sorted(os.listdir(where)) if owner_is_dead(name)]
-    for name in swept:
+    stale = [name for name in sorted(os.listdir(where)) if is_stale(name)]
+    for name in stale:
         shutil.rmtree(where / name, ignore_errors=True)
-    return swept
+    return stale

@@ -1,30 +1,28 @@
-"""Starts workloads in cgroups and collects what they report: the owner's side of the keeper."""
+"""Starts worker processes (:mod:`~exporter.lab.worker`) in cgroups and collects their reports."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 import os
-import selectors
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from exporter.lab.hierarchy import LabError
 from exporter.lab.spec import Workload
 
-_KEEPER = Path(__file__).with_name("keeper.py")
+_WORKER = Path(__file__).with_name("worker.py")
 _ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one worker did until it ended by itself; times in seconds."""
+    """One worker's work until it ended by itself; times in seconds."""
 
     units: int
     latency_sum_seconds: float
@@ -35,123 +33,105 @@ class Report:
 
 @dataclass(slots=True)
 class Job:
-    """One started workload; filled by :class:`Workforce` as messages come in."""
+    """The workers of one started workload."""
 
-    key: int
-    pids: tuple[int, ...] = ()
+    processes: list[subprocess.Popen[bytes]]
+    output: int
+    """Read end of the pipe that they write to, which ends with the last of them."""
+    gate: int
+    """Write end of the pipe whose end they wait for, or -1 once they began."""
+    ready: int = 0
     reports: dict[int, Report] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-    ended: set[int] = field(default_factory=set)
+    ended: bool = False
+    _pending: bytes = b""
 
     @property
-    def running(self) -> bool:
-        """Whether any worker has not ended yet."""
-        return not self.pids or len(self.ended) < len(self.pids)
+    def pids(self) -> tuple[int, ...]:
+        """The workers' pids."""
+        return tuple(process.pid for process in self.processes)
+
+    def read_until(self, done: Callable[[Job], bool], timeout: float) -> None:
+        """Take in messages until ``done``; raise :class:`LabError` after ``timeout`` seconds, or if a worker fails."""
+        deadline = time.monotonic() + timeout
+        while not done(self) and not self.ended:
+            if not select.select([self.output], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise LabError(f"the workers gave no answer for {timeout:g} s", reason="timeout")
+            chunk = os.read(self.output, 65536)
+            *lines, self._pending = (self._pending + chunk).split(b"\n")
+            self.ended = not chunk
+            for message in map(json.loads, lines):
+                if "error" in message:
+                    raise LabError(f"a worker could not start: {message['error']}", reason="worker")
+                if "report" in message:
+                    self.reports[message["pid"]] = Report(**message["report"])
+                else:
+                    self.ready += 1
+        if self.ended:
+            for process in self.processes:
+                process.wait()
+
+    def begin(self) -> None:
+        """Let held workers begin."""
+        if self.gate >= 0:
+            os.close(self.gate)
+        self.gate = -1
+
+    def kill(self) -> None:
+        """Kill the workers and wait for their end."""
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.wait()
 
 
 class Workforce:
-    """The workers of one owner. A context manager; leaving it, or the owner's death, ends every worker.
-
-    For one thread: messages are read only while a method waits for them.
-    """
+    """The workers of one thread; leaving this context manager, or the thread's end, ends them all."""
 
     def __init__(self) -> None:
-        self._jobs: dict[int, Job] = {}
-        self._keys = itertools.count(1)
-        self._pending = b""
-        # A session of its own: Ctrl-C in a terminal is for the owner alone, who ends the workers in order.
-        self._keeper = subprocess.Popen(  # noqa: S603 - our own interpreter on our own file
-            [sys.executable, "-I", "-S", str(_KEEPER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,  # a dead keeper is met where it is written to, not again when its pipe is closed
-        )
+        self._jobs: list[Job] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        for job in self._jobs:
+            job.kill()
+            job.begin()
+            os.close(job.output)
 
-    @property
-    def pid(self) -> int:
-        """The keeper's."""
-        return self._keeper.pid
+    def start(self, workload: Workload, members: Sequence[Path], *, lifetime: float, hold: bool = False) -> Job:
+        """Start the workers in the cgroup with these ``cgroup.procs`` files; return when all are in it.
 
-    def start(self, workload: Workload, members: Sequence[Path], *, lifetime: float, at: float | None = None) -> Job:
-        """Starts the workers in the cgroup whose ``members`` files are given; returns when all stand in it.
-
-        ``lifetime`` bounds each worker whatever happens, in seconds; ``at`` (CLOCK_MONOTONIC) is when all begin.
+        ``lifetime`` bounds each worker, in seconds; with ``hold`` they wait for :meth:`Job.begin`.
         """
-        job = Job(next(self._keys))
-        self._jobs[job.key] = job
-        self._send(
-            {
-                **dataclasses.asdict(workload),
-                "start": job.key,
-                "members": [str(file) for file in members],
-                "lifetime": lifetime,
-                "at": at,
-            }
-        )
-        self._read_until(lambda: bool(job.pids), _ANSWER_SECONDS)
-        if job.errors:
-            raise LabError(f"a {workload.kind} worker could not start: {job.errors[0]}", reason="worker")
+        (output, stdout), (stdin, gate) = os.pipe(), os.pipe()
+        job = Job([], output, gate)
+        self._jobs.append(job)
+        order = {**asdict(workload), "members": [str(one) for one in members], "lifetime": lifetime}
+        try:
+            for index in range(workload.workers):
+                cpu = workload.cpus[index % len(workload.cpus)] if workload.cpus else None
+                text = json.dumps({**order, "parent": os.getpid(), "cpu": cpu})
+                command = [sys.executable, "-I", "-S", str(_WORKER), text]
+                # A session of its own: Ctrl-C in a terminal is for the owner, who ends the workers in order.
+                process = subprocess.Popen(command, stdin=stdin, stdout=stdout, start_new_session=True)  # noqa: S603 - our file
+                job.processes.append(process)
+        finally:
+            os.close(stdin)
+            os.close(stdout)
+        job.read_until(lambda job: job.ready == workload.workers, _ANSWER_SECONDS)
+        if job.ready < workload.workers:
+            raise LabError(f"a {workload.kind} worker ended before it started", reason="worker")
+        if not hold:
+            job.begin()
         return job
 
     def wait(self, jobs: Sequence[Job], timeout: float) -> list[Report]:
-        """The reports of the jobs' workers when all have ended; a worker that was stopped has none."""
-        self._read_until(lambda: not any(job.running for job in jobs), timeout)
+        """Return the reports of the jobs' workers when all have ended; a killed worker has none."""
+        for job in jobs:
+            job.read_until(lambda job: job.ended, timeout)
         return [report for job in jobs for _, report in sorted(job.reports.items())]
 
     def stop(self, job: Job) -> None:
-        """Kills the job's workers and waits for their end."""
-        self._send({"stop": job.key})
-        self._read_until(lambda: not job.running, _ANSWER_SECONDS)
-
-    def close(self) -> None:
-        """Ends every worker and the keeper."""
-        keeper = self._keeper
-        if keeper.stdin and not keeper.stdin.closed:
-            keeper.stdin.close()
-        try:
-            keeper.wait(_ANSWER_SECONDS)
-        except subprocess.TimeoutExpired:
-            keeper.kill()
-            keeper.wait()
-        if keeper.stdout:
-            keeper.stdout.close()
-
-    def _send(self, command: dict[str, Any]) -> None:
-        assert self._keeper.stdin is not None  # noqa: S101 - asked for above
-        try:
-            self._keeper.stdin.write(json.dumps(command).encode() + b"\n")
-        except OSError as error:
-            raise LabError.from_os_error("speaking to the keeper of the workers", error) from error
-
-    def _read_until(self, done: Any, timeout: float) -> None:
-        assert self._keeper.stdout is not None  # noqa: S101 - asked for above
-        deadline = time.monotonic() + timeout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._keeper.stdout, selectors.EVENT_READ)
-            while not done():
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise LabError(f"the workers gave no answer for {timeout:g} s", reason="timeout")
-                chunk = os.read(self._keeper.stdout.fileno(), 65536)
-                if not chunk:
-                    raise LabError("the keeper of the workers has ended", reason="keeper_gone")
-                *lines, self._pending = (self._pending + chunk).split(b"\n")
-                for line in lines:
-                    self._note(json.loads(line))
-
-    def _note(self, message: dict[str, Any]) -> None:
-        job = self._jobs[message["key"]]
-        if "pids" in message:
-            job.pids = tuple(message["pids"])
-        elif "report" in message:
-            job.reports[message["pid"]] = Report(**message["report"])
-        elif "error" in message:
-            job.errors.append(message["error"])
-        else:
-            job.ended.add(message["pid"])
+        """Kill the job's workers and wait for their end."""
+        job.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,30 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from typing_extensions import override
-
-from exporter.lab import podlist
+from exporter.lab import kubelet_api
 from exporter.lab.hierarchy import Hierarchy, writable_hierarchy
-from exporter.lab.kubelet import KubeletApi
-from exporter.lab.owner import own_prefix
+from exporter.lab.kubelet_api import KubeletApi
 from exporter.lab.spec import Container, Pod
-from exporter.lab.tree import KubepodsTree, sweep
+from exporter.lab.stale_marker import own_prefix
+from exporter.lab.tree import KubepodsTree, remove_stale
 
 CONTAINERS_A_POD = 3
-
-
-class _Tree(KubepodsTree):
-    """Makes each group once: asking the kernel again for all that is above each of 4,000 takes half a minute."""
-
-    def __init__(self, hierarchy: Hierarchy) -> None:
-        super().__init__(hierarchy, own_prefix("bench"))
-        self._made: set[str] = set()
-
-    @override
-    def _make_one(self, above: str, below: str) -> None:
-        if below not in self._made:
-            super()._make_one(above, below)
-            self._made.add(below)
 
 
 class PodsOfNode:
@@ -56,7 +39,7 @@ class PodsOfNode:
         self._answer = self._list()
 
     def _list(self) -> dict[str, Any]:
-        return podlist.pod_list(self._pods, node_name="bench-node", started=datetime(2026, 1, 1, tzinfo=UTC))
+        return kubelet_api.pod_list(self._pods, node_name="bench-node", started=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -96,17 +79,17 @@ class BenchNode:
 def bench_node(pods: int) -> Iterator[BenchNode]:
     """``pods`` times three containers under quotas, nothing running in them. Raises ``LabError`` without cgroups."""
     hierarchy = writable_hierarchy()
-    sweep(hierarchy)
+    remove_stale(hierarchy)
     made = tuple(new_pod(number) for number in range(pods))
     listed = PodsOfNode(made)
     with ExitStack() as stack:
-        tree = stack.enter_context(_Tree(hierarchy))
+        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("bench")))
         node = BenchNode(
             hierarchy,
             tree,
             made,
             listed,
-            stack.enter_context(_view(tree)),
+            tree.own_root(Path(stack.enter_context(TemporaryDirectory()))),
             stack.enter_context(_kubelet(listed)),
             [
                 tree.members(tree.container_group(pod, pod.containers[number]))
@@ -134,21 +117,9 @@ def new_pod(number: int, name: str = "service") -> Pod:
 
 
 @contextmanager
-def _view(tree: KubepodsTree) -> Iterator[Path]:
-    """A root below which the exporter finds this tree and no other."""
-    if tree.hierarchy.version == "v2":
-        yield tree.hierarchy.mounts["cpu"] / tree.prefix
-        return
-    with TemporaryDirectory() as folder:
-        for controller, mount in tree.hierarchy.mounts.items():
-            os.symlink(mount / tree.prefix, f"{folder}/{controller}")
-        yield Path(folder)
-
-
-@contextmanager
 def _kubelet(pods: PodsOfNode) -> Iterator[str]:
     """Serves the pods from a thread of its own; only the exporter's process is measured."""
-    settings = podlist.configz(driver="cgroupfs", static_cpus=False, reserved_cpus="")
+    settings = kubelet_api.configz(driver="cgroupfs", static_cpus=False, reserved_cpus="")
     loop = asyncio.new_event_loop()
     api = KubeletApi(pods.answer, lambda: settings)
     thread = threading.Thread(target=loop.run_forever, name="kubelet", daemon=True)

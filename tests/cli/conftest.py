@@ -14,8 +14,8 @@ from typing import Self
 import pytest
 
 from exporter import report
-from exporter.lab import podlist, scenario
-from exporter.lab.node import Node, synthetic_node
+from exporter.lab import kubelet_api, scenario
+from exporter.lab.scenario import Node, synthetic_node
 from exporter.report import ContainersDocument
 from tests.report.node import CPUS, STARTED, minute
 from tests.support.process import Exporter, started
@@ -55,7 +55,7 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
         demo = replace(demo, pods=tuple(pod for pod in demo.pods if pod.namespace in namespaces))
     with synthetic_node(demo, CPUS, directory=folder, now=time.monotonic) as node:
         pods = folder / "pods.json"
-        pods.write_text(json.dumps(podlist.pod_list(node.pods, node_name=node_name, started=STARTED)))
+        pods.write_text(json.dumps(kubelet_api.pod_list(node.pods, node_name=node_name, started=STARTED)))
         for name in ("proc", "sys"):
             (folder / name).mkdir()
         yield Lab(

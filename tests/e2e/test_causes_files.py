@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab import podlist
-from exporter.lab.node import synthetic_node
-from exporter.lab.scenario import Scenario
+from exporter.lab import kubelet_api
+from exporter.lab.scenario import Scenario, synthetic_node
 from exporter.lab.spec import Container, Workload
 from tests.cli.conftest import Mover
 from tests.support.lab import pod
@@ -80,7 +79,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     folder = tmp_path_factory.mktemp("causes")
     pods = tuple(one.identified("causes") for one in PODS)
     (folder / "pods.json").write_text(
-        json.dumps(podlist.pod_list(pods, node_name="causes-node", started=datetime.now(UTC)))
+        json.dumps(kubelet_api.pod_list(pods, node_name="causes-node", started=datetime.now(UTC)))
     )
     shutil.copytree(RECORDED / "sys/devices", folder / "sys/devices")
     sick, sound = proc_of(folder / "sick", "4.18.20"), proc_of(folder / "sound", "6.12.8")

@@ -13,7 +13,7 @@ from exporter.cgroupfs.names import decode
 from exporter.identities import ContainerSpec, QosClass
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
-from exporter.lab import placing, podlist, scenario
+from exporter.lab import kubelet_api, scenario
 from exporter.lab.spec import Container, CpuSettings, Pod, shares, weight
 from exporter.model import Driver
 
@@ -84,18 +84,20 @@ def test_shares_and_weights_are_those_of_kubelet_and_runtime(cores: float, cpu_s
 
 @pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
 @pytest.mark.parametrize("static", [False, True])
-@given(qos_class=st.sampled_from(["Guaranteed", "Burstable", "BestEffort"]), name=st.text(max_size=20))
+@given(request=st.sampled_from([None, 0.1, 1.0]), limit=st.sampled_from([None, 1.0]), name=st.text(max_size=20))
 def test_the_exporter_reads_from_a_path_what_the_lab_put_into_it(
-    driver: Driver, static: bool, qos_class: QosClass, name: str
+    driver: Driver, static: bool, request: float | None, limit: float | None, name: str
 ) -> None:
-    made = Pod(namespace="a", name=name, containers=(Container(name="c"),), static=static).identified("x")
+    container = Container(name="c", request_cores=request, limit_cores=limit)
+    made = Pod(namespace="a", name=name, containers=(container,), static=static).identified("x")
     container_id = made.containers[0].container_id
 
-    ref = decode(f"kte-demo-1-2-3-4/{placing.container_group(driver, qos_class, made.uid, container_id)}")
+    ref = decode(f"kte-demo-1-2-3-4/{made.cgroup(driver, container_id)}")
 
     assert ref is not None
-    assert (ref.pod_uid, ref.container_id, ref.qos_class, ref.driver) == (made.uid, container_id, qos_class, driver)
-    assert ref.pod_path == f"kte-demo-1-2-3-4/{placing.pod_group(driver, qos_class, made.uid)}"
+    found = (ref.pod_uid, ref.container_id, ref.qos_class, ref.driver)
+    assert found == (made.uid, container_id, made.qos_class, driver)
+    assert ref.pod_path == f"kte-demo-1-2-3-4/{made.cgroup(driver)}"
 
 
 def test_two_nodes_with_the_same_pods_share_no_id() -> None:
@@ -124,7 +126,7 @@ def test_a_machine_with_one_cpu_gives_none_away() -> None:
 
 def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
     pods = scenario.demo(TWO_CPUS, "x").pods
-    document = json.dumps(podlist.pod_list(pods, node_name="n1", started=STARTED)).encode()
+    document = json.dumps(kubelet_api.pod_list(pods, node_name="n1", started=STARTED)).encode()
 
     parsed = parse_pod_list(document, "the lab")
 
@@ -150,7 +152,7 @@ def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
 
 
 def test_the_exporter_understands_the_configuration_of_the_demo() -> None:
-    document = podlist.configz(driver="systemd", static_cpus=True, reserved_cpus="0")
+    document = kubelet_api.configz(driver="systemd", static_cpus=True, reserved_cpus="0")
 
     config = parse_configz(json.dumps(document).encode())
 

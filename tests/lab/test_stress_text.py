@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.cli.demo import throttled
 from exporter.cli.stress import table
-from exporter.lab.prediction import Figures
-from exporter.lab.profiles import Comparison, throttles_below_limit
+from exporter.lab.profiles import Comparison, Figures, throttles_below_limit
 from tests.support.process import run
 
 QUOTA = 0.01
@@ -55,6 +55,21 @@ def test_what_decides_nothing_is_undecided(runs: list[Figures], told: str) -> No
 
     assert verdict == "undecided"
     assert told in reason
+
+
+@pytest.mark.parametrize(("used", "starved"), [(0.5, False), (0.41, False), (0.39, True), (0.0, True)])
+def test_workers_that_got_less_cpu_than_their_limit_allows_were_starved(used: float, starved: bool) -> None:
+    assert Comparison("a run", figures(50, 50, 0.5), figures(50, 10, 9.0), used).starved == starved
+
+
+def test_the_demo_names_what_is_throttled_worst_first() -> None:
+    page = """\
+cgroup_container_cpu_throttled_ratio{container="app",namespace="shop",pod="web-1"} 0.25
+cgroup_container_cpu_throttled_ratio{container="db",namespace="shop",pod="web-1"} 0.0
+cgroup_container_cpu_throttled_ratio_peak{container="db",namespace="shop",pod="web-1"} 1.0
+cgroup_pod_cpu_throttled_ratio{namespace="data",pod="report"} 1.0
+"""
+    assert throttled(page) == ["data/report 100%", "shop/web-1/app 25%"]
 
 
 def test_predicted_and_measured_stand_side_by_side_and_absent_is_not_zero() -> None:

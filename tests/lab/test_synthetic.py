@@ -12,9 +12,8 @@ import pytest
 from exporter.cgroupfs.discover import ReaderFactory, detect, walk
 from exporter.cgroupfs.files import CgroupFiles, Descriptors
 from exporter.lab import scenario
-from exporter.lab.node import synthetic_node
-from exporter.lab.scenario import Scenario
-from exporter.lab.synthetic import SyntheticTree, sweep_synthetic
+from exporter.lab.scenario import Scenario, synthetic_node
+from exporter.lab.synthetic import SyntheticTree, remove_stale_synthetic
 from exporter.model import Driver
 
 TWO_CPUS = frozenset({0, 1})
@@ -123,5 +122,5 @@ def test_the_tree_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp
     foreign.mkdir()
 
     with SyntheticTree(TWO_CPUS, directory=tmp_path) as living:
-        assert sweep_synthetic(tmp_path) == [dead.name]
+        assert remove_stale_synthetic(tmp_path) == [dead.name]
         assert set(tmp_path.iterdir()) == {living.root, foreign}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import pytest
 
 from exporter.lab.hierarchy import LabError
 from exporter.lab.spec import Workload
-from exporter.lab.workloads import Job, Workforce
+from exporter.lab.workloads import Workforce
 from tests.support.lab_waiting import alive, eventually
 
 LIFETIME = 30.0
@@ -38,10 +37,12 @@ def test_fixed_work_uses_the_cpu_time_it_was_given(workforce: Workforce) -> None
 
 
 def test_workers_begin_together_and_end_after_their_time(workforce: Workforce) -> None:
-    start = time.monotonic() + 0.1
     busy = Workload(kind="busy", workers=2, unit_seconds=0.005, seconds=0.2)
     slow = Workload(kind="fib_slow", seconds=0.2)
-    jobs = [workforce.start(one, [], lifetime=LIFETIME, at=start) for one in (busy, slow)]
+    jobs = [workforce.start(one, [], lifetime=LIFETIME, hold=True) for one in (busy, slow)]
+    start = time.monotonic()
+    for job in jobs:
+        job.begin()
 
     reports = workforce.wait(jobs, 20)
 
@@ -100,32 +101,24 @@ def test_no_worker_outlives_its_lifetime(workforce: Workforce) -> None:
 
 def test_closing_ends_everything() -> None:
     with Workforce() as workforce:
-        job = workforce.start(Workload(kind="busy", workers=3), [], lifetime=LIFETIME)
-        keeper = workforce.pid
+        jobs = [
+            workforce.start(Workload(kind="busy", workers=3), [], lifetime=LIFETIME, hold=hold)
+            for hold in (False, True)
+        ]
 
-    assert not any(map(alive, (*job.pids, keeper)))
-
-
-def test_workers_die_with_their_keeper(workforce: Workforce) -> None:
-    job: Job = workforce.start(Workload(workers=2), [], lifetime=LIFETIME)
-
-    os.kill(workforce.pid, signal.SIGKILL)
-
-    assert eventually(lambda: not any(map(alive, job.pids)))
-    with pytest.raises(LabError, match="keeper of the workers"):
-        workforce.start(Workload(), [], lifetime=LIFETIME)
+    assert not any(map(alive, (pid for job in jobs for pid in job.pids)))
 
 
-def test_workers_and_keeper_die_with_a_killed_owner() -> None:
+def test_workers_die_with_a_killed_owner() -> None:
     program = (
-        "import sys, time; from exporter.lab.workloads import *\n"
-        "workforce = Workforce(); job = workforce.start(Workload(workers=2), [], lifetime=30)\n"
-        "print(workforce.pid, *job.pids, flush=True); time.sleep(30)"
+        "import time; from exporter.lab.workloads import *\n"
+        "job = Workforce().start(Workload(workers=2), [], lifetime=30)\n"
+        "print(*job.pids, flush=True); time.sleep(30)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         pids = [int(word) for word in owner.stdout.readline().split()]
-        assert len(pids) == 3
+        assert len(pids) == 2
         assert all(map(alive, pids))
         owner.kill()
 
@@ -135,8 +128,4 @@ def test_workers_and_keeper_die_with_a_killed_owner() -> None:
 def test_ctrl_c_in_the_owners_terminal_leaves_the_workers_to_their_owner(workforce: Workforce) -> None:
     job = workforce.start(Workload(), [], lifetime=LIFETIME)
 
-    assert os.getpgid(workforce.pid) != os.getpgid(0)
-    os.kill(workforce.pid, signal.SIGINT)
-    again = workforce.start(Workload(), [], lifetime=LIFETIME)
-
-    assert all(map(alive, (*job.pids, *again.pids)))
+    assert os.getpgid(job.pids[0]) != os.getpgid(0)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.lab.owner import own_prefix
-from exporter.lab.tree import CgroupTree, sweep
+from exporter.lab.stale_marker import own_prefix
+from exporter.lab.tree import CgroupTree, remove_stale
 from tests.conftest import unavailable
 
 
@@ -22,7 +22,7 @@ def hierarchy() -> Hierarchy:
         found = writable_hierarchy()
     except LabError as error:
         unavailable(f"needs a hierarchy in which cgroups can be made: {error}")
-    sweep(found)
+    remove_stale(found)
     return found
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.owner import own_prefix
 from exporter.lab.spec import Container, CpuSettings, Workload
+from exporter.lab.stale_marker import own_prefix
 from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Workforce
 from tests.conftest import unavailable

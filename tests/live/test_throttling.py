@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.stress import table
-from exporter.lab import prediction
 from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.prediction import Figures, Place
-from exporter.lab.profiles import Comparison
+from exporter.lab.profiles import Comparison, Figures, Place, predict_burst
 from exporter.lab.spec import Container, Pod, Workload
 from tests.support.lab import CONTAINER, POD, labels, live_node, pod
 from tests.support.pages import Page
@@ -43,7 +41,7 @@ def counters(page: Page, one: Pod) -> dict[str, float]:
 
 def test_the_worked_example(hierarchy: Hierarchy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One thread needs 200 ms of CPU under 40 ms of every 100 ms."""
-    theory = prediction.burst(work_seconds=0.2, workers=1, place=Place(cpus=1, limit_cores=0.4))
+    theory = predict_burst(work_seconds=0.2, workers=1, place=Place(cpus=1, limit_cores=0.4))
     with live_node(hierarchy, tmp_path, LIMITED) as node:
         [one] = node.pods
         [report] = node.workforce.wait([node.start(one, Workload(kind="fixed", unit_seconds=0.2))], 20)

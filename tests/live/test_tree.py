@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab.arena import own_arena
-from exporter.lab.hierarchy import Hierarchy, LabError, read_control
-from exporter.lab.own import own_cgroup
-from exporter.lab.owner import own_prefix
+from exporter.lab.hierarchy import Hierarchy, LabError, own_cgroup, read_control
+from exporter.lab.profiles import present_cgroup
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload, weight
-from exporter.lab.tree import CgroupTree, KubepodsTree, sweep
+from exporter.lab.stale_marker import own_prefix
+from exporter.lab.tree import CgroupTree, KubepodsTree, remove_stale
 from exporter.lab.workloads import Workforce
 from exporter.model import Driver
 from tests.support.lab import traces
@@ -90,10 +89,10 @@ def test_pods_come_and_go_with_whatever_runs_in_them(hierarchy: Hierarchy, drive
     assert not [trace for trace in traces(os.getpid()) if prefix in trace]
 
 
-def test_only_a_dead_owners_tree_is_swept(hierarchy: Hierarchy, tree: CgroupTree) -> None:
+def test_only_a_dead_owners_tree_is_removed(hierarchy: Hierarchy, tree: CgroupTree) -> None:
     program = (
         "import os; from exporter.lab.hierarchy import *; from exporter.lab.tree import *\n"
-        "from exporter.lab.owner import own_prefix; from exporter.lab.workloads import *\n"
+        "from exporter.lab.stale_marker import own_prefix; from exporter.lab.workloads import *\n"
         "tree = CgroupTree(find_hierarchy(), own_prefix('test')).__enter__(); tree.make('a/b')\n"
         "Workforce().start(Workload(kind='busy'), tree.members('a/b'), lifetime=30)\n"
         "print(tree.prefix, flush=True); os.kill(os.getpid(), 9)"
@@ -107,7 +106,7 @@ def test_only_a_dead_owners_tree_is_swept(hierarchy: Hierarchy, tree: CgroupTree
 
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert any(directory.exists() for directory in hierarchy.directories(dead))
-    assert dead in sweep(hierarchy)
+    assert dead in remove_stale(hierarchy)
     assert not any(directory.exists() for directory in hierarchy.directories(dead))
     assert all(directory.exists() for directory in (*foreign, *hierarchy.directories(tree.path("alive"))))
 
@@ -118,8 +117,8 @@ def test_the_group_a_process_runs_in_is_found_with_its_tightest_limit(tree: Cgro
     with subprocess.Popen(["sleep", "60"]) as process:
         tree.attach("pod/container", process.pid)
         (tmp_path / "self").symlink_to(f"/proc/{process.pid}")
-        with own_arena(own_cgroup(tmp_path)) as arena:
-            name, limit, stat = arena.name, arena.place.limit_cores, arena.stat()
+        with present_cgroup(*own_cgroup(proc=tmp_path)) as own:
+            name, limit, stat = own.name, own.place.limit_cores, own.stat()
         process.kill()
         process.wait()
 

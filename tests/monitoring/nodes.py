@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter.cpulist import format_cpu_list
-from exporter.lab import podlist, scenario
+from exporter.lab import kubelet_api, scenario
 from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.node import synthetic_node
-from exporter.lab.owner import own_prefix
+from exporter.lab.scenario import synthetic_node
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.stale_marker import own_prefix
 from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Job, Workforce
 from tests.support.kubelet_thread import kubelet
@@ -156,9 +156,9 @@ def synthetic(number: int, folder: Path) -> Iterator[DemoNode]:
 @contextmanager
 def _exporter(number: int, made: scenario.Scenario, root: Path, folder: Path) -> Iterator[Exporter]:
     folder.mkdir(parents=True, exist_ok=True)
-    pods = podlist.pod_list(made.pods, node_name=f"node-{number}", started=datetime.now(UTC))
+    pods = kubelet_api.pod_list(made.pods, node_name=f"node-{number}", started=datetime.now(UTC))
     reserved = format_cpu_list(sorted(made.shared_cpus or ())[:1])
-    configz = podlist.configz(driver="cgroupfs", static_cpus=made.shared_cpus is not None, reserved_cpus=reserved)
+    configz = kubelet_api.configz(driver="cgroupfs", static_cpus=made.shared_cpus is not None, reserved_cpus=reserved)
     with kubelet(folder, json.dumps(pods).encode(), json.dumps(configz).encode()) as answering:
         options = [f"--path.cgroup={root}", f"--node.name=node-{number}", *FAST, *answering.options]
         with started(options) as exporter:

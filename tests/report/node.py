@@ -1,6 +1,6 @@
 """The demo's node, sampled for a minute in no time: real files, sampler and findings, a clock of the test's own.
 
-All numbers follow from the workloads (:mod:`exporter.lab.motion`), so they are the same at every run.
+All numbers follow from the workloads (:mod:`exporter.lab.cfs_simulation`), so they are the same at every run.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from exporter.analysis.findings import find
 from exporter.cgroupfs.discover import ReaderFactory, detect
 from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
-from exporter.lab import podlist, scenario
-from exporter.lab.node import Node, synthetic_node
+from exporter.lab import kubelet_api, scenario
+from exporter.lab.scenario import Node, synthetic_node
 from exporter.report import ErrorCount, Health, Report, SourceHealth
 from exporter.sampler import Sampler, SamplerOptions
 
@@ -56,9 +56,9 @@ class Minute:
             attempts=lambda: 1,
             on_error=lambda error: self.errors.append(str(error)),
         )
-        pods = podlist.pod_list(self.node.pods, node_name="node-1", started=STARTED)
+        pods = kubelet_api.pod_list(self.node.pods, node_name="node-1", started=STARTED)
         self.sampler.set_pods(parse_pod_list(json.dumps(pods).encode(), "test"))
-        configz = podlist.configz(driver=self.node.driver, static_cpus=True, reserved_cpus="0")
+        configz = kubelet_api.configz(driver=self.node.driver, static_cpus=True, reserved_cpus="0")
         self.sampler.set_kubelet(parse_configz(json.dumps(configz).encode()))
 
     def pass_seconds(self, seconds: int) -> None:

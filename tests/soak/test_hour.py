@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.lab.hierarchy import LabError, writable_hierarchy
-from exporter.lab.tree import sweep
+from exporter.lab.tree import remove_stale
 from tests.conftest import unavailable
 from tests.soak.hour.__main__ import live
 from tests.soak.hour.minutes import ROWS, Minute, grown, table
@@ -24,7 +24,7 @@ def test_a_part_of_the_hour(tmp_path: Path) -> None:
         hierarchy = writable_hierarchy()
     except LabError as error:
         unavailable(f"needs a hierarchy in which cgroups can be made: {error}")
-    sweep(hierarchy)
+    remove_stale(hierarchy)
     lines: list[str] = []
     hour = live(hierarchy, tmp_path, seconds=SECONDS, every=0.5, minute=4.0, tell=lines.append)
     sys.stdout.write("\n".join(table(hour.minutes, hour.facts())) + "\n")  # shown where this fails

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from exporter.lab import podlist
+from exporter.lab import kubelet_api
 from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.owner import own_prefix
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.stale_marker import own_prefix
 from exporter.lab.tree import CgroupTree, KubepodsTree
 from exporter.lab.workloads import Job, Workforce
 from exporter.model import Driver
@@ -98,7 +98,7 @@ def live_node(
 
 def pod_list_text(pods: Sequence[Pod]) -> str:
     """A PodList for ``file:PATH``."""
-    return json.dumps(podlist.pod_list(pods, node_name=NODE_NAME, started=datetime.now(UTC)))
+    return json.dumps(kubelet_api.pod_list(pods, node_name=NODE_NAME, started=datetime.now(UTC)))
 
 
 def pod(name: str, *containers: Container, limit_cores: float | None = None) -> Pod:
@@ -190,16 +190,3 @@ def resident(pid: int) -> int:
     """Return ``VmRSS`` in bytes."""
     [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) * 1024
-
-
-@contextmanager
-def only(tree: KubepodsTree, folder: Path) -> Iterator[Path]:
-    """A cgroup root that shows this tree alone, without the machine's other cgroups."""
-    if tree.hierarchy.version == "v2":
-        yield tree.hierarchy.root / tree.prefix
-        return
-    root = folder / "cgroup"
-    root.mkdir()
-    for controller, mount in tree.hierarchy.mounts.items():
-        (root / controller).symlink_to(mount / tree.prefix)
-    yield root

@@ -17,7 +17,7 @@ from tests.support.process import ROOT, START_SECONDS, command, environment
 END_SECONDS = 10.0
 SHORT_RUN_SECONDS = 60.0
 """Start, ``--for=500ms`` and end, on a machine that emulates its CPUs."""
-_LAST_LINE = "demo: Ctrl-C ends it"
+_LAST_LINE = "demo: throttled periods:"
 
 
 @dataclass
@@ -44,8 +44,9 @@ class Demo:
 
     @property
     def samples(self) -> list[str]:
-        """The lines of the page it printed."""
-        return [line.strip() for line in self.lines if line.startswith("  ")]
+        """``NAMESPACE/POD[/CONTAINER] RATIO`` of what it printed as throttled."""
+        lines = re.findall(r"^demo: throttled periods: (.*)$", self.text, re.MULTILINE)
+        return [one for line in lines for one in line.split(", ")]
 
     def wait_told(self) -> None:
         """Until it has printed some of its page."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from exporter.lab import podlist
+from exporter.lab import kubelet_api
 from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.kubelet import KubeletApi
-from exporter.lab.owner import own_prefix
+from exporter.lab.kubelet_api import KubeletApi
 from exporter.lab.spec import CpuSettings, Pod, Workload
+from exporter.lab.stale_marker import own_prefix
 from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Job, Workforce
 from tests.support.lab_causes import SAMPLES
@@ -70,10 +70,10 @@ class Kubelet:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
 
     def _pod_list(self) -> dict[str, Any]:
-        return podlist.pod_list(self.pods, node_name="causes-node", started=self._began)
+        return kubelet_api.pod_list(self.pods, node_name="causes-node", started=self._began)
 
     def _configz(self) -> dict[str, Any]:
-        return podlist.configz(driver="cgroupfs", static_cpus=self.static_cpus, reserved_cpus="", reconcile="1s")
+        return kubelet_api.configz(driver="cgroupfs", static_cpus=self.static_cpus, reserved_cpus="", reconcile="1s")
 
 
 @dataclass
@@ -145,7 +145,7 @@ def stage(hierarchy: Hierarchy, folder: Path) -> Iterator[Stage]:
             f"--sample.interval={INTERVAL_SECONDS:g}s",
             f"--sample.window={WINDOW_SECONDS:g}s",
             "--scan.interval=500ms",
-            f"--path.cgroup={_only(tree, folder)}",
+            f"--path.cgroup={tree.own_root(folder)}",
             f"--path.cpu-manager-state={folder / 'no-checkpoint'}",
             "--pods.sources=kubelet",
             "--pods.interval=1s",
@@ -154,17 +154,6 @@ def stage(hierarchy: Hierarchy, folder: Path) -> Iterator[Stage]:
             "--kubelet.ca-file=",
         ]
         yield Stage(tree, workforce, kubelet, stack.enter_context(started(flags)))
-
-
-def _only(tree: KubepodsTree, folder: Path) -> Path:
-    """A root with nothing but this tree in it, as a node that is itself a container sees its own."""
-    if tree.hierarchy.version == "v2":
-        return tree.hierarchy.mounts["cpu"] / tree.prefix
-    root = folder / "cgroup"
-    root.mkdir()
-    for controller, mount in tree.hierarchy.mounts.items():
-        (root / controller).symlink_to(mount / tree.prefix)
-    return root
 
 
 @contextmanager

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.lab.owner import own_prefix
-from exporter.lab.tree import KubepodsTree, sweep
+from exporter.lab.stale_marker import own_prefix
+from exporter.lab.tree import KubepodsTree, remove_stale
 from exporter.lab.workloads import Workforce
 from tests.soak.hour.kubelet import kubelet
 from tests.soak.hour.life import Faults, Life, faults, pauses
 from tests.soak.hour.looks import Looker
 from tests.soak.hour.minutes import Minute, core_percent, grown, summary, table
-from tests.support.lab import in_background, only
+from tests.support.lab import in_background
 from tests.support.pages import Page
 from tests.support.process import Exporter, started
 
@@ -84,7 +84,7 @@ def live(
         served = stack.enter_context(kubelet())
         workforce = stack.enter_context(Workforce())
         life = Life(tree, workforce, served, lifetime=seconds + 600.0)
-        root = stack.enter_context(only(tree, folder))
+        root = tree.own_root(folder)
         options = [f"--path.cgroup={root}", "--pods.sources=kubelet", f"--kubelet.url={served.url}"]
         exporter = stack.enter_context(started([*options, "--kubelet.token-file=", "--kubelet.ca-file="]))
         kinds = faults(served, (exporter.host, exporter.port))
@@ -149,7 +149,7 @@ def main() -> int:
         hierarchy = writable_hierarchy()
     except LabError as error:
         sys.exit(f"hour: {error}")
-    sweep(hierarchy)
+    remove_stale(hierarchy)
 
     def tell(line: str) -> None:
         sys.stdout.write(line + "\n")

@@ -12,8 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
-from exporter.lab import podlist
-from exporter.lab.kubelet import KubeletApi
+from exporter.lab import kubelet_api
+from exporter.lab.kubelet_api import KubeletApi
 from exporter.lab.spec import Pod
 
 NODE_NAME = "hour-node"
@@ -26,7 +26,7 @@ class Kubelet:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._started = datetime.now(UTC)
-        self._settings = podlist.configz(driver="cgroupfs", static_cpus=False, reserved_cpus="")
+        self._settings = kubelet_api.configz(driver="cgroupfs", static_cpus=False, reserved_cpus="")
         self._api: KubeletApi | None = None
         self._port = 0
         self.pods: Sequence[Pod] = ()
@@ -80,7 +80,7 @@ class Kubelet:
         if self.garbage is not None:
             # aiohttp's way to answer something else from inside of a handler.
             raise web.HTTPOk(text=self.garbage, content_type="application/json")
-        return podlist.pod_list(self.pods, node_name=NODE_NAME, started=self._started)
+        return kubelet_api.pod_list(self.pods, node_name=NODE_NAME, started=self._started)
 
     def _await(self, work: Coroutine[Any, Any, object]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)

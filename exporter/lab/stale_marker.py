@@ -1,4 +1,4 @@
-"""Names that tell whose a tree is, so that a later start can remove a dead owner's and never a living one's."""
+"""Names that carry their owner, so that a later start removes what a killed one left and nothing of a living one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ _numbers = itertools.count(1)
 
 
 def own_prefix(purpose: str) -> str:
-    """``kte-PURPOSE-PID-START-NAMESPACE-N``: this process, its start time, its pid namespace, its n-th tree."""
+    """Return a new ``kte-PURPOSE-PID-START-NAMESPACE-N`` with this process's start time and pid namespace."""
     pid = os.getpid()
     return f"kte-{purpose}-{pid}-{_start_time(pid)}-{_pid_namespace()}-{next(_numbers)}"
 
 
-def names_owner(name: str) -> bool:
-    """Whether :func:`own_prefix` made the name."""
+def has_owner(name: str) -> bool:
+    """Return whether :func:`own_prefix` made the name."""
     return _PREFIX.fullmatch(name) is not None
 
 
-def owner_is_dead(name: str) -> bool:
-    """Whether the name is one of ours and its owner, a process that could be seen from here, is gone.
-
-    A process of another pid namespace cannot be seen, so its trees are left alone.
-    """
+def is_stale(name: str) -> bool:
+    """Return whether the name's owner is gone; false for one of another pid namespace, which cannot be seen."""
     match = _PREFIX.fullmatch(name)
     if match is None or int(match["namespace"]) != _pid_namespace():
         return False
@@ -34,7 +31,7 @@ def owner_is_dead(name: str) -> bool:
 
 
 def _start_time(pid: int) -> int | None:
-    """Field 22 of ``/proc/PID/stat``, in clock ticks after boot; ``None`` when there is no such living process."""
+    """Return field 22 of ``/proc/PID/stat``, clock ticks after boot, or None if the process does not live."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from exporter.lab.hierarchy import LabError
-from exporter.lab.kubelet import KubeletApi
+from exporter.lab.kubelet_api import KubeletApi
 
 
 def nothing() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.lab.motion import PERIOD_US, Group, advance
+from exporter.lab.cfs_simulation import PERIOD_US, Group, advance
 from exporter.lab.spec import CpuSettings, Workload
 
 workloads = st.builds(
