@@ -172,8 +172,14 @@ def environment() -> dict[str, str]:
 
 
 def tree_options(tree: Path) -> list[str]:
-    """The options that put the exporter on a folder holding ``sys/fs/cgroup``, ``proc`` and ``sys``."""
-    return [f"--path.cgroup={tree}/sys/fs/cgroup", f"--path.proc={tree}/proc", f"--path.sys={tree}/sys"]
+    """Return the options that put the exporter on a folder with ``sys/fs/cgroup``, ``proc`` and ``sys`` alone."""
+    return [
+        f"--path.cgroup={tree}/sys/fs/cgroup",
+        f"--path.proc={tree}/proc",
+        f"--path.sys={tree}/sys",
+        # Else a kubelet on the machine that runs the tests would say how the recorded node is managed.
+        f"--path.cpu-manager-state={tree}/var/lib/kubelet/cpu_manager_state",
+    ]
 
 
 @contextmanager
