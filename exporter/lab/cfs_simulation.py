@@ -41,6 +41,8 @@ class Group:
     """Work of a burst that is not done yet."""
     saved: int = 0
     """Unused quota that a burst may use."""
+    timer_runs: bool = False
+    """Whether the period timer runs: it stops at the end of an idle period, which still counts as one."""
 
     @property
     def parallel(self) -> int:
@@ -66,9 +68,11 @@ class Group:
         """Count one period; it is throttled if less than ``wanted`` was used."""
         counters, quota = self.counters, self.settings.quota_us or 0
         counters.usage += used
-        # The kernel counts periods only under a quota, and only while the group is active.
-        if quota and wanted:
+        # The kernel counts periods only under a quota, and only while the timer runs
+        # (kernel/sched/fair.c, do_sched_cfs_period_timer).
+        if quota and (wanted or self.timer_runs):
             counters.periods += 1
+            self.timer_runs = bool(wanted)
             if used < wanted:
                 counters.throttled_periods += 1
                 counters.throttled += max(0, parallel * PERIOD_US - used)

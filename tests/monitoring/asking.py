@@ -16,8 +16,6 @@ PAST_SECONDS = 20
 EMPTY_BY_NATURE = {
     ("exporter", "Errors, by stage and reason A"): "nothing fails",
     ("workload", "Burst A"): "no demo container has a burst",
-    ("cluster", "Not pinned A"): "each demo container that may own CPUs owns them",
-    ("workload", "Isolation B"): "the same: none is eligible",
 }
 """Queries that may give nothing, and why that is as it should be."""
 

@@ -35,6 +35,8 @@ MUTED = "cruncher"
 """Throttled as much, and muted by its annotation."""
 MODERATE = "search"
 """Over the thresholds of high, under those of severe; on the synthetic nodes, where its numbers are exact."""
+UNPINNED = "embedder"
+"""Could own a CPU and does not."""
 LIMIT_CORES = 0.05
 """So small that even on a busy machine it is used up early in each period."""
 
@@ -59,8 +61,9 @@ class DemoNode:
 def pods_of(number: int, cpus: frozenset[int]) -> scenario.Scenario:
     """The demo's pods as replicas of this node, and two more."""
     busy = Container(name="app", limit_cores=LIMIT_CORES, workload=Workload(kind="busy", workers=4))
-    # Each half second 60 ms of work under 20 ms a period: two of three active periods end throttled.
-    bursty = Workload(kind="bursty", unit_seconds=0.06, every_seconds=0.5)
+    # Each half second 30 ms of work under 20 ms a period: one of three periods is throttled, the idle one at the end
+    # included.
+    bursty = Workload(kind="bursty", unit_seconds=0.03, every_seconds=0.5)
     extra = (
         Pod(
             namespace="shop",
@@ -84,6 +87,14 @@ def pods_of(number: int, cpus: frozenset[int]) -> scenario.Scenario:
             owner_name=MODERATE,
             annotations={"kube-throttle-exporter/alert-threshold": "0.3"},
             containers=(Container(name="app", request_cores=0.1, limit_cores=0.2, workload=bursty),),
+        ),
+        # Guaranteed with a whole CPU, and in the shared pool all the same.
+        Pod(
+            namespace="ml",
+            name=f"{UNPINNED}-{number}",
+            owner_kind="StatefulSet",
+            owner_name=UNPINNED,
+            containers=(Container(name="app", request_cores=1.0, limit_cores=1.0),),
         ),
     )
     made = scenario.demo(cpus, f"node-{number}")

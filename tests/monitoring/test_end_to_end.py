@@ -124,21 +124,17 @@ def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Rece
 
 
 def test_a_workload_that_is_really_throttled_pages_once_whatever_its_replicas(story: Story) -> None:
-    assert [labels["workload"] for labels in story.firing(SEVERE)].count(LOUD) == 1
-    pages = [page for page in _pages(story, LOUD) if page.status == "firing"]
+    assert [labels["workload"] for labels in story.firing(SEVERE)] == [LOUD]
+    pages = [page for page in story.notified_under_load if SEVERE in page.names() and page.status == "firing"]
+    assert {alert["labels"]["workload"] for page in pages for alert in page.alerts} == {LOUD}
     assert len({page.body["groupKey"] for page in pages}) == 1
     assert {len(page.alerts) for page in pages} == {1}
     evidence = {labels["node"] for labels in story.firing(POD) if labels["workload"] == LOUD}
     assert evidence == {"node-1", "node-2", "node-3"}
 
 
-def _pages(story: Story, workload: str) -> list[Notified]:
-    """Return the notifications of the severe alert about one workload, in their order."""
-    return [page for page in story.notified_under_load if any(_is(alert, SEVERE, workload) for alert in page.alerts)]
-
-
 def test_the_page_says_what_and_how_bad_and_what_to_do(story: Story) -> None:
-    [alert] = _pages(story, LOUD)[-1].alerts
+    [alert] = [page for page in story.notified_under_load if SEVERE in page.names()][-1].alerts
     labels, texts = alert["labels"], alert["annotations"]
     assert labels["severity"] == "critical"
     share = re.fullmatch(rf"Deployment shop/{LOUD} loses ([\d.]+)% of its run time to CPU quotas", texts["summary"])
@@ -156,11 +152,7 @@ def test_the_page_says_what_and_how_bad_and_what_to_do(story: Story) -> None:
 
 
 def test_what_people_read_is_short_and_whole(story: Story) -> None:
-    pages = [
-        body
-        for body in story.texts["pagerduty"]
-        if body["event_action"] == "trigger" and LOUD in body["payload"]["summary"]
-    ]
+    pages = [body for body in story.texts["pagerduty"] if body["event_action"] == "trigger"]
     [key] = {body["dedup_key"] for body in pages}
     # The one with all of them: replicas may begin and end one after the other.
     page = max((body["payload"] for body in pages), key=lambda payload: payload["summary"])
@@ -194,12 +186,15 @@ def test_severe_inhibits_high(story: Story) -> None:
     held = [alert for alert in story.managed if _is(alert, HIGH, LOUD)]
     assert len(held) == 1
     assert all(alert["status"]["state"] == "suppressed" and alert["status"]["inhibitedBy"] for alert in held)
-    paged = story.notified_under_load.index(_pages(story, LOUD)[0])
-    told = [alert for page in story.notified_under_load[paged:] for alert in page.alerts]
-    assert [alert for alert in told if _is(alert, HIGH, LOUD) and alert["status"] == "firing"] == []
+    # Pods younger than ten minutes never page, so the ticket may come first; after the page, none comes again.
+    first = next(number for number, page in enumerate(story.notified) if SEVERE in page.names())
+    told = [alert for page in story.notified[first:] for alert in page.alerts if alert["status"] == "firing"]
+    assert [alert for alert in told if _is(alert, HIGH, LOUD)] == []
 
 
-def test_high_is_told_and_is_no_page(story: Story) -> None:
+def test_high_alone_is_told_and_is_no_page(story: Story) -> None:
+    severe = {labels["workload"] for labels in story.firing(SEVERE)}
+    assert MODERATE not in severe
     told = [page for page in story.notified_under_load if HIGH in page.names()]
     assert {alert["labels"]["workload"] for page in told for alert in page.alerts if _is(alert, HIGH)} >= {MODERATE}
     paged = {page.receiver for page in story.notified_under_load if SEVERE in page.names()}
@@ -234,7 +229,8 @@ def test_all_is_over_when_the_load_has_ended(story: Story) -> None:
         for alert in page.alerts:
             if alert["labels"]["alertname"] == SEVERE:
                 last[alert["labels"]["workload"]] = alert["status"]
-    assert last[LOUD] == "resolved"
+    assert set(last) == {LOUD}
+    assert set(last.values()) == {"resolved"}
 
 
 COUNTED = {"limited": ("dns-autoscaler", "autoscaler"), "unlimited": ("catalog", "cache")}
