@@ -41,6 +41,12 @@ def threads_within(cores: float) -> int:
     return max(1, floor(cores))
 
 
+def in_template(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod's spec as the part of its owner's spec that holds the pod template."""
+    template = {"template": {"spec": spec}}
+    return {"jobTemplate": {"spec": template}} if kind == "CronJob" else template
+
+
 def set_limit(row: CgroupRow, cores: float) -> list[str]:
     """Return the commands that give the container another limit: its owner's template, and the pod as it runs."""
     if row.pod_identity is None or not row.namespace or row.container is None:
@@ -64,7 +70,7 @@ def set_pod_limit(row: CgroupRow, cores: float) -> list[str]:
     if not owner:
         return []
     spec = {"resources": {"limits": {"cpu": quantity(cores)}}}
-    patch = json.dumps({"spec": {"template": {"spec": spec}}})
+    patch = json.dumps({"spec": in_template(row.pod_identity.workload_kind if row.pod_identity else "", spec)})
     return [f"kubectl -n {quote(row.namespace)} patch {owner} --patch {quote(patch)}"]
 
 

@@ -1,4 +1,4 @@
-"""What came, went and was written in watched directories, told by the kernel (inotify(7)) instead of looked for.
+"""Events of watched directories, from inotify(7): entries made, removed and written.
 
 cgroups are made and removed through the VFS, so a watch on the read-only mount in our container sees what the kubelet
 and the runtime do. Nothing here blocks: the sampling thread drains the queue at each tick.

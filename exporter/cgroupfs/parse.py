@@ -120,7 +120,7 @@ def cpu_stat_v1(data: bytes, path: str) -> CpuStat:
 
 
 def cpu_stat_local(data: bytes, path: str) -> float | None:
-    """``cpu.stat.local`` (kernel 6.6+): seconds the group itself stood still, for its own or an ancestor's quota."""
+    """``cpu.stat.local`` (kernel 6.6+): seconds for which its own or an ancestor's quota stopped the group."""
     fields = _flat_keyed(data, path)
     if b"throttled_usec" in fields:
         return fields[b"throttled_usec"] / _US

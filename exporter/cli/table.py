@@ -12,7 +12,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from exporter.errors import escape_control
-from exporter.report.impact import lost_seconds_per_second
+from exporter.report.impact import lost_seconds_per_second, throttled_ratio
 from exporter.report.schema import Container
 from exporter.report.summary import full_name
 
@@ -60,6 +60,12 @@ def _escaped(value: object) -> object:
 def percent(share: float | None) -> str:
     """Return ``42%``, in four characters."""
     return UNKNOWN if share is None else f"{100 * share:.0f}%"
+
+
+def larger_ratio(one: Container) -> str:
+    """Return the throttled ratio, its own or with ``^`` its pod's, in five characters."""
+    ratio, is_pods = throttled_ratio(one)
+    return percent(ratio) + ("^" if is_pods else " ")
 
 
 def cores(value: float | None) -> str:
@@ -113,7 +119,7 @@ def finding_text(container: Container) -> str:
     return f"{first} +{len(rest)}" if rest else first
 
 
-THROTTLED: Final = Column("THR", 4, 1, lambda one: percent(one["throttling"]["ratio"]), coloured=True)
+THROTTLED: Final = Column("THR", 5, 1, larger_ratio, coloured=True)
 FINDING: Final = Column("FINDING", 24, 2, finding_text, left=True, coloured=True)
 COLUMNS: Final = (
     THROTTLED,

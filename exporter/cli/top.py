@@ -18,7 +18,7 @@ from exporter.cli.client import ANSWER_SECONDS, fetch_containers
 from exporter.cli.explain import container_lines
 from exporter.cli.source import Answer, add_source_arguments, ask, duration, sample_here, sampling, watch_seconds
 from exporter.cli.table import Table, console_for, escaped, finding_text, has_symbols, history_column
-from exporter.report.impact import impact, lost_seconds_per_second
+from exporter.report.impact import impact, lost_seconds_per_second, throttled_ratio
 from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import full_name, headline
 from exporter.settings import Settings
@@ -38,6 +38,7 @@ HELP_LINES: Final = (
     "  q, Ctrl-C        leave",
     "Columns",
     "  THR, PEAK        throttled share of active periods: window, worst sample",
+    "                   ^ its pod's quota, which stops it as its own would",
     "  LOST/S           CPU seconds lost to quotas each second, summed over CPUs",
     "  CPU, LIMIT, REQ  CPUs used, limit and request",
     "  WAIT             share of time in which a task waited for a CPU (PSI)",
@@ -147,7 +148,7 @@ def _descending(value: Callable[[Container], float | None]) -> Callable[[Contain
 
 SORTS: Final = (
     Sort("impact", impact, "i"),
-    Sort("throttled", _descending(lambda one: one["throttling"]["ratio"]), "t"),
+    Sort("throttled", _descending(lambda one: throttled_ratio(one)[0]), "t"),
     Sort("lost", _descending(lost_seconds_per_second), "l"),
     Sort("cpu", _descending(lambda one: one["usage_cores"]), "c"),
     Sort("waiting", _descending(lambda one: one["pressure"]["waiting_share"]), "w"),

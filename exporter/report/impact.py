@@ -19,13 +19,13 @@ def impact(container: Container) -> Impact:
     A critical finding; time lost per second to quotas; throttled ratio, the larger of its own and its pod's; waiting
     for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is total.
     """
-    pod, ledger = container["pod_cgroup"], container["ledger"]
-    ratio = max(container["throttling"]["ratio"] or 0.0, (pod and pod["ratio"]) or 0.0)
+    ledger = container["ledger"]
+    ratio, _ = throttled_ratio(container)
     waiting = None if ledger is None else ledger["waited"]
     return (
         container["severity"] != "critical",
         -(lost_seconds_per_second(container) or 0.0),
-        -ratio,
+        -(ratio or 0.0),
         -(waiting or 0.0),
         rank(container["severity"] or ""),
         not container["live"],
@@ -33,6 +33,16 @@ def impact(container: Container) -> Impact:
         container["pod"],
         container["container"],
     )
+
+
+def throttled_ratio(container: Container) -> tuple[float | None, bool]:
+    """Return the throttled ratio, the larger of its own and its pod's, and whether it is its pod's.
+
+    The kernel counts a throttled period at the group whose quota ran out, so the container's own ratio is 0 or absent
+    while its pod's quota stops it.
+    """
+    own, pod = container["throttling"]["ratio"], container["pod_cgroup"] and container["pod_cgroup"]["ratio"]
+    return (pod, True) if pod is not None and pod > (own or 0.0) else (own, False)
 
 
 def lost_seconds_per_second(container: Container) -> float | None:

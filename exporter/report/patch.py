@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from exporter.analysis.advice import quantity
+from exporter.analysis.advice import in_template, quantity
 from exporter.report.schema import Container
 
 _API_VERSIONS: Final = {
@@ -32,10 +32,7 @@ def limit_patch(container: Container) -> dict[str, Any] | None:
     kind, name = container["workload_kind"] or "", container["workload"] or ""
     if kind not in _API_VERSIONS:
         return _document("v1", "Pod", container["pod"], container["namespace"], spec)
-    spec = {"template": {"spec": spec}}
-    if kind == "CronJob":
-        spec = {"jobTemplate": {"spec": spec}}
-    return _document(_API_VERSIONS[kind], kind, name, container["namespace"], spec)
+    return _document(_API_VERSIONS[kind], kind, name, container["namespace"], in_template(kind, spec))
 
 
 def _document(version: str, kind: str, name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:

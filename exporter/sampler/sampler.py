@@ -80,7 +80,7 @@ class Sampler:
         collectors = options.collectors
         self._has_histograms = "distribution" in collectors
         self._recommends = "recommend" in collectors
-        self._samples_quota = self._has_histograms or "throttle" in collectors
+        self._samples_quota = not collectors.isdisjoint({"throttle", "distribution", "recommend"})
         self._page_needs = PageNeeds(*(name in collectors for name in ("throttle", "pressure", "usage_modes")))
         self._inventory = CgroupInventory(
             readers, linger=options.linger, owners=lambda: self._pods.owners, on_error=on_error

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exporter.analysis.advice import quantity
+from exporter.analysis.advice import quantity, set_pod_limit
 from exporter.analysis.recommend import DemandHistogram, recommend, rounded_up
+from exporter.identities import PodIdentity, PodSpec
 from exporter.model import Interval, Recommendation, Window
+from tests.support.snapshots import container
 
 PERIOD = 0.1
 
@@ -134,6 +136,23 @@ def test_a_recommendation_that_did_not_do_is_doubled() -> None:
 )
 def test_one_rounding_rule(cores: float, text: str) -> None:
     assert quantity(cores) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "spec"),
+    [
+        ("Deployment", "deploy/owner", '{"spec": {"template": {"spec": {"resources": {"limits": {"cpu": "2100m"}}}}}}'),
+        (
+            "CronJob",
+            "cronjob/owner",
+            '{"spec": {"jobTemplate": {"spec": {"template": {"spec": {"resources": {"limits": {"cpu": "2100m"}}}}}}}}',
+        ),
+    ],
+)
+def test_a_pod_s_limit_is_set_where_its_owner_has_the_template(kind: str, owner: str, spec: str) -> None:
+    pod = PodIdentity("u", "shop", "p", PodSpec("Burstable"), kind, "owner")
+    command = set_pod_limit(container("app", limit=0.2)._replace(pod_identity=pod), 2.04)
+    assert command == [f"kubectl -n shop patch {owner} --patch '{spec}'"]
 
 
 @given(st.floats(0.001, 500))

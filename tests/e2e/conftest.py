@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         first, first_openmetrics = exporter.page(), exporter.page(OPENMETRICS)
         advance(tree, recording)
         expected_second = expected_samples(Node(tree), recording.pod_list)
-        second = _page_with(exporter, expected_second)
+        second = page_where(exporter, lambda page: expected_second.items() <= page.samples.items())
     return Observed(
         recording,
         first,
@@ -79,10 +79,10 @@ def pods_of(recording: Recording, folder: Path) -> Iterator[list[str]]:
         yield running.options
 
 
-def _page_with(exporter: Exporter, expected: dict[Key, float]) -> Page:
-    """The first page that holds ``expected``, or the last one asked for: the test then shows what differs."""
+def page_where(exporter: Exporter, settled: Callable[[Page], bool]) -> Page:
+    """The first page that is ``settled``, or the last one asked for: the test then shows what differs."""
     deadline = time.monotonic() + SETTLE_SECONDS
     page = exporter.page()
-    while not expected.items() <= page.samples.items() and time.monotonic() < deadline:
+    while not settled(page) and time.monotonic() < deadline:
         page = exporter.page_after_ticks(1)
     return page

@@ -18,10 +18,10 @@ import pytest
 from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
 from exporter.metrics.metric import Collector
 from tests.conftest import needs
-from tests.e2e.conftest import Observed
+from tests.e2e.conftest import FAST, Observed, page_where, pods_of
 from tests.support.pages import Page, duplicates, misplaced_families
-from tests.support.process import run, tree_options
-from tests.support.recordings import RECORDINGS, copied, overwrite
+from tests.support.process import run, started, tree_options
+from tests.support.recordings import RECORDINGS, advance, copied, overwrite
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -62,20 +62,25 @@ def test_a_kernel_with_schedstats_adds_waiting_times(tmp_path: Path, generated: 
     generated(GOLDEN / "schedstats.txt", "".join(kept(page)))
 
 
-ELSEWHERE = {
-    "cgroup_container_cpu_recommended_limit_cores": "learned from bursts that end; a recording has one interval",
-}
-"""Families that no recording can show, and why; tests/live/test_advice.py learns this one in real cgroups."""
+@pytest.mark.golden
+def test_what_is_learned_from_bursts_follows_them(tmp_path: Path, generated: Callable[[Path, str], None]) -> None:
+    recording = next(one for one in RECORDINGS if one.name == "linux-6.1-cgroup-v2-cgroupfs")
+    tree = copied(recording, tmp_path / "tree")
+    others = [f"--no-collector.{name}" for name in get_args(Collector) if name != "recommend"]
+    with pods_of(recording, tmp_path) as source, started([*tree_options(tree), *FAST, *others, *source]) as exporter:
+        exporter.page_after_ticks(2)
+        advance(tree, recording)
+        learned = page_where(exporter, lambda page: len(page.rows("cgroup_container_cpu_recommended_limit_cores")) == 2)
+
+    generated(GOLDEN / "recommended.txt", "".join(kept(learned.text)))
 
 
 def test_every_metric_of_the_catalogue_has_a_sample_on_a_golden_page() -> None:
     lines = [line for page in GOLDEN.glob("*.txt") for line in page.read_text(encoding="utf-8").splitlines()]
     names = {re.split(r"[{ ]", line, maxsplit=1)[0] for line in lines if not line.startswith("#")}
-    absent = {one.name for one in (*FAMILIES, *CADVISOR_FAMILIES) if names.isdisjoint({one.name, f"{one.name}_bucket"})}
+    absent = [one.name for one in (*FAMILIES, *CADVISOR_FAMILIES) if names.isdisjoint({one.name, f"{one.name}_bucket"})]
 
-    assert absent == set(ELSEWHERE), (
-        "extend a recording, or add the option that serves the metric to tests/e2e/conftest.py"
-    )
+    assert absent == [], "extend a recording, or add the option that serves the metric to tests/e2e/conftest.py"
 
 
 @pytest.fixture(params=["first", "second"])

@@ -46,7 +46,7 @@ def test_the_series_is_the_window(by_name: dict[str, Container]) -> None:
     assert app["interval_seconds"] == 1.0
     assert app["ratio"] == [1.0] * 60
     assert app["usage_share"] == [1.0] * 60
-    assert bursty["ratio"] == [0.667] * 60
+    assert bursty["ratio"] == [0.5] * 60
     assert bursty["usage_share"] == [0.267] * 60
 
 

@@ -40,7 +40,7 @@ def test_its_facts_are_those_of_explain(throttled: Element, reports: dict[str, R
     assert document is not None
     one, shown = document["container"], facts_of(throttled.by_id("numbers"))
 
-    assert shown["Throttled"].startswith("in 67 % of 180 active periods of the last 60 s")
+    assert shown["Throttled"].startswith("in 50 % of 240 active periods of the last 60 s")
     assert shown["Limit"] == "0.6 CPUs (60 ms in each 100 ms), request 0.2 CPUs"
     assert dict(facts(one)).items() <= shown.items()
     assert shown["Cgroup"] == one["cgroup"]
@@ -63,9 +63,9 @@ def test_its_window_is_drawn(throttled: Element) -> None:
     bars, line = (next(one for one in drawing.every("path") if kind in one.classes) for kind in ("bars", "line"))
 
     assert drawing.attributes["viewbox"] == "0 0 60 100"
-    assert bars.attributes["d"] == "M0 100V33H60V100Z"
+    assert bars.attributes["d"] == "M0 100V50H60V100Z"
     assert line.attributes["d"].startswith("M0.5 73L1.5 73")
-    assert drawing.attributes["aria-label"].endswith("at most 67 %, 67 % in the newest.")
+    assert drawing.attributes["aria-label"].endswith("at most 50 %, 50 % in the newest.")
     assert [one.text for one in throttled.one("ol", "scale").every("li")] == ["100 %", "50 %", "0"]
 
 

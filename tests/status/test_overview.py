@@ -124,11 +124,18 @@ def test_workloads_come_worst_first_with_the_numbers_of_the_api(reports: dict[st
         assert row[5].startswith(words.cpus(usage))
 
 
+def test_a_workload_that_its_pod_s_quota_stops_has_its_pod_s_ratio(reports: dict[str, Report]) -> None:
+    report = workloads(overview_of(reports["demo"]))[1]
+    assert report.text.startswith(
+        "data/report CronJob, 1 pod, 2 containers critical Ancestor throttled, 2 of 2 100 % of its pod"
+    )
+
+
 def test_a_row_says_what_its_ratio_alone_would_hide(reports: dict[str, Report]) -> None:
     table = rows(overview_of(reports["demo"]))
 
     assert table["report-28766160-l4x8c/query"][1] == "0 % its pod 100 %"
-    assert table["node-agent-node-1/agent"][1].endswith("peak 33 %")
+    assert table["node-agent-node-1/agent"][1].endswith("peak 20 %")
     assert table["checkout-7d9f8b6c5d-x2k9p/app"][1] == "100 %"
 
 

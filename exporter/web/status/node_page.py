@@ -10,7 +10,7 @@ from typing import Any, Final
 from exporter.analysis import text
 from exporter.model import CgroupName
 from exporter.report import Container, Exporter, Report
-from exporter.report.impact import impact, lost_seconds_per_second, rank
+from exporter.report.impact import impact, lost_seconds_per_second, rank, throttled_ratio
 from exporter.report.schema import Source
 from exporter.report.summary import age, cpu_ranges, duration, has_problem, headline, problems, title
 from exporter.web.status import PageRequest
@@ -226,7 +226,7 @@ def _replicas(group: Sequence[Container]) -> Iterator[Container]:
 def _sort_key(sort: str, group: Sequence[Container]) -> tuple[Any, ...]:
     """Highest first, unknown last; then by impact."""
     by: dict[str, Callable[[], float]] = {
-        "throttled": lambda: _highest(group, lambda one: one["throttling"]["ratio"]),
+        "throttled": lambda: _highest(group, lambda one: throttled_ratio(one)[0]),
         "lost": lambda: _sum(group, lost_seconds_per_second) or 0.0,
         "use": lambda: _sum(group, lambda one: one["usage_cores"]) or 0.0,
         "waiting": lambda: _highest(group, _waiting_value),
@@ -241,7 +241,7 @@ def _workload(
     namespace: str, kind: str, name: str, *, group: Sequence[Container], rows: Sequence[ContainerRow], report: Report
 ) -> Workload:
     worst, affected = min(group, key=impact), sum(map(has_problem, group))
-    pods, ratio = len({one["pod_uid"] for one in group}), _highest(group, lambda one: one["throttling"]["ratio"])
+    pods, (ratio, is_pods) = len({one["pod_uid"] for one in group}), max(map(throttled_ratio, group), key=_ratio_first)
     size = text.count(pods, "pod") + (f", {text.count(len(group), 'container')}" if len(group) > pods else "")
     return Workload(
         namespace=namespace,
@@ -250,7 +250,7 @@ def _workload(
         size=size if len(group) > 1 else "",
         severity=worst["severity"] or "",
         finding=_finding(worst) + (f", {affected} of {len(group)}" if affected > 1 else ""),
-        throttled=ABSENT if ratio < 0 else text.percent(ratio),
+        throttled=ABSENT if ratio is None else text.percent(ratio) + (" of its pod" if is_pods else ""),
         history=_history(worst, report),
         lost=_rate(_sum(group, lost_seconds_per_second)),
         use=cpus(_sum(group, lambda one: one["usage_cores"])),
@@ -258,6 +258,10 @@ def _workload(
         rows=rows,
         more=len(group) - len(rows),
     )
+
+
+def _ratio_first(found: tuple[float | None, bool]) -> float:
+    return -1.0 if found[0] is None else found[0]
 
 
 def _finding(one: Container) -> str:
