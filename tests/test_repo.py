@@ -67,6 +67,23 @@ def test_no_file_names_a_package_registry() -> None:
     assert hits(REGISTRIES) == []
 
 
+# CONTRIBUTING has what to say instead.
+PRIVATE_WORDS = re.compile(
+    r"knock|doorstep|crowd|survived|hinge|patience|frugal|suffer|arena|keeper|is well\b|stands? still", re.IGNORECASE
+)
+
+
+@pytest.mark.parametrize("place", ["exporter/", "docs/", "README.md", "CHANGELOG.md"])
+def test_words_are_those_of_the_field(place: str) -> None:
+    found = [
+        f"{name}:{number}: {line.strip()[:120]}"
+        for name, text in texts(below=place)
+        for number, line in enumerate(text.splitlines(), 1)
+        if PRIVATE_WORDS.search(line)
+    ]
+    assert found == []
+
+
 def test_modules_of_the_exporter_stay_short() -> None:
     sizes = {name: len(text.splitlines()) for name, text in texts(below="exporter/", suffix=".py")}
     assert sizes

@@ -12,8 +12,8 @@ from typing import Final
 
 from exporter.settings import Settings
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""glibc ``malloc.h``."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_HEAPS_MAX = -1, -3, -8
+"""mallopt(3); the last one bounds the number of heaps."""
 _LARGE_BYTES: Final = 128 << 10
 _CA_VARIABLE: Final = "SSL_CERT_FILE"
 
@@ -26,7 +26,7 @@ def tune_malloc() -> None:
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_HEAPS_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE_BYTES)
 
