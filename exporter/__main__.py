@@ -97,15 +97,13 @@ def _choose(words: Sequence[str], commands: Sequence[Command]) -> tuple[Command,
     name = words[0] if named else DEFAULT
     by_name = {command.name: command for command in commands}
     if name not in by_name:
-        shown = [command.name for command in commands if not command.hidden]
-        raise ConfigError(f"unknown command {quoted(name)}{suggestion(name, shown)}")
+        raise ConfigError(f"unknown command {quoted(name)}{suggestion(name, by_name)}")
     return by_name[name], words[named:]
 
 
 def _about(commands: Sequence[Command]) -> str:
-    shown = [command for command in commands if not command.hidden]
-    width = max(len(command.name) for command in shown)
-    return "\n".join([_ABOUT, "", "commands:", *(f"  {command.name:{width}}  {command.help}" for command in shown)])
+    width = max(len(command.name) for command in commands)
+    return "\n".join([_ABOUT, "", "commands:", *(f"  {command.name:{width}}  {command.help}" for command in commands)])
 
 
 def _start_logging(settings: Settings, command: Command) -> None:

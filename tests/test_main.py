@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from docs.reference import PAGES
 from exporter import __version__
 from exporter.__main__ import main
 from exporter.cli import COMMANDS, DEFAULT, Command, CommandModule
-from exporter.cli.docs import PAGES
 from exporter.errors import ConfigError, MappingError
 from exporter.settings import OPTIONS, Settings
 from tests.conftest import Generated
@@ -275,12 +275,6 @@ def test_help_of_a_command_shows_its_own_options() -> None:
         assert "--path.cgroup" not in page
 
 
-def test_hidden_commands_are_not_in_help() -> None:
-    page = process("--help").stdout
-
-    assert [command.name for command in COMMANDS if (f"\n  {command.name} " in page) == command.hidden] == []
-
-
 def test_help_and_version_work_whatever_the_environment() -> None:
     assert Program().run("--help", environ={"THROTTLE_EXPORTER_NONSENSE": "1"}).code == 0
     assert process("serve", "--version", THROTTLE_EXPORTER_NONSENSE="1").stdout == f"throttle-exporter {__version__}\n"
@@ -318,21 +312,6 @@ def test_every_command_is_there_and_has_help(row: Command) -> None:
 @pytest.mark.parametrize("name", [name for name, _ in PAGES])
 def test_generated_documentation_is_fresh(name: str, generated: Generated) -> None:
     generated(ROOT / "docs" / name, dict(PAGES)[name]())
-
-
-def test_docs_writes_what_its_check_accepts_and_names_what_is_stale(tmp_path: Path) -> None:
-    def docs(*argv: str) -> Outcome:
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
-            code = main(["docs", f"--output={tmp_path}/docs", *argv], environ={})
-        return Outcome(code, out.getvalue(), err.getvalue())
-
-    assert docs("--check") == Outcome(1, f"{tmp_path}/docs/options.md is stale: run 'make docs'\n", "")
-    assert docs() == Outcome(0, "", "")
-    assert docs("--check") == Outcome(0, "", "")
-    with (tmp_path / "docs" / "metrics.md").open("a") as page:
-        page.write("by hand\n")
-    assert docs("--check") == Outcome(1, f"{tmp_path}/docs/metrics.md is stale: run 'make docs'\n", "")
 
 
 def test_tables_of_generated_documentation_are_whole() -> None:

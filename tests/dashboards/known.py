@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from dashboards.rules import SOURCES
-from exporter.cli.docs import metrics_page
+from docs.reference import metrics_page
 from exporter.metrics.catalog import FAMILIES
 
 TARGET_LABELS = frozenset({"cluster", "node", "job", "instance", "exported_pod"})
