@@ -30,7 +30,8 @@ from exporter.log import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
-from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.report import Error, Report, Source
+from exporter.report import Exporter as Health
 from exporter.report.history import History
 from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
@@ -156,7 +157,7 @@ class Exporter:
         """
         snapshot = await self.loop.snapshot(detailed=True)
         findings = await asyncio.to_thread(find, snapshot)
-        return Report(snapshot, findings, self._health(), self.history)
+        return Report(snapshot, findings, self._health(snapshot.cgroups), self.history)
 
     async def record_history(self) -> None:
         """Record each minute's snapshot until cancelled."""
@@ -166,18 +167,24 @@ class Exporter:
                 self.history.record(await self.loop.snapshot())
             await asyncio.sleep(min(60.0, self.settings.sample_window))
 
-    def _health(self) -> Health:
-        sources = self.directory.status.sources
+    def _health(self, cgroups: Mapping[str, int]) -> Health:
         return Health(
             version=__version__,
-            node_name=self.settings.node_name,
+            node=self.settings.node_name,
             healthy=self.healthy().ok,
-            age_seconds=self.loop.age if self.loop.ticks else None,
+            age_seconds=round(self.loop.age, 3) if self.loop.ticks else None,
             samples=self.loop.ticks,
             interval_seconds=self.settings.sample_interval,
             window_seconds=self.settings.sample_window,
-            sources=tuple(SourceHealth(x.name, x.up, x.active, x.last_success, x.last_error) for x in sources),
-            errors=tuple(ErrorCount(*kind, number) for kind, number in sorted(self.own.errors().items())),
+            cgroups=dict(cgroups),
+            sources=[
+                Source(name=x.name, up=x.up, active=x.active, last_success=x.last_success, last_error=x.last_error)
+                for x in self.directory.status.sources
+            ],
+            errors=[
+                Error(stage=stage, reason=reason, count=number)
+                for (stage, reason), number in sorted(self.own.errors().items())
+            ],
         )
 
     def healthy(self) -> web.ProbeResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from exporter.analysis.findings import Finding, Name
 from exporter.report.documents import DOCS, Report, escaped_path, unescaped_segments
-from exporter.report.health import ErrorCount, Health, SourceHealth
 from exporter.report.impact import impact
 from exporter.report.schema import (
     SCHEMA,
@@ -12,12 +11,14 @@ from exporter.report.schema import (
     ContainerDocument,
     ContainersDocument,
     Cpu,
+    Error,
     Exporter,
     Ledger,
     Node,
     NodeDocument,
     RecommendedLimit,
     Series,
+    Source,
 )
 
 __all__ = [
@@ -27,10 +28,9 @@ __all__ = [
     "ContainerDocument",
     "ContainersDocument",
     "Cpu",
-    "ErrorCount",
+    "Error",
     "Exporter",
     "Finding",
-    "Health",
     "Ledger",
     "Name",
     "Node",
@@ -38,7 +38,7 @@ __all__ = [
     "RecommendedLimit",
     "Report",
     "Series",
-    "SourceHealth",
+    "Source",
     "escaped_path",
     "impact",
     "unescaped_segments",

@@ -18,7 +18,6 @@ from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, CpuManagerState, Interval, NodeRow, Snapshot
 from exporter.report import schema
-from exporter.report.health import Health
 from exporter.report.history import History
 from exporter.report.impact import impact, rank, worst
 
@@ -34,10 +33,14 @@ class Report:
     """All documents of one moment, each made when first asked for."""
 
     def __init__(
-        self, snapshot: Snapshot, findings: Sequence[Finding], health: Health, history: History | None = None
+        self,
+        snapshot: Snapshot,
+        findings: Sequence[Finding],
+        exporter: schema.Exporter,
+        history: History | None = None,
     ) -> None:
-        """``snapshot`` is a detailed one."""
-        self.snapshot, self.health = snapshot, health
+        """``snapshot`` is a detailed one; ``exporter`` is the exporter's own health."""
+        self.snapshot, self.exporter = snapshot, exporter
         self.history = History() if history is None else history
         self._findings: dict[CgroupName | None, list[Finding]] = {}
         for finding in sorted(findings, key=lambda finding: rank(finding["severity"])):
@@ -73,14 +76,9 @@ class Report:
         return schema.NodeDocument(
             schema=schema.SCHEMA,
             taken_at=self._taken_at,
-            node=node_document(self.snapshot.node, self.health.node_name, self._found(None)),
+            node=node_document(self.snapshot.node, self.exporter["node"], self._found(None)),
             exporter=self.exporter,
         )
-
-    @cached_property
-    def exporter(self) -> schema.Exporter:
-        """The exporter's own health."""
-        return self.health.document(dict(self.snapshot.cgroups))
 
     @cached_property
     def _view(self) -> NodeView:

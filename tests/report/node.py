@@ -18,7 +18,7 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node
-from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.report import Error, Exporter, Report, Source
 from exporter.sampler import Sampler, SamplerOptions
 
 CPUS = frozenset(range(4))
@@ -75,7 +75,7 @@ class Minute:
     def report(self) -> Report:
         """Of this moment."""
         snapshot = self.sampler.snapshot(detailed=True)
-        return Report(snapshot, find(snapshot), HEALTH)
+        return Report(snapshot, find(snapshot), {**HEALTH, "cgroups": dict(snapshot.cgroups)})
 
     def _write_machine(self) -> None:
         for name, text in {
@@ -96,16 +96,17 @@ class Minute:
         (self.folder / "proc" / "stat").write_text("".join(lines))
 
 
-HEALTH = Health(
+HEALTH = Exporter(
     version="1.2.3",
-    node_name="node-1",
+    node="node-1",
     healthy=True,
     age_seconds=0.25,
     samples=61,
     interval_seconds=1.0,
     window_seconds=60.0,
-    sources=(SourceHealth("kubelet", up=True, active=True, last_success=STARTED.timestamp(), last_error=""),),
-    errors=(ErrorCount("read", "eacces", 2),),
+    cgroups={},
+    sources=[Source(name="kubelet", up=True, active=True, last_success=STARTED.timestamp(), last_error="")],
+    errors=[Error(stage="read", reason="eacces", count=2)],
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, NodeRow, Overlap, Snapshot
-from exporter.report import ErrorCount, Health, Report, SourceHealth
+from exporter.report import Error, Exporter, Report, Source
 from exporter.report.history import MINUTES, History
 from tests.support import snapshots as make
 
@@ -19,24 +19,26 @@ OWNERS = 6
 POOL = cpu_list("12-63", "")
 HOSTILE = "<script>alert(1)</script>\"'&\u202ebackwards\x00\x1b[31m"
 
-HEALTHY = Health(
+HEALTHY = Exporter(
     version="1.2.3",
-    node_name="worker-3",
+    node="worker-3",
     healthy=True,
     age_seconds=0.25,
     samples=4711,
     interval_seconds=1.0,
     window_seconds=60.0,
-    sources=(
-        SourceHealth("kubelet", up=True, active=True, last_success=1_799_999_990.0, last_error=""),
-        SourceHealth("apiserver", up=None, active=False, last_success=None, last_error=""),
-    ),
+    cgroups={},
+    sources=[
+        Source(name="kubelet", up=True, active=True, last_success=1_799_999_990.0, last_error=""),
+        Source(name="apiserver", up=None, active=False, last_success=None, last_error=""),
+    ],
+    errors=[],
 )
 
 
-def of(snapshot: Snapshot, health: Health = HEALTHY) -> Report:
+def of(snapshot: Snapshot, health: Exporter = HEALTHY) -> Report:
     """Of a snapshot, with what is to be found in it."""
-    return Report(snapshot, find(snapshot), health)
+    return Report(snapshot, find(snapshot), {**health, "cgroups": dict(snapshot.cgroups)})
 
 
 def empty() -> Report:
@@ -46,9 +48,9 @@ def empty() -> Report:
 
 def starting() -> Report:
     """Nothing was read yet, and nobody answers."""
-    silent = SourceHealth("kubelet", up=False, active=False, last_success=None, last_error="connection refused")
+    silent = Source(name="kubelet", up=False, active=False, last_success=None, last_error="connection refused")
     bare = replace(make.snapshot(), node=NodeRow("v2", None, None, "unknown", None, None))
-    return of(bare, replace(HEALTHY, age_seconds=None, samples=0, sources=(silent,)))
+    return of(bare, {**HEALTHY, "age_seconds": None, "samples": 0, "sources": [silent]})
 
 
 def unmapped() -> Report:
@@ -60,12 +62,16 @@ def unmapped() -> Report:
         )
         for name in ("0001", "0002")
     ]  # fmt: skip
-    failing = SourceHealth(
-        "kubelet", up=False, active=False, last_success=1_799_990_000.0, last_error="401 Unauthorized"
+    failing = Source(
+        name="kubelet", up=False, active=False, last_success=1_799_990_000.0, last_error="401 Unauthorized"
     )
-    health = replace(
-        HEALTHY, healthy=False, age_seconds=34.0, sources=(failing,), errors=(ErrorCount("pods", "unauthorized", 17),)
-    )
+    health: Exporter = {
+        **HEALTHY,
+        "healthy": False,
+        "age_seconds": 34.0,
+        "sources": [failing],
+        "errors": [Error(stage="pods", reason="unauthorized", count=17)],
+    }
     return of(replace(make.snapshot(*rows), cgroups={"mapped": 0, "unmapped": 2, "sandbox": 2}), health)
 
 
@@ -84,8 +90,9 @@ def hostile() -> Report:
         shared_cpus=make.CPUS - {7},
         overlaps=(Overlap(owner, CgroupName("n" * 63, "p" * 253, "c" * 63), frozenset({7}), 40.0),),
     )
-    source = SourceHealth(HOSTILE, up=False, active=False, last_success=None, last_error=HOSTILE)
-    health = replace(HEALTHY, node_name=HOSTILE, sources=(source,), errors=(ErrorCount(HOSTILE, HOSTILE, 1),))
+    source = Source(name=HOSTILE, up=False, active=False, last_success=None, last_error=HOSTILE)
+    error = Error(stage=HOSTILE, reason=HOSTILE, count=1)
+    health: Exporter = {**HEALTHY, "node": HOSTILE, "sources": [source], "errors": [error]}
     return of(make.snapshot(evil, long, on=node), health)
 
 

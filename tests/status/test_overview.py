@@ -11,7 +11,7 @@ from exporter.analysis import text as words
 from exporter.analysis.findings import Finding, Severity
 from exporter.analysis.findings import finding as make_finding
 from exporter.model import CgroupName, Snapshot
-from exporter.report import DOCS, Report, SourceHealth
+from exporter.report import DOCS, Exporter, Report, Source
 from exporter.report.summary import headline
 from exporter.web.status import PageRequest
 from exporter.web.status.findings import MAX_FULL, MAX_NAMED
@@ -40,7 +40,7 @@ def finding(
 
 
 def with_findings(snapshot: Snapshot, *found: Finding) -> Report:
-    return Report(snapshot, found, nodes.HEALTHY)
+    return Report(snapshot, found, {**nodes.HEALTHY, "cgroups": dict(snapshot.cgroups)})
 
 
 def test_the_headline_ends_with_the_worst_problem_and_its_advice(reports: dict[str, Report]) -> None:
@@ -332,9 +332,9 @@ def test_the_exporter_s_health(reports: dict[str, Report]) -> None:
 
 
 def test_a_source_that_another_replaces_is_no_warning_and_says_why() -> None:
-    failing = SourceHealth("kubelet", up=False, active=False, last_success=None, last_error="certificate: self-signed")
-    serving = SourceHealth("apiserver", up=True, active=True, last_success=1_799_999_990.0, last_error="")
-    health = replace(nodes.HEALTHY, sources=(failing, serving))
+    failing = Source(name="kubelet", up=False, active=False, last_success=None, last_error="certificate: self-signed")
+    serving = Source(name="apiserver", up=True, active=True, last_success=1_799_999_990.0, last_error="")
+    health: Exporter = {**nodes.HEALTHY, "sources": [failing, serving]}
     section = overview_of(Report(make.snapshot(), (), health)).by_id("exporter")
     assert [row[:2] + row[3:] for row in rows_of(section.every("table")[0])] == [
         ["kubelet", "fails, another serves", "certificate: self-signed"],

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from exporter.model import NodeRow, Snapshot
-from exporter.report import Health, Report
+from exporter.report import Report
 from exporter.report.validate import containers_document
 from exporter.web.api import Reports
 from tests.e2e.conftest import FAST
+from tests.status.nodes import HEALTHY
 from tests.support.process import Exporter, started, tree_options
 from tests.support.recordings import RECORDINGS, Recording, copied
 
@@ -123,7 +124,7 @@ class Maker:
         snapshot = Snapshot(
             taken_at=float(self.made), tick=1, settings_version=1, containers=(), pods=(), node=NODE, cgroups={}
         )
-        return Report(snapshot, (), Health("1", "", True, 0.0, 1, 1.0, 60.0))
+        return Report(snapshot, (), HEALTHY)
 
     def reports(self) -> Reports:
         return Reports(lambda: self.state, self.make)

@@ -76,7 +76,7 @@ def container_page(report: Report, name: CgroupName) -> ContainerPage | None:
     others = [other for other in report.containers(with_series=False)["containers"] if _is_another(other, one)]
     ratios = report.history.ratios(name)
     return ContainerPage(
-        node=report.health.node_name,
+        node=report.exporter["node"],
         taken_at=moment(document["taken_at"]),
         name=name_of(one),
         mapped=one["mapped"],

@@ -40,7 +40,7 @@ def render(report: Report, request: PageRequest, links: Links) -> tuple[bytes, H
     else:
         template, view = "container.html", container_page(report, request.name)
         if view is None:
-            template, view, status = "missing.html", {"node": report.health.node_name}, HTTPStatus.NOT_FOUND
+            template, view, status = "missing.html", {"node": report.exporter["node"]}, HTTPStatus.NOT_FOUND
     style = Markup(_style())  # noqa: S704 - our own file
     page = _environment().get_template(template)
     return page.render(view=view, request=request, links=links, sorts=SORTS, style=style).encode(), status
