@@ -6,18 +6,17 @@ program (not 1, which ``explain`` uses for findings); 130 after Ctrl-C; 141 when
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from exporter import __version__
+from exporter import settings_sources as sources
+from exporter.cli import COMMANDS, DEFAULT, Command
 from exporter.errors import ConfigError, ExporterError, escape_control, leaves, quoted
-
-# The rest is imported where it is used: --version needs no argparse, --help none of a command's libraries.
-if TYPE_CHECKING:
-    from exporter.cli import Command
-    from exporter.settings import Settings
+from exporter.log import configure
 
 PROGRAM: Final = "throttle-exporter"
 USER_ERROR: Final = 2
@@ -38,40 +37,47 @@ Durations are written as in Prometheus: 500ms, 1s, 1m30s.
 def main(
     argv: Sequence[str] | None = None,
     *,
-    environ: Mapping[str, str] | None = None,
-    commands: Sequence[Command] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    commands: Sequence[Command] = COMMANDS,
 ) -> int:
-    """Run one command and return the exit code; arguments, environment and commands default to the real ones."""
+    """Run one command and return the exit code; ``argv`` defaults to the program's arguments."""
     try:
-        code = _run(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ, commands)
+        code = _run(sys.argv[1:] if argv is None else argv, environ, commands)
         print(end="", flush=True)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _discard_output()
+        # The interpreter flushes standard output once more at its end, and would complain.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - a user must never see a traceback
         return _report(error)
     return code
 
 
-def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Command] | None) -> int:
-    if "--version" in argv:
+def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Command]) -> int:
+    width = max(len(command.name) for command in commands)
+    listed = [f"  {command.name:{width}}  {command.help}" for command in commands]
+    parser = sources.build_parser(
+        usage=f"{PROGRAM} [COMMAND] [OPTION]...",
+        description="\n".join([_ABOUT, "", "commands:", *listed]),
+        epilog=_EPILOG,
+    )
+    flags, general, words = sources.parse_flags(parser, argv)
+    named = bool(words) and not words[0].startswith("-")
+    if general.version:
         print(f"{PROGRAM} {__version__}")
         return 0
-    from exporter import settings_sources as sources  # noqa: PLC0415 - see TYPE_CHECKING
-    from exporter.cli import COMMANDS  # noqa: PLC0415 - see TYPE_CHECKING
-
-    commands = COMMANDS if commands is None else commands
-    parser = sources.build_parser(
-        usage=f"{PROGRAM} [COMMAND] [OPTION]...", description=_about(commands), epilog=_EPILOG
-    )
-    flags, wants_help, rest = sources.parse_flags(parser, argv)
-    if wants_help and not (rest and not rest[0].startswith("-")):
+    if general.help and not named:
         print(parser.format_help(), end="")
         return 0
-    command, words = _choose(rest, commands)
-    settings = None if wants_help else sources.load(flags, environ)
+    name = words.pop(0) if named else DEFAULT
+    by_name = {command.name: command for command in commands}
+    if name not in by_name:
+        raise ConfigError(f"unknown command {quoted(name)}{sources.suggestion(name, by_name)}")
+    command = by_name[name]
+    settings = None if general.help else sources.load(flags, environ)
     module = command.load()
     own_parser = sources.Parser(
         prog=f"{PROGRAM} {command.name}",
@@ -85,32 +91,9 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
         return 0
     arguments, unknown = own_parser.parse_known_args(words)
     sources.reject_unknown(unknown, [parser, own_parser])
-    _start_logging(settings, command)
+    level = settings.log_level if "log_level" in settings.given else command.log_level
+    configure(level, settings.log_format, sys.stderr)
     return module.run(settings, arguments)
-
-
-def _choose(words: Sequence[str], commands: Sequence[Command]) -> tuple[Command, Sequence[str]]:
-    from exporter.cli import DEFAULT  # noqa: PLC0415 - see TYPE_CHECKING
-    from exporter.settings_sources import suggestion  # noqa: PLC0415 - see TYPE_CHECKING
-
-    named = bool(words) and not words[0].startswith("-")
-    name = words[0] if named else DEFAULT
-    by_name = {command.name: command for command in commands}
-    if name not in by_name:
-        raise ConfigError(f"unknown command {quoted(name)}{suggestion(name, by_name)}")
-    return by_name[name], words[named:]
-
-
-def _about(commands: Sequence[Command]) -> str:
-    width = max(len(command.name) for command in commands)
-    return "\n".join([_ABOUT, "", "commands:", *(f"  {command.name:{width}}  {command.help}" for command in commands)])
-
-
-def _start_logging(settings: Settings, command: Command) -> None:
-    from exporter.log import configure  # noqa: PLC0415 - see TYPE_CHECKING
-
-    chosen = "log_level" in settings.given
-    configure(settings.log_level if chosen else command.log_level, settings.log_format, sys.stderr)
 
 
 def _report(error: Exception) -> int:
@@ -118,10 +101,6 @@ def _report(error: Exception) -> int:
     if all(isinstance(cause, ExporterError | OSError) for cause in causes):
         print(f"{PROGRAM}: error: {_one_line(causes[0])}", file=sys.stderr)
         return USER_ERROR
-    import logging  # noqa: PLC0415 - see TYPE_CHECKING
-
-    from exporter.log import configure  # noqa: PLC0415 - see TYPE_CHECKING
-
     if not logging.getLogger().handlers:
         configure("info", "logfmt", sys.stderr)
     logging.getLogger("exporter").critical("stopped by a defect in this program", exc_info=error)
@@ -133,13 +112,6 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{quoted(os.fspath(error.filename))}: {error.strerror}"
     return escape_control(text)
-
-
-def _discard_output() -> None:
-    # The interpreter flushes standard output once more at its end, and would complain.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 if __name__ == "__main__":

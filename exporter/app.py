@@ -8,10 +8,11 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aiohttp.web import HTTPServiceUnavailable
 
@@ -36,7 +37,6 @@ from exporter.report.history import History
 from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
-from exporter.supervision import Supervisor
 from exporter.threads import Worker
 from exporter.values import ListenAddress
 from exporter.web import api as webapi
@@ -50,6 +50,50 @@ logger = logging.getLogger(__name__)
 MAX_MISSED_TICKS: Final = 3
 """More make the process unhealthy; never less than five seconds."""
 SHUTDOWN_SECONDS: Final = 2.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
+"""Before a task is restarted: doubled with each failure in a row."""
+MAX_FAILURES, FAILURE_WINDOW_SECONDS = 5, 300.0
+"""So many failures within so many seconds: a restart does not help, the kubelet should restart the process."""
+
+
+class Supervisor:
+    """Restarts tasks that are meant to run for as long as the process does, whenever they end."""
+
+    def __init__(
+        self,
+        *,
+        on_failure: Callable[[str], None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``on_failure`` is called with the task's name, to count it."""
+        self._on_failure, self._clock, self._sleep = on_failure, clock, sleep
+        self._failures: dict[str, deque[float]] = {}
+
+    async def run(self, name: str, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``start`` again whenever it ends, until cancelled."""
+        failures = self._failures[name] = deque(maxlen=MAX_FAILURES)
+        while True:
+            began = self._clock()
+            # Returns also the CancelledError of a task in which something else than this one was cancelled.
+            [error] = await asyncio.gather(asyncio.create_task(start(), name=name), return_exceptions=True)
+            now = self._clock()
+            if now - began > FAILURE_WINDOW_SECONDS:
+                failures.clear()
+            failures.append(now)
+            self._on_failure(name)
+            pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (len(failures) - 1))
+            message = f"the task {name} failed and is restarted"
+            logger.error(message, exc_info=error, extra=fields(pause=pause, failures=len(failures)))
+            await self._sleep(pause)
+
+    def crash_looping(self) -> str | None:
+        """Return the name of a task that fails again soon after each restart, or ``None``."""
+        now = self._clock()
+        for name, failures in self._failures.items():
+            if len(failures) == MAX_FAILURES and now - failures[0] < FAILURE_WINDOW_SECONDS:
+                return name
+        return None
 
 
 class Exporter:
@@ -71,7 +115,7 @@ class Exporter:
             self.hierarchy = detect(settings.path_cgroup)
         except ReadError as error:
             raise ConfigError(f"--path.cgroup: {error}") from error
-        sources = pod_sources(settings) if sources is None else sources
+        sources = _pod_sources(settings) if sources is None else sources
         options = SamplerOptions(
             proc=settings.path_proc,
             sys=settings.path_sys,
@@ -132,11 +176,10 @@ class Exporter:
             snapshot = await self.loop.snapshot()
         except ReadError as error:
             self.count_error(error)
-            return await self._in_renderer(partial(self.own.render, style))
-        self.own.publish(snapshot)
-        return await self._in_renderer(partial(self._render, snapshot, style, start))
-
-    async def _in_renderer(self, work: Callable[[], bytes]) -> bytes:
+            work = partial(self.own.render, style)
+        else:
+            self.own.publish(snapshot)
+            work = partial(self._render, snapshot, style, start)
         # One thread for all pages: the renderer caches, and a cancelled request goes on in it.
         return await asyncio.wrap_future(self._rendering.submit(work))
 
@@ -207,15 +250,10 @@ class Exporter:
     async def resolve_pods_once(self) -> None:
         """Scan the cgroups and ask the pod sources once; containers unknown after it stay unmapped."""
         await self.loop.scan()
-        asking = asyncio.create_task(self.directory.run(), name="pods")
-        answered = asyncio.create_task(self.directory.first_result(), name="first-pods")
-        try:
-            await asyncio.wait((asking, answered), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (answered, asking):
-                task.cancel()
-            with suppress(asyncio.CancelledError):
-                await asking  # raises its failure
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(self.directory.run(), name="pods")
+            await self.directory.first_result()
+            asking.cancel()
         self.sampler.stop_waiting()
 
     async def close(self) -> None:
@@ -245,21 +283,15 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     """Serve until SIGTERM or SIGINT; call ``on_ready`` with the base URL once requests are answered."""
     exporter = Exporter(settings)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = ReloadingConfig(settings.web_config_file, exporter.count_error)
-    application = web.create_app(
-        telemetry_path=settings.web_telemetry_path,
-        pages=web.Pages(lambda: exporter.state, exporter.page),
-        healthy=exporter.healthy,
-        ready=exporter.ready,
-    )
+    pages = web.Pages(lambda: exporter.state, exporter.page)
     reports = webapi.Reports(lambda: exporter.state, lambda: _report(exporter))
+    paths = {"telemetry_path": settings.web_telemetry_path}
+    application = web.create_app(pages=pages, healthy=exporter.healthy, ready=exporter.ready, **paths)
     webapi.add_routes(application, reports)
-    status.add_routes(
-        application, reports.get, telemetry_path=settings.web_telemetry_path, grafana_url=settings.web_grafana_url
-    )
+    status.add_routes(application, reports.get, grafana_url=settings.web_grafana_url, **paths)
     server = WebServer(
         application,
         config,
@@ -276,19 +308,25 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     }
     try:
         await config.load()
-        bound = await listen(server, settings.web_listen_address)
+        address = settings.web_listen_address
+        try:
+            bound = ListenAddress(*await server.start(address.host, address.port))
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+            raise ConfigError(f"--web.listen-address: {address} {reason}") from error
         scheme = "http" if config.current.context is None else "https"
-        tree = exporter.hierarchy
-        address = f"{scheme}://{bound}"
-        logger.info("listening", extra=fields(address=address, version=__version__, cgroup=tree.version, path=tree.cpu))
+        facts = fields(
+            address=f"{scheme}://{bound}",
+            version=__version__,
+            cgroup=exporter.hierarchy.version,
+            path=exporter.hierarchy.cpu,
+        )
+        logger.info("listening", extra=facts)
         if on_ready is not None:
             host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(bound.host, bound.host)  # noqa: S104 - compared, not bound
             on_ready(f"{scheme}://{bound._replace(host=host)}")
         async with asyncio.TaskGroup() as group:
-            supervised = [
-                group.create_task(exporter.supervisor.run(name, start), name=f"supervise-{name}")
-                for name, start in tasks.items()
-            ]
+            supervised = [group.create_task(exporter.supervisor.run(name, start)) for name, start in tasks.items()]
             await stop.wait()
             logger.info("stopping")
             for task in supervised:
@@ -298,15 +336,6 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         await exporter.close()
 
 
-async def listen(server: WebServer, address: ListenAddress) -> ListenAddress:
-    """Start to listen and return the address that the kernel gave."""
-    try:
-        return ListenAddress(*await server.start(address.host, address.port))
-    except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
-        raise ConfigError(f"--web.listen-address: {address} {reason}") from error
-
-
 async def _report(exporter: Exporter) -> Report:
     try:
         return await exporter.report()
@@ -314,7 +343,7 @@ async def _report(exporter: Exporter) -> Report:
         raise HTTPServiceUnavailable(text=f"{error}\n") from error
 
 
-def pod_sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> Sequence[PodSource]:
+def _pod_sources(settings: Settings) -> Sequence[PodSource]:
     """Return one object for each source of the settings.
 
     Raises ``ConfigError`` for a source that the user named and that cannot work; one of the default list is left out.
@@ -322,7 +351,7 @@ def pod_sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
     sources: list[PodSource] = []
     for name in settings.pods_sources:
         try:
-            sources.append(_source(name, settings, environ))
+            sources.append(_source(name, settings))
         except ConfigError as error:
             if "pods_sources" in settings.given:
                 raise
@@ -330,7 +359,7 @@ def pod_sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
     return sources or [NoneSource()]
 
 
-def _source(name: str, settings: Settings, environ: Mapping[str, str]) -> PodSource:
+def _source(name: str, settings: Settings) -> PodSource:
     match name:
         case "kubelet":
             return KubeletSource(
@@ -341,7 +370,7 @@ def _source(name: str, settings: Settings, environ: Mapping[str, str]) -> PodSou
                 timeout_seconds=settings.kubelet_timeout,
             )
         case "apiserver":
-            url = in_cluster_url(environ)
+            url = in_cluster_url(os.environ)
             if not settings.node_name:
                 raise ConfigError("--node.name: must be set for the pod source apiserver")
             return ApiServerSource(

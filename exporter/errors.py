@@ -12,7 +12,7 @@ from typing import ClassVar
 
 
 def quoted(text: str | bytes, limit: int = 80) -> str:
-    """Foreign text made safe for one log line: escaped, printable ASCII, at most ``limit`` characters."""
+    """Return foreign text made safe for one log line: escaped, printable ASCII, at most ``limit`` characters."""
     if isinstance(text, bytes):
         text = text[: limit + 1].decode("utf-8", "backslashreplace")
     escaped = ascii(text[: limit + 1])
@@ -56,7 +56,7 @@ class ReadError(ExporterError):
 
     @classmethod
     def from_os_error(cls, path: str, error: OSError) -> ReadError:
-        """The named form of ``error``; chain it with ``from error``."""
+        """Return the named form of ``error``; chain it with ``from error``."""
         import errno  # noqa: PLC0415 - only failures pay for it
 
         name = errno.errorcode.get(error.errno or 0, "unknown").lower()
@@ -64,13 +64,12 @@ class ReadError(ExporterError):
 
 
 class ParseError(ReadError):
-    """A file was read and its text is not what its kernel page promises; ``line`` is the offending text, shortened."""
+    """A file was read and its text is not what its kernel page promises; the offending ``line`` is in the message."""
 
     stage: ClassVar[str] = "parse"
 
     def __init__(self, path: str, line: str | bytes, message: str, *, reason: str = "malformed") -> None:
         super().__init__(path, f"{message}: {quoted(line)}", reason=reason)
-        self.line = line if isinstance(line, str) else line.decode("utf-8", "backslashreplace")
 
 
 class VanishedError(Exception):

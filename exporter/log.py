@@ -16,20 +16,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import PurePath
 from queue import SimpleQueue
 from threading import RLock
 from traceback import walk_tb
-from types import TracebackType
 from typing import Any, Final, TextIO
 
 from typing_extensions import override
 
 from exporter.errors import leaves
-
-Scalar = str | int | float | bool | None
 
 MAX_VALUE_LENGTH: Final = 512
 """Characters of one value before escaping; the rest is cut."""
@@ -38,9 +34,8 @@ MAX_LINES: Final = 512
 CLOSE_SECONDS: Final = 1.0
 """How long the end of the process waits for the log's reader."""
 REPEAT_SECONDS: Final = 30.0
-_MAX_EVENTS, _MAX_FRAMES, _MAX_CAUSES = 256, 8, 4
+_MAX_EVENTS: Final = 256
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-_LEVEL_NAMES: Final = {number: name for name, number in _LEVELS.items()}
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,()*-]+")
 
 
@@ -49,7 +44,7 @@ def fields(**values: object) -> dict[str, Mapping[str, object]]:
     return {"fields": values}
 
 
-def configure(level: str, form: str, stream: TextIO, now: Callable[[], float] = time.monotonic) -> logging.Handler:
+def configure(level: str, form: str, stream: TextIO) -> logging.Handler:
     """Send this process's log to ``stream`` as ``logfmt`` or ``json``, and replace what an earlier call set up.
 
     ``level`` (``debug``, ``info``, ``warn`` or ``error``) holds for this package. Other packages log from ``warn`` on:
@@ -64,7 +59,7 @@ def configure(level: str, form: str, stream: TextIO, now: Callable[[], float] = 
     except (OSError, RuntimeError):  # no descriptor, or no thread can be made
         handler = logging.StreamHandler(stream)
     handler.setFormatter(EventFormatter(as_json=form == "json"))
-    handler.addFilter(DuplicateFilter(now))
+    handler.addFilter(DuplicateFilter(time.monotonic))
     root.addHandler(handler)
     root.setLevel(max(_LEVELS[level], logging.WARNING))
     logging.getLogger("exporter").setLevel(_LEVELS[level])
@@ -74,7 +69,10 @@ def configure(level: str, form: str, stream: TextIO, now: Callable[[], float] = 
 
 
 class LineQueue(QueueHandler):
-    """Hands finished lines to a thread that writes them to a descriptor; never waits for the descriptor's reader."""
+    """Hands finished lines to a thread that writes them to a descriptor; never waits for the descriptor's reader.
+
+    The next line after some were lost says how many, as ``lost``.
+    """
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES) -> None:
         """Raise ``RuntimeError`` where no thread can be made."""
@@ -96,16 +94,12 @@ class LineQueue(QueueHandler):
         return f"{self.format(record)}\n"
 
     @override
-    def enqueue(self, record: Any) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         if self._lines.qsize() >= self._max_lines:
             self._dropped += 1
             return
-        self._lines.put(record)
-        if self.lost > self._reported and self._lines.qsize() < self._max_lines // 2:
-            lost, self._reported = self.lost - self._reported, self.lost
-            about = logging.LogRecord("exporter.log", logging.WARNING, "", 0, "log lines were lost", (), None)
-            vars(about).update(fields(lost=lost))
-            self._lines.put(self.prepare(about))
+        record.lost, self._reported = self.lost - self._reported, self.lost
+        super().emit(record)
 
     @override
     def close(self) -> None:
@@ -147,28 +141,28 @@ class DuplicateFilter(logging.Filter):
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()
         self._now, self._lock = now, RLock()
-        self._seen: OrderedDict[tuple[str, int, str, str], list[float]] = OrderedDict()
+        self._passed: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
+        """When each event passed last, oldest first, and how often it was left out since."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        key = record.name, record.levelno, _clipped(str(record.msg)), type(error).__name__
+        key = record.name, record.levelno, _clipped(str(record.msg)), record.exc_info and record.exc_info[0]
         with self._lock:
             now = self._now()
-            seen = self._seen.get(key)
-            if seen is not None and now - seen[0] < REPEAT_SECONDS:
-                seen[1] += 1
+            last, suppressed = self._passed.get(key, (-math.inf, 0))
+            if now - last < REPEAT_SECONDS:
+                self._passed[key] = last, suppressed + 1
                 return False
-            self._seen[key] = [now, 0]
-            self._seen.move_to_end(key)
-            if len(self._seen) > _MAX_EVENTS:
-                self._seen.popitem(last=False)
-        record.suppressed = int(seen[1]) if seen else 0
+            self._passed.pop(key, None)
+            self._passed[key] = now, 0
+            if len(self._passed) > _MAX_EVENTS:
+                self._passed.popitem(last=False)
+        record.suppressed = suppressed
         return True
 
 
 class EventFormatter(logging.Formatter):
-    """Writes time, level, message, logger, the event's own fields, its exception, and how many were suppressed."""
+    """Writes time, level, message, logger, the event's own fields, its exception, and how many were left out before."""
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
@@ -177,37 +171,30 @@ class EventFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        event: dict[str, Scalar] = {
+        facts: dict[str, object] = {
             "ts": when.replace("+00:00", "Z"),
-            "level": _LEVEL_NAMES.get(record.levelno, record.levelname.lower()),
-            "msg": _message(record),
-            "logger": _clipped(record.name.removeprefix("exporter.")),
+            "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
+            "msg": record.getMessage(),
+            "logger": record.name.removeprefix("exporter."),
+            **getattr(record, "fields", {}),
         }
-        own = getattr(record, "fields", None)
-        for name, value in own.items() if isinstance(own, Mapping) else ():
-            key = re.sub(r"[^A-Za-z0-9_]", "_", _clipped(str(name)))
-            event[f"{key}_" if key in event else key] = _scalar(value)
         if record.exc_info and record.exc_info[1] is not None:
-            event |= _exception(record.exc_info[1])
-        if suppressed := getattr(record, "suppressed", 0):
-            event["suppressed"] = suppressed
+            facts |= _exception(record.exc_info[1])
+        facts |= {name: number for name in ("suppressed", "lost") if (number := getattr(record, name, 0))}
+        event = {key: _scalar(value) for key, value in facts.items()}
         if self._as_json:
             return json.dumps(event, separators=(",", ":"))
         return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items())
 
 
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return _clipped(record.getMessage())
-    except Exception:  # noqa: BLE001 - a wrong log call must not become the caller's failure
-        return _clipped(f"{record.msg} (arguments do not fit)")
-
-
-def _exception(error: BaseException) -> dict[str, Scalar]:
-    event: dict[str, Scalar] = {"err": _summary(error), "at": _clipped(_location(error.__traceback__))}
-    if causes := [_summary(cause) for cause in islice(_causes(error), _MAX_CAUSES)]:
-        event["cause"] = _clipped(" < ".join(causes))
-    return event
+def _exception(error: BaseException) -> dict[str, object]:
+    """Return type and first line, and the frames, innermost first: ``sampler/core.py:120 tick < app.py:33 run``."""
+    frames = [
+        f"{'/'.join(PurePath(frame.f_code.co_filename).parts[-2:])}:{line} {frame.f_code.co_name}"
+        for frame, line in walk_tb(error.__traceback__)
+    ]
+    causes = " < ".join(map(_summary, _causes(error)))
+    return {"err": _summary(error), "at": " < ".join(reversed(frames)), **({"cause": causes} if causes else {})}
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -218,37 +205,21 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _summary(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        inner = "; ".join(_summary(leaf) for leaf in islice(leaves(error), _MAX_CAUSES))
-        return _clipped(f"{type(error).__name__}: {inner}")
     # Only the first line: pydantic and the kubernetes client quote their input, a pod's spec or a body, below it.
-    first = str(_scalar(error)).split("\n", 1)[0]
-    return _clipped(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+    is_group = isinstance(error, BaseExceptionGroup)
+    text = "; ".join(map(_summary, leaves(error))) if is_group else str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _location(traceback: TracebackType | None) -> str:
-    """Innermost frame first: ``sampler/core.py:120 tick < app.py:33 run``."""
-    frames = [(f.f_code, line) for f, line in walk_tb(traceback) if not f.f_code.co_filename.startswith("<frozen ")]
-    shown = frames[: -_MAX_FRAMES - 1 : -1]
-    return " < ".join(f"{'/'.join(PurePath(x.co_filename).parts[-2:])}:{line} {x.co_name}" for x, line in shown)
-
-
-def _scalar(value: object) -> Scalar:
-    if value is None or isinstance(value, bool):
+def _scalar(value: object) -> str | float | None:
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, int) and -(2**63) < value < 2**64:
-        return value
-    try:
-        return _clipped(str(value))
-    except Exception:  # noqa: BLE001 - a value that cannot be shown must not become the caller's failure
-        return f"({type(value).__name__} that cannot be shown)"
+    return _clipped(str(value))
 
 
 def _clipped(text: str) -> str:
     return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}..."
 
 
-def _logfmt_value(value: Scalar) -> str:
+def _logfmt_value(value: str | float | None) -> str:
     return value if isinstance(value, str) and _BARE.fullmatch(value) else json.dumps(value)

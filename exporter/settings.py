@@ -7,7 +7,6 @@ it is not set. :mod:`exporter.settings_sources` reads the values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -113,14 +112,27 @@ def _parse_pod_sources(text: str) -> tuple[str, ...]:
 
 
 _SWITCH: Final = Kind("switch", "", parse_switch)
-_DIRECTORY: Final = Kind("path", "DIR", _parse_path)
+_DIR: Final = Kind("path", "DIR", _parse_path)
 _PATH: Final = Kind("path", "PATH", _parse_path)
 _FILE: Final = Kind("path", "FILE", parse_file)
 _CA_FILE: Final = Kind("path", "FILE", parse_ca_file)
+_TIME: Final = Kind("duration", "TIME", parse_duration)
+_ADDRESS: Final = Kind("address", "HOST:PORT", parse_listen_address)
+_METRICS_PATH: Final = Kind("URL path", "PATH", _parse_telemetry_path)
+_URL: Final = Kind("URL", "URL", parse_url)
+_URL_OR_NONE: Final = Kind("URL", "URL", lambda text: parse_url(text) if text else "")
+_SOURCES: Final = Kind("list", "LIST", _parse_pod_sources)
+_TEXT: Final = Kind("text", "NAME", str)
+_LEVEL: Final = choice("LEVEL", "debug", "info", "warn", "error")
+_FORMAT: Final = choice("FORMAT", "logfmt", "json")
 
 
-def _option(kind: Kind, text: str, default: object, *, flag: str = "", reference: str = "") -> Any:
+def _row(kind: Kind, default: object, text: str, *, flag: str = "", reference: str = "") -> Any:
     return field(default=default, metadata={"kind": kind, "help": text, "reference": reference, "flag": flag})
+
+
+def _switch(text: str, *, on: bool = False, flag: str = "") -> Any:
+    return _row(_SWITCH, on, text, flag=flag)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,109 +142,84 @@ class Settings:
     Defaults are not checked: a file that is only a default need not exist.
     """
 
-    path_cgroup: str = _option(_DIRECTORY, "Root of the cgroup hierarchy", "/sys/fs/cgroup")
-    path_proc: str = _option(_DIRECTORY, "Mount point of procfs", "/proc")
-    path_sys: str = _option(_DIRECTORY, "Mount point of sysfs", "/sys")
-    path_logs: str = _option(
-        _DIRECTORY, "The node's log directory; only names in it are read, by the pod source logs", "/var/log"
+    path_cgroup: str = _row(_DIR, "/sys/fs/cgroup", "Root of the cgroup hierarchy")
+    path_proc: str = _row(_DIR, "/proc", "Mount point of procfs")
+    path_sys: str = _row(_DIR, "/sys", "Mount point of sysfs")
+    path_logs: str = _row(
+        _DIR, "/var/log", "The node's log directory; only names in it are read, by the pod source logs"
     )
-    path_cpu_manager_state: str = _option(
+    path_cpu_manager_state: str = _row(
         _PATH,
-        "The kubelet's CPU manager checkpoint; read where it is there and readable",
         "/var/lib/kubelet/cpu_manager_state",
+        "The kubelet's CPU manager checkpoint; read where it is there and readable",
     )
-    web_listen_address: ListenAddress = _option(  # noqa: RUF009 - a NamedTuple does not change
-        Kind("address", "HOST:PORT", parse_listen_address),
-        "Where to serve; without a host on all interfaces, port 0 for a free one",
-        ListenAddress("", 9843),
+    web_listen_address: ListenAddress = _row(  # noqa: RUF009 - a NamedTuple does not change
+        _ADDRESS, ListenAddress("", 9843), "Where to serve; without a host on all interfaces, port 0 for a free one"
     )
-    web_telemetry_path: str = _option(
-        Kind("URL path", "PATH", _parse_telemetry_path), "Path of the metrics page", "/metrics"
-    )
-    web_config_file: str | None = _option(
+    web_telemetry_path: str = _row(_METRICS_PATH, "/metrics", "Path of the metrics page")
+    web_config_file: str | None = _row(
         _FILE,
-        "TLS and basic authentication, in the format of Prometheus exporter-toolkit",
         None,
+        "TLS and basic authentication, in the format of Prometheus exporter-toolkit",
         flag="web.config.file",
     )
-    web_cadvisor_names: bool = _option(
-        _SWITCH, "Also serve the throttling metrics under cAdvisor's names and labels", False
+    web_cadvisor_names: bool = _switch("Also serve the throttling metrics under cAdvisor's names and labels")
+    web_grafana_url: str = _row(
+        _URL_OR_NONE, "", "Base URL of Grafana; the status page then links each container to its dashboard"
     )
-    web_grafana_url: str = _option(
-        Kind("URL", "URL", lambda text: parse_url(text) if text else ""),
-        "Base URL of Grafana; the status page then links each container to its dashboard",
-        "",
+    sample_interval: float = _row(duration(0.1, 60), 1.0, "Time between two samples of each cgroup with a quota")
+    sample_window: float = _row(
+        _TIME, 60.0, "Time over which throttled ratio and peak are formed; from two sample intervals to 1h"
     )
-    sample_interval: float = _option(duration(0.1, 60), "Time between two samples of each cgroup with a quota", 1.0)
-    sample_window: float = _option(
-        Kind("duration", "TIME", parse_duration),
-        "Time over which throttled ratio and peak are formed; from two sample intervals to 1h",
-        60.0,
+    sample_linger: float = _row(
+        duration(0, 3600), 60.0, "How long a container's last counters are served after its cgroup is gone"
     )
-    sample_linger: float = _option(
-        duration(0, 3600), "How long a container's last counters are served after its cgroup is gone", 60.0
-    )
-    scan_interval: float = _option(duration(0.1, 600), "Time between two walks of the whole cgroup tree", 10.0)
-    pods_sources: tuple[str, ...] = _option(
-        Kind("list", "LIST", _parse_pod_sources),
+    scan_interval: float = _row(duration(0.1, 600), 10.0, "Time between two walks of the whole cgroup tree")
+    pods_sources: tuple[str, ...] = _row(
+        _SOURCES,
+        _POD_SOURCES,
         "Where the names of pods come from: kubelet, apiserver, logs, file:PATH (a PodList as JSON), tried in this "
         "order, the first that works is used; or none",
-        _POD_SOURCES,
     )
-    pods_interval: float = _option(
-        duration(1, 3600), "Time between two reads of the pod list; a container not in it causes one at once", 60.0
+    pods_interval: float = _row(
+        duration(1, 3600), 60.0, "Time between two reads of the pod list; a container not in it causes one at once"
     )
-    kubelet_url: str = _option(
-        Kind("URL", "URL", parse_url),
-        "Base URL of this node's kubelet",
-        "https://127.0.0.1:10250",
-        reference="https://$(NODE_IP):10250",
+    kubelet_url: str = _row(
+        _URL, "https://127.0.0.1:10250", "Base URL of this node's kubelet", reference="https://$(NODE_IP):10250"
     )
-    kubelet_token_file: str | None = _option(
-        _FILE, "Bearer token for the kubelet, re-read when it changes; empty for none", f"{_SERVICE_ACCOUNT}/token"
+    kubelet_token_file: str | None = _row(
+        _FILE, f"{_SERVICE_ACCOUNT}/token", "Bearer token for the kubelet, re-read when it changes; empty for none"
     )
-    kubelet_ca_file: str | None = _option(
-        _CA_FILE, "CA of the kubelet's certificate, PEM; empty for those of the system", f"{_SERVICE_ACCOUNT}/ca.crt"
+    kubelet_ca_file: str | None = _row(
+        _CA_FILE, f"{_SERVICE_ACCOUNT}/ca.crt", "CA of the kubelet's certificate, PEM; empty for those of the system"
     )
-    kubelet_insecure_skip_verify: bool = _option(
-        _SWITCH, "Do not verify the kubelet's certificate: whoever answers at its address then gets the token", False
+    kubelet_insecure_skip_verify: bool = _switch(
+        "Do not verify the kubelet's certificate: whoever answers at its address then gets the token"
     )
-    kubelet_timeout: float = _option(duration(0.1, 60), "Longest time one answer of the kubelet may take", 5.0)
-    apiserver_token_file: str | None = _option(
-        _FILE, "Bearer token for the API server, re-read when it changes; empty for none", f"{_SERVICE_ACCOUNT}/token"
+    kubelet_timeout: float = _row(duration(0.1, 60), 5.0, "Longest time one answer of the kubelet may take")
+    apiserver_token_file: str | None = _row(
+        _FILE, f"{_SERVICE_ACCOUNT}/token", "Bearer token for the API server, re-read when it changes; empty for none"
     )
-    apiserver_ca_file: str | None = _option(
-        _CA_FILE, "CA of the API server's certificate, PEM; empty for those of the system", f"{_SERVICE_ACCOUNT}/ca.crt"
+    apiserver_ca_file: str | None = _row(
+        _CA_FILE, f"{_SERVICE_ACCOUNT}/ca.crt", "CA of the API server's certificate, PEM; empty for those of the system"
     )
-    node_name: str = _option(
-        Kind("text", "NAME", str), "This node's name in Kubernetes; needed by apiserver", "", reference="$(NODE_NAME)"
+    node_name: str = _row(_TEXT, "", "This node's name in Kubernetes; needed by apiserver", reference="$(NODE_NAME)")
+    collector_throttle: bool = _switch("Periods, throttled periods, throttled time, windowed ratio and peak", on=True)
+    collector_burst: bool = _switch("CFS burst: use and limit", on=True)
+    collector_usage: bool = _switch("CPU time used", on=True)
+    collector_usage_modes: bool = _switch("CPU time used, by user and system mode", flag="collector.usage_modes")
+    collector_limits: bool = _switch("Quota, effective limit, period, and weight or shares", on=True)
+    collector_pressure: bool = _switch("Waiting for a CPU (PSI), run queue wait", on=True)
+    collector_cpuset: bool = _switch("Which CPUs and NUMA nodes a container has, and whether they are its own", on=True)
+    collector_spec: bool = _switch("Requests and limits of the pod's spec, and drift of the cgroup from them", on=True)
+    collector_recommend: bool = _switch("CPU limit that each container needs, learned from its bursts", on=True)
+    collector_info: bool = _switch("Everything descriptive, one row per container and one per pod", on=True)
+    collector_distribution: bool = _switch("Histogram of the throttled ratio of each sample interval")
+    log_level: str = _row(
+        _LEVEL, "info", "Least severe events that are logged; warn for a command that answers on a terminal"
     )
-    collector_throttle: bool = _option(
-        _SWITCH, "Periods, throttled periods, throttled time, windowed ratio and peak", True
-    )
-    collector_burst: bool = _option(_SWITCH, "CFS burst: use and limit", True)
-    collector_usage: bool = _option(_SWITCH, "CPU time used", True)
-    collector_usage_modes: bool = _option(
-        _SWITCH, "CPU time used, by user and system mode", False, flag="collector.usage_modes"
-    )
-    collector_limits: bool = _option(_SWITCH, "Quota, effective limit, period, and weight or shares", True)
-    collector_pressure: bool = _option(_SWITCH, "Waiting for a CPU (PSI), run queue wait", True)
-    collector_cpuset: bool = _option(
-        _SWITCH, "Which CPUs and NUMA nodes a container has, and whether they are its own", True
-    )
-    collector_spec: bool = _option(
-        _SWITCH, "Requests and limits of the pod's spec, and drift of the cgroup from them", True
-    )
-    collector_recommend: bool = _option(_SWITCH, "CPU limit that each container needs, learned from its bursts", True)
-    collector_info: bool = _option(_SWITCH, "Everything descriptive, one row per container and one per pod", True)
-    collector_distribution: bool = _option(_SWITCH, "Histogram of the throttled ratio of each sample interval", False)
-    log_level: str = _option(
-        choice("LEVEL", "debug", "info", "warn", "error"),
-        "Least severe events that are logged; warn for a command that answers on a terminal",
-        "info",
-    )
-    log_format: str = _option(choice("FORMAT", "logfmt", "json"), "Form of a log line, on standard error", "logfmt")
-    config_file: str | None = _option(_FILE, "YAML file with any of these options except this one", None)
+    log_format: str = _row(_FORMAT, "logfmt", "Form of a log line, on standard error")
+    config_file: str | None = _row(_FILE, None, "YAML file with any of these options except this one")
 
     given: frozenset[str] = field(default=frozenset(), compare=False)
     """The attributes that the user set."""
@@ -240,9 +227,8 @@ class Settings:
     @property
     def collectors(self) -> frozenset[str]:
         """The names of the collectors that are on."""
-        prefix = "collector_"
-        names = (option.field for option in OPTIONS if option.field.startswith(prefix))
-        return frozenset(name.removeprefix(prefix) for name in names if getattr(self, name))
+        names = (option.field for option in OPTIONS if option.field.startswith("collector_"))
+        return frozenset(name.removeprefix("collector_") for name in names if getattr(self, name))
 
     def verify_window(self) -> None:
         """Raise ``ValueError`` unless the window holds two sample intervals, and no more than a history may hold."""
@@ -253,12 +239,15 @@ class Settings:
             raise ValueError(f"must be {allowed} with --sample.interval={format_duration(interval)}")
 
 
-def _options() -> Iterator[Option]:
-    for row in fields(Settings):
-        if row.metadata:
-            flag = row.metadata["flag"] or row.name.replace("_", ".", 1).replace("_", "-")
-            made: dict[str, Any] = {**row.metadata, "flag": flag}
-            yield Option(row.name, fallback=format_value(row.default), **made)
-
-
-OPTIONS: Final = tuple(_options())
+OPTIONS: Final = tuple(
+    Option(
+        field=row.name,
+        flag=row.metadata["flag"] or row.name.replace("_", ".", 1).replace("_", "-"),
+        kind=row.metadata["kind"],
+        help=row.metadata["help"],
+        fallback=format_value(row.default),
+        reference=row.metadata["reference"],
+    )
+    for row in fields(Settings)
+    if row.metadata
+)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from functools import partial
+from itertools import groupby
+from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from typing_extensions import override
@@ -26,7 +28,6 @@ CLIENT_VARIABLES: Final[Mapping[str, str]] = {
     "key": f"{PREFIX}CLIENT_KEY_FILE",
 }
 """By option of the commands that ask a running exporter, which read them. ``serve`` in the same pod has them, too."""
-HELP_WIDTH: Final = 80
 _BY_FLAG: Final = {option.flag: option for option in OPTIONS}
 _BY_VARIABLE: Final = {option.variable: option for option in OPTIONS}
 _SWITCH_WITH_VALUE: Final = re.compile(r"--(no-)?([^=]+)=(.*)", re.DOTALL)
@@ -36,7 +37,6 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # THROTTLE_EXPORTER_SERVICE_HOST and the like, which are not options.
 _SERVICE_LINK: Final = re.compile(r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)")
 _SERVICE_LINK_PORT: Final = re.compile(r"(?:.*_)?PORT")
-_MAX_FILE_BYTES: Final = 1 << 20
 _NULL: Final = "tag:yaml.org,2002:null"
 
 
@@ -57,22 +57,23 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     given = _from_environment(environ) | {flag: Given(text) for flag, text in flags.items()}
     config_file = given.get("config.file")
     if config_file and _parse(_BY_FLAG["config.file"], config_file, environ):
-        given = {option.flag: found for option, found in _read_file(config_file.text)} | given
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        if option.flag in given:
-            values[option.field] = _parse(option, given[option.flag], environ)
-        elif option.reference:
-            with suppress(LookupError):  # the fallback holds
-                values[option.field] = _parse_text(option, _expanded(option.reference, environ), None)
+        content = Path(config_file.text).read_bytes()
+        given = {option.flag: found for option, found in parse_file_options(content, config_file.text)} | given
+    # A default with a reference counts where the environment has what it refers to.
+    defaults = {
+        option.flag: Given(option.reference, "default")
+        for option in OPTIONS
+        if option.reference and all(environ.get(name) for name in _references(option.reference))
+    }
+    values: dict[str, Any] = {
+        _BY_FLAG[flag].field: _parse(_BY_FLAG[flag], found, environ) for flag, found in (defaults | given).items()
+    }
     settings = Settings(**values, given=frozenset(_BY_FLAG[flag].field for flag in given))
     try:
         settings.verify_window()
     except ValueError as error:
-        window = given.get("sample.window")
-        raise _wrong(
-            _BY_FLAG["sample.window"], window, error, window.text if window else settings.sample_window
-        ) from None
+        window = given.get("sample.window", Given(format_value(settings.sample_window), "default"))
+        raise _wrong(_BY_FLAG["sample.window"], window, error, window.text) from None
     return settings
 
 
@@ -85,19 +86,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def _parse(option: Option, given: Given, environ: Mapping[str, str]) -> object:
-    if _CONTROL.search(given.text):
-        raise _wrong(option, given, "must not have control characters", given.text)
     text = given.text
-    if option.reference:
-        try:
-            text = _expanded(text, environ)
-        except LookupError as error:
-            raise _wrong(option, given, f"needs the environment variable {error.args[0]}, which is not set") from None
-    return _parse_text(option, text, given)
-
-
-def _parse_text(option: Option, text: str, given: Given | None) -> object:
+    if _CONTROL.search(text):
+        raise _wrong(option, given, "must not have control characters", text)
     try:
+        text = _expanded(text, environ) if option.reference else text
         return option.kind.parse(text)
     except NotQuotedError as error:
         raise _wrong(option, given, error) from None
@@ -105,29 +98,26 @@ def _parse_text(option: Option, text: str, given: Given | None) -> object:
         raise _wrong(option, given, error, text) from None
 
 
+def _references(text: str) -> list[str]:
+    return [name or other for name, other in _REFERENCE.findall(text)]
+
+
 def _expanded(text: str, environ: Mapping[str, str]) -> str:
-    """``$(NAME)`` and ``${NAME}`` replaced, an IPv6 address in brackets (RFC 3986); raises ``LookupError(NAME)``."""
-
-    def value_of(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        if not (value := environ.get(name, "")):
-            raise LookupError(name)
-        return f"[{value}]" if is_ipv6(value) else value
-
-    return _REFERENCE.sub(value_of, text)
+    """Return ``text`` with ``$(NAME)`` and ``${NAME}`` replaced, an IPv6 address in brackets (RFC 3986)."""
+    for name in _references(text):
+        if not environ.get(name):
+            raise NotQuotedError(f"needs the environment variable {name}, which is not set")
+    values = {name: f"[{value}]" if is_ipv6(value) else value for name, value in environ.items()}
+    return _REFERENCE.sub(lambda match: values[match[1] or match[2]], text)
 
 
-def _wrong(option: Option, given: Given | None, problem: object, value: object = None) -> ConfigError:
-    origin = f" ({given.origin})" if given and given.origin else ""
-    shown = "" if value is None else f", not {'' if given else 'its default '}{quoted(format_value(value))}"
-    return ConfigError(f"--{option.flag}{origin}: {problem}{shown}")
-
-
-# ---- Environment ----
+def _wrong(option: Option, given: Given, problem: object, text: str | None = None) -> ConfigError:
+    origin = f" ({given.origin})" if given.origin else ""
+    return ConfigError(f"--{option.flag}{origin}: {problem}{'' if text is None else f', not {quoted(text)}'}")
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    """The options that the environment sets, by flag; an empty variable sets nothing."""
+    """Return the options that the environment sets, by flag; an empty variable sets nothing."""
     found = {}
     for name, text in environ.items():
         if name in _BY_VARIABLE:
@@ -141,112 +131,84 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     return found
 
 
-# ---- Config file ----
-
-
-def _read_file(path: str) -> Iterable[tuple[Option, Given]]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"--config.file: must be a readable file ({error.strerror}), not {quoted(path)}") from error
-    if len(content) > _MAX_FILE_BYTES:
-        raise ConfigError(f"--config.file: {quoted(path, 200)} has more than {_MAX_FILE_BYTES} bytes")
-    return parse_file_options(content, path)
-
-
 def parse_file_options(content: bytes, path: str) -> Iterator[tuple[Option, Given]]:
     """Yield the options that a YAML file sets, keys nested or dotted; a null sets nothing.
 
     Raises ``ConfigError`` naming file, line and key; ``path`` is only for messages.
     """
-    root = _compose(content, path)
-    if root is None or root.tag == _NULL:
-        return
-    if root.id != "mapping":
-        raise _wrong_node(path, root, "must be a mapping of option names to values")
-    seen: dict[str, int] = {}
-    for option, node in _leaves(root, "", path):
-        line = node.start_mark.line + 1
-        if option.flag in seen:
-            raise _wrong_node(path, node, f"{option.flag} is set a second time, first in line {seen[option.flag]}")
-        seen[option.flag] = line
-        if option.flag == "config.file":
-            raise _wrong_node(path, node, "config.file cannot be set in the config file itself")
-        if node.tag != _NULL:
-            yield option, Given(_node_text(node, option, path), f"{quoted(path, 200)[1:-1]} line {line}")
-
-
-def _compose(content: bytes, path: str) -> Any:
-    """The ``yaml.Node`` of a document: it has its line, and ``off`` or ``1:30`` is still what its author wrote."""
     import yaml  # noqa: PLC0415 - 10 ms that only a config file costs
 
+    where = f"--config.file: {quoted(path, 200)}"
     try:
-        return yaml.compose(content, Loader=yaml.SafeLoader)
+        # Not load(): a node has its line, and "off" or "1:30" is still what its author wrote.
+        root: Any = yaml.compose(content, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f" line {mark.line + 1}" if mark else ""
         problem = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(
-            f"--config.file: {quoted(path, 200)}{line}: not YAML: {quoted(problem, 200)[1:-1]}"
-        ) from error
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not YAML: {quoted(problem, 200)[1:-1]}") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         # PyYAML lets the last three through: for escapes beyond Unicode, and for brackets nested a thousand deep.
-        raise ConfigError(f"--config.file: {quoted(path, 200)}: not YAML ({type(error).__name__})") from error
+        raise ConfigError(f"{where}: not YAML ({type(error).__name__})") from error
+    seen: dict[str, str] = {}
+    for option, node in _leaves(root, "", where):
+        line = _line(node)
+        if option.flag in seen:
+            raise ConfigError(f"{where}{line}: {option.flag} is set a second time, first in{seen[option.flag]}")
+        seen[option.flag] = line
+        if option.flag == "config.file":
+            raise ConfigError(f"{where}{line}: config.file cannot be set in the config file itself")
+        if node.tag != _NULL:
+            yield option, Given(_node_text(node, option, where), f"{quoted(path, 200)[1:-1]}{line}")
 
 
-def _leaves(mapping: Any, prefix: str, path: str) -> Iterator[tuple[Option, Any]]:
-    for key, value in mapping.value:
+def _leaves(node: Any, name: str, where: str) -> Iterator[tuple[Option, Any]]:
+    """Yield each option with its node, from the node of the key ``name``, empty for the whole document."""
+    if node is None or node.tag == _NULL:
+        return
+    if node.id != "mapping":
+        what = f"{name} must be a mapping" if name else "must be a mapping of option names to values"
+        raise ConfigError(f"{where}{_line(node)}: {what}")
+    for key, value in node.value:
         if key.id != "scalar":
-            raise _wrong_node(path, key, "a key must be the name of an option")
-        name = f"{prefix}{key.value}"
-        if name in _BY_FLAG:
-            yield _BY_FLAG[name], value
-        elif not any(flag.startswith(f"{name}.") for flag in _BY_FLAG):
-            raise _wrong_node(path, key, f"unknown option {quoted(name)}{suggestion(name, _BY_FLAG)}")
-        elif value.id == "mapping":
-            yield from _leaves(value, f"{name}.", path)
-        elif value.tag != _NULL:
-            raise _wrong_node(path, value, f"{name} must be a mapping")
+            raise ConfigError(f"{where}{_line(key)}: a key must be the name of an option")
+        flag = f"{name}.{key.value}" if name else key.value
+        if flag in _BY_FLAG:
+            yield _BY_FLAG[flag], value
+        elif any(known.startswith(f"{flag}.") for known in _BY_FLAG):
+            yield from _leaves(value, flag, where)
+        else:
+            raise ConfigError(f"{where}{_line(key)}: unknown option {quoted(flag)}{suggestion(flag, _BY_FLAG)}")
 
 
-def _node_text(node: Any, option: Option, path: str) -> str:
-    if node.id == "scalar":
-        return str(node.value)
-    if option.kind.unit == "list" and node.id == "sequence" and all(item.id == "scalar" for item in node.value):
-        return ",".join(str(item.value) for item in node.value)
-    raise _wrong_node(path, node, f"{option.flag} must be a {option.kind.unit}")
+def _node_text(node: Any, option: Option, where: str) -> str:
+    items = node.value if option.kind.unit == "list" and node.id == "sequence" else [node]
+    if any(item.id != "scalar" for item in items):
+        raise ConfigError(f"{where}{_line(node)}: {option.flag} must be a {option.kind.unit}")
+    return ",".join(str(item.value) for item in items)
 
 
-def _wrong_node(path: str, node: Any, message: str) -> ConfigError:
-    return ConfigError(f"--config.file: {quoted(path, 200)} line {node.start_mark.line + 1}: {message}")
-
-
-# ---- Command line ----
+def _line(node: Any) -> str:
+    return f" line {node.start_mark.line + 1}"
 
 
 class Parser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that never exits: a mistake becomes a ``ConfigError``, help is printed by the caller."""
 
     def __init__(self, **keywords: Any) -> None:
-        super().__init__(add_help=False, allow_abbrev=False, formatter_class=_HelpFormatter, **keywords)
+        formatter = partial(argparse.RawDescriptionHelpFormatter, width=80, max_help_position=28)
+        super().__init__(add_help=False, allow_abbrev=False, formatter_class=formatter, **keywords)
 
     @override
     def error(self, message: str) -> NoReturn:
         """Raise ``ConfigError``."""
         # argparse says "argument --sample.interval: expected one argument".
-        one_line = " ".join(message.split())
-        raise ConfigError(ascii(one_line.removeprefix("argument "))[1:-1])
+        raise ConfigError(ascii(" ".join(message.split()).removeprefix("argument "))[1:-1])
 
     def flags(self) -> Iterator[str]:
-        """Every way to spell each of this parser's options."""
+        """Yield every way to spell each of this parser's options."""
         for action in self._actions:
             yield from action.option_strings
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str, **keywords: Any) -> None:
-        super().__init__(prog, **keywords | {"width": HELP_WIDTH, "max_help_position": 28})
 
 
 def build_parser(usage: str, description: str, epilog: str) -> Parser:
@@ -255,45 +217,34 @@ def build_parser(usage: str, description: str, epilog: str) -> Parser:
     general = parser.add_argument_group("general")
     general.add_argument("-h", "--help", action="store_true", help="show this help, or that of the given command")
     general.add_argument("--version", action="store_true", help="show the version")
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    for option in OPTIONS:
-        title = option.flag.partition(".")[0]
-        _add(groups.get(title) or groups.setdefault(title, parser.add_argument_group(title)), option)
+    for title, options in groupby(OPTIONS, lambda option: option.flag.partition(".")[0]):
+        group = parser.add_argument_group(title)
+        for option in options:
+            _add(group, option)
     return parser
 
 
-def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, str], bool, list[str]]:
-    """Return the options in ``argv`` as text by flag, whether help is asked for, and every other word in its order.
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    common: dict[str, Any] = {"dest": option.flag, "default": argparse.SUPPRESS}
+    text = option.meaning.replace("%", "%%")
+    if not option.is_switch:
+        shown = f"Default: {option.default}" if option.default else "No default"
+        group.add_argument(f"--{option.flag}", metavar=option.kind.metavar, help=f"{text} {shown}", **common)
+        return
+    # One line of help for both: the one that changes something is shown.
+    text += " On by default" if option.default == "true" else " Off by default"
+    for prefix, value in (("", "true"), ("no-", "false")):
+        shown = argparse.SUPPRESS if value == option.default else text
+        group.add_argument(f"--{prefix}{option.flag}", action="store_const", const=value, help=shown, **common)
+
+
+def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, str], argparse.Namespace, list[str]]:
+    """Return the options in ``argv`` as text by flag, all that was parsed, and every other word in its order.
 
     Raises ``ConfigError`` for an option without its value.
     """
     namespace, rest = parser.parse_known_args([_plain_switch(word) for word in argv])
-    return {flag: text for flag, text in vars(namespace).items() if flag in _BY_FLAG}, namespace.help, rest
-
-
-def reject_unknown(words: Sequence[str], parsers: Sequence[Parser]) -> None:
-    """Raise ``ConfigError`` for the first of ``words``, which no parser knew; its value is never repeated."""
-    if not words:
-        return
-    name = words[0].partition("=")[0]
-    if name.startswith("-") and name not in {"-", "--"}:
-        known = [flag for parser in parsers for flag in parser.flags()]
-        raise ConfigError(f"{quoted(name)[1:-1]}: unknown option{suggestion(name, known)}")
-    raise ConfigError(f"unexpected argument {quoted(words[0])}")
-
-
-def _add(group: argparse._ArgumentGroup, option: Option) -> None:
-    is_on = option.default == "true"
-    default = f"{'On' if is_on else 'Off'} by default" if option.is_switch else f"Default: {option.default}"
-    text = " ".join([option.meaning, default if option.default else "No default"]).replace("%", "%%")
-    common: dict[str, Any] = {"dest": option.flag, "default": argparse.SUPPRESS}
-    if not option.is_switch:
-        group.add_argument(f"--{option.flag}", metavar=option.kind.metavar, help=text, **common)
-        return
-    # One line of help for both: the one that changes something is shown.
-    for prefix, value in (("", "true"), ("no-", "false")):
-        shown = argparse.SUPPRESS if value == option.default else text
-        group.add_argument(f"--{prefix}{option.flag}", action="store_const", const=value, help=shown, **common)
+    return {flag: text for flag, text in vars(namespace).items() if flag in _BY_FLAG}, namespace, rest
 
 
 def _plain_switch(word: str) -> str:
@@ -304,5 +255,15 @@ def _plain_switch(word: str) -> str:
     try:
         value = parse_switch(match[3]) != bool(match[1])
     except ValueError as error:
-        raise ConfigError(f"--{match[2]}: {error}, not {quoted(match[3])}") from error
+        raise _wrong(_BY_FLAG[match[2]], Given(match[3]), error, match[3]) from error
     return f"--{match[2]}" if value else f"--no-{match[2]}"
+
+
+def reject_unknown(words: Sequence[str], parsers: Sequence[Parser]) -> None:
+    """Raise ``ConfigError`` for the first of ``words``, which no parser knew; its value is never repeated."""
+    for word in words[:1]:
+        name = word.partition("=")[0]
+        if not name.startswith("-") or name in {"-", "--"}:
+            raise ConfigError(f"unexpected argument {quoted(word)}")
+        known = [flag for parser in parsers for flag in parser.flags()]
+        raise ConfigError(f"{quoted(name)[1:-1]}: unknown option{suggestion(name, known)}")

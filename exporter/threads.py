@@ -60,12 +60,7 @@ class Worker:
         if self._closed:
             raise RuntimeError("the worker is closed")
         call = Future[T]()
-
-        def run() -> None:
-            if call.set_running_or_notify_cancel():
-                _settle(call, work)
-
-        self._queue.put(run)
+        self._queue.put(lambda: _settle(call, work) if call.set_running_or_notify_cancel() else None)
         if self._thread.ident is None:
             self._thread.start()
         return call
@@ -85,8 +80,6 @@ class Worker:
 
 def _settle(call: Future[T], work: Callable[[], T]) -> None:
     try:
-        result = work()
+        call.set_result(work())
     except BaseException as error:  # noqa: BLE001 - handed to the future
         call.set_exception(error)
-    else:
-        call.set_result(result)

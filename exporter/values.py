@@ -6,7 +6,6 @@ what was given. :class:`NotQuotedError` asks it not to quote, where the text may
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 import re
@@ -18,14 +17,12 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-_DURATION: Final = re.compile(
-    r"(?:([0-9]+)y)?(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?:([0-9]+)ms)?"
-)
-_UNIT_MILLISECONDS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
+_MILLISECONDS: Final = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
+_UNITS: Final = _MILLISECONDS | {"s": 1000, "ms": 1}
+"""In milliseconds, largest first."""
+_DURATION: Final = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
 _MAX_DURATION_LENGTH: Final = 32  # characters; keeps the sum inside a float's range
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
-_PORT: Final = re.compile(r"[0-9]{1,5}")
-_MAX_PORT: Final = 65535
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
@@ -68,39 +65,37 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text) if 0 < len(text) <= _MAX_DURATION_LENGTH else None
     if match is None:
         raise ValueError("must be a duration such as 500ms, 1s or 1m30s")
-    counts = (int(count or 0) for count in match.groups())
-    return sum(count * unit for count, unit in zip(counts, _UNIT_MILLISECONDS, strict=True)) / 1000
+    return sum(int(count or 0) * unit for count, unit in zip(match.groups(), _UNITS.values(), strict=True)) / 1000
 
 
 def format_duration(seconds: float) -> str:
     """Invert :func:`parse_duration`, to the millisecond; ``90s`` but ``2m``, hours as the largest unit."""
     rest = round(seconds * 1000)
     parts: list[str] = []
-    for unit, name, least in ((3_600_000, "h", 0), (60_000, "m", 120_000), (1_000, "s", 0), (1, "ms", 0)):
+    for name, least in (("h", 3_600_000), ("m", 120_000), ("s", 1000), ("ms", 1)):
         if rest >= least or parts:
-            count, rest = divmod(rest, unit)
+            count, rest = divmod(rest, _UNITS[name])
             parts += [f"{count}{name}"] * (count > 0)
     return "".join(parts) or "0s"
 
 
 def parse_switch(text: str) -> bool:
     """Return a boolean, in any spelling of YAML."""
-    word = text.lower()
-    if word not in _TRUE | _FALSE:
+    if text.lower() not in _TRUE | _FALSE:
         raise ValueError("must be true or false")
-    return word in _TRUE
+    return text.lower() in _TRUE
 
 
 def parse_listen_address(text: str) -> ListenAddress:
     """Return the address of ``:PORT``, ``HOST:PORT``, ``IPV4:PORT`` or ``[IPV6]:PORT``."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not _PORT.fullmatch(port) or int(port) > _MAX_PORT:
+    host, _, port = text.rpartition(":")
+    if ":" not in text or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError("must be HOST:PORT or :PORT with a port of 0 to 65535")
-    if host.startswith("[") and host.endswith("]") and is_ipv6(host[1:-1]):
-        return ListenAddress(host[1:-1], int(port))
     if is_ipv6(host):
         raise ValueError("must have its IPv6 address in brackets, as in [::1]:9843")
-    if host and not _HOSTNAME.fullmatch(host):
+    if host.startswith("[") and host.endswith("]") and is_ipv6(host[1:-1]):
+        host = host[1:-1]
+    elif host and not _HOSTNAME.fullmatch(host):
         raise ValueError("must be HOST:PORT or :PORT with a host name or address")
     return ListenAddress(host, int(port))
 
@@ -134,11 +129,11 @@ def parse_file(text: str) -> str | None:
     if not text:
         return None
     try:
-        problem = os.strerror(errno.EISDIR) if stat.S_ISDIR(os.stat(text).st_mode) else ""
+        problem = "Is a directory" if stat.S_ISDIR(os.stat(text).st_mode) else ""
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or "not a path"
     if not problem and not os.access(text, os.R_OK, effective_ids=True):
-        problem = os.strerror(errno.EACCES)
+        problem = "Permission denied"
     if problem:
         # A token pasted in place of its file's path must not reach a log; a service account's token has no slash.
         raise (ValueError if "/" in text else NotQuotedError)(f"must be a readable file ({problem})")

@@ -283,7 +283,6 @@ def test_help_and_version_work_whatever_the_environment() -> None:
 @pytest.mark.parametrize(
     ("arguments", "unwanted"),
     [
-        ("--version", {"pydantic", "argparse", "logging", "asyncio", "yaml", "aiohttp"}),
         ("--help", {"pydantic", "asyncio", "yaml", "aiohttp", "kubernetes", "prometheus_client", "rich"}),
         ("serve --help", {"yaml", "jinja2", "kubernetes", "rich"}),
     ],

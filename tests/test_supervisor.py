@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from exporter.supervision import FAILURE_WINDOW_SECONDS, MAX_FAILURES, MAX_PAUSE_SECONDS, Supervisor
+from exporter.app import FAILURE_WINDOW_SECONDS, MAX_FAILURES, MAX_PAUSE_SECONDS, Supervisor
 
 
 class Clock:
