@@ -89,7 +89,7 @@ def _answers(timed: TimedCall[int]) -> bool:
 
 def test_a_machine_that_gives_no_more_threads_is_asked_again() -> None:
     timed = TimedCall(lambda: 7, 10.0)
-    threading.stack_size(1 << 46)  # more than there is
+    threading.stack_size(1 << 47)  # more than there is
     try:
         with pytest.raises(RuntimeError, match="can't start new thread"):
             timed()
