@@ -95,7 +95,7 @@ def _metric(family: Family) -> Sequence[str]:
     metric = family.metric
     why = f" *Why a metric and not a query: {metric.rationale}*" if metric.rationale else ""
     return (
-        f"`{family.name}`{_extra(metric.label_names)}",
+        f"`{family.name}`{_extra(metric.labels)}",
         metric.kind,
         metric.help + why,
         metric.source,

@@ -185,7 +185,7 @@ class Exporter:
 
     def _render(self, snapshot: Snapshot, style: Format, start: float) -> bytes:
         parts = self._renderer.parts(snapshot, style)
-        self.own.rendered(self._monotonic() - start)
+        self.own.render_seconds.observe(self._monotonic() - start)
         return b"".join((*parts, self.own.render(style)))
 
     @property

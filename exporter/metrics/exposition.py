@@ -6,7 +6,7 @@ row is escaped once and each sample is one string; a property test compares both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
@@ -15,10 +15,11 @@ from exporter.analysis.isolation import reserved_cpus
 from exporter.errors import ExporterError, RenderError
 from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
-from exporter.model import RATIO_BUCKETS, CgroupRow, CpuRow, Distribution, NodeRow, PoolRow, Snapshot
+from exporter.model import RATIO_BUCKETS, CgroupRow, CpuRow, NodeRow, PoolRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
-CGROUP_ROWS: frozenset[RowType] = frozenset({"container", "pod", "cadvisor"})
+Block = tuple[str, Any]
+"""A row and its label block."""
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -30,20 +31,40 @@ def escape_label(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def label_pairs(names: Labels, values: Sequence[str]) -> str:
-    """Return the label block ``a="1",b="2"``, escaped, sorted by name as prometheus_client does.
+def label_block(names: Labels, values: Sequence[str]) -> str:
+    """Return ``{a="1",b="2"}``, escaped, sorted by name as prometheus_client does; empty without labels.
 
     A wrong number of values raises ValueError: dropped labels would merge series.
     """
     pairs = sorted(zip(names, values, strict=True))
-    return ",".join([f'{name}="{escape_label(value)}"' for name, value in pairs])
+    return "{" + ",".join([f'{name}="{escape_label(value)}"' for name, value in pairs]) + "}" if pairs else ""
 
 
 def format_value(value: float) -> str:
     """Return a sample's value as prometheus_client writes it."""
-    if -_PLAIN_FLOAT < value < _PLAIN_FLOAT:
-        return repr(float(value))
-    return _go_float(value)
+    return repr(float(value)) if -_PLAIN_FLOAT < value < _PLAIN_FLOAT else _go_float(value)
+
+
+def _cpu_labels(row: CpuRow) -> Labels:
+    numa_node = "" if row.numa_node is None else str(row.numa_node)
+    return (str(row.cpu), numa_node, *(row.owner or ("", "", "")))
+
+
+def _cadvisor_labels(row: CgroupRow) -> Labels:
+    """A pod's own cgroup has no container and no name."""
+    image = row.identity.image if row.identity else ""
+    return (row.container or "", f"/{row.ref.path}", image, row.ref.container_id or "", row.namespace, row.pod)
+
+
+LABEL_VALUES: Mapping[RowType, Callable[[Any], Labels]] = {
+    "container": lambda row: row[:3],
+    "pod": lambda row: row[:2],
+    "node": lambda _: (),
+    "pool": lambda row: (row.state,),
+    "cpu": _cpu_labels,
+    "cadvisor": _cadvisor_labels,
+}
+"""Values of :data:`LABELS`."""
 
 
 class Renderer:
@@ -62,18 +83,10 @@ class Renderer:
         enabled = frozenset(collectors)
         self._families = [f for f in FAMILIES if f.metric.collector is None or f.metric.collector in enabled]
         self._families += CADVISOR_FAMILIES if cadvisor_names else ()
-        self._cadvisor_names = cadvisor_names
         self._on_error = on_error
-        self._containers: list[str] = []
-        self._pods: list[str] = []
-        self._label_blocks: dict[Labels, str] = {}
+        self._blocks: dict[RowType, list[str]] = {}
         self._cache: dict[str, bytes] = {}
         self._version = -1
-
-    @property
-    def cached_rows(self) -> int:
-        """Number of rows with a cached label block: those of the last page."""
-        return len(self._label_blocks)
 
     def render(self, snapshot: Snapshot, style: Format) -> bytes:
         """Return the page without the exporter's own metrics and without OpenMetrics' end mark."""
@@ -81,59 +94,46 @@ class Renderer:
 
     def parts(self, snapshot: Snapshot, style: Format) -> list[bytes]:
         """Return the page in encoded pieces, so that a page of 10 MB is in memory once and never as text."""
+        rows = rows_of(snapshot)
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
             self._cache.clear()
-            self._make_label_blocks(snapshot)
-        rows = self._rows(snapshot)
-        # Counters of a removed container and its names stay, to be scraped once more; its gauges are no longer true.
-        live = {kind: [pair for pair in rows[kind] if pair[1].live] for kind in CGROUP_ROWS if kind in rows}
+            self._blocks.clear()
+        shown: dict[tuple[RowType, bool], list[Block]] = {}
         parts: list[bytes] = []
         for family in self._families:
             body = self._cache.get(family.name)
             if body is None:
-                shown = rows if family.metric.lingers else live
+                row_type, lingers = family.row_type, family.metric.lingers
+                if (row_type, lingers) not in shown:
+                    shown[row_type, lingers] = self._shown(row_type, rows[row_type], lingers=lingers)
                 # A name may hold bytes that are not UTF-8; they must not fail the page.
-                body = self._body(family, shown.get(family.row_type, rows[family.row_type])).encode(errors="replace")
+                body = self._body(family, shown[row_type, lingers]).encode(errors="replace")
                 if family.cacheable:
                     self._cache[family.name] = body
             if body:
                 parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), body)
         return parts
 
-    def _rows(self, snapshot: Snapshot) -> dict[RowType, list[tuple[str, Any]]]:
-        """Return label block and row of everything on the page, by row type."""
-        rows: dict[RowType, list[tuple[str, Any]]] = {
-            "container": list(zip(self._containers, snapshot.containers, strict=True)),
-            "pod": list(zip(self._pods, snapshot.pods, strict=True)),
-            "node": [("", snapshot.node)],
-            "pool": [(label_pairs(LABELS["pool"], (row.state,)), row) for row in pool_rows(snapshot.node)],
-            "cpu": [(label_pairs(LABELS["cpu"], cpu_labels(row)), row) for row in cpu_rows(snapshot.node)],
-        }
-        if self._cadvisor_names:
-            cgroups = (*snapshot.containers, *snapshot.pods)
-            rows["cadvisor"] = [(label_pairs(LABELS["cadvisor"], cadvisor_labels(row)), row) for row in cgroups]
-        return rows
+    def _shown(self, row_type: RowType, rows: Sequence[Any], *, lingers: bool) -> list[Block]:
+        """Return the rows for metrics that linger, or for those that do not, with their label blocks."""
+        if row_type in {"node", "pool", "cpu"}:
+            return [(label_block(LABELS[row_type], LABEL_VALUES[row_type](row)), row) for row in rows]
+        blocks = self._blocks.get(row_type)
+        if blocks is None:
+            names, values_of = LABELS[row_type], LABEL_VALUES[row_type]
+            blocks = self._blocks[row_type] = [label_block(names, values_of(row)) for row in rows]
+        pairs = zip(blocks, rows, strict=True)
+        # Counters of a removed container and its names stay, to be scraped once more; its gauges are no longer true.
+        return list(pairs) if lingers else [pair for pair in pairs if pair[1].live]
 
-    def _body(self, family: Family, rows: Sequence[tuple[str, Any]]) -> str:
+    def _body(self, family: Family, rows: Sequence[Block]) -> str:
         try:
             return "".join(_samples(family, rows))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # An error in one family or one value must not fail the others.
             self._on_error(RenderError(f"{family.name}: {type(error).__name__}", reason="value"))
             return ""
-
-    def _make_label_blocks(self, snapshot: Snapshot) -> None:
-        """Make the label block of each row, in the snapshot's order; reuse those of the previous page."""
-        before, self._label_blocks = self._label_blocks, {}
-        self._containers = self._blocks_of(snapshot.containers, LABELS["container"], before)
-        self._pods = self._blocks_of(snapshot.pods, LABELS["pod"], before)
-
-    def _blocks_of(self, rows: Sequence[CgroupRow], names: Labels, before: Mapping[Labels, str]) -> list[str]:
-        keys = [_row_labels(row) for row in rows]
-        blocks = [before.get(key) or label_pairs(names, key) for key in keys]
-        self._label_blocks |= zip(keys, blocks, strict=True)
-        return blocks
 
 
 def head(name: str, kind: str, text: str, style: Format) -> str:
@@ -147,59 +147,59 @@ def head(name: str, kind: str, text: str, style: Format) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
-def _samples(family: Family, rows: Sequence[tuple[str, Any]]) -> list[str]:
+def _samples(family: Family, rows: Sequence[Block]) -> Iterable[str]:
     """Return one line for each row that has a value."""
     name, metric = family.name, family.metric
     value_of = metric.value
-    if family.row_type in CGROUP_ROWS:
-        if metric.distribution is not None:
-            return [line for _, row in rows for line in _histogram(name, row, metric.distribution(row))]
-        if metric.label_values is None:
-            # format_value, inlined: this line runs twenty thousand times a page.
-            return [
-                f"{name}{{{block}}} {repr(float(v)) if -_PLAIN_FLOAT < v < _PLAIN_FLOAT else _go_float(v)}\n"
-                for block, row in rows
-                if (v := value_of(row)) is not None
-            ]
-    lines = []
-    for block, row in rows:
-        value = value_of(row)
-        if value is not None:
-            labels = block
-            if metric.label_values is not None:
-                own = cadvisor_labels(row) if family.row_type == "cadvisor" else _row_labels(row)
-                labels = label_pairs(family.labels, (*own, *metric.label_values(row)))
-            lines.append(f"{name}{{{labels}}} {format_value(value)}\n" if labels else f"{name} {format_value(value)}\n")
-    return lines
-
-
-def _row_labels(row: CgroupRow | NodeRow) -> Labels:
-    if isinstance(row, NodeRow):
-        return ()
-    return (row.namespace, row.pod) if row.container is None else (row.namespace, row.pod, row.container)
-
-
-def _histogram(name: str, row: CgroupRow, distribution: Distribution | None) -> list[str]:
-    if distribution is None:
-        return []
-    names, values = LABELS["container"], _row_labels(row)
-    total = distribution.counts[-1]
-    bounds = [*(format_value(bound) for bound in RATIO_BUCKETS), "+Inf"]
-    lines = [
-        f"{name}_bucket{{{label_pairs((*names, 'le'), (*values, bound))}}} {format_value(count)}\n"
-        for bound, count in zip(bounds, (*distribution.counts, total), strict=True)
+    if metric.is_histogram:
+        return _histograms(family, rows)
+    if metric.labels:
+        return _labelled(family, rows)
+    # format_value, inlined: this line runs twenty thousand times a page.
+    return [
+        f"{name}{block} {repr(float(v)) if -_PLAIN_FLOAT < v < _PLAIN_FLOAT else _go_float(v)}\n"
+        for block, row in rows
+        if (v := value_of(row)) is not None
     ]
-    block = label_pairs(names, values)
-    lines.append(f"{name}_count{{{block}}} {format_value(total)}\n")
-    lines.append(f"{name}_sum{{{block}}} {format_value(distribution.sum)}\n")
-    return lines
 
 
-def pool_rows(node: NodeRow) -> list[PoolRow]:
+def _labelled(family: Family, rows: Sequence[Block]) -> Iterator[str]:
+    values_of, metric = LABEL_VALUES[family.row_type], family.metric
+    for _, row in rows:
+        value, own = metric.value(row), [label(row) for label in metric.labels.values()]
+        known = [one for one in own if one is not None]
+        if value is not None and len(known) == len(own):
+            yield f"{family.name}{label_block(family.labels, (*values_of(row), *known))} {format_value(value)}\n"
+
+
+def _histograms(family: Family, rows: Sequence[Block]) -> Iterator[str]:
+    name, names = family.name, LABELS[family.row_type]
+    bounds = [*map(format_value, RATIO_BUCKETS), "+Inf"]
+    for block, row in rows:
+        if row.distribution is not None:
+            counts, total = row.distribution
+            for bound, count in zip(bounds, (*counts, counts[-1]), strict=True):
+                labels = label_block((*names, "le"), (*LABEL_VALUES[family.row_type](row), bound))
+                yield f"{name}_bucket{labels} {format_value(count)}\n"
+            yield f"{name}_count{block} {format_value(counts[-1])}\n{name}_sum{block} {format_value(total)}\n"
+
+
+def rows_of(snapshot: Snapshot) -> Mapping[RowType, Sequence[Any]]:
+    """Return everything that has samples, by row type."""
+    node = snapshot.node
+    return {
+        "container": snapshot.containers,
+        "pod": snapshot.pods,
+        "cadvisor": (*snapshot.containers, *snapshot.pods),
+        "node": (node,),
+        "pool": _pool_rows(node),
+        "cpu": _cpu_rows(node),
+    }
+
+
+def _pool_rows(node: NodeRow) -> list[PoolRow]:
     """Return the number of CPUs in each state, as far as known."""
-    rows = []
-    if node.online_cpus is not None:
-        rows.append(PoolRow("online", len(node.online_cpus)))
+    rows = [] if node.online_cpus is None else [PoolRow("online", len(node.online_cpus))]
     if node.shared_cpus is not None:
         rows += [PoolRow("exclusive", len(node.owners)), PoolRow("shared", len(node.shared_cpus))]
     if reserved := reserved_cpus(node.kubelet):
@@ -207,20 +207,8 @@ def pool_rows(node: NodeRow) -> list[PoolRow]:
     return rows
 
 
-def cpu_rows(node: NodeRow) -> list[CpuRow]:
+def _cpu_rows(node: NodeRow) -> list[CpuRow]:
     """Return one row for each online CPU; none while cpusets are unknown."""
     if node.shared_cpus is None or node.online_cpus is None:
         return []
     return [CpuRow(cpu, node.numa_node.get(cpu), node.owners.get(cpu)) for cpu in sorted(node.online_cpus)]
-
-
-def cpu_labels(row: CpuRow) -> Labels:
-    """Return the label values of a CPU's row."""
-    numa_node = "" if row.numa_node is None else str(row.numa_node)
-    return (str(row.cpu), numa_node, *(row.owner or ("", "", "")))
-
-
-def cadvisor_labels(row: CgroupRow) -> Labels:
-    """Return ``container, id, image, name, namespace, pod``; a pod's own cgroup has no container and no name."""
-    image = row.identity.image if row.identity else ""
-    return (row.container or "", f"/{row.ref.path}", image, row.ref.container_id or "", row.namespace, row.pod)

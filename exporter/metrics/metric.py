@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from exporter.model import CgroupRow, CpuRow, Distribution, NodeRow, PoolRow
+from exporter.model import CgroupRow
 
 Kind = Literal["counter", "gauge", "info", "histogram"]
 Stability = Literal["experimental", "stable", "deprecated"]
@@ -39,7 +39,12 @@ LABELS: dict[RowType, Labels] = {
 """Labels by row type. They belong to the row and not to the metric, so metrics that are divided always match."""
 
 
-@dataclass(frozen=True, kw_only=True)
+def _one(_row: object) -> float:
+    """Return the value of an info metric."""
+    return 1.0
+
+
+@dataclass(frozen=True)
 class Metric(Generic[Row]):
     """One metric; with two ``row_types`` the same metric for containers and for pods."""
 
@@ -49,27 +54,26 @@ class Metric(Generic[Row]):
     """One sentence, ending in a full stop."""
     source: str
     """File or interface that the value is read from."""
-    value: Callable[[Row], float | int | None]
+    value: Callable[[Row], float | int | None] = _one
     """The sample's value, for a histogram its count; ``None`` gives no sample."""
-    row_types: tuple[RowType, ...] = ("container",)
-    collector: Collector | None = None
+    row_types: tuple[RowType, ...] = field(default=("container",), kw_only=True)
+    collector: Collector | None = field(default=None, kw_only=True)
     """Group switched by ``--collector.NAME``; ``None`` is always served."""
-    label_names: Labels = ()
-    """Labels beyond the row type's own."""
-    label_values: Callable[[Row], Labels] | None = None
-    distribution: Callable[[Row], Distribution | None] | None = None
-    """Histograms only."""
-    is_identity: bool = False
+    labels: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict, kw_only=True)
+    """Labels beyond the row type's own, and their values; ``None`` for one gives no sample."""
+    is_histogram: bool = field(default=False, kw_only=True)
+    """Its buckets are the row's ``distribution``."""
+    is_identity: bool = field(default=False, kw_only=True)
     """Names what the counters belong to, and so lingers as long as they do."""
-    since: str = "0.1.0"
-    stability: Stability = "experimental"
-    rationale: str = ""
+    since: str = field(default="0.1.0", kw_only=True)
+    stability: Stability = field(default="experimental", kw_only=True)
+    rationale: str = field(default="", kw_only=True)
     """Derived gauges only: why PromQL over the exporter's own counters cannot compute it."""
 
     @property
     def kind(self) -> Kind:
         """The metric's type, which its name spells."""
-        if self.distribution is not None:
+        if self.is_histogram:
             return "histogram"
         if self.name.endswith("_total"):
             return "counter"
@@ -81,24 +85,20 @@ class Metric(Generic[Row]):
         return self.is_identity or self.kind in {"counter", "histogram"}
 
 
+CgroupMetric = Metric[CgroupRow]
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One metric family of the page: a metric applied to one row type."""
 
     name: str
     row_type: RowType
-    labels: Labels
     metric: Metric[Any]
     cacheable: bool
     """Its samples depend on limits, cpusets, pod specs and names only, which change rarely."""
 
-
-CgroupMetric = Metric[CgroupRow]
-NodeMetric = Metric[NodeRow]
-CpuMetric = Metric[CpuRow]
-PoolMetric = Metric[PoolRow]
-
-
-def always(_: object) -> float:
-    """Return 1, the value of an info metric."""
-    return 1.0
+    @property
+    def labels(self) -> Labels:
+        """The row type's labels and the metric's own."""
+        return (*LABELS[self.row_type], *self.metric.labels)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from math import floor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from exporter.errors import ReadError
+from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
 from exporter.sampler.sampler import RefreshHint, Sampler
 from exporter.threads import Worker
@@ -21,38 +22,14 @@ CLOSE_TIMEOUT_SECONDS = 1.0
 """How long the end of the process waits for it."""
 
 
-class Durations(Protocol):
-    """Records the cost of the work, in seconds."""
+def next_due(due: float, interval: float, now: float) -> tuple[float, int]:
+    """Return when the tick after the one due at ``due``, which ended at ``now``, is due, and how many were missed.
 
-    def sampled(self, seconds: float) -> None:
-        """Record the duration of a tick."""
-
-    def scanned(self, seconds: float) -> None:
-        """Record the duration of a scan."""
-
-    def missed(self, ticks: int) -> None:
-        """Record ticks that were due while an earlier one ran."""
-
-
-class Ticker:
-    """Due times ``start + n * interval``; a missed one is counted and never caught up."""
-
-    __slots__ = ("_due", "interval", "missed")
-
-    def __init__(self, start: float, interval: float) -> None:
-        self.interval = interval
-        self.missed = 0
-        self._due = start
-
-    def next(self, now: float) -> float:
-        """Return the next due time after a tick that ended at ``now``; count those that passed meanwhile."""
-        due = self._due + self.interval
-        if now > due:
-            passed = floor((now - due) / self.interval) + 1
-            self.missed += passed
-            due += passed * self.interval
-        self._due = due
-        return due
+    Due times stay on their grid; a missed one is never caught up.
+    """
+    due += interval
+    missed = floor((now - due) / interval) + 1 if now > due else 0
+    return due + missed * interval, missed
 
 
 class SamplingLoop:
@@ -61,7 +38,7 @@ class SamplingLoop:
     def __init__(
         self,
         sampler: Sampler,
-        durations: Durations,
+        own: OwnMetrics,
         *,
         interval: float,
         scan_interval: float,
@@ -69,7 +46,7 @@ class SamplingLoop:
         on_hint: Callable[[RefreshHint], None],
     ) -> None:
         """``on_hint`` is called when a newer pod list would help."""
-        self._sampler, self._durations, self._on_hint = sampler, durations, on_hint
+        self._sampler, self._own, self._on_hint = sampler, own, on_hint
         self._interval, self._scan_interval, self._monotonic = interval, scan_interval, monotonic
         self._thread = Worker("sampler")
         self._is_stuck = False
@@ -79,17 +56,15 @@ class SamplingLoop:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        ticker = Ticker(self._monotonic(), self._interval)
+        due = self._monotonic()
         while True:
             hint = await self._run_on_sampler(self._scan_and_tick)
             if hint is not RefreshHint.NOTHING:
                 self._on_hint(hint)
             self.ticks += 1
             self.last_tick = now = self._monotonic()
-            missed = ticker.missed
-            due = ticker.next(now)
-            if ticker.missed > missed:
-                self._durations.missed(ticker.missed - missed)
+            due, missed = next_due(due, self._interval, now)
+            self._own.overruns.inc(missed)
             await asyncio.sleep(due - self._monotonic())
 
     async def scan(self) -> None:
@@ -129,10 +104,10 @@ class SamplingLoop:
             self._scan_due = start + self._scan_interval
             self._sampler.scan()
             after = self._monotonic()
-            self._durations.scanned(after - start)
+            self._own.scan_seconds.observe(after - start)
             start = after
         hint = self._sampler.tick()
-        self._durations.sampled(self._monotonic() - start)
+        self._own.sample_seconds.observe(self._monotonic() - start)
         return hint
 
     async def _run_on_sampler(self, work: Callable[[], T]) -> T:

@@ -25,7 +25,7 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.logdir import parse_log_names
 from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
-from exporter.metrics.exposition import label_pairs
+from exporter.metrics.exposition import label_block
 from exporter.node.cpu_time import CpuReadings, cpu_times, parse_proc_stat
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.kernel import cfs_quota_bug
@@ -115,12 +115,12 @@ def servable(pods: PodList) -> None:
     """Whatever the list says can stand on a page, and is counted by known names."""
     assert set(pods.problems) <= set(PROBLEMS)
     for pod in pods.pods.values():
-        label_pairs(("namespace", "pod", "workload"), (pod.namespace, pod.name, pod.workload)).encode()
+        label_block(("namespace", "pod", "workload"), (pod.namespace, pod.name, pod.workload)).encode()
         assert pod.alert_threshold_ratio is None or 0 < pod.alert_threshold_ratio <= math.inf
         if pod.spec is not None:
             never_below_zero((pod.spec.request_cores, pod.spec.limit_cores))
         for one in pod.containers:
-            label_pairs(("container", "id", "runtime"), (one.name, one.container_id, one.runtime)).encode()
+            label_block(("container", "id", "runtime"), (one.name, one.container_id, one.runtime)).encode()
             if one.spec is not None:
                 never_below_zero((one.spec.request_cores, one.spec.limit_cores, one.spec.allocated_limit_cores))
 

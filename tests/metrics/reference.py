@@ -19,7 +19,7 @@ from prometheus_client.utils import floatToGoString
 from typing_extensions import override
 
 from exporter.metrics.catalog import FAMILIES
-from exporter.metrics.exposition import Format, cadvisor_labels, cpu_labels, cpu_rows, pool_rows
+from exporter.metrics.exposition import LABEL_VALUES, Format, rows_of
 from exporter.metrics.metric import LABELS, Family
 from exporter.model import RATIO_BUCKETS, Snapshot
 
@@ -51,26 +51,9 @@ def page(snapshot: Snapshot, collectors: Iterable[str], style: Format) -> bytes:
     return generate_latest(registry)
 
 
-def _rows(family: Family, snapshot: Snapshot) -> list[tuple[tuple[str, ...], Any]]:
-    """Each row with the values of its own labels."""
-    match family.row_type:
-        case "container":
-            return [((row.namespace, row.pod, row.container or ""), row) for row in snapshot.containers]
-        case "pod":
-            return [((row.namespace, row.pod), row) for row in snapshot.pods]
-        case "node":
-            return [((), snapshot.node)]
-        case "pool":
-            return [((row.state,), row) for row in pool_rows(snapshot.node)]
-        case "cpu":
-            return [(cpu_labels(row), row) for row in cpu_rows(snapshot.node)]
-        case "cadvisor":
-            return [(cadvisor_labels(row), row) for row in (*snapshot.containers, *snapshot.pods)]
-
-
 def _family(family: Family, snapshot: Snapshot) -> Metric:
     metric = family.metric
-    own, more = LABELS[family.row_type], metric.label_names
+    own, more = LABELS[family.row_type], tuple(metric.labels)
     makes: dict[str, Callable[[], Any]] = {
         "counter": lambda: CounterMetricFamily(family.name, metric.help, labels=[*own, *more]),
         "gauge": lambda: GaugeMetricFamily(family.name, metric.help, labels=[*own, *more]),
@@ -78,16 +61,17 @@ def _family(family: Family, snapshot: Snapshot) -> Metric:
         "histogram": lambda: HistogramMetricFamily(family.name, metric.help, labels=own),
     }
     found = makes[metric.kind]()
-    for values, row in _rows(family, snapshot):
+    for row in rows_of(snapshot)[family.row_type]:
+        values = LABEL_VALUES[family.row_type](row)
         lingers = metric.is_identity or metric.kind in {"counter", "histogram"}
         value = metric.value(row) if lingers or getattr(row, "live", True) else None
-        if value is None:
+        extra = [label(row) for label in metric.labels.values()]
+        if value is None or None in extra:
             continue
-        extra = metric.label_values(row) if metric.label_values else ()
         if metric.kind == "info":
             found.add_metric(values, dict(zip(more, extra, strict=True)))
-        elif metric.distribution is not None:
-            counts, total = metric.distribution(row) or ((), 0.0)
+        elif metric.is_histogram:
+            counts, total = row.distribution
             bounds = [_go_float(bound) for bound in RATIO_BUCKETS]
             found.add_metric(values, [*zip(bounds, counts, strict=True), ("+Inf", counts[-1])], total)
         else:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
 from exporter.metrics.catalog import CATALOG, FAMILIES
-from exporter.metrics.exposition import Format, Renderer, escape_label, format_value, head, label_pairs
+from exporter.metrics.exposition import Format, Renderer, escape_label, format_value, head, label_block
 from exporter.model import CgroupRow, Distribution, Snapshot
 from tests.metrics import reference
 from tests.metrics.strategies import numbers, rows_of, snapshots, texts
@@ -105,18 +105,6 @@ def test_counters_move_while_settings_stay(found: Snapshot, ticks: list[list[Cgr
             assert renderer.render(found, style) == Renderer(COLLECTORS).render(found, style)
 
 
-def test_nothing_is_kept_of_what_left_the_page() -> None:
-    renderer = Renderer(COLLECTORS)
-    sizes = []
-    for generation in range(20):
-        rows = [container(f"web-{generation}-{number}") for number in range(10)]
-        renderer.render(snapshot(*rows, version=generation, pods=tuple(map(pod, rows))), "text")
-        sizes.append(renderer.cached_rows)
-    assert set(sizes) == {20}
-    renderer.render(snapshot(version=99), "text")
-    assert renderer.cached_rows == 0
-
-
 # ---- What is on it ----
 
 
@@ -149,11 +137,11 @@ def test_what_is_absent_is_no_sample_and_what_is_zero_is_one() -> None:
 
 
 def test_labels_are_never_dropped_nor_invented() -> None:
-    assert label_pairs(("pod", "a"), ("x", "y")) == 'a="y",pod="x"'
-    assert label_pairs((), ()) == ""
+    assert label_block(("pod", "a"), ("x", "y")) == '{a="y",pod="x"}'
+    assert label_block((), ()) == ""
     for values in (("x",), ("x", "y", "z")):
         with pytest.raises(ValueError, match="zip"):
-            label_pairs(("pod", "a"), values)
+            label_block(("pod", "a"), values)
 
 
 def test_half_a_surrogate_pair_in_a_name_costs_nobody_the_page() -> None:

@@ -6,12 +6,20 @@ import pytest
 from hypothesis import given
 
 from exporter.identities import KubeletConfig
-from exporter.metrics.exposition import cpu_labels, cpu_rows, pool_rows
+from exporter.metrics.exposition import LABEL_VALUES, rows_of
 from exporter.model import CgroupName, CpuRow, NodeRow, PoolRow
 from tests.metrics.strategies import nodes
-from tests.support.snapshots import node
+from tests.support.snapshots import node, snapshot
 
 OWNER = CgroupName("shop", "web", "app")
+
+
+def pool_rows(found: NodeRow) -> list[PoolRow]:
+    return list(rows_of(snapshot(on=found))["pool"])
+
+
+def cpu_rows(found: NodeRow) -> list[CpuRow]:
+    return list(rows_of(snapshot(on=found))["cpu"])
 
 
 def test_pools_of_a_node_of_which_all_is_known() -> None:
@@ -43,7 +51,7 @@ def test_reserved_cpus_that_the_kubelet_does_not_say_are_no_row(spelled: str | N
 def test_each_online_cpu_is_a_row_with_its_owner_or_none() -> None:
     found = node(online_cpus=frozenset({0, 1, 9}), owners={9: OWNER, 11: OWNER}, numa_node={0: 0, 9: 1})
     assert cpu_rows(found) == [CpuRow(0, 0, None), CpuRow(1, None, None), CpuRow(9, 1, OWNER)]
-    assert [cpu_labels(row) for row in cpu_rows(found)] == [
+    assert [LABEL_VALUES["cpu"](row) for row in cpu_rows(found)] == [
         ("0", "0", "", "", ""),
         ("1", "", "", "", ""),
         ("9", "1", "shop", "web", "app"),
@@ -58,6 +66,6 @@ def test_without_cpusets_no_cpu_is_assigned_to_anybody(unknown: str) -> None:
 @given(nodes)
 def test_no_state_and_no_cpu_is_a_row_twice(found: NodeRow) -> None:
     states = [row.state for row in pool_rows(found)]
-    cpus = [cpu_labels(row)[0] for row in cpu_rows(found)]
+    cpus = [LABEL_VALUES["cpu"](row)[0] for row in cpu_rows(found)]
     assert len(set(states)) == len(states)
     assert len(set(cpus)) == len(cpus)

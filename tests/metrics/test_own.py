@@ -86,10 +86,10 @@ def test_a_source_that_was_never_asked_is_neither_up_nor_down() -> None:
 
 def test_durations_and_missed_samples() -> None:
     metrics = own()
-    metrics.sampled(0.002)
-    metrics.scanned(0.02)
-    metrics.rendered(0.2)
-    metrics.missed(3)
+    metrics.sample_seconds.observe(0.002)
+    metrics.scan_seconds.observe(0.02)
+    metrics.render_seconds.observe(0.2)
+    metrics.overruns.inc(3)
     found = page(metrics)
     for name, seconds in (("sample", 0.002), ("scan", 0.02), ("render", 0.2)):
         assert found.get(f"throttle_exporter_{name}_duration_seconds_count") == 1

@@ -1,4 +1,4 @@
-"""The sampling thread's day, with a clock that the test moves."""
+"""The sampling thread's schedule, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -8,94 +8,57 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from exporter.cgroupfs.discover import ReaderFactory, detect
-from exporter.cgroupfs.files import Descriptors
-from exporter.errors import ExporterError
+from exporter.kube.cache import PodCacheStatus
+from exporter.metrics.own import OwnMetrics
 from exporter.sampler.loop import SamplingLoop
-from exporter.sampler.sampler import RefreshHint, Sampler, SamplerOptions
+from exporter.sampler.sampler import RefreshHint
+from tests.sampler.rig import Rig
+from tests.support.pages import Page
 from tests.support.treebuilder import v2
 from tests.support.trees import containerd_systemd
 
 SCAN_INTERVAL = 10.0
 
 
-class Clock:
-    """Monotonic time that takes a step each time somebody looks. A step above the interval leaves nothing to sleep."""
+class LoopRig(Rig):
+    """A sampler in its loop. Each look at the clock takes ``step``: above the interval there is nothing to sleep."""
 
-    def __init__(self, step: float) -> None:
-        self.now, self.step = 1000.0, step
+    def __init__(self, tree: Path, step: float, *, expects_names: bool = False) -> None:
+        super().__init__(tree, expects_names=expects_names, descriptors=0)
+        self.step = step
+        self.hints: list[RefreshHint] = []
+        self.threads: set[int] = set()
+        self.own = OwnMetrics(interval=1.0, window=60.0, directory=lambda: PodCacheStatus(()), process=False)
+        self.loop = SamplingLoop(
+            self.sampler,
+            self.own,
+            interval=1.0,
+            scan_interval=SCAN_INTERVAL,
+            monotonic=self.look,
+            on_hint=self.hints.append,
+        )
 
-    def __call__(self) -> float:
+    def look(self) -> float:
+        self.threads.add(threading.get_ident())
         self.now += self.step
         return self.now
 
-
-class Told:
-    """What the loop said of its work."""
-
-    def __init__(self) -> None:
-        self.samples: list[float] = []
-        self.scans: list[float] = []
-        self.missed_ticks = 0
-        self.hints: list[RefreshHint] = []
-        self.threads: set[int] = set()
-
-    def sampled(self, seconds: float) -> None:
-        self.samples.append(seconds)
-        self.threads.add(threading.get_ident())
-
-    def scanned(self, seconds: float) -> None:
-        self.scans.append(seconds)
-
-    def missed(self, ticks: int) -> None:
-        self.missed_ticks += ticks
+    def said(self, name: str) -> float:
+        """What the exporter's own metrics say."""
+        return Page(self.own.render("text").decode(), "text/plain").total(f"throttle_exporter_{name}")
 
 
-def _loop_on(
-    tree: Path, clock: Clock, told: Told, *, expects_names: bool = False, interval: float = 1.0
-) -> SamplingLoop:
-    errors: list[ExporterError] = []
-    absent = str(tree / "absent")
-    sampler = Sampler(
-        ReaderFactory(detect(str(tree)), Descriptors(0)),
-        SamplerOptions(
-            proc=absent,
-            sys=absent,
-            checkpoint=absent,
-            interval=interval,
-            window=60.0,
-            linger=60.0,
-            collectors=frozenset({"throttle"}),
-            expects_names=expects_names,
-        ),
-        monotonic=lambda: clock.now,
-        wall=lambda: 0.0,
-        attempts=lambda: 0,
-        on_error=errors.append,
-    )
-    return SamplingLoop(
-        sampler,
-        told,
-        interval=interval,
-        scan_interval=SCAN_INTERVAL,
-        monotonic=clock,
-        on_hint=told.hints.append,
-    )
-
-
-async def loop_on(
-    tree: Path, clock: Clock, told: Told, *, expects_names: bool = False, interval: float = 1.0
-) -> SamplingLoop:
+async def rig_on(tree: Path, step: float = 1.1, *, expects_names: bool = False) -> LoopRig:
     # Looking for the hierarchy reads files, and this loop is watched.
-    return await asyncio.to_thread(_loop_on, tree, clock, told, expects_names=expects_names, interval=interval)
+    return await asyncio.to_thread(LoopRig, tree, step, expects_names=expects_names)
 
 
 @asynccontextmanager
-async def ticking(loop: SamplingLoop, ticks: int) -> AsyncIterator[None]:
+async def ticking(rig: LoopRig, ticks: int) -> AsyncIterator[None]:
     """Runs until so many ticks have ended; the loop is closed in the end."""
-    task = asyncio.create_task(loop.run(), name="sampling")
+    task = asyncio.create_task(rig.loop.run(), name="sampling")
     try:
-        while loop.ticks < ticks:
+        while rig.loop.ticks < ticks:
             await asyncio.sleep(0)
             assert not task.done()
         yield
@@ -103,79 +66,76 @@ async def ticking(loop: SamplingLoop, ticks: int) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await asyncio.to_thread(loop.close)  # it waits for its thread
+        await asyncio.to_thread(rig.loop.close)  # it waits for its thread
 
 
-async def test_each_tick_is_one_hop_into_one_thread_that_is_not_the_loop_s(tmp_path: Path) -> None:
+async def test_all_ticks_run_in_one_thread_that_is_not_the_loop_s(tmp_path: Path) -> None:
     v2(tmp_path)
-    told = Told()
-    async with ticking(await loop_on(tmp_path, Clock(step=1.1), told), 5):
-        assert len(told.samples) >= 5
-        assert len(told.threads) == 1
-        assert threading.get_ident() not in told.threads
+    rig = await rig_on(tmp_path)
+    rig.threads.clear()
+    async with ticking(rig, 5):
+        assert len(rig.threads - {threading.get_ident()}) == 1
+        assert rig.said("sample_duration_seconds_count") >= 5
 
 
 async def test_scans_come_at_their_own_interval(tmp_path: Path) -> None:
     v2(tmp_path)
-    told, clock = Told(), Clock(step=1.1)
-    async with ticking(await loop_on(tmp_path, clock, told), 30):
-        elapsed = clock.now - 1000.0
+    rig = await rig_on(tmp_path)
+    async with ticking(rig, 30):
+        elapsed, scans = rig.now - 1000.0, rig.said("scan_duration_seconds_count")
         # At the first tick after each interval: never sooner, at most a tick later.
-        assert elapsed / (2 * SCAN_INTERVAL) <= len(told.scans) <= elapsed / SCAN_INTERVAL + 1
-        assert len(told.scans) < len(told.samples) / 2
-        assert all(seconds > 0 for seconds in (*told.samples, *told.scans))
+        assert elapsed / (2 * SCAN_INTERVAL) <= scans <= elapsed / SCAN_INTERVAL + 1
+        assert scans < rig.said("sample_duration_seconds_count") / 2
+        assert min(rig.said(f"{name}_duration_seconds_sum") for name in ("sample", "scan")) > 0
 
 
-async def test_ticks_that_could_not_be_kept_are_told(tmp_path: Path) -> None:
+async def test_ticks_that_could_not_be_kept_are_counted(tmp_path: Path) -> None:
     v2(tmp_path)
-    told = Told()
-    # Each look at the clock costs 2.5 intervals.
-    async with ticking(await loop_on(tmp_path, Clock(step=2.5), told), 4):
-        assert told.missed_ticks >= 3 * 2
+    rig = await rig_on(tmp_path, step=2.5)
+    async with ticking(rig, 4):
+        assert rig.said("sample_overruns_total") >= 3 * 2
 
 
 async def test_waiting_containers_ask_for_names_and_say_that_they_are_new(tmp_path: Path) -> None:
     containerd_systemd(tmp_path)
-    told = Told()
-    async with ticking(await loop_on(tmp_path, Clock(step=1.1), told, expects_names=True), 2):
-        assert told.hints[0] is RefreshHint.NEW
+    rig = await rig_on(tmp_path, expects_names=True)
+    async with ticking(rig, 2):
+        assert rig.hints[0] is RefreshHint.NEW
 
 
 async def test_with_nobody_waiting_no_names_are_asked_for(tmp_path: Path) -> None:
     containerd_systemd(tmp_path)
-    told = Told()
-    async with ticking(await loop_on(tmp_path, Clock(step=1.1), told), 3):
-        assert told.hints == []
+    rig = await rig_on(tmp_path)
+    async with ticking(rig, 3):
+        assert rig.hints == []
 
 
 async def test_a_snapshot_may_be_asked_for_at_any_time(tmp_path: Path) -> None:
     tree = containerd_systemd(tmp_path)
-    loop = await loop_on(tmp_path, Clock(step=1.1), Told())
-    assert (await loop.snapshot()).containers == (), "nothing was scanned"
-    async with ticking(loop, 1):
-        found = await asyncio.gather(*(loop.snapshot() for _ in range(5)))
+    rig = await rig_on(tmp_path)
+    assert (await rig.loop.snapshot()).containers == (), "nothing was scanned"
+    async with ticking(rig, 1):
+        found = await asyncio.gather(*(rig.loop.snapshot() for _ in range(5)))
         assert {len(one.containers) for one in found} == {len(tree.containers)}
 
 
 async def test_one_scan_out_of_turn_is_a_whole_sample(tmp_path: Path) -> None:
     tree = containerd_systemd(tmp_path)
-    told = Told()
-    loop = await loop_on(tmp_path, Clock(step=0.0), told)
-    await loop.scan()
-    assert (len(told.scans), len(told.samples)) == (1, 1)
-    assert len((await loop.snapshot()).containers) == len(tree.containers)
-    await asyncio.to_thread(loop.close)
+    rig = await rig_on(tmp_path, step=0.0)
+    await rig.loop.scan()
+    assert rig.said("scan_duration_seconds_count") == rig.said("sample_duration_seconds_count") == 1
+    assert len((await rig.loop.snapshot()).containers) == len(tree.containers)
+    await asyncio.to_thread(rig.loop.close)
 
 
 async def test_age_grows_until_the_next_tick_has_ended(tmp_path: Path) -> None:
     v2(tmp_path)
-    clock = Clock(step=0.0)
-    loop = await loop_on(tmp_path, clock, Told())
-    clock.now += 3.0
-    assert loop.age == 3.0
-    clock.step = 1.1
-    async with ticking(loop, 2):
-        assert loop.age <= 15.0
-    clock.step = 0.0
-    clock.now = loop.last_tick + 7.0
-    assert loop.age == 7.0
+    rig = await rig_on(tmp_path, step=0.0)
+    rig.now += 3.0
+    assert rig.loop.age == 3.0
+    rig.step = 1.1
+    async with ticking(rig, 2):
+        assert rig.loop.age <= 15.0
+    rig.step = 0.0
+    rig.now = rig.loop.last_tick + 7.0
+    assert rig.loop.age == 7.0

@@ -50,6 +50,7 @@ def watched(bursts: Bursts, seconds: int = 40) -> Rig:
         if second % 10 == 0:
             rig.scan()
         rig.tick()
+        rig.page()
     return rig
 
 

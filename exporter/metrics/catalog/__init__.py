@@ -6,16 +6,82 @@ spelled nowhere else in Python. No I/O, no clock, no prometheus_client.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from exporter.metrics.catalog.config import CONFIG_METRICS
-from exporter.metrics.catalog.counters import COUNTER_METRICS
-from exporter.metrics.catalog.node import CPU_METRICS, NODE_METRICS, POOL_METRICS
-from exporter.metrics.metric import LABELS, CgroupMetric, Family, Metric, RowType
-from exporter.model import CgroupRow
+from exporter.identities import KubeletConfig
+from exporter.metrics.catalog.cgroups import CONFIG_METRICS, COUNTER_METRICS
+from exporter.metrics.metric import CgroupMetric, Family, Metric, RowType
+from exporter.model import CgroupRow, CpuRow, NodeRow, PoolRow
 
+
+def _kubelet_label(label: Callable[[KubeletConfig], str | None]) -> Callable[[NodeRow], str | None]:
+    return lambda node: None if node.kubelet is None else label(node.kubelet) or ""
+
+
+def _policy_options(kubelet: KubeletConfig) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted((kubelet.cpu_manager_policy_options or {}).items()))
+
+
+NODE_METRICS: tuple[Metric[NodeRow], ...] = (
+    Metric(
+        "info",
+        "Cgroup version of the node, and the kubelet's cgroup driver as cgroup paths show it.",
+        "the tree under --path.cgroup",
+        labels={"version": lambda node: node.hierarchy, "driver": lambda node: node.driver or ""},
+        row_types=("node",),
+    ),
+    Metric(
+        "kernel_info",
+        "Kernel release, and whether it throttles below the limit (512ac999d275 without de53fd7aedb1).",
+        "/proc/sys/kernel/osrelease",
+        labels={"release": lambda node: node.kernel_release or None, "cfs_quota_bug": lambda node: node.cfs_quota_bug},
+        row_types=("node",),
+    ),
+    Metric(
+        "cpu_manager_info",
+        "CPU manager, topology manager and CFS quota settings of the kubelet.",
+        "kubelet /configz",
+        labels={
+            "policy": _kubelet_label(lambda kubelet: kubelet.cpu_manager_policy),
+            "policy_options": _kubelet_label(_policy_options),
+            "topology_policy": _kubelet_label(lambda kubelet: kubelet.topology_manager_policy),
+            "topology_scope": _kubelet_label(lambda kubelet: kubelet.topology_manager_scope),
+            "cfs_quota": _kubelet_label(
+                lambda kubelet: {True: "true", False: "false", None: ""}[kubelet.cpu_cfs_quota]
+            ),
+        },
+        row_types=("node",),
+    ),
+    Metric(
+        "cpu_cfs_period_seconds",
+        "CFS period that the kubelet sets for limits (cpuCFSQuotaPeriod).",
+        "kubelet /configz",
+        lambda node: node.kubelet.cpu_cfs_quota_period_seconds if node.kubelet else None,
+        row_types=("node",),
+    ),
+)
+POOL_METRICS: tuple[Metric[PoolRow], ...] = (
+    Metric(
+        "cpus",
+        "Number of CPUs by state: online, exclusive to a container, shared, or reserved by the kubelet.",
+        "/sys/devices/system/cpu/online, cpuset.cpus.effective, kubelet /configz reservedSystemCPUs",
+        lambda pool: pool.cpus,
+        row_types=("pool",),
+        rationale="PromQL cannot expand CPU lists.",
+    ),
+)
+CPU_METRICS: tuple[Metric[CpuRow], ...] = (
+    Metric(
+        "cpu_assignment",
+        "1 for each online CPU, labelled with its exclusive container; empty labels for a shared CPU.",
+        "cpuset.cpus.effective (v2), cpuset.effective_cpus (v1), sysfs node*/cpulist",
+        row_types=("cpu",),
+        collector="cpuset",
+        rationale="PromQL cannot expand CPU lists.",
+    ),
+)
 CATALOG: tuple[Metric[Any], ...] = (*COUNTER_METRICS, *CONFIG_METRICS, *NODE_METRICS, *POOL_METRICS, *CPU_METRICS)
 PREFIXES: Mapping[RowType, str] = {
     "container": "cgroup_container_",
@@ -24,14 +90,12 @@ PREFIXES: Mapping[RowType, str] = {
     "pool": "cgroup_node_",
     "cpu": "cgroup_node_",
 }
-_MICROSECONDS = 1_000_000
 
 
 def _families(metrics: tuple[Metric[Any], ...], prefixes: Mapping[RowType, str]) -> tuple[Family, ...]:
     return tuple(
-        Family(
-            prefix + metric.name, row_type, (*LABELS[row_type], *metric.label_names), metric, metric in CONFIG_METRICS
-        )
+        # A recommendation is learned from counters, and moves with them.
+        Family(prefix + metric.name, row_type, metric, metric in CONFIG_METRICS and metric.collector != "recommend")
         for row_type, prefix in prefixes.items()
         for metric in metrics
         if row_type in metric.row_types
@@ -42,16 +106,15 @@ FAMILIES: tuple[Family, ...] = _families(CATALOG, PREFIXES)
 """All families of the page, in page order."""
 
 
+def _microseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1_000_000)
+
+
 def _quota_us(row: CgroupRow) -> float | None:
     limits = row.limits
     if limits is None or limits.limit_cores is None or limits.period_seconds is None:
         return None
-    return round(limits.limit_cores * limits.period_seconds * _MICROSECONDS)
-
-
-def _period_us(row: CgroupRow) -> float | None:
-    seconds = row.limits.period_seconds if row.limits else None
-    return None if seconds is None else round(seconds * _MICROSECONDS)
+    return _microseconds(limits.limit_cores * limits.period_seconds)
 
 
 def _shares(row: CgroupRow) -> float | None:
@@ -87,11 +150,15 @@ CADVISOR_FAMILIES: tuple[Family, ...] = _families(
             "cpu_usage_seconds_total",
             "cpu_usage_seconds_total",
             "Cumulative cpu time consumed in seconds.",
-            label_names=("cpu",),
-            label_values=lambda _: ("total",),
+            labels={"cpu": lambda _: "total"},
         ),
         _cadvisor("cpu_limit_cores", "spec_cpu_quota", "CPU quota of the container.", value=_quota_us),
-        _cadvisor("cpu_period_seconds", "spec_cpu_period", "CPU period of the container.", value=_period_us),
+        _cadvisor(
+            "cpu_period_seconds",
+            "spec_cpu_period",
+            "CPU period of the container.",
+            value=lambda row: _microseconds(row.limits.period_seconds) if row.limits else None,
+        ),
         _cadvisor("cpu_shares", "spec_cpu_shares", "CPU share of the container.", value=_shares),
     ),
     {"cadvisor": "container_"},
