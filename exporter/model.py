@@ -137,20 +137,32 @@ class Interval(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Throttled share of the active periods; 0.0 when there were none."""
-        # The kernel adds to the two counters without a lock against readers, so one may be ahead of the other.
-        return min(1.0, self.throttled_periods / self.periods) if self.periods > 0 else 0.0
+        """See :func:`throttled_ratio`."""
+        return throttled_ratio(self.throttled_periods, self.periods)
+
+
+def throttled_ratio(throttled: int, periods: int) -> float:
+    """Return the throttled share of the active periods; 0.0 when there were none."""
+    # The kernel adds to the two counters without a lock against readers, so one may be ahead of the other.
+    return min(1.0, throttled / periods) if periods > 0 else 0.0
+
+
+RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 class Distribution(NamedTuple):
     """How often the throttled ratio of a sample interval with active periods was how high, since the first sample."""
 
-    counts: tuple[int, ...]
+    counts: tuple[int, ...] = (0,) * len(RATIO_BUCKETS)
     """Cumulative, one for each of :data:`RATIO_BUCKETS`."""
-    sum: float
+    sum: float = 0.0
 
-
-RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+    def with_interval(self, interval: Interval) -> Distribution:
+        """Count ``interval``, if it had active periods."""
+        if interval.periods <= 0:
+            return self
+        counts = (count + (interval.ratio <= bound) for count, bound in zip(self.counts, RATIO_BUCKETS, strict=True))
+        return Distribution(tuple(counts), self.sum + interval.ratio)
 
 
 class Recommendation(NamedTuple):
@@ -167,7 +179,11 @@ class Recommendation(NamedTuple):
 
 
 class CgroupRow(NamedTuple):
-    """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``."""
+    """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``.
+
+    First what follows from names, limits, cpusets and specs: it is the same in all snapshots of one
+    ``settings_version``. Then what is read.
+    """
 
     namespace: str
     pod: str
@@ -175,39 +191,35 @@ class CgroupRow(NamedTuple):
     live: bool
     """False while only the last counters of a removed cgroup linger."""
     ref: CgroupRef
+    limits: CpuLimits | None
+    cpuset: Cpuset | None
+    identity: ContainerIdentity | None
+    pod_identity: PodIdentity | None
+    effective_limit_cores: float | None
+    """The smallest limit on the way to the root, and the number of CPUs in the cpuset."""
+    numa_nodes: int | None
+    isolation: IsolationState | None
+    """Containers with a cpuset only."""
+    exclusive: bool | None
+    """Whether no other container may run on any of its CPUs."""
+    limit_drift: bool | None
+    """Whether the cgroup's limit is not what the spec asks for; ``None`` when either is not known."""
     stat: CpuStat
     local_throttled_seconds: float | None
     pressure: Pressure | None
     window: Window | None
-    limits: CpuLimits | None
-    effective_limit_cores: float | None
-    """The smallest limit on the way to the root, and the number of CPUs in the cpuset."""
-    cpuset: Cpuset | None
-    numa_nodes: int | None
-    identity: ContainerIdentity | None
-    pod_identity: PodIdentity | None
-    isolation: IsolationState | None = None
-    """Containers with a cpuset only."""
-    exclusive: bool | None = None
-    """Whether no other container may run on any of its CPUs."""
-    limit_drift: bool | None = None
-    """Whether the cgroup's limit is not what the spec asks for; ``None`` when either is not known."""
+    recommendation: Recommendation | None
+    """``None`` without a quota of its own, and while its window is too young."""
+    distribution: Distribution | None
+    """Only with the collector ``distribution``."""
     threads: int | None = None
-    """Threads in the cgroup at the last scan; only read where it was throttled."""
-    epoch: int = 0
-    """Grows when a limit, period or burst changes, its own or one above it: what rests on them starts again."""
-    epoch_seconds: float = 0.0
-    """Time since this epoch, or the observation, began."""
+    """Threads at the last scan; only read where it was throttled. This and the rest only in a detailed snapshot."""
     deltas: Deltas | None = None
-    """Of this epoch; ``None`` while it is too young. Only in a detailed snapshot, as :attr:`placement_deltas`."""
+    """Since a limit, period or burst changed, its own or one above it; ``None`` while that is too young."""
     placement_deltas: Deltas | None = None
     """The same since the last change of cpuset, isolation, online CPUs or kubelet configuration: for waiting."""
-    recommendation: Recommendation | None = None
-    """``None`` without a quota of its own, and while its window is too young."""
-    distribution: Distribution | None = None
-    """Only with the collector ``distribution``."""
     intervals: tuple[Interval, ...] = ()
-    """The window's sample intervals, oldest first; only in a detailed snapshot."""
+    """The window's sample intervals, oldest first."""
 
     @property
     def container_spec(self) -> ContainerSpec | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -82,7 +81,7 @@ def test_unit_is_a_base_unit_and_last(metric: Metric[Any]) -> None:
 
 @each_family
 def test_labels_are_legal_unique_and_begin_with_the_row_type_s_own(family: Family) -> None:
-    assert family.labels == (*LABELS[family.row_type], *family.metric.label_names)
+    assert family.labels[: len(LABELS[family.row_type])] == LABELS[family.row_type]
     assert len(set(family.labels)) == len(family.labels)
     assert all(re.fullmatch(r"[a-z][a-z_]*", label) and not label.startswith("__") for label in family.labels)
     assert {"le", "quantile", "job", "instance"}.isdisjoint(family.labels)
@@ -97,8 +96,7 @@ def test_metrics_that_divide_carry_the_same_labels() -> None:
 
 @each_metric
 def test_only_info_metrics_and_states_carry_more_labels_than_their_row(metric: Metric[Any]) -> None:
-    assert metric.kind == "info" or set(metric.label_names) <= {"state"}
-    assert (metric.label_values is None) is (metric.label_names == ())
+    assert metric.kind == "info" or set(metric.labels) <= {"state"}
 
 
 # ---- words ----
@@ -196,10 +194,7 @@ ROWS: dict[str, Any] = {
 
 def asked_of(metric: Metric[Any], row_type: str) -> set[str]:
     recorder = Recorder(ROWS[row_type])
-    functions: tuple[Callable[[Any], Any] | None, ...] = (metric.value, metric.distribution)
-    for function in functions:
-        if function is not None:
-            function(recorder)
+    metric.value(recorder)
     return recorder.asked
 
 
@@ -224,68 +219,35 @@ def test_a_counter_is_what_the_kernel_or_the_kubelet_counts(metric: Metric[Any])
 
 @each_family
 def test_cacheable_families_depend_on_configuration_alone(family: Family) -> None:
-    moving = {"stat", "local_throttled_seconds", "pressure", "window", "deltas", "distribution", "intervals"}
+    readings = CgroupRow._fields[CgroupRow._fields.index("stat") :]
     if family.cacheable:
-        asked = asked_of(family.metric, family.row_type)
         recorder = Recorder(ROWS[family.row_type])
-        if family.metric.label_values is not None:
-            family.metric.label_values(recorder)
-        assert (asked | recorder.asked).isdisjoint({*moving, "counts_periods"})
+        for function in (family.metric.value, *family.metric.labels.values()):
+            function(recorder)
+        assert recorder.asked.isdisjoint({*readings, "counts_periods"})
 
 
-@each_metric
-def test_label_values_fit_the_label_names_of_any_row(metric: Metric[Any]) -> None:
-    unknown: dict[str, Any] = {
-        **ROWS,
-        "container": FULL._replace(limits=None, cpuset=None, identity=None, pod_identity=None, isolation=None),
-        "pod": pod(FULL, limits=None, pod_identity=None),
-        "node": node(kubelet=None, kernel_release=None, driver=None, online_cpus=None),
-    }
-    for row in (rows[row_type] for rows in (ROWS, unknown) for row_type in metric.row_types):
-        if metric.label_values is not None:
-            values = metric.label_values(row)
-            assert len(values) == len(metric.label_names)
-            assert all(isinstance(value, str) for value in values)
+def served(row: CgroupRow, of_pod: CgroupRow) -> set[str]:
+    """Names of the families of containers and pods that have samples."""
+    text = Renderer(COLLECTORS).render(Snapshot(0.0, 1, 1, (row,), (of_pod,), node()), "text").decode()
+    names = {family.name for family in FAMILIES if family.row_type in {"container", "pod"}}
+    return {name for name in names if f"# TYPE {name} " in text}
 
 
 def test_a_row_that_knows_nothing_has_no_sample_but_its_names() -> None:
-    nothing = FULL._replace(
-        stat=CpuStat(),
-        local_throttled_seconds=None,
-        pressure=None,
-        window=None,
-        limits=None,
-        effective_limit_cores=None,
-        cpuset=None,
-        numa_nodes=None,
-        identity=None,
-        pod_identity=None,
-        isolation=None,
-        exclusive=None,
-        limit_drift=None,
-        deltas=None,
-        distribution=None,
-        recommendation=None,
-        intervals=(),
-    )
-    served = {
-        family.name
-        for family in FAMILIES
-        if family.row_type in {"container", "pod"} and family.metric.value(nothing) is not None
-    }
-    assert served == {"cgroup_container_info", "cgroup_pod_info"}
+    unknown: dict[str, Any] = dict.fromkeys(CgroupRow._fields[CgroupRow._fields.index("limits") :])
+    nothing = FULL._replace(**unknown)._replace(stat=CpuStat(), intervals=())
+    assert served(nothing, nothing._replace(container=None)) == {"cgroup_container_info", "cgroup_pod_info"}
 
 
 def test_a_row_that_knows_everything_has_every_sample() -> None:
-    pages = Renderer(COLLECTORS).render(Snapshot(0.0, 1, 1, (FULL,), (pod(FULL, limit=1.0),), node()), "text").decode()
-    missing = {family.name for family in FAMILIES if f"# TYPE {family.name} " not in pages}
-    # v2 has no shares, v1 no weight; the hand-made node's kubelet says nothing of its period.
-    assert missing <= {
+    names = {family.name for family in FAMILIES if family.row_type in {"container", "pod"}}
+    # v2 has no shares, v1 no weight.
+    assert names - served(FULL, pod(FULL, limit=1.0)) <= {
         "cgroup_container_cpu_shares",
         "cgroup_container_cpu_weight",
         "cgroup_container_cpu_burst_limit_seconds",
         "cgroup_pod_alert_threshold_ratio",
-        "cgroup_node_cpu_cfs_period_seconds",
     }
 
 

@@ -12,15 +12,9 @@ from collections.abc import Iterator
 from math import ceil, inf, isnan, nan
 from operator import lt
 from struct import Struct
-from typing import NamedTuple
+from typing import TypeAlias
 
-from exporter.model import RATIO_BUCKETS, Deltas, Distribution, Interval, Window
-
-
-def _ratio(throttled: int, periods: int) -> float:
-    # The kernel adds to the two counters without a lock against readers, so one may be a tick ahead of the other.
-    return min(1.0, throttled / periods) if periods > 0 else 0.0
-
+from exporter.model import CpuStat, Deltas, Interval, Pressure, Window, throttled_ratio
 
 _READING = Struct("dQQd")
 _write, _read, _SIZE = _READING.pack_into, _READING.unpack_from, _READING.size
@@ -30,16 +24,8 @@ class History:
     """A ring of readings ``(time, periods, throttled periods, usage)`` in one flat buffer, 32 bytes a reading."""
 
     __slots__ = (
-        "_capacity",
-        "_max_gap",
-        "_next",
-        "_peaks",
-        "_periods",
-        "_ring",
-        "_size",
-        "_throttled",
-        "_time",
-        "_window",
+        *("_capacity", "_max_gap", "_next", "_peaks", "_periods"),
+        *("_ring", "_size", "_throttled", "_time", "_window"),
     )
 
     def __init__(self, window_seconds: float, interval_seconds: float) -> None:
@@ -71,7 +57,7 @@ class History:
                 self._size = 0
                 self._peaks.clear()
             elif throttled != self._throttled:
-                self._note(time, _ratio(throttled - self._throttled, periods - self._periods))
+                self._note(time, throttled_ratio(throttled - self._throttled, periods - self._periods))
         at = self._next
         _write(self._ring, at * _SIZE, time, periods, throttled, nan if usage is None else usage)
         self._time, self._periods, self._throttled = time, periods, throttled
@@ -88,10 +74,6 @@ class History:
         while end - peaks[0][0] > self._window:
             del peaks[0]
 
-    def last_interval(self) -> Interval | None:
-        """Return the interval between the two newest readings; ``None`` before there are two."""
-        return next(self._intervals(self._size - 2), None) if self._size >= 2 else None
-
     def window(self) -> Window | None:
         """Return the window that ends at the newest reading; ``None`` before there are two readings."""
         if self._size < 2:
@@ -100,49 +82,27 @@ class History:
         periods, throttled = self._periods - periods, self._throttled - throttled
         ratio = peak = 0.0
         if throttled:
-            ratio = _ratio(throttled, periods)
+            ratio = throttled_ratio(throttled, periods)
             # A period whose end is read a sample before its count is in the whole window's ratio and in no interval's.
             peak = max(ratio, next((highest for end, highest in self._peaks if end > start), 0.0))
         return Window(self._time - start, periods, throttled, ratio, peak)
 
-    def intervals(self) -> Iterator[Interval]:
-        """Return the window's intervals, oldest first."""
-        return self._intervals(self._oldest()) if self._size >= 2 else iter(())
+    def intervals(self, newest: int | None = None) -> Iterator[Interval]:
+        """Yield the intervals of the window, or so many of the newest, oldest first."""
+        if self._size >= 2:
+            first = self._oldest() if newest is None else max(0, self._size - 1 - newest)
+            time, periods, throttled, usage = self._reading(first)
+            for number in range(first + 1, self._size):
+                reading = self._reading(number)
+                yield Interval(reading[0] - time, reading[1] - periods, reading[2] - throttled, reading[3] - usage)
+                time, periods, throttled, usage = reading
 
-    def since(self, time: float) -> Iterator[Interval]:
-        """Return the intervals that began at ``time`` or later, oldest first."""
-        first = self._first_since(time)
-        return self._intervals(first) if first < self._size - 1 else iter(())
-
-    def total_since(self, time: float) -> Interval | None:
-        """Return the intervals of :meth:`since` as one; ``None`` without any."""
-        first = self._first_since(time)
-        if first >= self._size - 1:
+    def total(self, newest: int) -> Interval | None:
+        """Return so many of the newest intervals as one; ``None`` before there are two readings."""
+        if self._size < 2:
             return None
-        before, after = self._reading(first), self._reading(self._size - 1)
+        before, after = self._reading(max(0, self._size - 1 - newest)), self._reading(self._size - 1)
         return Interval(after[0] - before[0], after[1] - before[1], after[2] - before[2], after[3] - before[3])
-
-    def _first_since(self, time: float) -> int:
-        """Return the number of the first reading at ``time`` or later, counted from the oldest kept."""
-        last = self._size - 1
-        if last < 1:
-            return 0
-        # Readings are about as far apart as the two newest.
-        step = self._time - self._reading(last - 1)[0]
-        first = max(0, min(last, last - round((self._time - time) / step))) if step > 0 else last
-        while first > 0 and self._reading(first - 1)[0] >= time:
-            first -= 1
-        while first < last and self._reading(first)[0] < time:
-            first += 1
-        return first
-
-    def _intervals(self, first: int) -> Iterator[Interval]:
-        """Yield intervals from reading ``first`` on, counted from the oldest kept."""
-        time, periods, throttled, usage = self._reading(first)
-        for number in range(first + 1, self._size):
-            reading = self._reading(number)
-            yield Interval(reading[0] - time, reading[1] - periods, reading[2] - throttled, reading[3] - usage)
-            time, periods, throttled, usage = reading
 
     def _oldest(self) -> int:
         """Return the number of the oldest reading inside the window; one interval always is."""
@@ -156,40 +116,6 @@ class History:
             self._ring, (self._next - self._size + number) % self._capacity * _SIZE
         )
         return reading
-
-
-class RatioHistogram:
-    """A cumulative histogram of the ratios of intervals with active periods."""
-
-    __slots__ = ("_counts", "_sum")
-
-    def __init__(self) -> None:
-        self._counts = [0] * len(RATIO_BUCKETS)
-        self._sum = 0.0
-
-    def observe(self, interval: Interval | None) -> None:
-        """Count ``interval``, if it had active periods."""
-        if interval is not None and interval.periods > 0:
-            self._sum += interval.ratio
-            for at, bound in enumerate(RATIO_BUCKETS):
-                self._counts[at] += interval.ratio <= bound
-
-    def snapshot(self) -> Distribution:
-        """Return an immutable copy."""
-        return Distribution(tuple(self._counts), self._sum)
-
-
-class Counters(NamedTuple):
-    """Counters of one cgroup at monotonic ``time``; seconds, ``None`` where the kernel has no such counter."""
-
-    time: float
-    usage: float | None
-    throttled: float | None
-    local_throttled: float | None
-    waiting: float | None
-    stalled: float | None
-    runqueue_wait: float | None
-    nested_throttled: float | None
 
 
 class ScanTimes:
@@ -217,6 +143,24 @@ class ScanTimes:
         return self._times[0]
 
 
+Reading: TypeAlias = "array[float]"
+"""The fields of :class:`Deltas` since the cgroup was made, at a monotonic time in place of the seconds; ``nan`` where
+the kernel has no such counter."""
+_FIELDS = len(Deltas._fields)
+_LOSSES = tuple(
+    Deltas._fields.index(name) - _FIELDS
+    for name in ("throttled_seconds", "local_throttled_seconds", "nested_throttled_seconds")
+)
+_MOST_READINGS = 2 * ScanTimes.MOST
+
+
+def reading_of(now: float, stat: CpuStat, pressure: Pressure | None, local: float | None, nested: float) -> Reading:
+    """Return the counters read at monotonic ``now``; ``local`` and ``nested``: throttled seconds."""
+    waiting, stalled = pressure or (None, None)
+    values = (now, stat.usage_seconds, stat.throttled_seconds, local, waiting, stalled, stat.runqueue_wait_seconds)
+    return array("d", [*(nan if value is None else value for value in values), nested])
+
+
 class CounterWindow:
     """One cgroup's counters over the last window, in one flat array: at each scan, and where an epoch begins.
 
@@ -228,13 +172,12 @@ class CounterWindow:
     def __init__(self) -> None:
         self._readings = array("d")
 
-    def push(self, counters: Counters, began: float) -> None:
+    def push(self, reading: Reading, began: float) -> None:
         """Add a reading in place of one of the same time; drop those before ``began``.
 
         A counter that ran backwards drops all that was read before.
         """
         readings = self._readings
-        reading = array("d", [nan if value is None else value for value in counters])
         if readings and _ran_backwards(readings[-_FIELDS:], reading):
             del readings[:]
         if readings and readings[-_FIELDS] == reading[0]:
@@ -252,42 +195,28 @@ class CounterWindow:
     def has_losses(self) -> bool:
         """Whether any throttled time grew between the oldest and the newest reading."""
         readings = self._readings
-        return bool(readings) and any(readings[at - _FIELDS] > readings[at] for at in _LOSSES)
-
-    def rate(self, name: str) -> float | None:
-        """Return the growth of a counter per second, from the oldest to the newest reading; ``None`` when unknown."""
-        first, last = self._readings[:_FIELDS], self._readings[-_FIELDS:]
-        if not first or last[0] <= first[0]:
-            return None
-        at = Counters._fields.index(name)
-        rate = (last[at] - first[at]) / (last[0] - first[0])
-        return None if isnan(rate) else rate
+        return bool(readings) and any(readings[at] > readings[at + _FIELDS] for at in _LOSSES)
 
     def clear(self) -> None:
         """Drop all readings."""
         del self._readings[:]
 
-    def deltas(self, now: Counters, since: float = -inf) -> Deltas | None:
-        """Return the growth since the oldest reading not before ``since``.
+    def deltas(self, now: Reading | None = None, since: float = -inf) -> Deltas | None:
+        """Return the growth since the oldest reading not before ``since``, until ``now`` or the newest one.
 
         ``None`` without one, or when a counter ran backwards.
         """
-        at = next((at for at in range(0, len(self._readings), _FIELDS) if self._readings[at] >= since), None)
+        readings = self._readings
+        at = next((at for at in range(0, len(readings), _FIELDS) if readings[at] >= since), None)
         if at is None:
             return None
-        first = self._readings[at : at + _FIELDS]
-        reading = array("d", [nan if value is None else value for value in now])
-        if reading[0] <= first[0] or _ran_backwards(first, reading):
+        first, last = readings[at : at + _FIELDS], readings[-_FIELDS:] if now is None else now
+        if last[0] <= first[0] or _ran_backwards(first, last):
             return None
-        seconds, *grown = (after - before for before, after in zip(first, reading, strict=True))
+        seconds, *grown = (after - before for before, after in zip(first, last, strict=True))
         return Deltas(seconds, *(None if isnan(growth) else growth for growth in grown))
 
 
-_FIELDS = len(Counters._fields)
-_LOSSES = tuple(map(Counters._fields.index, ("throttled", "local_throttled", "nested_throttled")))
-_MOST_READINGS = 2 * ScanTimes.MOST
-
-
-def _ran_backwards(before: array[float], after: array[float]) -> bool:
+def _ran_backwards(before: Reading, after: Reading) -> bool:
     """Tell whether any known counter is smaller than before (``nan`` is below nothing)."""
     return any(map(lt, after, before))

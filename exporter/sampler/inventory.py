@@ -1,57 +1,46 @@
-"""The cgroups that exist: found by walking the tree, kept current between walks by inotify; and whom a tick samples."""
+"""The cgroups that exist: found by walking the tree, kept current between walks by inotify."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import inf
+from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 
-from exporter.cgroupfs.discover import Found, ReaderFactory, walk
+from exporter.cgroupfs.discover import NO_REF, Found, ReaderFactory, walk
 from exporter.cgroupfs.files import OnError
 from exporter.cgroupfs.inotify import Event, Inotify
 from exporter.cgroupfs.names import SUBGROUP, Owners
 from exporter.errors import ReadError
 from exporter.sampler.tracked import TrackedCgroup
 
-SETTINGS = frozenset(
-    {
-        "cpu.max",
-        "cpu.max.burst",
-        "cpu.weight",
-        "cpu.idle",
-        "cpu.cfs_quota_us",
-        "cpu.cfs_period_us",
-        "cpu.cfs_burst_us",
-        "cpu.shares",
-        "cpuset.cpus",
-        "cpuset.cpus.partition",
-        "cpuset.mems",
-    }
-)
+SETTINGS = {
+    *("cpu.max", "cpu.max.burst", "cpu.weight", "cpu.idle"),
+    *("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.shares"),
+    *("cpuset.cpus", "cpuset.cpus.partition", "cpuset.mems"),
+}
 """Files of a cgroup directory whose writing changes its limits or CPUs."""
 MAX_LINGERING = 10_000
 """Removed cgroups whose last counters are kept at most."""
 INOTIFY_RETRY_SECONDS = 300.0
 """Time between attempts to get an inotify instance: its limits are shared, and may be lifted."""
-SETTLING_SECONDS = 5.0
-"""How long a new cgroup's limits are read at each tick: a runtime sets them a moment after it makes the cgroup."""
 
 
 class CgroupInventory:
-    """The live cgroups by path, and removed ones whose last counters linger."""
+    """The live cgroups of pods and containers by path, those above them, and removed ones whose counters linger."""
 
     def __init__(
         self, readers: ReaderFactory, *, linger: float, owners: Callable[[], Owners], on_error: OnError
     ) -> None:
         """``owners`` returns the containers of the last pod list."""
         self.live: dict[str, TrackedCgroup] = {}
+        """In the order in which they were found."""
+        self.ancestors: dict[str, TrackedCgroup] = {}
+        """Each is read once a scan, however many pods are below it."""
         self.gone: list[TrackedCgroup] = []
         self._readers, self._linger, self._owners, self._on_error = readers, linger, owners, on_error
         self._root = readers.hierarchy.cpu
         self.generation = 0
         """Grows when a cgroup comes, goes or is forgotten."""
         self._written: dict[TrackedCgroup, None] = {}
-        self.ancestors_written = False
-        """Whether settings of a directory above the pods were written to; reset by the reader."""
         self._inotify: Inotify | None = None
         self._refused_at: float | None = None
         self._start_inotify()
@@ -62,9 +51,23 @@ class CgroupInventory:
         return [*self.live.values(), *self.gone]
 
     @property
+    def existing(self) -> list[TrackedCgroup]:
+        """The live cgroups and those above them."""
+        return [*self.live.values(), *self.ancestors.values()]
+
+    @property
+    def containers(self) -> list[TrackedCgroup]:
+        """The live cgroups of containers."""
+        return [one for one in self.live.values() if one.ref.container_id is not None]
+
+    @property
     def has_inotify(self) -> bool:
         """Whether the kernel reports changes; otherwise only scans find them."""
         return self._inotify is not None
+
+    def younger_than(self, seconds: float, now: float) -> list[TrackedCgroup]:
+        """Return the live cgroups found within the last ``seconds``."""
+        return list(takewhile(lambda one: now - one.first_seen < seconds, reversed(self.live.values())))
 
     def scan(self, now: float, attempts: int) -> None:
         """Walk the whole tree and reconcile the inventory with it."""
@@ -109,6 +112,8 @@ class CgroupInventory:
     def retire(self, one: TrackedCgroup, now: float) -> None:
         """Move a removed cgroup to those that linger, if its counters were ever read."""
         one.retire(now)
+        if self.ancestors.pop(one.ref.path, None) is one:
+            return
         self.generation += 1
         self._written.pop(one, None)
         self.live.pop(one.ref.path, None)
@@ -121,9 +126,10 @@ class CgroupInventory:
 
     def close(self) -> None:
         """Release all descriptors."""
-        for one in self.live.values():
+        for one in self.existing:
             one.files.close()
         self.live.clear()
+        self.ancestors.clear()
         if self._inotify is not None:
             self._inotify.close()
 
@@ -140,18 +146,15 @@ class CgroupInventory:
             inotify.close()  # which of its watches are left is among the lost events
             self._start_inotify()
             self.scan(now, attempts)
-            self._written.update(dict.fromkeys(self.live.values()))
-            self.ancestors_written = True
+            self._written.update(dict.fromkeys(self.existing))
             return
         parent = event.directory.removeprefix(self._root).strip("/")
         path = f"{parent}/{event.name}".lstrip("/")
         holder = self.live.get(parent)
         if event.kind == "modified":
-            if event.name in SETTINGS:
-                if holder is None:
-                    self.ancestors_written = True
-                else:
-                    self._written[holder] = None
+            written = holder or self.ancestors.get(parent)
+            if event.name in SETTINGS and written is not None:
+                self._written[written] = None
         elif event.kind == "deleted":
             one = self.live.get(path)
             if one is not None:
@@ -172,17 +175,12 @@ class CgroupInventory:
             if one is None:
                 self._share_strings(here)
                 self.generation += 1
-                self.live[path] = TrackedCgroup(
-                    ref=here.ref,
-                    inode=here.inode,
-                    subgroup=here.subgroup,
-                    files=self._readers.open(here),
-                    on_error=self._on_error,
-                    first_seen=now,
-                    first_attempts=attempts,
-                    epoch_began=now,
-                    placement_began=now,
-                )
+                self.live[path] = self._track(here, now, attempts)
+                for above in parents(here.ref.pod_path):
+                    if above not in self.ancestors:
+                        ref = NO_REF._replace(path=above)
+                        self.ancestors[above] = self._track(Found(ref, 0, subgroup=False), now, attempts)
+                        self.ancestors[above].read_settings()
             elif here.subgroup != one.subgroup:
                 one.files.close()
                 one.files, one.subgroup = self._readers.open(here), here.subgroup
@@ -191,6 +189,18 @@ class CgroupInventory:
             above = path
             while self._watch(above) and above:
                 above = above.rpartition("/")[0]
+
+    def _track(self, found: Found, now: float, attempts: int) -> TrackedCgroup:
+        return TrackedCgroup(
+            ref=found.ref,
+            inode=found.inode,
+            subgroup=found.subgroup,
+            files=self._readers.open(found),
+            on_error=self._on_error,
+            first_seen=now,
+            first_attempts=attempts,
+            placement_began=now,
+        )
 
     def _share_strings(self, found: Found) -> None:
         """Use the pod's own strings instead of one copy for each container."""
@@ -214,25 +224,7 @@ class CgroupInventory:
         return len(inotify) > before
 
 
-class SamplePlan:
-    """The cgroups to sample at a tick, kept until any cgroup comes, goes or gets other settings."""
-
-    def __init__(self, *, samples_quota: bool, youth: float) -> None:
-        """``samples_quota``: cgroups under a quota are sampled. All are for their first ``youth`` seconds."""
-        self._samples_quota, self._youth = samples_quota, max(SETTLING_SECONDS, youth)
-        self.under_quota: list[TrackedCgroup] = []
-        self.young: list[TrackedCgroup] = []
-        self._youth_ends, self._state = -inf, (-1, -1)
-
-    def update(self, live: Mapping[str, TrackedCgroup], now: float, state: tuple[int, int]) -> None:
-        """Choose again when ``state``, of all cgroups, has changed or one is no longer young."""
-        if state == self._state and now < self._youth_ends:
-            return
-        self._state = state
-        self.under_quota = [one for one in live.values() if one.has_quota] if self._samples_quota else []
-        self.young = [one for one in live.values() if now - one.first_seen < self._youth]
-        self._youth_ends = min((one.first_seen + self._youth for one in self.young), default=inf)
-
-    def settling(self, now: float) -> list[TrackedCgroup]:
-        """Return the cgroups whose runtime may not have set their limits yet."""
-        return [one for one in self.young if now - one.first_seen < SETTLING_SECONDS]
+def parents(path: str) -> Iterator[str]:
+    """Yield the paths above ``path``, nearest first, without the root."""
+    while path := path.rpartition("/")[0]:
+        yield path

@@ -10,20 +10,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any
 
 from exporter.analysis.ledger import is_same_quota
 from exporter.analysis.windows import History, ScanTimes
 from exporter.cgroupfs.discover import ReaderFactory
 from exporter.cgroupfs.files import OnError
 from exporter.identities import KubeletConfig, PodList
-from exporter.model import CgroupRow, Snapshot
-from exporter.sampler.derive import Ancestors, Deriver, NodeFacts, parents
-from exporter.sampler.inventory import CgroupInventory, SamplePlan
+from exporter.model import Snapshot
+from exporter.sampler.inventory import CgroupInventory, parents
 from exporter.sampler.mapping import MappingDeadline, PodIndex, assign, newest_by_name
-from exporter.sampler.tracked import NO_COUNTERS, Name, PageNeeds, TrackedCgroup
+from exporter.sampler.node import NodeFacts
+from exporter.sampler.tracked import NO_COUNTERS, PageNeeds, TrackedCgroup
 
 FULL_RESYNC_SCANS = 12
 """Scans in which each cgroup's settings are read once, whether or not its change probe differs."""
+SETTLING_SECONDS = 5.0
+"""How long a new cgroup's limits are read at each tick: a runtime sets them a moment after it makes the cgroup."""
 _SHOWN = frozenset({"mapped", "unmapped"})
 _CONTAINER_INPUTS: Mapping[str, tuple[str | None, Callable[[TrackedCgroup], object]]] = {
     "cpu_stat": (None, lambda one: (one.stat or NO_COUNTERS).periods),
@@ -75,30 +78,26 @@ class Sampler:
         on_error: OnError,
     ) -> None:
         """``attempts`` returns the number of ended refreshes of the pod list, successful or not."""
-        self._readers, self._options, self._on_error = readers, options, on_error
+        self._readers, self._options = readers, options
         self._monotonic, self._wall, self._count_attempts = monotonic, wall, attempts
         collectors = options.collectors
-        self._has_histograms = "distribution" in collectors
-        self._recommends = "recommend" in collectors
         self._samples_quota = not collectors.isdisjoint({"throttle", "distribution", "recommend"})
-        self._page_needs = PageNeeds(*(name in collectors for name in ("throttle", "pressure", "usage_modes")))
+        self._needs = PageNeeds(*(name in collectors for name in ("throttle", "pressure", "usage_modes")))
         self._inventory = CgroupInventory(
             readers, linger=options.linger, owners=lambda: self._pods.owners, on_error=on_error
         )
-        self._plan = SamplePlan(samples_quota=self._samples_quota, youth=options.linger)
-        self._ancestors, self._deriver = Ancestors(readers, on_error), Deriver()
-        self._node = NodeFacts(
-            readers, proc=options.proc, sys=options.sys, checkpoint_path=options.checkpoint, on_error=on_error
-        )
+        paths = {"proc": options.proc, "sys": options.sys, "checkpoint_path": options.checkpoint}
+        self._node = NodeFacts(readers, **paths, on_error=on_error)
         self._pods = PodIndex()
-        self._ticks = self._version = self._scans = 0
+        self._ticks = self._version = self._scans = self._learned_at = 0
         self._scan_times, self._scanned = ScanTimes(options.window), False
         self._attempts, self._generation = 0, -1
         self._must_assign = self._must_derive = True
-        self._derived_for: KubeletConfig | None = None
         self._changed_quotas: set[str] = set()
-        self._shown: dict[Name, TrackedCgroup] = {}
-        self._shown_at: tuple[int, int] | None = None
+        self._counts, self._missing = dict[str, int](), 0
+        self._under_quota: list[TrackedCgroup] = []
+        self._under_quota_at = self._shown_at = (-1, -1)
+        self._shown: list[tuple[TrackedCgroup, tuple[Any, ...]]] = []
 
     def set_pods(self, pods: PodList) -> None:
         """Take over a new pod list; from any thread."""
@@ -117,7 +116,6 @@ class Sampler:
     def close(self) -> None:
         """Release all descriptors."""
         self._inventory.close()
-        self._ancestors.close()
 
     def scan(self) -> None:
         """Find new and removed cgroups; read limits, cpusets and the node's facts."""
@@ -130,19 +128,17 @@ class Sampler:
         self._node.read(now, self._scan_times.began)
         is_new = self._readers.hierarchy != hierarchy  # a controller's tree was mounted
         self._scans += 1
-        for one in list(self._inventory.live.values()):
-            resync = is_new or (one.resync_slot + self._scans) % FULL_RESYNC_SCANS == 0
+        for one in self._inventory.existing:
+            resync = is_new or (hash(one.ref.path) + self._scans) % FULL_RESYNC_SCANS == 0
             if one.probe_settings() or resync:
                 self._read_settings(one, now)
             if resync:
                 one.look_for_nested()
             if self._options.expects_names:
                 self._must_assign |= one.read_is_empty()
-            if one.vanished:
-                self._inventory.retire(one, now)
-        self._refresh_ancestors(now)
+            self._retire_vanished(one, now)
         self._begin_epochs(now)
-        if self._node.topology != topology or self._deriver.has_overlaps:
+        if self._node.topology != topology or self._node.has_overlaps:
             self._must_derive = True
         if topology.online is not None and self._node.topology.online != topology.online:
             self._begin_placements(self._inventory.live.values(), now)
@@ -153,14 +149,14 @@ class Sampler:
         now = self._monotonic()
         self._ticks += 1
         self._follow_changes(now, is_tick=True)
-        self._plan.update(self._inventory.live, now, self._state)
-        self._sample(now)
         if self._scanned:
             self._scanned = False
-            self._read_windows(now)
+            self._sample_all(now)
+        else:
+            self._sample(now)
         self._follow_changes(now, is_tick=False)
-        if self._has_histograms:
-            for one in self._plan.under_quota:
+        if "distribution" in self._options.collectors:
+            for one in self._find_under_quota():
                 if one.ref.container_id is not None:
                     one.observe()
         return self._assign(now)
@@ -172,15 +168,12 @@ class Sampler:
         interval may end with it.
         """
         self._inventory.drain(now, self._attempts)
-        self._plan.update(self._inventory.live, now, self._state)
-        due = dict.fromkeys(self._inventory.take_written())
-        for one in [*due, *(one for one in self._plan.settling(now) if one not in due)]:
-            if is_tick or one in due or one.limits is None:
-                self._read_settings(one, now)
-                if one.stat is None:
-                    one.read_stat()
-        if self._inventory.ancestors_written:
-            self._refresh_ancestors(now)
+        written = dict.fromkeys(self._inventory.take_written())
+        settling = [one for one in self._inventory.younger_than(SETTLING_SECONDS, now) if one not in written]
+        for one in [*written, *(one for one in settling if is_tick or one.limits is None)]:
+            self._read_settings(one, now)
+            if one.stat is None:
+                one.read_stat()
         self._begin_epochs(now)
 
     def _read_settings(self, one: TrackedCgroup, now: float) -> None:
@@ -194,71 +187,71 @@ class Sampler:
         if changed.cpuset:
             self._begin_placements([one], now)
 
-    def _refresh_ancestors(self, now: float) -> None:
-        self._inventory.ancestors_written = False
-        has_changed, quotas = self._ancestors.refresh(now)
-        self._must_derive |= has_changed
-        self._changed_quotas.update(quotas)
-
     def _begin_epochs(self, now: float) -> None:
         """Begin an epoch of every cgroup at and below a changed quota."""
         if self._changed_quotas:
-            for one in list(self._inventory.live.values()):
+            for one in self._inventory.existing:
                 if not self._changed_quotas.isdisjoint((one.ref.path, *parents(one.ref.path))):
-                    one.begin_epoch(now, self._page_needs)
+                    one.begin_epoch(now, self._needs)
             self._changed_quotas.clear()
 
     def _begin_placements(self, moved: Iterable[TrackedCgroup], now: float) -> None:
         for one in moved:
-            one.begin_placement(now, self._page_needs, self._scan_times.began)
+            one.begin_placement(now, self._needs, self._scan_times.began)
+
+    def _retire_vanished(self, one: TrackedCgroup, now: float) -> None:
+        if one.vanished:
+            self._inventory.retire(one, now)
 
     @property
     def _state(self) -> tuple[int, int]:
         """Changes when any cgroup comes, goes, or gets other settings or another name."""
         return self._version, self._inventory.generation
 
+    def _find_under_quota(self) -> list[TrackedCgroup]:
+        if self._under_quota_at != self._state:
+            self._under_quota_at = self._state
+            self._under_quota = [one for one in self._inventory.live.values() if one.has_quota]
+        return self._under_quota
+
     def _sample(self, now: float) -> None:
-        everything = self._scanned
-        for one in self._plan.under_quota:
-            one.sample(now, self._new_history, fresh_usage=everything)
-            if one.vanished:
-                self._inventory.retire(one, now)
-        sampled = self._samples_quota
-        # The young are read at each tick: they may be gone at the next.
-        for one in list(self._inventory.live.values()) if everything else self._plan.young:
-            if not (sampled and one.has_quota) and (everything or now - one.first_seen < self._options.linger):
-                one.history = None
-                one.read_stat()
+        if self._samples_quota:
+            for one in self._find_under_quota():
+                one.sample(now, self._new_history)
                 if one.vanished:
                     self._inventory.retire(one, now)
+        # The young are read at each tick: they may be gone at the next.
+        for one in self._inventory.younger_than(self._options.linger, now):
+            if not (self._samples_quota and one.has_quota):
+                one.read_stat()
+                self._retire_vanished(one, now)
 
-    def _read_windows(self, now: float) -> None:
-        """Read the counters that findings compare over a window, once a scan, after those that :meth:`tick` reads."""
-        live, began = list(self._inventory.live.values()), self._scan_times.began
-        for one in live:
-            one.read_extras(self._page_needs)
-            one.read_nested()
-            if not one.vanished:
-                one.window.push(one.counters(now), began)
-        throttled = {one.ref.path for one in live if one.ref.container_id is None and one.is_throttled}
+    def _sample_all(self, now: float) -> None:
+        """Read all counters of all cgroups, into the windows that findings compare, once a scan."""
+        for one in self._inventory.existing:
+            one.read_window(now, self._needs, self._scan_times.began)
+            self._retire_vanished(one, now)
+        if self._samples_quota:
+            for one in self._find_under_quota():
+                one.push_history(now, self._new_history)
+        live = list(self._inventory.live.values())
+        throttled = {one.ref.path for one in live if one.ref.container_id is None and one.window.has_losses}
         for one in live:
             if one.ref.container_id is not None:
                 one.read_threads(pod_is_throttled=one.ref.pod_path in throttled)
-            if one.vanished:
-                self._inventory.retire(one, now)
-        if self._recommends:
+                self._retire_vanished(one, now)
+        if "recommend" in self._options.collectors:
             self._learn(live, now)
-        self._ancestors.read_counters(now, began)
 
-    @staticmethod
-    def _learn(live: Iterable[TrackedCgroup], now: float) -> None:
+    def _learn(self, live: Iterable[TrackedCgroup], now: float) -> None:
+        samples, self._learned_at = self._ticks - self._learned_at, self._ticks
         pods = {one.ref.path: one for one in live if one.ref.container_id is None and one.has_quota}
         containers = [one for one in live if one.ref.container_id is not None and one.state in _SHOWN]
         count = Counter[str](one.ref.pod_path for one in containers)
         for one in containers:
             if one.has_quota:
                 pod = pods.get(one.ref.pod_path) if count[one.ref.pod_path] == 1 else None
-                one.learn(now, pod if pod is not None and is_same_quota(one.limits, pod.limits) else None)
+                one.learn(now, samples, pod if pod is not None and is_same_quota(one.limits, pod.limits) else None)
 
     def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """Take a snapshot now; ``detailed`` with what findings need."""
@@ -267,19 +260,21 @@ class Sampler:
         self._assign(now)
         for one in list(self._inventory.live.values()):
             if one.state in _SHOWN:
-                one.read_page(self._page_needs)
+                one.read_page(self._needs)
                 if detailed:
                     one.read_nested()
                     if not self._inventory.has_inotify and one.probe_settings():
                         self._read_settings(one, now)
-                if one.vanished:
-                    self._inventory.retire(one, now)
-        ancestors = self._ancestors.rows(now) if detailed else {}
+                self._retire_vanished(one, now)
+        ancestors = list(self._inventory.ancestors.items()) if detailed else []
+        for _, one in ancestors:
+            one.read_stat()
         self._follow_changes(now, is_tick=False)
         self._assign(now)
         if self._state != self._shown_at:
-            self._shown, self._shown_at = newest_by_name(self._inventory.everything), self._state
-        rows = [one.row(name, now, detailed=detailed) for name, one in self._shown.items()]
+            self._show()
+        detailed_at = now if detailed else None
+        rows = [one.row(settings, detailed_at) for one, settings in self._shown]
         driver = next((one.ref.driver for one in self._inventory.live.values()), None)
         return Snapshot(
             taken_at=self._wall(),
@@ -287,8 +282,8 @@ class Sampler:
             settings_version=self._version,
             containers=tuple(row for row in rows if row.container is not None),
             pods=tuple(row for row in rows if row.container is None),
-            node=self._node.row(driver, self._deriver.isolation, ancestors),
-            cgroups=self._count(rows),
+            node=self._node.row(driver, {path: one.ancestor(now) for path, one in ancestors}),
+            cgroups=self._counts | {"missing": self._missing},
             inputs=self._inputs(),
         )
 
@@ -312,45 +307,28 @@ class Sampler:
             if waiting and self._options.expects_names:
                 is_new = any(one.first_attempts == attempts for one in waiting)
                 hint = RefreshHint.NEW if is_new else RefreshHint.AGAIN
-        kubelet = self._node.kubelet  # another thread may set it meanwhile; the next tick derives for that one
-        if self._must_derive or kubelet is not self._derived_for:
-            live = list(self._inventory.live.values())
-            has_changed, moved = self._deriver.derive(
-                live,
-                now=now,
-                topology=self._node.topology,
-                kubelet=kubelet,
-                checkpoint=self._node.checkpoint,
-                effective_cpus=self._node.effective_cpus,
-                ancestor_limit=self._ancestors.limit,
-            )
+            self._missing = self._pods.missing(self._inventory.containers)
+        if self._must_derive or self._node.kubelet is not self._node.derived_for:
+            has_changed, moved = self._node.derive(self._inventory, now)
+            self._must_derive = False
             self._version += has_changed
-            is_reconfigured = self._derived_for is not None and kubelet != self._derived_for
-            self._begin_placements(live if is_reconfigured else moved, now)
-            self._must_derive, self._derived_for = False, kubelet
+            self._begin_placements(moved, now)
         return hint
 
-    def _count(self, rows: Iterable[CgroupRow]) -> dict[str, int]:
-        containers = [one for one in self._inventory.live.values() if one.ref.container_id is not None]
-        count = Counter[str](one.state for one in containers)
-        states = ("mapped", "unmapped", "pending", "sandbox", "empty")
-        return {state: count[state] for state in states} | {
-            "lingering": sum(not row.live for row in rows if row.container is not None),
-            "missing": self._pods.missing(containers),
-        }
+    def _show(self) -> None:
+        """Choose the cgroups that are shown, and count all of them."""
+        shown = newest_by_name(self._inventory.everything)
+        self._shown, self._shown_at = [(one, one.settings(name)) for name, one in shown.items()], self._state
+        count = Counter[str](one.state for one in self._inventory.containers)
+        self._counts = {state: count[state] for state in ("mapped", "unmapped", "pending", "sandbox", "empty")}
+        self._counts["lingering"] = sum(not one.live for name, one in shown.items() if name[2] is not None)
 
     def _inputs(self) -> dict[str, bool]:
         """Tell which inputs this node has; without those that no collector needs or no container shows."""
-        containers = [one for one in self._inventory.live.values() if one.ref.container_id is not None]
+        containers = self._inventory.containers
         found = {
             name: any(value_of(one) is not None for one in containers)
             for name, (collector, value_of) in _CONTAINER_INPUTS.items()
             if containers and (collector is None or collector in self._options.collectors)
         }
-        return found | {
-            "cpu_topology": self._node.topology.online is not None,
-            "proc_stat": self._node.has_cpu_times,
-            "cpu_manager_state": self._node.checkpoint is not None,
-            "kubelet_configz": self._node.kubelet is not None,
-            "inotify": self._inventory.has_inotify,
-        }
+        return found | self._node.inputs | {"inotify": self._inventory.has_inotify}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.windows import History, RatioHistogram
-from exporter.model import RATIO_BUCKETS, Interval, Window
+from exporter.analysis.windows import History
+from exporter.model import RATIO_BUCKETS, Distribution, Interval, Window
 
 U64_MAX = 2**64 - 1
 
@@ -113,7 +113,7 @@ def test_a_history_says_what_the_model_says(
         assert history.window() == model.window()
         assert all(map(same, history.intervals(), model.intervals()))
         assert len(list(history.intervals())) == len(model.intervals())
-        last = history.last_interval()
+        last = history.total(1)
         assert (last is None) is (len(model.readings) < 2)
         assert last is None or same(last, model.intervals()[-1])
 
@@ -252,21 +252,20 @@ def test_a_usage_that_is_not_known_makes_no_other_number_unknown() -> None:
     history.push(3.0, 30, 6, 7.5)
     assert [(one.periods, one.throttled_periods) for one in history.intervals()] == [(10, 2)] * 3
     assert [isnan(one.usage_seconds) for one in history.intervals()] == [True, True, False]
-    last = history.last_interval()
+    last = history.total(1)
     assert last == Interval(1.0, 10, 2, 0.5)
 
 
-# ---- RatioHistogram ----
+# ---- the distribution of ratios ----
 
 
-@given(st.lists(st.none() | st.builds(Interval, st.just(1.0), st.integers(0, 20), st.integers(0, 21), st.just(0.0))))
-def test_a_distribution_counts_each_active_interval_once_in_every_bucket_it_fits(seen: list[Interval | None]) -> None:
-    observed = RatioHistogram()
+@given(st.lists(st.builds(Interval, st.just(1.0), st.integers(0, 20), st.integers(0, 21), st.just(0.0))))
+def test_a_distribution_counts_each_active_interval_once_in_every_bucket_it_fits(seen: list[Interval]) -> None:
+    found = Distribution()
     for one in seen:
-        observed.observe(one)
-    ratios = [min(1.0, one.throttled_periods / one.periods) for one in seen if one is not None and one.periods]
-    found = observed.snapshot()
-    assert tuple(found.counts) == tuple(sum(ratio <= bound for ratio in ratios) for bound in RATIO_BUCKETS)
+        found = found.with_interval(one)
+    ratios = [min(1.0, one.throttled_periods / one.periods) for one in seen if one.periods]
+    assert found.counts == tuple(sum(ratio <= bound for ratio in ratios) for bound in RATIO_BUCKETS)
     assert found.counts[-1] == len(ratios)
     assert found.sum == pytest.approx(sum(ratios))
 
@@ -275,10 +274,3 @@ def test_buckets_rise_to_one() -> None:
     assert list(RATIO_BUCKETS) == sorted(set(RATIO_BUCKETS))
     assert (RATIO_BUCKETS[0], RATIO_BUCKETS[-1]) == (0, 1)
     assert inf not in RATIO_BUCKETS
-
-
-def test_a_published_distribution_does_not_change() -> None:
-    observed = RatioHistogram()
-    before = observed.snapshot()
-    observed.observe(Interval(1.0, 10, 5, 0.0))
-    assert before == RatioHistogram().snapshot()

@@ -46,7 +46,6 @@ def cgroup(
         on_error=reraise,
         first_seen=seen,
         first_attempts=attempts,
-        epoch_began=seen,
         placement_began=seen,
         limits=limits,
     )

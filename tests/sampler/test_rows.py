@@ -7,6 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.analysis.windows import reading_of
 from exporter.identities import ContainerIdentity, PodIdentity, PodSpec
 from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import Renderer
@@ -87,7 +88,7 @@ def test_row_of_what_was_never_read_is_empty() -> None:
     one = cgroup("uid-1", "app")
     states([one], directory(), expects_names=False)
     [name] = shown([one])
-    row = one.row(name, NOW, detailed=False)
+    row = one.row(one.settings(name), None)
     assert row[:4] == ("", "uid-1", container_id("app")[:12], True)
     assert row.stat == CpuStat()
     assert (row.window, row.pressure, row.local_throttled_seconds, row.cpuset, row.identity) == (None,) * 5
@@ -98,10 +99,10 @@ def test_only_a_detailed_row_carries_what_findings_need() -> None:
     one.stat = CpuStat(10, 1, 0.1, usage_seconds=1.0)
     states([one], directory(), expects_names=False)
     [name] = shown([one])
-    one.window.push(one.counters(NOW), NOW)
-    row = one.row(name, NOW + 10, detailed=False)
+    one.window.push(reading_of(NOW, one.stat, None, None, 0.0), NOW)
+    row = one.row(one.settings(name), None)
     assert (row.deltas, row.intervals) == (None, ())
-    detailed = one.row(name, NOW + 10, detailed=True)
+    detailed = one.row(one.settings(name), NOW + 10)
     assert detailed.deltas is not None
     assert detailed._replace(deltas=None, placement_deltas=None, intervals=()) == row
 
@@ -165,7 +166,7 @@ def test_no_name_is_ever_shown_twice_and_none_is_lost(
         for name, one in claims:
             best = chosen[name]
             assert (best.live, best.has_containers, best.inode) >= (one.live, one.has_containers, one.inode)
-        rows = [one.row(name, NOW, detailed=False) for name, one in chosen.items()]
+        rows = [one.row(one.settings(name), None) for name, one in chosen.items()]
         page = Renderer({metric.collector for metric in CATALOG if metric.collector}).render(
             Snapshot(
                 0.0,

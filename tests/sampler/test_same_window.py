@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.analysis import thresholds
-from exporter.analysis.windows import Counters, CounterWindow, ScanTimes
+from exporter.analysis.windows import CounterWindow, ScanTimes, reading_of
+from exporter.model import CpuStat
 from tests.sampler.rig import Rig, running
 from tests.support.trees import containerd_systemd
 
@@ -53,8 +54,8 @@ def test_a_window_is_covered_and_bounded_and_begins_at_a_scan(gaps: list[float])
         now += gap
         times.append(now)
         scans.push(now)
-        trend.push(Counters(now, now, None, None, None, None, None, None), scans.began)
-        deltas = trend.deltas(Counters(now + 1, now + 1, None, None, None, None, None, None))
+        trend.push(reading_of(now, CpuStat(usage_seconds=now), None, None, 0.0), scans.began)
+        deltas = trend.deltas(reading_of(now + 1, CpuStat(usage_seconds=now + 1), None, None, 0.0))
         assert deltas is not None
         assert deltas.usage_seconds == deltas.seconds == pytest.approx(now + 1 - scans.began)
         kept = times[times.index(scans.began) :]
