@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from math import isfinite, nan
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote
 
 from exporter.analysis.findings import Finding, Name
 from exporter.analysis.isolation import reserved_cpus
 from exporter.analysis.ledger import Entry, Ledger, known, ledger_of
-from exporter.analysis.nodeview import NodeView
+from exporter.analysis.nodeview import NodeView, name_of
 from exporter.cpulist import format_cpu_list
-from exporter.model import CgroupName, CgroupRow, CpuManagerState, Interval, NodeRow, Snapshot
+from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot
 from exporter.report import schema
 from exporter.report.history import History
-from exporter.report.impact import impact, rank, worst
+from exporter.report.impact import impact, rank
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
 """Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""
@@ -27,10 +27,12 @@ NO_NAMESPACE: Final = "-"
 """Stands for the empty namespace of a container whose pod is not known: no Kubernetes name is a lone dash."""
 DIGITS: Final = 6
 """Behind the point: a microsecond, and a millionth of a core."""
+_NO_DELTAS: Final = Deltas(0.0)
+_NO_TIMES: Final = CpuTimes(0.0, nan, nan, nan)
 
 
 class Report:
-    """All documents of one moment, each made when first asked for."""
+    """All documents of one moment, each made when asked for."""
 
     def __init__(
         self,
@@ -46,6 +48,9 @@ class Report:
         for finding in sorted(findings, key=lambda finding: rank(finding["severity"])):
             subject = finding["subject"]
             self._findings.setdefault(None if subject is None else CgroupName(**subject), []).append(finding)
+        self._node_findings = self._findings.get(None, [])
+        self._taken_at = round(snapshot.taken_at, DIGITS)
+        self._view = NodeView(snapshot)
 
     def containers(self, *, with_series: bool = True) -> schema.ContainersDocument:
         """Every container, worst first; without their series where only numbers are wanted."""
@@ -54,7 +59,7 @@ class Report:
             schema=schema.SCHEMA,
             taken_at=self._taken_at,
             containers=sorted(found, key=impact),
-            node_findings=self._found(None),
+            node_findings=self._node_findings,
             exporter=self.exporter,
         )
 
@@ -67,39 +72,67 @@ class Report:
             schema=schema.SCHEMA,
             taken_at=self._taken_at,
             container=self._container(row, with_series=True),
-            node_findings=self._found(None),
+            node_findings=self._node_findings,
             exporter=self.exporter,
         )
 
     def node(self) -> schema.NodeDocument:
         """The node."""
-        return schema.NodeDocument(
-            schema=schema.SCHEMA,
-            taken_at=self._taken_at,
-            node=node_document(self.snapshot.node, self.exporter["node"], self._found(None)),
-            exporter=self.exporter,
-        )
-
-    @cached_property
-    def _view(self) -> NodeView:
-        return NodeView(self.snapshot)
+        node = _node(self.snapshot.node, self.exporter["node"], self._node_findings)
+        return schema.NodeDocument(schema=schema.SCHEMA, taken_at=self._taken_at, node=node, exporter=self.exporter)
 
     @cached_property
     def _pods(self) -> dict[str, CgroupRow]:
         return {row.ref.pod_path: row for row in self.snapshot.pods}
 
-    @property
-    def _taken_at(self) -> float:
-        return rounded(self.snapshot.taken_at)
-
-    def _found(self, subject: CgroupName | None) -> list[Finding]:
-        return self._findings.get(subject, [])
-
     def _container(self, row: CgroupRow, *, with_series: bool) -> schema.Container:
-        name = CgroupName(row.namespace, row.pod, row.container or "")
-        pod_row = self._pods.get(row.ref.pod_path)
+        identity, owner, limits, spec = row.identity, row.pod_identity, row.limits, row.container_spec
+        pod = self._pods.get(row.ref.pod_path)
         ledger = ledger_of(self._view, row) if row.live else None
-        return container_document(row, pod_row, ledger, self._found(name), with_series=with_series)
+        recommended = None if ledger is None else ledger.recommendation
+        rates = _rates(row.deltas)
+        findings = self._findings.get(name_of(row), [])
+        limit_cores = None if limits is None else limits.limit_cores
+        return schema.Container(
+            namespace=row.namespace,
+            pod=row.pod,
+            container=row.container or "",
+            mapped=identity is not None,
+            live=row.live,
+            pod_uid=row.ref.pod_uid,
+            container_id=row.ref.container_id or "",
+            cgroup=row.ref.path,
+            qos_class=row.qos_class,
+            container_type=None if identity is None else identity.container_type,
+            runtime=row.ref.runtime if identity is None else identity.runtime,
+            workload_kind=None if owner is None else owner.workload_kind,
+            workload=None if owner is None else owner.workload,
+            request_cores=None if spec is None else spec.request_cores,
+            spec_limit_cores=None if spec is None else spec.limit_cores,
+            limit_cores=limit_cores,
+            quota_state=None if limits is None else limits.quota_state,
+            period_seconds=None if limits is None else limits.period_seconds,
+            burst_seconds=None if limits is None else limits.burst_seconds,
+            effective_limit_cores=row.effective_limit_cores,
+            limit_drift=row.limit_drift,
+            usage_cores=rates.usage_seconds,
+            throttling=_throttling(row, rates),
+            ledger=None if ledger is None else _ledger(ledger),
+            recommended=None if recommended is None else cast("schema.RecommendedLimit", recommended._asdict()),
+            pod_cgroup=None if pod is None else _pod(pod),
+            pressure=schema.Pressure(
+                waiting_share=rates.waiting_seconds,
+                stalled_share=rates.stalled_seconds,
+                runqueue_seconds_per_second=rates.runqueue_wait_seconds,
+            ),
+            cpuset=None if row.cpuset is None else _cpuset(row.cpuset, row.numa_nodes),
+            isolation=row.isolation,
+            exclusive=row.exclusive,
+            threads=row.threads,
+            severity=findings[0]["severity"] if findings else None,
+            findings=findings,
+            series=_series(row.intervals if with_series else (), limit_cores),
+        )
 
 
 def escaped_path(namespace: str, pod: str, container: str) -> str:
@@ -112,73 +145,23 @@ def unescaped_segments(namespace: str, pod: str, container: str) -> CgroupName:
     return CgroupName("" if namespace == NO_NAMESPACE else namespace, pod, container)
 
 
-def container_document(
-    row: CgroupRow,
-    pod_row: CgroupRow | None,
-    ledger: Ledger | None,
-    findings: list[Finding],
-    *,
-    with_series: bool = True,
-) -> schema.Container:
-    """``row`` of a detailed snapshot, with the row of its pod's cgroup and what was found, worst first."""
-    identity, pod, limits = row.identity, row.pod_identity, row.limits
-    spec, deltas = row.container_spec, row.deltas
-    return schema.Container(
-        namespace=row.namespace,
-        pod=row.pod,
-        container=row.container or "",
-        mapped=identity is not None,
-        live=row.live,
-        pod_uid=row.ref.pod_uid,
-        container_id=row.ref.container_id or "",
-        cgroup=row.ref.path,
-        qos_class=row.qos_class,
-        container_type=None if identity is None else identity.container_type,
-        runtime=row.ref.runtime if identity is None else identity.runtime,
-        workload_kind=None if pod is None else pod.workload_kind,
-        workload=None if pod is None else pod.workload,
-        request_cores=None if spec is None else spec.request_cores,
-        spec_limit_cores=None if spec is None else spec.limit_cores,
-        limit_cores=None if limits is None else limits.limit_cores,
-        quota_state=None if limits is None else limits.quota_state,
-        period_seconds=None if limits is None else limits.period_seconds,
-        burst_seconds=None if limits is None else limits.burst_seconds,
-        effective_limit_cores=row.effective_limit_cores,
-        limit_drift=row.limit_drift,
-        usage_cores=None if deltas is None else per_second(deltas.usage_seconds, deltas.seconds),
-        throttling=_throttling(row),
-        ledger=None if ledger is None else _ledger(ledger),
-        recommended=_recommended(ledger),
-        pod_cgroup=None if pod_row is None else _pod(pod_row),
-        pressure=_pressure(row),
-        cpuset=_cpuset(row),
-        isolation=row.isolation,
-        exclusive=row.exclusive,
-        threads=row.threads,
-        severity=worst(findings),
-        findings=findings,
-        series=_series(row.intervals if with_series else (), None if limits is None else limits.limit_cores),
-    )
-
-
-def _throttling(row: CgroupRow) -> schema.Throttling:
-    window, deltas = row.window, row.deltas
+def _throttling(row: CgroupRow, rates: Deltas) -> schema.Throttling:
+    window = row.window
     return schema.Throttling(
-        window_seconds=None if window is None else rounded(window.seconds),
+        window_seconds=None if window is None else round(window.seconds, DIGITS),
         periods=None if window is None else window.periods,
         throttled_periods=None if window is None else window.throttled_periods,
-        ratio=None if window is None else rounded(window.ratio),
-        peak=None if window is None else rounded(window.peak),
-        lost_seconds_per_second=_own_loss(row),
-        local_lost_seconds_per_second=(
-            None if deltas is None else per_second(deltas.local_throttled_seconds, deltas.seconds)
-        ),
+        ratio=None if window is None else round(window.ratio, DIGITS),
+        peak=None if window is None else round(window.peak, DIGITS),
+        # Without a quota the kernel's counter stays 0 for ever, which says nothing.
+        lost_seconds_per_second=rates.throttled_seconds if row.counts_periods else None,
+        local_lost_seconds_per_second=rates.local_throttled_seconds,
     )
 
 
 def _ledger(ledger: Ledger) -> schema.Ledger:
     return schema.Ledger(
-        seconds=rounded(ledger.seconds),
+        seconds=round(ledger.seconds, DIGITS),
         used=_amount(ledger.used),
         own_quota=_amount(ledger.own_quota),
         quota_above=_amount(ledger.above.lost),
@@ -192,59 +175,27 @@ def _ledger(ledger: Ledger) -> schema.Ledger:
 
 def _amount(entry: Entry) -> float | None:
     amount = known(entry)
-    return None if amount is None else rounded(amount)
-
-
-def _recommended(ledger: Ledger | None) -> schema.RecommendedLimit | None:
-    found = None if ledger is None else ledger.recommendation
-    if found is None:
-        return None
-    return schema.RecommendedLimit(
-        limit_cores=found.limit_cores,
-        next_cores=found.next_cores,
-        low_cores=found.low_cores,
-        high_cores=found.high_cores,
-    )
-
-
-def _own_loss(row: CgroupRow) -> float | None:
-    # Without a quota the kernel's counter stays 0 for ever, which says nothing.
-    if row.deltas is None or not row.counts_periods:
-        return None
-    return per_second(row.deltas.throttled_seconds, row.deltas.seconds)
+    return None if amount is None else round(amount, DIGITS)
 
 
 def _pod(row: CgroupRow) -> schema.Pod:
-    window, deltas = row.window, row.deltas
+    rates = _rates(row.deltas)
+    own = _throttling(row, rates)
     return schema.Pod(
         limit_cores=None if row.limits is None else row.limits.limit_cores,
-        usage_cores=None if deltas is None else per_second(deltas.usage_seconds, deltas.seconds),
-        ratio=None if window is None else rounded(window.ratio),
-        peak=None if window is None else rounded(window.peak),
-        lost_seconds_per_second=_own_loss(row),
+        usage_cores=rates.usage_seconds,
+        ratio=own["ratio"],
+        peak=own["peak"],
+        lost_seconds_per_second=own["lost_seconds_per_second"],
     )
 
 
-def _pressure(row: CgroupRow) -> schema.Pressure:
-    deltas = row.deltas
-    if deltas is None:
-        return schema.Pressure(waiting_share=None, stalled_share=None, runqueue_seconds_per_second=None)
-    return schema.Pressure(
-        waiting_share=per_second(deltas.waiting_seconds, deltas.seconds),
-        stalled_share=per_second(deltas.stalled_seconds, deltas.seconds),
-        runqueue_seconds_per_second=per_second(deltas.runqueue_wait_seconds, deltas.seconds),
-    )
-
-
-def _cpuset(row: CgroupRow) -> schema.Cpuset | None:
-    cpuset = row.cpuset
-    if cpuset is None:
-        return None
+def _cpuset(cpuset: Cpuset, numa_nodes: int | None) -> schema.Cpuset:
     return schema.Cpuset(
         cpus=format_cpu_list(cpuset.cpus),
         count=len(cpuset.cpus),
         mems=format_cpu_list(cpuset.mems),
-        numa_nodes=row.numa_nodes,
+        numa_nodes=numa_nodes,
         partition=cpuset.partition,
     )
 
@@ -262,26 +213,43 @@ def _series(intervals: Sequence[Interval], limit_cores: float | None) -> schema.
         for seconds, _, _, usage in intervals  # nan is not >= 0
     ]
     length = sum(interval.seconds for interval in intervals) / len(intervals)
-    return schema.Series(interval_seconds=rounded(length), ratio=ratios, usage_share=shares)
+    return schema.Series(interval_seconds=round(length, DIGITS), ratio=ratios, usage_share=shares)
 
 
-def node_document(row: NodeRow, name: str, findings: list[Finding]) -> schema.Node:
-    """``row`` of a detailed snapshot under the node's name."""
+def _node(row: NodeRow, name: str, findings: list[Finding]) -> schema.Node:
+    kubelet, checkpoint, reserved = row.kubelet, row.checkpoint, reserved_cpus(row.kubelet)
+    options = None if kubelet is None else kubelet.cpu_manager_policy_options
     return schema.Node(
         name=name,
         hierarchy=row.hierarchy,
         driver=row.driver,
         kernel_release=row.kernel_release,
         cfs_quota_bug=row.cfs_quota_bug,
-        cpu_manager=_cpu_manager(row),
-        checkpoint=None if row.checkpoint is None else _checkpoint(row.checkpoint),
-        cpus=_cpus(row),
+        cpu_manager=None
+        if kubelet is None
+        else schema.CpuManager(
+            policy=kubelet.cpu_manager_policy,
+            policy_options=None if options is None else dict(options),
+            topology_policy=kubelet.topology_manager_policy,
+            topology_scope=kubelet.topology_manager_scope,
+            cfs_quota=kubelet.cpu_cfs_quota,
+            cfs_period_seconds=kubelet.cpu_cfs_quota_period_seconds,
+            reserved_cpus=kubelet.reserved_system_cpus,
+        ),
+        checkpoint=None
+        if checkpoint is None
+        else schema.Checkpoint(
+            policy=checkpoint.policy,
+            default_cpus=format_cpu_list(checkpoint.default_cpus),
+            containers=len(checkpoint.entries),
+        ),
+        cpus=[_cpu(row, cpu, reserved) for cpu in sorted(row.online_cpus or ())],
         overlaps=[
             schema.Overlap(
-                owner=name_document(overlap.owner),
-                other=name_document(overlap.other),
+                owner=_name(overlap.owner),
+                other=_name(overlap.other),
                 cpus=format_cpu_list(overlap.cpus),
-                seconds=rounded(overlap.seconds),
+                seconds=round(overlap.seconds, DIGITS),
             )
             for overlap in row.overlaps
         ],
@@ -289,58 +257,31 @@ def node_document(row: NodeRow, name: str, findings: list[Finding]) -> schema.No
     )
 
 
-def name_document(name: CgroupName) -> Name:
-    """A container's name."""
-    return Name(namespace=name.namespace, pod=name.pod, container=name.container)
-
-
-def _cpus(row: NodeRow) -> list[schema.Cpu]:
-    reserved = reserved_cpus(row.kubelet)
-    return [_cpu(row, cpu, reserved) for cpu in sorted(row.online_cpus or ())]
-
-
 def _cpu(row: NodeRow, cpu: int, reserved: frozenset[int] | None) -> schema.Cpu:
-    owner, times = row.owners.get(cpu), row.cpu_times.get(cpu)
+    owner, times = row.owners.get(cpu), row.cpu_times.get(cpu, _NO_TIMES)
     return schema.Cpu(
         cpu=cpu,
         numa_node=row.numa_node.get(cpu),
         state=None if row.shared_cpus is None else "shared" if owner is None else "exclusive",
         reserved=None if reserved is None else cpu in reserved,
-        owner=None if owner is None else name_document(owner),
-        busy_share=None if times is None else per_second(times.busy_seconds, times.seconds),
-        steal_share=None if times is None else per_second(times.steal_seconds, times.seconds),
-        irq_share=None if times is None else per_second(times.irq_seconds, times.seconds),
+        owner=None if owner is None else _name(owner),
+        busy_share=_per_second(times.busy_seconds, times.seconds),
+        steal_share=_per_second(times.steal_seconds, times.seconds),
+        irq_share=_per_second(times.irq_seconds, times.seconds),
     )
 
 
-def _cpu_manager(row: NodeRow) -> schema.CpuManager | None:
-    kubelet = row.kubelet
-    if kubelet is None:
-        return None
-    options = kubelet.cpu_manager_policy_options
-    return schema.CpuManager(
-        policy=kubelet.cpu_manager_policy,
-        policy_options=None if options is None else dict(options),
-        topology_policy=kubelet.topology_manager_policy,
-        topology_scope=kubelet.topology_manager_scope,
-        cfs_quota=kubelet.cpu_cfs_quota,
-        cfs_period_seconds=kubelet.cpu_cfs_quota_period_seconds,
-        reserved_cpus=kubelet.reserved_system_cpus,
-    )
+def _name(name: CgroupName) -> Name:
+    return cast("Name", name._asdict())
 
 
-def _checkpoint(state: CpuManagerState) -> schema.Checkpoint:
-    return schema.Checkpoint(
-        policy=state.policy, default_cpus=format_cpu_list(state.default_cpus), containers=len(state.entries)
-    )
+def _rates(deltas: Deltas | None) -> Deltas:
+    """Return the growth of each counter in a second; all unknown without deltas."""
+    seconds, *grown = deltas or _NO_DELTAS
+    return Deltas(1.0, *[_per_second(one, seconds) for one in grown])
 
 
-def rounded(value: float) -> float:
-    """Without the noise of binary fractions."""
-    return round(value, DIGITS)
-
-
-def per_second(seconds: float | None, over: float) -> float | None:
-    """A rate; ``None`` where the counter or the time is missing, or is no number."""
-    rate = seconds / over if seconds is not None and over > 0 else nan
+def _per_second(grown: float | None, seconds: float) -> float | None:
+    """Return a rate; ``None`` where the counter or the time is missing, or is no number."""
+    rate = grown / seconds if grown is not None and seconds > 0 else nan
     return round(rate, DIGITS) if isfinite(rate) else None
