@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, cast
+
+from exporter.errors import quoted
+from exporter.values import NotQuotedError
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from exporter.settings import Settings
+
+T = TypeVar("T")
 
 
 class CommandModule(Protocol):
@@ -30,6 +35,7 @@ class Command:
     help: str
     log_level: Literal["info", "warn"] = "warn"
     """Logged from here on unless the user says otherwise: a terminal belongs to the command's own output."""
+    hidden: bool = False
 
     def load(self) -> CommandModule:
         """Import the module of the same name in this package."""
@@ -44,4 +50,18 @@ COMMANDS: Final = (
     Command("top", "show the containers of this node in a live table, worst first"),
     Command("stress", "cause throttling on purpose and compare it with what is expected"),
     Command("demo", "run a whole node in one process and serve its metrics", log_level="info"),
+    Command("docs", "write the reference pages of docs/", hidden=True),
 )
+
+
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return one of the parsers of :mod:`exporter.values` as an argument's ``type``, with whole error messages."""
+
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            shown = "" if isinstance(error, NotQuotedError) else f", not {quoted(text)}"
+            raise ArgumentTypeError(f"{error}{shown}") from error
+
+    return checked

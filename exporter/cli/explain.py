@@ -11,17 +11,17 @@ import sys
 import textwrap
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from rich.text import Text
 
 from exporter.analysis import text as words
+from exporter.analysis.advice import in_template, quantity
 from exporter.cli.selection import NotHereError, select
-from exporter.cli.source import add_source_arguments, ask, sample_here, watch_seconds
+from exporter.cli.source import add_source_arguments, ask, sample_here
 from exporter.cli.table import SEVERITY_STYLE, Table, console_for, escaped
 from exporter.report import DOCS, Container, ContainersDocument, Finding
-from exporter.report.patch import limit_patch
 from exporter.report.summary import (
     age,
     description,
@@ -47,6 +47,10 @@ MAX_PROSE: Final = 110
 """Beyond, a line of prose is hard to follow."""
 _LABEL: Final = 11
 """Width of what stands before a text."""
+_API_VERSIONS: Final = {
+    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps/v1"),
+    "CronJob": "batch/v1",
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -70,23 +74,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(settings: Settings, args: Namespace) -> int:
     """Print the explanation and return the exit code."""
-    seconds = watch_seconds(args)
     with_series = args.output == "json"
     answer = ask(settings, args, with_series=with_series)
-    if answer.document is None:
-        document = sample_here(settings, seconds, answer.reason, with_series=with_series)
-        source = f"sampled here for {format_duration(seconds)}"
-    else:
-        document, source = answer.document, f"the exporter at {answer.url}"
-    shown = document.copy()
-    shown["containers"] = selected = _selected(document, args.names, args.namespace)
+    document = answer.document or sample_here(settings, args, answer.reason, with_series=with_series)
+    shown: ContainersDocument = {**document, "containers": _selected(document, args.names, args.namespace)}
     if args.output == "json":
         print(json.dumps(shown, indent=2))
     elif args.output == "patch":
-        _print_patches(selected)
+        _print_patches(shown["containers"])
     else:
-        _print(shown, source, whole=bool(args.names))
-    found = [*document["node_findings"], *(finding for one in selected for finding in one["findings"])]
+        here = f"sampled here for {format_duration(args.watch)}"
+        source = here if answer.document is None else f"the exporter at {answer.url}"
+        _print(escaped(shown), source, whole=bool(args.names))
+    found = [*shown["node_findings"], *(finding for one in shown["containers"] for finding in one["findings"])]
     return EXIT_PROBLEMS if args.exit_code and problems(found) else 0
 
 
@@ -99,9 +99,8 @@ def _selected(document: ContainersDocument, names: Sequence[str], namespace: str
         try:
             chosen = select(containers, name, namespace=namespace, node=document["exporter"]["node"])
         except NotHereError as error:
-            print("To find its node, and the exporter that runs there:", file=sys.stderr)
-            for hint in error.hints:
-                print(f"  {hint}", file=sys.stderr)
+            lines = ["To find its node, and the exporter that runs there:", *error.hints]
+            print("\n  ".join(lines), file=sys.stderr)
             raise
         found |= {one["cgroup"]: one for one in chosen}
     return list(found.values())
@@ -117,10 +116,31 @@ def _print_patches(containers: Sequence[Container]) -> None:
         print(text)
 
 
+def limit_patch(container: Container) -> dict[str, Any] | None:
+    """Return a strategic merge patch of the container's owner, or of its pod without one (``--subresource resize``).
+
+    ``None`` without a recommendation, or while its name is unknown.
+    """
+    recommended = container["recommended"]
+    if recommended is None or not container["mapped"]:
+        return None
+    cpu = {"cpu": quantity(recommended["next_cores"])}
+    resources = {"limits": cpu} | ({"requests": cpu} if container["qos_class"] == "Guaranteed" else {})
+    spec: dict[str, Any] = {"containers": [{"name": container["container"], "resources": resources}]}
+    kind, name = container["workload_kind"] or "", container["workload"] or ""
+    if kind in _API_VERSIONS:
+        spec = in_template(kind, spec)
+    else:
+        kind, name = "Pod", container["pod"]
+    return {
+        "apiVersion": _API_VERSIONS.get(kind, "v1"),
+        "kind": kind,
+        "metadata": {"name": name, "namespace": container["namespace"]},
+        "spec": spec,
+    }
+
+
 def _print(document: ContainersDocument, source: str, *, whole: bool) -> None:
-    # What a terminal's encoding lacks must not end an explanation.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
     console = console_for(sys.stdout)
     width = max(MIN_WIDTH, console.width)
     lines = explanation(document, width) if whole else overview(document, width)
@@ -153,9 +173,8 @@ def explanation(document: ContainersDocument, width: int) -> list[Text]:
     return lines + _node_lines(document, width)
 
 
-def container_lines(container: Container, width: int) -> list[Text]:
+def container_lines(one: Container, width: int) -> list[Text]:
     """Return all lines about one container."""
-    one = escaped(container)
     style = SEVERITY_STYLE.get(verdict_severity(one), "")
     lines = [Text(full_name(one), "bold"), *_wrap(description(one), width, indent=2)]
     lines += _wrap(verdict(one), width, indent=2, style=style)
@@ -169,25 +188,20 @@ def container_lines(container: Container, width: int) -> list[Text]:
 def finding_lines(finding: Finding, width: int) -> list[Text]:
     """Return one finding: what it is, why, what to do, what it rests on, where to read on."""
     severity, reason = finding["severity"], f" ({finding['reason']})" if finding["reason"] else ""
-    head = Text.assemble("  ", (severity.upper(), f"bold {SEVERITY_STYLE[severity]}"), f" {finding['name']}{reason}")
     rests_on = ", ".join(f"{name}={value}" for name, value in evidence(finding))
-    # Commands and addresses in one piece, however long, for people who copy them.
-    commands = [Text(f"    {'Run:':{_LABEL}}{command}") for command in finding["commands"]]
-    page = Text(f"    {'Read:':{_LABEL}}{DOCS}{finding['docs']}")
     return [
-        head,
+        Text.assemble("  ", (severity.upper(), f"bold {SEVERITY_STYLE[severity]}"), f" {finding['name']}{reason}"),
         *_labelled([("", finding["summary"]), ("Do:", finding["advice"])], width, indent=4),
-        *commands,
+        # Commands and addresses in one piece, however long, for people who copy them.
+        *(Text(f"    {'Run:':{_LABEL}}{command}") for command in finding["commands"]),
         *_labelled([("Evidence:", rests_on)] if rests_on else [], width, indent=4),
-        page,
+        Text(f"    {'Read:':{_LABEL}}{DOCS}{finding['docs']}"),
     ]
 
 
 def _node_lines(document: ContainersDocument, width: int) -> list[Text]:
-    lines: list[Text] = []
-    for finding in escaped(document["node_findings"]):
-        lines += [Text(), Text("The node", "bold"), *finding_lines(finding, width)]
-    return lines
+    found = document["node_findings"]
+    return [line for one in found for line in (Text(), Text("The node", "bold"), *finding_lines(one, width))]
 
 
 def _source(document: ContainersDocument, source: str, width: int) -> list[Text]:
@@ -204,15 +218,14 @@ def _source(document: ContainersDocument, source: str, width: int) -> list[Text]
     failed = [one for one in exporter["sources"] if one["last_error"]]
     if failed and not any(one["active"] for one in exporter["sources"]):
         parts.append(f"No pod source answers: {failed[0]['last_error']}.")
-    return _wrap(escaped(" ".join(parts)), width, label="Source: ", style="dim")
+    return _wrap(" ".join(parts), width, label="Source: ", style="dim")
 
 
-def _labelled(parts: Iterator[tuple[str, str]] | Sequence[tuple[str, str]], width: int, *, indent: int) -> list[Text]:
-    return [
-        line
-        for label, text in parts
-        for line in _wrap(text, width, indent=indent, label=f"{label:{_LABEL}}" if label else "")
-    ]
+def _labelled(parts: Iterable[tuple[str, str]], width: int, *, indent: int) -> list[Text]:
+    lines = []
+    for label, text in parts:
+        lines += _wrap(text, width, indent=indent, label=f"{label:{_LABEL}}" if label else "")
+    return lines
 
 
 def _wrap(text: str, width: int, *, label: str = "", indent: int = 0, style: str = "") -> list[Text]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -12,14 +13,20 @@ import time
 import tty
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from rich.console import Console, ConsoleDimensions
 from rich.control import Control
 from rich.text import Text
 
-from exporter.errors import ExporterError
+from exporter.cli.board import Board
+from exporter.cli.source import ANSWER_SECONDS, Answer, fetch_containers, sampling
+from exporter.cli.table import escaped
+from exporter.errors import ExporterError, escape_control
 from exporter.report.schema import ContainersDocument
+from exporter.settings import Settings
+from exporter.threads import TimedCall
+from exporter.values import format_duration
 
 FALLBACK_SIZE: Final = os.terminal_size((80, 24))
 _READ_BYTES: Final = 1024
@@ -34,17 +41,36 @@ _NAMES: Final = {
 _CONTROLS: Final = {b"\r": "enter", b"\n": "enter", b"\x7f": "backspace", b"\x08": "backspace", b"\x1b": "escape"}
 
 
-class View(Protocol):
-    """What a session shows."""
+def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> int:
+    """Show the board until the user leaves, with the numbers of who gave ``answer``, else our own; exit code."""
+    every = f"every {format_duration(interval)}"
 
-    document: ContainersDocument | None
-    problem: str
+    async def remote() -> int:
+        # In a thread that the end of the program does not wait for.
+        request = TimedCall(
+            lambda: fetch_containers(answer.url, answer.credentials, with_series=True), 2 * ANSWER_SECONDS
+        )
+        return await Session(
+            board, Terminal(), request.awaited, source=f"{answer.url}, {every}", interval=interval
+        ).run()
 
-    def press(self, key: str) -> bool:
-        """Handle a key; return false to leave."""
+    async def local() -> int:
+        why = f" ({answer.reason})" if answer.reason else ""
+        async with sampling(settings) as exporter:
 
-    def lines(self, width: int, height: int, status: str) -> list[Text]:
-        """Return exactly ``height`` lines."""
+            async def fetch() -> ContainersDocument:
+                return (await exporter.report()).containers()
+
+            return await Session(
+                board, Terminal(), fetch, source=f"sampling here{why}, {every}", interval=interval
+            ).run()
+
+    # A log line would land in the middle of the table; errors are counted there.
+    logging.disable(logging.ERROR)
+    try:
+        return asyncio.run(local() if answer.document is None else remote())
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def keys_of(data: bytes) -> list[str]:
@@ -109,7 +135,7 @@ class Session:
 
     def __init__(
         self,
-        view: View,
+        board: Board,
         terminal: Terminal,
         fetch: Callable[[], Awaitable[ContainersDocument]],
         *,
@@ -117,34 +143,31 @@ class Session:
         interval: float,
     ) -> None:
         """``fetch`` raises ``ExporterError`` when there are no numbers now; ``source`` names it on the screen."""
-        self._view, self._terminal, self._fetch = view, terminal, fetch
+        self._board, self._terminal, self._fetch = board, terminal, fetch
         self._source, self._interval = source, interval
 
     async def run(self) -> int:
         """Return the exit code once the user leaves."""
-        self._loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[int] = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[int] = loop.create_future()
         self._terminal.enter()
         polling = asyncio.create_task(self._poll(), name="poll")
         try:
-            self._listen()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._finish, _SIGNALLED + number)
+            loop.add_signal_handler(signal.SIGINT, self._finish, 0)
+            loop.add_signal_handler(signal.SIGWINCH, self._guarded, self._draw)
+            loop.add_signal_handler(signal.SIGTSTP, self._guarded, self._suspend)
+            if self._terminal.keyboard is not None:
+                loop.add_reader(self._terminal.keyboard, self._guarded, self._read)
             self._draw()
             await asyncio.wait({self._end, polling}, return_when=asyncio.FIRST_COMPLETED)
             return self._end.result() if self._end.done() else polling.result()
         finally:
             polling.cancel()
             if self._terminal.keyboard is not None:
-                self._loop.remove_reader(self._terminal.keyboard)
+                loop.remove_reader(self._terminal.keyboard)
             self._terminal.leave()
-
-    def _listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self._finish, _SIGNALLED + number)
-        self._loop.add_signal_handler(signal.SIGINT, self._finish, 0)
-        self._loop.add_signal_handler(signal.SIGWINCH, self._guarded, self._draw)
-        self._loop.add_signal_handler(signal.SIGTSTP, self._guarded, self._suspend)
-        if self._terminal.keyboard is not None:
-            self._loop.add_reader(self._terminal.keyboard, self._guarded, self._read)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         # What a callback raises would only be logged by the event loop, onto the screen.
@@ -168,7 +191,7 @@ class Session:
     def _read(self) -> None:
         data = b"" if self._terminal.keyboard is None else os.read(self._terminal.keyboard, _READ_BYTES)
         # Without data the terminal is gone.
-        if not data or not all(map(self._view.press, keys_of(data))):
+        if not data or not all(map(self._board.press, keys_of(data))):
             self._finish(0)
         else:
             self._draw()
@@ -176,18 +199,18 @@ class Session:
     async def _poll(self) -> int:
         while True:
             try:
-                self._view.document, self._view.problem = await self._fetch(), ""
+                self._board.document, self._board.problem = escaped(await self._fetch()), ""
             except (ExporterError, TimeoutError) as error:
-                self._view.problem = str(error) or "no answer in time"
+                self._board.problem = escape_control(str(error)) or "no answer in time"
             self._draw(news=True)
             await asyncio.sleep(self._interval)
 
     def _draw(self, *, news: bool = False) -> None:
         size = terminal_size()
-        self._terminal.draw(self._view.lines(size.columns, size.lines, self._status()), news=news)
+        self._terminal.draw(self._board.lines(size.columns, size.lines, self._status()), news=news)
 
     def _status(self) -> str:
-        document = self._view.document
+        document = self._board.document
         taken_at = time.time() if document is None else document["taken_at"]
         clock = f"{time.strftime('%H:%M:%S', time.gmtime(taken_at))} UTC  {self._source}"
         errors = 0 if document is None else sum(error["count"] for error in document["exporter"]["errors"])

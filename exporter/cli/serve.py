@@ -18,33 +18,19 @@ _LARGE_BYTES: Final = 128 << 10
 _CA_VARIABLE: Final = "SSL_CERT_FILE"
 
 
-def tune_malloc() -> None:
-    """Make glibc return freed memory to the node: one heap, and large blocks of their own.
-
-    Each thread would keep a heap with all that a page or a pod list needed for a moment: 7 MB of 70 at 750 containers.
-    Another C library has no such switch, nor the need.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_HEAPS_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE_BYTES)
-
-
 @contextmanager
 def no_default_cas() -> Iterator[None]:
     """Keep OpenSSL from reading the machine's CA certificates inside the block, unless ``SSL_CERT_FILE`` names some.
 
     aiohttp reads them on import, 2 MB, for clients that name no CA. Ours name the cluster's CA or the user's file.
     """
-    if _CA_VARIABLE in os.environ:
-        yield
-        return
-    os.environ[_CA_VARIABLE] = os.devnull
+    named = _CA_VARIABLE in os.environ
+    os.environ.setdefault(_CA_VARIABLE, os.devnull)
     try:
         yield
     finally:
-        del os.environ[_CA_VARIABLE]
+        if not named:
+            del os.environ[_CA_VARIABLE]
 
 
 with no_default_cas():
@@ -59,6 +45,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(settings: Settings, args: Namespace) -> int:
     """Serve until a signal ends the process."""
     del args
-    tune_malloc()
+    _tune_malloc()
     asyncio.run(app.run(settings))
     return 0
+
+
+def _tune_malloc() -> None:
+    """Make glibc return freed memory to the node: one heap, and large blocks of their own.
+
+    Each thread would keep a heap with all that a page or a pod list needed for a moment: 7 MB of 70 at 750 containers.
+    Another C library has no such switch, nor the need.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_HEAPS_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE_BYTES)

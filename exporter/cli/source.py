@@ -1,56 +1,115 @@
-"""Where ``explain`` and ``top`` get their numbers: a running exporter, else samples taken in this process."""
+"""Where ``explain`` and ``top`` get their numbers: a running exporter over HTTP, else samples taken in this process.
+
+The standard library's client: the import of aiohttp alone takes as long as all the rest of such a command. A password
+is only ever read from a file: everybody on a machine may read arguments and environments.
+"""
 
 from __future__ import annotations
 
+import base64
+import http.client
+import ipaddress
+import json
+import os
+import ssl
 import sys
+import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, cast
+from urllib.parse import urlsplit
 
-from exporter.cli.client import (
-    ANONYMOUS,
-    Credentials,
-    NoAnswerError,
-    add_credential_arguments,
-    credentials_of,
-    fetch_containers,
-    url_of,
-)
-from exporter.errors import ConfigError, quoted
-from exporter.report.schema import ContainersDocument
+from pydantic import TypeAdapter, ValidationError
+
+from exporter.cli import argument
+from exporter.errors import ConfigError, ExporterError, quoted
+from exporter.report.schema import SCHEMA, ContainersDocument
 from exporter.settings import Settings
-from exporter.values import format_duration, parse_duration, parse_url
+from exporter.settings_sources import CLIENT_VARIABLES
+from exporter.values import ListenAddress, duration, format_duration, parse_ca_file, parse_file, parse_url
 
 if TYPE_CHECKING:  # with aiohttp and all the rest, for which a command that asks an exporter must not wait
     from exporter.app import Exporter
 
+ANSWER_SECONDS: Final = 5.0
+"""From the request to the last byte; an exporter that is itself throttled needs a while."""
+MAX_BYTES: Final = 64 << 20
+MAX_PASSWORD_FILE_BYTES: Final = 4096
 MAX_WATCH_SECONDS: Final = 600.0
 SCAN_SECONDS: Final = 1.0
 """A short look needs its readings close together."""
+_CHUNK: Final = 1 << 16
 _MAX_WEB_CONFIG_BYTES: Final = 1 << 20
+_PLAIN_HTTP: Final = b"Client sent an HTTP request to an HTTPS server"
+"""The exporter's answer at its TLS port, in the words of every server written in Go."""
+_ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_CREDENTIALS: Final[Mapping[str, tuple[str, Callable[[str], str | None], str]]] = {
+    "user": ("NAME", str, "user of an exporter that asks for a password"),
+    "password-file": ("FILE", parse_file, "file with that user's password in it"),
+    "tls.ca": (
+        "FILE",
+        parse_ca_file,
+        "CA of the exporter's certificate, PEM (that of the system; none on this node itself)",
+    ),
+    "cert": ("FILE", parse_file, "certificate to show an exporter that asks for one, PEM"),
+    "key": ("FILE", parse_file, "key of that certificate, PEM (in the certificate's file)"),
+}
+"""Metavar, parser and help by option."""
+
+
+class NoAnswerError(ExporterError):
+    """The exporter did not give its containers; the message is one line that says why."""
+
+    stage: ClassVar[str] = "exporter"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What is shown to an exporter, and the CA that verifies it."""
+
+    user: str = ""
+    password: bytes = field(default=b"", repr=False)
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
+ANONYMOUS: Final = Credentials()
 
 
 class Answer(NamedTuple):
     """A running exporter's containers, or why there are none."""
 
     document: ContainersDocument | None
-    url: str
+    url: str = ""
     """Empty where no exporter was asked."""
-    reason: str
+    reason: str = ""
     """One line; empty with a document."""
     credentials: Credentials = ANONYMOUS
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
-    """Add the options that choose the exporter."""
-    parser.add_argument("--url", help="base URL of the exporter to ask (the one of this node, by --web.listen-address)")
-    add_credential_arguments(parser)
+    """Add the options that choose the exporter; credentials that are not given are those of the environment."""
+    parser.add_argument(
+        "--url",
+        type=argument(parse_url),
+        help="base URL of the exporter to ask (the one of this node, by --web.listen-address)",
+    )
+    for name, (metavar, parse, text) in _CREDENTIALS.items():
+        variable = CLIENT_VARIABLES[name]
+        default = os.environ.get(variable, "")
+        parser.add_argument(
+            f"--{name}", metavar=metavar, type=argument(parse), default=default, help=f"{text}; {variable}"
+        )
     parser.add_argument("--local", action="store_true", help="ask no exporter: sample here and now")
     parser.add_argument(
         "--for",
         dest="watch",
+        type=argument(duration(1.0, MAX_WATCH_SECONDS).parse),
         default="5s",
         metavar="DURATION",
         help="how long to sample where no exporter answers, at most 10m (5s)",
@@ -59,10 +118,11 @@ def add_source_arguments(parser: ArgumentParser) -> None:
 
 def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> Answer:
     """Return the running exporter's containers. One that ``--url`` names must answer: else ``NoAnswerError``."""
-    url = _source_url(settings, args)
-    if url is None:
-        return Answer(None, "", "")
-    credentials = credentials_of(args)
+    if args.local and args.url is not None:
+        raise ConfigError("--url: contradicts --local")
+    if args.local or (args.url is None and settings.web_listen_address.port == 0):
+        return Answer(None)
+    url, credentials = args.url or _own_url(settings), credentials_of(args)
     try:
         return Answer(fetch_containers(url, credentials, with_series=with_series), url, "", credentials)
     except NoAnswerError as error:
@@ -71,16 +131,75 @@ def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> An
         return Answer(None, url, str(error))
 
 
-def sample_here(settings: Settings, seconds: float, reason: str, *, with_series: bool = False) -> ContainersDocument:
-    """Return the containers after ``seconds`` of sampling, announced on standard error with the ``reason`` for it."""
+def credentials_of(args: Namespace) -> Credentials:
+    """Return them, read from their files; raises ``ConfigError``, which never repeats a secret."""
+    user, password_file, ca, cert, key = (vars(args)[name.replace("-", "_")] or None for name in _CREDENTIALS)
+    if bool(user) != bool(password_file):
+        missing, present = ("--password-file", "--user") if user else ("--user", "--password-file")
+        raise ConfigError(f"{missing}: must be set with {present}")
+    if user and (":" in user or not user.isprintable()):
+        raise ConfigError("--user: must be a name without a colon or control characters")
+    if key and not cert:
+        raise ConfigError("--cert: must be set with --key")
+    credentials = Credentials(user or "", _password(password_file) if password_file else b"", ca, cert, key)
+    if cert:
+        _tls_context(credentials, loopback=True)
+    return credentials
+
+
+def fetch_containers(
+    url: str, credentials: Credentials = ANONYMOUS, *, with_series: bool = False, answer_seconds: float = ANSWER_SECONDS
+) -> ContainersDocument:
+    """``GET {url}/api/v1/containers``, checked; raises :class:`NoAnswerError`.
+
+    A password is sent over TLS or to this machine itself only.
+    """
+    path = f"/api/{SCHEMA}/containers" + ("" if with_series else "?series=false")
+    status, body = _answer(url, credentials, path, answer_seconds)
+    if status == HTTPStatus.BAD_REQUEST and body.startswith(_PLAIN_HTTP):
+        raise NoAnswerError(f"{url} speaks TLS only: --url {_other_scheme(url)}", reason="tls")
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise NoAnswerError(f"{url} refuses to answer {_unauthorized(url, credentials, status)}", reason="unauthorized")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise NoAnswerError(f"{url} is asked too often (HTTP {status}): try again", reason="rate_limited")
+    if status != HTTPStatus.OK:
+        raise NoAnswerError(f"{url} answers HTTP {status}: not this exporter, or an older one", reason="http_status")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswerError(f"{url} does not answer in JSON: not this exporter", reason="malformed") from error
+    try:
+        return containers_document(document)
+    except ValueError as error:
+        raise NoAnswerError(f"{url} does not speak as this exporter does: {error}", reason="malformed") from error
+
+
+def containers_document(value: object) -> ContainersDocument:
+    """Return foreign JSON itself; raises ``ValueError``, one line, for the first field in which it is no such document.
+
+    Fields that the schema does not have are ignored: a newer exporter may have more.
+    """
+    version = value.get("schema") if isinstance(value, dict) else None
+    if version != SCHEMA:
+        raise ValueError(f"its schema is {quoted(str(version), 20)}, not {SCHEMA}")
+    try:
+        _adapter().validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ValueError(f"{quoted('.'.join(map(str, first['loc'])), 100)}: {first['msg']}") from None
+    return cast("ContainersDocument", value)
+
+
+def sample_here(settings: Settings, args: Namespace, reason: str, *, with_series: bool = False) -> ContainersDocument:
+    """Return the containers after a while of sampling, announced on standard error with the ``reason`` for it."""
     import asyncio  # noqa: PLC0415 - see TYPE_CHECKING
 
     why = f"{reason}: sampling" if reason else "sampling"
-    print(f"throttle-exporter: {why} here for {format_duration(seconds)}", file=sys.stderr, flush=True)
+    print(f"throttle-exporter: {why} here for {format_duration(args.watch)}", file=sys.stderr, flush=True)
 
     async def sample() -> ContainersDocument:
         async with sampling(settings) as exporter:
-            await asyncio.gather(asyncio.sleep(seconds), exporter.directory.first_result())
+            await asyncio.gather(asyncio.sleep(args.watch), exporter.directory.first_result())
             exporter.sampler.stop_waiting()
             return (await exporter.report()).containers(with_series=with_series)
 
@@ -97,61 +216,141 @@ async def sampling(settings: Settings) -> AsyncIterator[Exporter]:
     if "scan_interval" not in settings.given:
         settings = replace(settings, scan_interval=SCAN_SECONDS)
     exporter = Exporter(settings)
-    tasks = [
-        asyncio.create_task(exporter.loop.run(), name="sampling"),
-        asyncio.create_task(exporter.directory.run(), name="pods"),
-    ]
+    tasks = [asyncio.create_task(run(), name=run.__qualname__) for run in (exporter.loop.run, exporter.directory.run)]
     try:
         yield exporter
     finally:
         for task in tasks:
             task.cancel()
-        for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
         await exporter.close()
 
 
-def watch_seconds(args: Namespace) -> float:
-    """Return ``--for`` in seconds; raises ``ConfigError``."""
-    return duration(args.watch, option="--for", low=1.0, high=MAX_WATCH_SECONDS)
+def _own_url(settings: Settings) -> str:
+    """Return the base URL under which an exporter with these settings answers on its own node."""
+    (host, port), scheme = settings.web_listen_address, "http"
+    if settings.web_config_file is not None:
+        from exporter.web.config import parse  # noqa: PLC0415 - with YAML, only where there is such a file
+
+        with suppress(ConfigError, OSError), open(settings.web_config_file, "rb") as file:
+            if parse(file.read(_MAX_WEB_CONFIG_BYTES), settings.web_config_file).tls_server_config is not None:
+                scheme = "https"
+    return f"{scheme}://{ListenAddress(_ANY_ADDRESS.get(host, host), port)}"
 
 
-def duration(text: str, *, option: str, low: float, high: float) -> float:
-    """Return the seconds of a command's own duration option; raises ``ConfigError``."""
+def _answer(url: str, credentials: Credentials, path: str, answer_seconds: float) -> tuple[int, bytes]:
+    parts, deadline = urlsplit(url), time.monotonic() + answer_seconds
+    host, is_tls, headers = parts.hostname or "", parts.scheme == "https", {"Accept": "application/json"}
+    if credentials.user and _may_send_password(url):
+        pair = b":".join((credentials.user.encode(), credentials.password))
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    kind: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
+    if is_tls:
+        kind = partial(http.client.HTTPSConnection, context=_tls_context(credentials, loopback=_is_loopback(host)))
     try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"{option}: {error}, not {quoted(text)}") from error
-    if not low <= seconds <= high:
-        bounds = f"{format_duration(low)} and {format_duration(high)}"
-        raise ConfigError(f"{option}: must be between {bounds}, not {quoted(text)}")
-    return seconds
+        with closing(kind(host, parts.port, timeout=answer_seconds)) as connection:
+            connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
+            response = connection.getresponse()
+            return response.status, _body(response, deadline)
+    except TimeoutError as error:
+        raise NoAnswerError(f"{url} did not answer in time", reason="timeout") from error
+    except ConnectionRefusedError as error:
+        raise NoAnswerError(f"nothing answers at {url}", reason="refused") from error
+    except (ConnectionError, ssl.SSLEOFError) as error:
+        # A server refuses a certificate, or the lack of one, after the client took the handshake for done.
+        advice = "; it may ask for a client certificate: --cert and --key" if is_tls and not credentials.cert else ""
+        raise NoAnswerError(f"{url} ended the connection without an answer{advice}", reason="unreachable") from error
+    except ssl.SSLError as error:
+        raise NoAnswerError(f"{url}: TLS: {_tls_problem(url, error)}", reason="tls") from error
+    except OSError as error:
+        raise NoAnswerError(f"{url}: {error.strerror or 'unreachable'}", reason="unreachable") from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise NoAnswerError(f"{url} does not speak HTTP ({type(error).__name__})", reason="malformed") from error
 
 
-def _source_url(settings: Settings, args: Namespace) -> str | None:
-    """Return the exporter to ask first, ``None`` for none; raises ``ConfigError`` for a wrong ``--url``."""
-    if args.local:
-        if args.url is not None:
-            raise ConfigError("--url: contradicts --local")
-        return None
-    if args.url is None:
-        address = settings.web_listen_address
-        return url_of(address, tls=_serves_tls(settings)) if address.port else None
+def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    body = bytearray()
+    while chunk := response.read1(_CHUNK):
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise ValueError("too large")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(body)
+
+
+def _tls_problem(url: str, error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message.rstrip('.')}): --tls.ca names the CA to trust"
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return f"there is none: --url {_other_scheme(url)}"
+    if error.reason and "CERTIFICATE" in error.reason:  # an alert of the server's about ours
+        return f"it does not accept the client's certificate ({error.reason}): --cert and --key"
+    return error.reason or "failed"
+
+
+def _unauthorized(url: str, credentials: Credentials, status: int) -> str:
+    if not credentials.user:
+        return f"without a password (HTTP {status}): --user and --password-file"
+    if not _may_send_password(url):
+        return f"without a password (HTTP {status}), which goes over TLS or to a loopback address only"
+    return f"to this user with this password (HTTP {status})"
+
+
+def _may_send_password(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+
+
+def _other_scheme(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{'http' if scheme == 'https' else 'https'}{separator}{rest}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether ``host`` is an address, not a name, that never leaves this machine."""
     try:
-        return parse_url(args.url)
-    except ValueError as error:
-        raise ConfigError(f"--url: {error}") from error
-
-
-def _serves_tls(settings: Settings) -> bool:
-    """Whether an exporter with these settings speaks TLS; ``False`` where its file cannot be read or used."""
-    if settings.web_config_file is None:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
         return False
-    from exporter.web.config import parse  # noqa: PLC0415 - with YAML, only where there is such a file
 
+
+@cache
+def _tls_context(credentials: Credentials, *, loopback: bool) -> ssl.SSLContext:
+    """Return how to speak to an exporter; raises :class:`ConfigError`.
+
+    On a loopback address, for which no CA gives certificates, the name is not verified, and the certificate only by a
+    CA that was named. Elsewhere both are.
+    """
+    context = ssl.create_default_context(cafile=credentials.ca)
+    if loopback:
+        context.check_hostname = False
+        if credentials.ca is None:
+            context.verify_mode = ssl.CERT_NONE
+    if credentials.cert is not None:
+        try:
+            # Without a password of its own OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(credentials.cert, credentials.key, password=lambda: "")
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            raise ConfigError(
+                "--cert, --key: must be a certificate in PEM and the key that belongs to it, not encrypted"
+            ) from error
+    return context
+
+
+def _password(path: str) -> bytes:
     try:
-        with open(settings.web_config_file, "rb") as file:
-            return parse(file.read(_MAX_WEB_CONFIG_BYTES), settings.web_config_file).tls_server_config is not None
-    except (ConfigError, OSError):
-        return False
+        with open(path, "rb") as file:
+            content = file.read(MAX_PASSWORD_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"--password-file: must be a readable file ({error.strerror})") from error
+    password = content.rstrip(b"\r\n")
+    if not password or len(content) > MAX_PASSWORD_FILE_BYTES:
+        raise ConfigError(f"--password-file: must hold a password of 1 to {MAX_PASSWORD_FILE_BYTES} bytes")
+    return password
+
+
+@cache
+def _adapter() -> TypeAdapter[ContainersDocument]:
+    return TypeAdapter(ContainersDocument)

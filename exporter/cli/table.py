@@ -1,7 +1,11 @@
-"""Containers as lines of a table: which columns fit a width, and how a cell is written. Pure."""
+"""Containers as lines of a table: which columns fit a width, and how a cell is written. Pure.
+
+What is shown has been :func:`escaped`: a name must not reach a terminal as a control sequence.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -22,7 +26,6 @@ UNKNOWN: Final = "-"
 SERIES_WIDTH: Final = 20
 SEVERITY_STYLE: Final = {"critical": "red", "warning": "yellow", "info": "cyan", "ok": "green"}
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
-_ASCII_BLOCKS: Final = " .:-=+*#"
 _GAP: Final = "  "
 Document = TypeVar("Document")
 
@@ -36,12 +39,9 @@ class _Console(Console):
 
 def console_for(stream: TextIO) -> Console:
     """Return the console of an output: colours where they are seen, ``NO_COLOR`` and ``COLUMNS`` obeyed."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # what its encoding lacks must not end a command
     return _Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-
-def has_symbols(console: Console) -> bool:
-    """Whether block characters can be written."""
-    return console.encoding.lower().replace("-", "") == "utf8"
 
 
 def escaped(document: Document) -> Document:
@@ -62,15 +62,21 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{100 * share:.0f}%"
 
 
+def cores(value: float | None) -> str:
+    """Return ``0.25`` or ``16.0``, in five characters."""
+    return UNKNOWN if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
 def larger_ratio(one: Container) -> str:
     """Return the throttled ratio, its own or with ``^`` its pod's, in five characters."""
     ratio, is_pods = throttled_ratio(one)
     return percent(ratio) + ("^" if is_pods else " ")
 
 
-def cores(value: float | None) -> str:
-    """Return ``0.25`` or ``16.0``, in five characters."""
-    return UNKNOWN if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+def finding_text(container: Container) -> str:
+    """Return the worst finding's name, and how many more there are."""
+    first, *rest = [finding["name"] for finding in container["findings"]] or [""]
+    return f"{first} +{len(rest)}" if rest else first
 
 
 def shortened(text: str, width: int) -> str:
@@ -83,15 +89,12 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}~{text[len(text) - (width - 1 - head) :]}"
 
 
-def sparkline(values: Sequence[float], *, symbols: bool, width: int = SERIES_WIDTH) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """Return shares as blocks, the newest last: each block is the highest of the values it stands for."""
-    if not values:
-        return ""
-    blocks = _BLOCKS if symbols else _ASCII_BLOCKS
-    count = min(width, len(values))
+    count = min(SERIES_WIDTH, len(values))
     highest = [max(values[at * len(values) // count : (at + 1) * len(values) // count]) for at in range(count)]
     # Only zero is the lowest block.
-    return "".join(blocks[min(len(blocks) - 1, max(0, ceil(share * (len(blocks) - 1))))] for share in highest)
+    return "".join(_BLOCKS[min(len(_BLOCKS) - 1, max(0, ceil(share * (len(_BLOCKS) - 1))))] for share in highest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +112,12 @@ class Column:
 
     def cell(self, text: str) -> str:
         """Return ``text`` with the gap before it, at the column's width."""
-        fit = shortened(escape_control(text), self.width)
-        return _GAP + (f"{fit:{self.width}}" if self.left else f"{fit:>{self.width}}")
-
-
-def finding_text(container: Container) -> str:
-    """Return the worst finding's name, and how many more there are."""
-    first, *rest = [finding["name"] for finding in container["findings"]] or [""]
-    return f"{first} +{len(rest)}" if rest else first
+        return f"{_GAP}{shortened(text, self.width):{'<' if self.left else '>'}{self.width}}"
 
 
 THROTTLED: Final = Column("THR", 5, 1, larger_ratio, coloured=True)
 FINDING: Final = Column("FINDING", 24, 2, finding_text, left=True, coloured=True)
+HISTORY: Final = Column("LAST WINDOW", SERIES_WIDTH, 8, lambda one: sparkline(one["series"]["ratio"]), left=True)
 COLUMNS: Final = (
     THROTTLED,
     Column("PEAK", 4, 6, lambda one: percent(one["throttling"]["peak"])),
@@ -133,17 +130,10 @@ COLUMNS: Final = (
     Column("QOS", 10, 13, lambda one: one["qos_class"], left=True),
     Column("CPUS", 9, 9, lambda one: one["cpuset"]["cpus"] if one["cpuset"] else UNKNOWN, left=True),
     Column("ISOLATION", 9, 10, lambda one: one["isolation"] or UNKNOWN, left=True),
+    HISTORY,
     FINDING,
 )
 """From left to right."""
-_ALWAYS: Final = {THROTTLED, FINDING}
-
-
-def history_column(*, symbols: bool) -> Column:
-    """Return the column of the throttled ratio over the window."""
-    return Column(
-        "LAST WINDOW", SERIES_WIDTH, 8, lambda one: sparkline(one["series"]["ratio"], symbols=symbols), left=True
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +144,23 @@ class Table:
     name_width: int
 
     @classmethod
-    def fitting(cls, width: int, containers: Sequence[Container], *, extra: Sequence[Column] = ()) -> Table:
+    def fitting(cls, width: int, containers: Sequence[Container]) -> Table:
         """Return what ``width`` holds, with long names shortened: for a screen that is redrawn."""
         longest = _longest(containers)
-        columns = columns_for(width - min(longest, LEAST_NAME), extra=extra)
+        columns = columns_for(width - min(longest, LEAST_NAME))
         taken = sum(column.width + len(_GAP) for column in columns)
         return cls(columns, max(1, min(longest, width - taken)))
 
     @classmethod
     def whole_names(cls, width: int | None, containers: Sequence[Container]) -> Table:
-        """Return the columns that fit beside whole names, at least ratio and finding; all of them without a width."""
-        longest = _longest(containers)
-        if width is None:
-            return cls(COLUMNS, longest)
-        fitting = columns_for(width - longest)
-        return cls([one for one in COLUMNS if one in fitting or one in _ALWAYS], longest)
+        """Return the columns that fit beside whole names, at least ratio and finding; all of them without a width.
+
+        The history is for a screen only.
+        """
+        longest, columns = _longest(containers), [column for column in COLUMNS if column is not HISTORY]
+        if width is not None:
+            columns = columns_for(width - longest, columns, always=(THROTTLED, FINDING))
+        return cls(columns, longest)
 
     @property
     def head(self) -> Text:
@@ -178,24 +170,24 @@ class Table:
     def row(self, container: Container) -> Text:
         """One container."""
         style = SEVERITY_STYLE.get(container["severity"] or "", "")
-        name = f"{shortened(escape_control(full_name(container)), self.name_width):{self.name_width}}"
+        name = f"{shortened(full_name(container), self.name_width):{self.name_width}}"
         cells = [(column.cell(column.value(container)), style if column.coloured else "") for column in self.columns]
         return _line((name, "" if container["live"] else "dim"), *cells)
 
 
-def columns_for(width: int, *, extra: Sequence[Column] = ()) -> list[Column]:
+def columns_for(width: int, columns: Sequence[Column] = COLUMNS, always: Sequence[Column] = ()) -> list[Column]:
     """Return those that fit, by priority, in the order in which they are shown."""
-    fitting = set()
-    for column in sorted((*COLUMNS, *extra), key=lambda one: one.priority):
+    fitting = set(always)
+    for column in sorted(columns, key=lambda one: one.priority):
         width -= column.width + len(_GAP)
         if width < 0:
             break
-        fitting.add(column.title)
-    return [column for column in (*COLUMNS[:-1], *extra, FINDING) if column.title in fitting]
+        fitting.add(column)
+    return [column for column in columns if column in fitting]
 
 
 def _longest(containers: Sequence[Container]) -> int:
-    return max([len(NAME), *(len(escape_control(full_name(one))) for one in containers)])
+    return max([len(NAME), *(len(full_name(one)) for one in containers)])
 
 
 def _line(*cells: str | tuple[str, str]) -> Text:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from exporter.cli.client import Credentials, NoAnswerError, fetch_containers
+from exporter.cli.source import Credentials, NoAnswerError, fetch_containers
 from exporter.errors import ConfigError
 from exporter.settings_sources import CLIENT_VARIABLES, load
 from tests.cli.conftest import lab

@@ -17,9 +17,8 @@ import pytest
 from typing_extensions import override
 
 from exporter.cli import explain as explain_command
-from exporter.cli.client import NoAnswerError, fetch_containers
+from exporter.cli.source import NoAnswerError, containers_document, fetch_containers
 from exporter.errors import ConfigError
-from exporter.report.validate import containers_document
 from exporter.settings_sources import Parser, load
 from tests.cli.conftest import Lab, Mover, Running, lab
 from tests.support.process import ROOT, command, environment, run

@@ -8,9 +8,9 @@ import pytest
 from rich.text import Text
 from typing_extensions import override
 
-from exporter.cli.client import NoAnswerError
+from exporter.cli.board import Board
 from exporter.cli.screen import Session, Terminal
-from exporter.cli.top import Board
+from exporter.cli.source import NoAnswerError
 from exporter.report import ContainersDocument
 
 
@@ -50,7 +50,7 @@ async def test_a_failure_while_drawing_gives_the_terminal_back() -> None:
 
     screen = FakeTerminal(draw)
     with pytest.raises(LeftError, match="nobody there"):
-        await Session(Board(symbols=True), screen, fetch, source="test", interval=0.01).run()
+        await Session(Board(), screen, fetch, source="test", interval=0.01).run()
 
     assert screen.taken == 0
 
@@ -61,7 +61,7 @@ async def test_a_defect_while_fetching_is_raised_and_not_hidden() -> None:
 
     screen = FakeTerminal()
     with pytest.raises(LeftError):
-        await Session(Board(symbols=True), screen, fetch, source="test", interval=0.01).run()
+        await Session(Board(), screen, fetch, source="test", interval=0.01).run()
 
     assert screen.taken == 0
 
@@ -79,7 +79,7 @@ async def test_numbers_that_come_again_take_the_problem_away(document: Container
         return answer
 
     with pytest.raises(LeftError):
-        await Session(Board(symbols=True), FakeTerminal(drawn.append), fetch, source="test", interval=0.0).run()
+        await Session(Board(), FakeTerminal(drawn.append), fetch, source="test", interval=0.0).run()
 
     before, first, failed, again = drawn
     assert "waiting for the first numbers" in before

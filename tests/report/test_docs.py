@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli.board import Board
 from exporter.cli.explain import container_lines, overview
-from exporter.cli.top import Board
 from exporter.report import ContainersDocument, Report
 from exporter.report.summary import full_name
 from tests.conftest import Generated
@@ -44,7 +44,7 @@ def _example(document: ContainersDocument, name: str) -> str:
     if name == "overview":
         return "\n".join(line.plain for line in overview(document, 80))
     if name == "top 80":
-        board = Board(symbols=True)
+        board = Board()
         board.document = document
         lines = board.lines(80, 15, "23:15:04 UTC  http://127.0.0.1:9843, every 2s")
         return "\n".join(line.plain for line in lines)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from exporter.cli.explain import limit_patch
 from exporter.report import Container
-from exporter.report.patch import limit_patch
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from exporter.cli.source import containers_document
 from exporter.model import NodeRow, Snapshot
 from exporter.report import Report
-from exporter.report.validate import containers_document
 from exporter.web.api import Reports
 from tests.e2e.conftest import FAST
 from tests.status.nodes import HEALTHY
