@@ -188,9 +188,8 @@ class Exporter:
         self.own.render_seconds.observe(self._monotonic() - start)
         return b"".join((*parts, self.own.render(style)))
 
-    @property
     def state(self) -> tuple[int, bool]:
-        """A key for caches of pages: changes with every sample, and when samples are late."""
+        """Return a key for caches of pages: changes with every sample, and when samples are late."""
         return self.loop.ticks, self.healthy().ok
 
     async def report(self) -> Report:
@@ -286,12 +285,11 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = ReloadingConfig(settings.web_config_file, exporter.count_error)
-    pages = web.Pages(lambda: exporter.state, exporter.page)
-    reports = webapi.Reports(lambda: exporter.state, lambda: _report(exporter))
+    report = partial(web.StateCache(exporter.state, partial(_report, exporter)).get, None)
     paths = {"telemetry_path": settings.web_telemetry_path}
-    application = web.create_app(pages=pages, healthy=exporter.healthy, ready=exporter.ready, **paths)
-    webapi.add_routes(application, reports)
-    status.add_routes(application, reports.get, grafana_url=settings.web_grafana_url, **paths)
+    application = web.create_app(exporter.state, exporter.page, exporter.healthy, exporter.ready, **paths)
+    webapi.add_routes(application, exporter.state, report)
+    status.add_routes(application, exporter.state, report, grafana_url=settings.web_grafana_url, **paths)
     server = WebServer(
         application,
         config,
@@ -336,7 +334,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
         await exporter.close()
 
 
-async def _report(exporter: Exporter) -> Report:
+async def _report(exporter: Exporter, _: None) -> Report:
     try:
         return await exporter.report()
     except ReadError as error:

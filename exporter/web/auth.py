@@ -9,10 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Final
-
-from aiohttp import BasicAuth
 
 from exporter.web.config import RateLimit
 
@@ -94,13 +91,6 @@ class TokenBucket:
         taken = self._tokens >= 1
         self._tokens -= taken
         return taken
-
-
-def basic_credentials(authorization: str) -> BasicAuth | None:
-    """User and password of an ``Authorization`` header, or None."""
-    with suppress(ValueError):
-        return BasicAuth.decode(authorization, "utf-8")
-    return None
 
 
 def _check(password: bytes, hashed: bytes) -> bool:

@@ -1,35 +1,85 @@
-"""The metrics page and the probes; API and status page are mounted on the same application."""
+"""The metrics page and the probes, and the cache behind all pages; API and status page join the same application."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from exporter.metrics.exposition import Format
 
-OLDEST_SECONDS = 1.0
-"""How long a page is served again, at most."""
-GZIP_LEVEL = 1
+OLDEST_SECONDS: Final = 1.0
+"""How long a metrics page is served again, at most: ticks may be a minute apart, what a page says must not be."""
+GZIP_LEVEL: Final = 1
 """A page of 3 MB takes 15 ms at level 1 and 60 ms at level 6, for a tenth more bytes."""
-CONTENT_TYPES: dict[Format, str] = {
+CONTENT_TYPES: Final[dict[Format, str]] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
-PROBES = ("/healthz", "/readyz")
+PROBES: Final = ("/healthz", "/readyz")
 """They ask for no password: the kubelet has none, and they say no more than one line."""
-HEADERS = {
+HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class StateCache(Generic[Key, Value]):
+    """Values by key, each made once for a state; concurrent requests wait for the one being made."""
+
+    def __init__(
+        self,
+        state: Callable[[], Hashable],
+        make: Callable[[Key], Awaitable[Value]],
+        *,
+        most: int = 8,
+        oldest_seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Values are made anew when ``state`` has changed: another tick, or that none comes any more.
+
+        At most ``most`` are kept, none for longer than ``oldest_seconds``.
+        """
+        self._state, self._make, self._clock = state, make, clock
+        self._most, self._oldest_seconds = most, oldest_seconds
+        self._lock = asyncio.Lock()
+        self._values: dict[Key, Value] = {}
+        self._made_in: Hashable = None
+        self._made_at = 0.0
+        self._clearing: asyncio.TimerHandle | None = None
+
+    async def get(self, key: Key) -> Value:
+        """Return the value of the present state."""
+        async with self._lock:
+            state, now = self._state(), self._clock()
+            if self._made_in != state or now - self._made_at >= self._oldest_seconds:
+                self._values.clear()
+                self._made_in, self._made_at = state, now
+            if key not in self._values:
+                value = await self._make(key)
+                if len(self._values) >= self._most:
+                    self._values.clear()
+                self._values[key] = value
+            if self._oldest_seconds < math.inf:
+                self._clear_soon()
+            return self._values[key]
+
+    def _clear_soon(self) -> None:
+        """Free the values, the largest thing there is, once they are too old to be served."""
+        if self._clearing is not None:
+            self._clearing.cancel()
+        self._clearing = asyncio.get_running_loop().call_later(self._oldest_seconds, self._values.clear)
 
 
 class ProbeResult(NamedTuple):
@@ -40,65 +90,29 @@ class ProbeResult(NamedTuple):
     """One line for the person who asks."""
 
 
-class Pages:
-    """Pages rendered at most once a tick, whoever asks; concurrent requests wait for the one being made."""
-
-    def __init__(
-        self,
-        state: Callable[[], Hashable],
-        render: Callable[[Format], Awaitable[bytes]],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """A page is rendered anew when ``state`` has changed: another tick, or that none comes any more.
-
-        Ticks may be a minute apart; what a page says must not be: see :data:`OLDEST_SECONDS`.
-        """
-        self._state, self._render, self._clock = state, render, clock
-        self._rendered_at = 0.0
-        self._lock = asyncio.Lock()
-        self._pages: dict[tuple[Format, bool], bytes] = {}
-        self._rendered_in: Hashable = None
-        self._forgetting: asyncio.Handle | None = None
-
-    async def get(self, style: Format, *, zipped: bool) -> bytes:
-        """Return the page of the current state."""
-        async with self._lock:
-            if self._rendered_in != self._state() or self._clock() - self._rendered_at >= OLDEST_SECONDS:
-                self._pages.clear()
-                self._rendered_in, self._rendered_at = self._state(), self._clock()
-            plain = self._pages.get((style, False))
-            if plain is None:
-                plain = self._pages[style, False] = await self._render(style)
-            page = self._pages.get((style, True)) if zipped else plain
-            if page is None:
-                page = self._pages[style, True] = await asyncio.to_thread(gzip.compress, plain, GZIP_LEVEL, mtime=0)
-            self._forget_soon()
-            return page
-
-    def _forget_soon(self) -> None:
-        """Free the pages, the largest thing there is, once they are too old to be served."""
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-        self._forgetting = asyncio.get_running_loop().call_later(OLDEST_SECONDS, self._pages.clear)
-
-
 def create_app(
-    *,
-    telemetry_path: str,
-    pages: Pages,
+    state: Callable[[], Hashable],
+    render: Callable[[Format], Awaitable[bytes]],
     healthy: Callable[[], ProbeResult],
     ready: Callable[[], ProbeResult],
+    *,
+    telemetry_path: str,
 ) -> web.Application:
-    """Return the aiohttp application. Handlers only fetch: what takes time happens in threads behind ``pages``."""
+    """Return the aiohttp application. Handlers only fetch: what takes time happens in threads behind the cache."""
+
+    async def make(key: tuple[Format, bool]) -> bytes:
+        style, zipped = key
+        page = await render(style)
+        return await asyncio.to_thread(gzip.compress, page, GZIP_LEVEL, mtime=0) if zipped else page
+
+    pages = StateCache(state, make, oldest_seconds=OLDEST_SECONDS)
 
     async def metrics(request: web.Request) -> web.Response:
-        style = wanted_format(request.headers.get("Accept", ""))
-        zipped = quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
-        body = await pages.get(style, zipped=zipped)
-        headers = {"Content-Type": CONTENT_TYPES[style], "Vary": "Accept, Accept-Encoding"}
+        style, zipped = wanted_format(request.headers.get("Accept", "")), accepts_gzip(request)
+        headers = {hdrs.CONTENT_TYPE: CONTENT_TYPES[style], hdrs.VARY: "Accept, Accept-Encoding"}
         if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=await pages.get((style, zipped)), headers=headers)
 
     def probe(result: Callable[[], ProbeResult]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
@@ -117,6 +131,11 @@ def create_app(
         app.router.add_get(path, probe(result))
     app.on_response_prepare.append(add_headers)
     return app
+
+
+def accepts_gzip(request: web.Request) -> bool:
+    """Whether the client takes a compressed answer."""
+    return quality(request.headers.get(hdrs.ACCEPT_ENCODING, ""), "gzip") > 0
 
 
 def wanted_format(accept: str) -> Format:

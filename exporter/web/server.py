@@ -7,24 +7,24 @@ import enum
 import logging
 import socket
 from asyncio.sslproto import SSLProtocol
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Final, cast
 
-from aiohttp import HttpVersion10, hdrs, web
+from aiohttp import BasicAuth, HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.typedefs import Handler
 from typing_extensions import override
 
 from exporter.errors import ExporterError
 from exporter.web import WebError
-from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks, basic_credentials
+from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks
 from exporter.web.tls import ReloadingConfig
 
 logger = logging.getLogger(__name__)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NAME: Final = "kube-throttle-exporter"  # the Server header, without a version
 _BACKLOG: Final = 1024  # connections that the kernel holds; beyond it a client's kernel tries again after a second
@@ -66,8 +66,6 @@ class State(enum.IntEnum):
 
 class Connection(web.RequestHandler):
     """Speaks HTTP with one client; ends when the client takes too long or sends too much."""
-
-    __slots__ = ("_received", "_server", "_socket", "_timer", "address", "body", "since", "state")
 
     def __init__(self, manager: web.Server, server: WebServer) -> None:
         super().__init__(
@@ -360,7 +358,9 @@ class WebServer:
             return _plain(HTTPStatus.TOO_MANY_REQUESTS, {hdrs.RETRY_AFTER: "1"})
         if not config.basic_auth_users:
             return None
-        given = basic_credentials(request.headers.get(hdrs.AUTHORIZATION, ""))
+        given = None
+        with suppress(ValueError):
+            given = BasicAuth.decode(request.headers.get(hdrs.AUTHORIZATION, ""), "utf-8")
         try:
             if given and await self._passwords.verify(config.basic_auth_users, given.login, given.password.encode()):
                 return None

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from exporter.errors import ConfigError, ExporterError, quoted
@@ -105,28 +106,22 @@ def _load(path: str, last: Loaded) -> Loaded:
 
 
 def _read(path: str) -> tuple[WebConfig, tuple[bytes, ...]]:
-    try:
-        content = _content(path)
-    except ValueError as error:
-        raise ConfigError(f"{_OPTION}: {quoted(path, 200)}: {error}") from error
-    config, digests = parse(content, path), [hashlib.sha256(content).digest()]
-    for key in ("cert_file", "key_file", "client_ca_file"):
-        if pem := getattr(config.tls_server_config, key, ""):
-            try:
-                digests.append(hashlib.sha256(_content(pem)).digest())
-            except ValueError as error:
-                raise PemError(key, pem, str(error)) from error
-    return config, tuple(digests)
+    content = _content(path, lambda problem: ConfigError(f"{_OPTION}: {quoted(path, 200)}: {problem}"))
+    config = parse(content, path)
+    keys = ("cert_file", "key_file", "client_ca_file")
+    pems = {key: pem for key in keys if (pem := getattr(config.tls_server_config, key, ""))}
+    contents = [content, *(_content(pem, partial(PemError, key, pem)) for key, pem in pems.items())]
+    return config, tuple(hashlib.sha256(content).digest() for content in contents)
 
 
-def _content(path: str) -> bytes:
+def _content(path: str, error: Callable[[str], ConfigError]) -> bytes:
     try:
         with open(path, "rb") as file:
             content = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise ValueError(error.strerror) from error
+    except OSError as cause:
+        raise error(cause.strerror or type(cause).__name__) from cause
     if len(content) > _LARGEST_FILE:
-        raise ValueError(f"has more than {_LARGEST_FILE} bytes")
+        raise error(f"has more than {_LARGEST_FILE} bytes")
     return content
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import select
+import struct
 import subprocess
 import sys
 import time
@@ -79,10 +80,10 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", **press)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def screenshot(self, *, scale: float = 1.0, most: int = 4000) -> bytes:
+    def screenshot(self, *, most: int = 4000) -> bytes:
         """The whole page as PNG, cut after ``most`` pixels."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(most, size["height"]), "scale": scale}
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(most, size["height"]), "scale": 1}
         found = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(found["data"])
 
@@ -157,3 +158,10 @@ def chromium(program: str, folder: Path) -> Iterator[Browser]:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height of a picture."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height

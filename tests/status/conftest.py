@@ -12,7 +12,7 @@ from aiohttp import web
 
 from exporter.report import Report
 from exporter.web import status
-from exporter.web.pages import Pages, ProbeResult, create_app
+from exporter.web.pages import ProbeResult, create_app
 from tests.report.node import minute
 from tests.status import nodes
 
@@ -40,6 +40,9 @@ class Served:
     url: str
     report: Report
 
+    def state(self) -> int:
+        return id(self.report)
+
     async def get(self) -> Report:
         return self.report
 
@@ -51,9 +54,8 @@ def application(served: Served, telemetry_path: str = "/metrics") -> web.Applica
         return b"# EOF\n"
 
     fine = ProbeResult(ok=True, text="ready")
-    pages = Pages(lambda: 0, metrics)
-    app = create_app(telemetry_path=telemetry_path, pages=pages, healthy=lambda: fine, ready=lambda: fine)
-    status.add_routes(app, served.get, telemetry_path=telemetry_path)
+    app = create_app(served.state, metrics, lambda: fine, lambda: fine, telemetry_path=telemetry_path)
+    status.add_routes(app, served.state, served.get, telemetry_path=telemetry_path)
     return app
 
 

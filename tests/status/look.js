@@ -34,6 +34,7 @@
   }
   return {
     width: innerWidth, scrollWidth: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight,
-    back: getComputedStyle(document.body).backgroundColor, faint, wide, cut,
+    back: getComputedStyle(document.body).backgroundColor,
+    verdict: getComputedStyle(document.querySelector(".verdict")).borderLeftColor, faint, wide, cut,
   };
 })();

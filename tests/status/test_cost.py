@@ -27,6 +27,7 @@ def milliseconds(run: Callable[[], object]) -> float:
     return min(spent)
 
 
+@pytest.mark.system
 def test_a_page_of_many_containers_is_made_in_time(
     reports: dict[str, Report], capsys: pytest.CaptureFixture[str]
 ) -> None:

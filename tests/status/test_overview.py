@@ -14,8 +14,7 @@ from exporter.model import CgroupName, Snapshot
 from exporter.report import DOCS, Exporter, Report, Source
 from exporter.report.summary import headline
 from exporter.web.status import PageRequest
-from exporter.web.status.findings import MAX_FULL, MAX_NAMED
-from exporter.web.status.node_page import MAX_WORKLOADS
+from exporter.web.status.node_page import MAX_FULL, MAX_NAMED, MAX_WORKLOADS
 from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import facts_of, overview_of, rows_of

@@ -9,26 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.text import full_name
+from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName
-from exporter.report import Series
+from exporter.report import Name, Report, Series
 from exporter.report.summary import cpu_ranges, duration
-from exporter.web.status import Links, PageRequest
-from exporter.web.status.charts import (
-    HEIGHT,
-    PAGE_SLOTS,
-    ROW_SLOTS,
-    Chart,
-    binned,
-    history_chart,
-    page_chart,
-    row_chart,
-    since,
-)
-from exporter.web.status.cpumap import LEVELS, MAX_CELLS, CpuMap, cpu_map
+from exporter.web.status import Links, PageRequest, style
+from exporter.web.status.charts import HEIGHT, PAGE_SLOTS, ROW_SLOTS, Chart, binned, history_chart, since, window_chart
+from exporter.web.status.node_page import MAX_CPUS
 from exporter.web.status.rendering import with_settings
 from tests.status import nodes
+from tests.status.html import Element
+from tests.status.page import overview_of, rows_of
 from tests.support import snapshots as make
 
 
@@ -36,7 +28,8 @@ def series(*ratio: float, interval: float = 1.0, usage: list[float | None] | Non
     return Series(interval_seconds=interval, ratio=list(ratio), usage_share=usage or [0.5] * len(ratio))
 
 
-def drawn(chart: Chart | None) -> Chart:
+def drawn(one: Series, seconds: float, *, slots: int = ROW_SLOTS, with_use: bool = False) -> Chart:
+    chart = window_chart(one, seconds, slots=slots, with_use=with_use)
     assert chart is not None
     return chart
 
@@ -45,36 +38,28 @@ def drawn(chart: Chart | None) -> Chart:
 
 
 def test_without_samples_there_is_no_chart() -> None:
-    nothing = Series(interval_seconds=None, ratio=[], usage_share=[])
-
-    assert row_chart(nothing, 60) is None
-    assert page_chart(nothing, 60) is None
+    assert window_chart(Series(interval_seconds=None, ratio=[], usage_share=[]), 60, slots=ROW_SLOTS) is None
 
 
-def test_neighbours_of_one_height_are_one_step() -> None:
-    chart = drawn(row_chart(series(0.0, 0.5, 0.5, 1.0), 4))
+@pytest.mark.parametrize(
+    ("ratios", "seconds", "slots", "bars"),
+    [
+        ((0.0, 0.5, 0.5, 1.0), 4, 4, "M0 100V100H1V50H3V0H4V100Z"),  # neighbours of one height are one step
+        ((1.0,), 60, 60, "M59 100V0H60V100Z"),  # a young container fills the right end
+        ((0.001,), 1, 1, "M0 100V96H1V100Z"),  # a small value is seen
+    ],
+)
+def test_the_ratio_is_drawn(ratios: tuple[float, ...], seconds: float, slots: int, bars: str) -> None:
+    chart = drawn(series(*ratios), seconds)
 
-    assert (chart.slots, chart.bars) == (4, "M0 100V100H1V50H3V0H4V100Z")
-    assert chart.text.endswith("at most 100 %, 100 % in the newest.")
-
-
-def test_a_young_container_fills_the_right_end() -> None:
-    chart = drawn(row_chart(series(1.0), 60))
-
-    assert (chart.slots, chart.bars) == (60, "M59 100V0H60V100Z")
-
-
-def test_a_small_value_is_seen_and_zero_is_not() -> None:
-    little, nothing = drawn(row_chart(series(0.001), 1)), drawn(row_chart(series(0.0), 1))
-
-    assert little.bars == "M0 100V96H1V100Z"
-    assert (nothing.bars, nothing.flat, little.flat) == ("M0 100V100H1V100Z", True, False)
+    assert (chart.slots, chart.bars, chart.flat) == (slots, bars, False)
+    assert drawn(series(0.0), 1).flat
 
 
 def test_a_gap_in_the_use_breaks_the_line() -> None:
-    chart = drawn(page_chart(series(0.0, 0.0, 0.0, usage=[0.5, None, 0.25]), 3))
+    chart = drawn(series(0.0, 0.0, 0.0, usage=[0.5, None, 0.25]), 3, with_use=True)
 
-    assert chart.line == "M0.5 50M2.5 75"
+    assert (chart.bars, chart.line) == ("M0 100V100H3V100Z", "M0.5 50M2.5 75")
 
 
 def test_binning_keeps_a_spike() -> None:
@@ -89,7 +74,8 @@ def test_binning_keeps_a_spike() -> None:
 )
 def test_every_path_stays_in_its_box(ratios: list[float], interval: float, window: float) -> None:
     one = series(*ratios, interval=interval)
-    for chart, most in ((drawn(row_chart(one, window)), ROW_SLOTS), (drawn(page_chart(one, window)), PAGE_SLOTS)):
+    for most in (ROW_SLOTS, PAGE_SLOTS):
+        chart = drawn(one, window, slots=most, with_use=True)
         assert chart.slots <= most
         for path in (chart.bars, chart.line):
             assert re.fullmatch(r"(?:[MHVL][\d. ]+|Z)*", path)
@@ -100,103 +86,14 @@ def test_every_path_stays_in_its_box(ratios: list[float], interval: float, windo
         assert chart.bars.endswith(f"H{chart.slots}V{HEIGHT}Z")
 
 
-# The map of CPUs
-
-
-def map_of(**node: object) -> CpuMap:
-    report = nodes.of(make.snapshot(make.pinned("owner", "6-7"), make.container("web"), on=make.node(**node)))
-    return cpu_map(report.node()["node"], report.containers()["containers"])
-
-
-def test_cpus_are_grouped_by_numa_node_with_their_owners() -> None:
-    owner = make.named("owner")
-    found = map_of(
-        owners={6: owner, 7: owner},
-        shared_cpus=cpu_list("0-5", ""),
-        kubelet=replace(make.static(), reserved_system_cpus="0"),
-        cpu_times={cpu: make.busy(cpu / 10) for cpu in range(8)},
-    )
-
-    assert [(area.title, area.text) for area in found.numa_nodes] == [
-        ("NUMA node 0", "CPUs 0-3, busy: 15 %"),
-        ("NUMA node 1", "CPUs 4-7, busy: 55 %"),
-    ]
-    cells = [cell for area in found.numa_nodes for cell in area.cells]
-    assert [cell.state for cell in cells] == ["shared"] * 6 + ["exclusive"] * 2
-    assert [cell.letter for cell in cells] == [""] * 6 + ["A", "A"]
-    assert [cell.reserved for cell in cells] == [True] + [False] * 7
-    assert (cells[7].busy, cells[7].level) == ("70 %", 14)
-    assert cells[0].text == "CPU 0: shared, busy: 0 %, reserved for the system"
-    assert cells[6].text == "CPU 6: exclusive of shop/owner/app, busy: 60 %"
-    assert [
-        (one.letter, one.name and full_name(one.name), one.cpus, one.numa, one.busy, one.note) for one in found.owners
-    ] == [
-        ("A", "shop/owner/app", "6-7", "1", "65 %", ""),
-        ("", None, "0-5", "0-1", "25 %", "1 container"),
-    ]
-    assert found.summary.startswith("8 CPUs online, 2 exclusive to one container, 6 shared, 1 reserved for the system.")
-    assert found.summary.endswith(" CPU manager policy: static.")
-
-
-def test_unknown_cpus_are_called_unknown() -> None:
-    found = map_of(numa_node={}, shared_cpus=None, kubelet=None, cpu_times={})
-
-    [area] = found.numa_nodes
-    assert (area.title, area.text) == ("NUMA node unknown", "CPUs 0-7, busy: unknown")
-    assert {cell.state for cell in area.cells} == {"unknown"}
-    assert {cell.busy for cell in area.cells} == {"–"}
-    assert area.cells[0].text == "CPU 0: owner unknown, busy: unknown"
-    assert found.owners == []
-    assert found.summary == "8 CPUs online. CPU manager policy: unknown."
-
-
-def test_stolen_time_and_interrupts_are_shown() -> None:
-    found = map_of(cpu_times={0: make.busy(0.5, steal_seconds=6.0, irq_seconds=3.0)})
-
-    assert found.numa_nodes[0].cells[0].text.endswith("busy: 50 %, 10 % stolen by the hypervisor, 5 % in interrupts")
-
-
-def test_a_map_has_a_bound_and_says_so() -> None:
-    found = map_of(online_cpus=frozenset(range(MAX_CELLS + 76)), numa_node={}, cpu_times={})
-
-    assert sum(len(area.cells) for area in found.numa_nodes) == MAX_CELLS
-    assert found.hidden == 76
-
-
-def test_letters_never_repeat() -> None:
-    owners = {cpu: CgroupName("a", str(cpu), "c") for cpu in range(80)}
-    found = map_of(online_cpus=frozenset(range(80)), owners=owners, shared_cpus=frozenset(), numa_node={})
-
-    letters = [cell.letter for area in found.numa_nodes for cell in area.cells]
-    assert len(set(letters)) == 80
-    assert letters[:2] + letters[25:28] + letters[79:] == ["A", "B", "Z", "A2", "B2", "B4"]
-
-
-@given(st.floats(0, 2))
-def test_levels_are_those_of_the_stylesheet(share: float) -> None:
-    level = map_of(cpu_times={0: make.busy(share)}).numa_nodes[0].cells[0].level
-
-    assert 0 <= level <= LEVELS
-
-
-@pytest.mark.parametrize(
-    ("cpus", "shown"),
-    [("0-3,8", "0-3,8"), ("0,2,4,6", "0-6 step 2"), ("0,2", "0,2"), ("1,2,4", "1,2,4"), ("", ""), ("5", "5")],
-)
-def test_steps_of_cpus_are_one_range(cpus: str, shown: str) -> None:
-    assert cpu_ranges(cpus) == shown
-
-
-# History
-
-
 def test_six_hours_are_drawn_with_gaps_where_nothing_is_known() -> None:
-    assert history_chart([]) is None
-    assert history_chart([None, None]) is None
-    chart = drawn(history_chart([None, 0.0, 0.5, 1.0], [None, 0.5, None, 0.25]))
+    assert history_chart([]) is history_chart([None, None]) is None
+    chart, flat = history_chart([None, 0.0, 0.5, 1.0], [None, 0.5, None, 0.25]), history_chart([None, 0.0])
+    assert chart is not None
     assert (chart.bars, chart.line) == ("M0 100V100H2V50H3V0H4V100Z", "M1.5 50M3.5 75")
-    assert chart.text.endswith("at most 100 %, 100 % at the end.")
-    assert drawn(history_chart([None, 0.0])).flat
+    assert chart.description.endswith("at most 100 %, 100 % at the end.")
+    assert flat is not None
+    assert flat.flat
 
 
 @pytest.mark.parametrize(
@@ -208,6 +105,91 @@ def test_six_hours_are_drawn_with_gaps_where_nothing_is_known() -> None:
 )  # fmt: skip
 def test_since_when_it_is_throttled(ratios: list[float | None], said: str) -> None:
     assert since(ratios) == said
+
+
+# The map of CPUs
+
+
+def map_of(**node: object) -> Element:
+    snapshot = make.snapshot(make.pinned("owner", "6-7"), make.container("web"), on=make.node(**node))
+    return overview_of(Report(snapshot, find(snapshot), nodes.HEALTHY)).by_id("cpus")
+
+
+def cells_of(section: Element) -> list[Element]:
+    return [cell for area in section.every("ul", "cpus") for cell in area.every("li")]
+
+
+def test_cpus_are_grouped_by_numa_node_with_their_owners() -> None:
+    owner = make.named("owner")
+    section = map_of(
+        owners={6: owner, 7: owner},
+        shared_cpus=cpu_list("0-5", ""),
+        kubelet=replace(make.static(), reserved_system_cpus="0"),
+        cpu_times={cpu: make.busy(cpu / 10) for cpu in range(8)},
+    )
+
+    assert [one.text for one in section.every("h3")] == [
+        "NUMA node 0 CPUs 0-3, busy: 15 %",
+        "NUMA node 1 CPUs 4-7, busy: 55 %",
+    ]
+    cells = cells_of(section)
+    assert [cell.classes - {"reserved"} for cell in cells[5:]] == [
+        {"shared", "b10"},
+        *({"exclusive", b} for b in ("b12", "b14")),
+    ]
+    assert [cell.one("span", "owner").text for cell in cells] == [""] * 6 + ["A", "A"]
+    assert ["reserved" in cell.classes for cell in cells] == [True] + [False] * 7
+    assert cells[7].one("span", "busy").text == "70 %"
+    assert cells[0].attributes["title"] == "CPU 0: shared, busy: 0 %, reserved for the system"
+    assert cells[6].attributes["title"] == "CPU 6: exclusive of shop/owner/app, busy: 60 %"
+    assert rows_of(section.one("table")) == [
+        ["A shop/owner/app", "6-7", "1", "65 %"],
+        ["Shared pool 1 container", "0-5", "0-1", "25 %"],
+    ]
+    summary = section.every("p")[0].text
+    assert summary.startswith("8 CPUs online, 2 exclusive to one container, 6 shared, 1 reserved for the system.")
+    assert summary.endswith(" CPU manager policy: static.")
+
+
+def test_unknown_cpus_are_called_unknown() -> None:
+    section = map_of(numa_node={}, shared_cpus=None, kubelet=None, cpu_times={})
+
+    assert section.one("h3").text == "NUMA node unknown CPUs 0-7, busy: unknown"
+    cells = cells_of(section)
+    assert {frozenset(cell.classes) for cell in cells} == {frozenset({"unknown", "b0"})}
+    assert {cell.one("span", "busy").text for cell in cells} == {"–"}
+    assert cells[0].attributes["title"] == "CPU 0: owner unknown, busy: unknown"
+    assert section.every("table") == []
+    assert section.every("p")[0].text == "8 CPUs online. CPU manager policy: unknown."
+
+
+def test_stolen_time_and_interrupts_are_shown() -> None:
+    [first, *_] = cells_of(map_of(cpu_times={0: make.busy(0.5, steal_seconds=6.0, irq_seconds=3.0)}))
+
+    assert first.attributes["title"].endswith("busy: 50 %, 10 % stolen by the hypervisor, 5 % in interrupts")
+
+
+def test_a_map_has_a_bound_and_says_so() -> None:
+    section = map_of(online_cpus=frozenset(range(MAX_CPUS + 76)), numa_node={}, cpu_times={})
+
+    assert len(cells_of(section)) == MAX_CPUS
+    assert "76 more CPUs are not drawn." in section.text
+
+
+def test_letters_never_repeat() -> None:
+    owners = {cpu: CgroupName("a", str(cpu), "c") for cpu in range(80)}
+    section = map_of(online_cpus=frozenset(range(80)), owners=owners, shared_cpus=frozenset(), numa_node={})
+
+    letters = [cell.one("span", "owner").text for cell in cells_of(section)]
+    assert len(set(letters)) == 80
+    assert letters[:2] + letters[25:28] + letters[79:] == ["A", "B", "Z", "A2", "B2", "B4"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.024, 0.5, 1.0, 2.0])
+def test_levels_are_those_of_the_stylesheet(share: float) -> None:
+    [level] = cells_of(map_of(cpu_times={0: make.busy(share)}))[0].classes - {"shared"}
+
+    assert f".{level} {{ --busy: {round(20 * min(share, 1.0)) * 5}%; }}" in style()
 
 
 # Requests
@@ -248,17 +230,25 @@ def test_a_container_s_page_has_no_filter() -> None:
 
 
 def test_a_dashboard_is_linked_where_grafana_is_known() -> None:
-    name = CgroupName("shop", "web-1", "app")
+    name = Name(namespace="shop", pod="web-1", container="app")
     with_grafana = Links("/", "/metrics", "https://grafana.example/")
 
     assert Links("/", "/metrics").dashboard(name) == ""
-    assert with_grafana.dashboard(CgroupName("", "uid", "id")) == ""
+    assert with_grafana.dashboard(Name(namespace="", pod="uid", container="id")) == ""
     assert with_grafana.dashboard(name) == (
         "https://grafana.example/d/kte-workload?var-namespace=shop&var-pod=web-1&var-container=app"
     )
 
 
 # Words
+
+
+@pytest.mark.parametrize(
+    ("cpus", "shown"),
+    [("0-3,8", "0-3,8"), ("0,2,4,6", "0-6 step 2"), ("0,2", "0,2"), ("1,2,4", "1,2,4"), ("", ""), ("5", "5")],
+)
+def test_steps_of_cpus_are_one_range(cpus: str, shown: str) -> None:
+    assert cpu_ranges(cpus) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""``/api/v1`` as the running exporter serves it, and how often a report is made."""
+"""``/api/v1`` as the running exporter serves it."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,15 +9,9 @@ from typing import Any
 import pytest
 
 from exporter.cli.source import containers_document
-from exporter.model import NodeRow, Snapshot
-from exporter.report import Report
-from exporter.web.api import Reports
 from tests.e2e.conftest import FAST
-from tests.status.nodes import HEALTHY
 from tests.support.process import Exporter, started, tree_options
 from tests.support.recordings import RECORDINGS, Recording, copied
-
-NODE = NodeRow("v2", "systemd", "6.12.0", "fixed", frozenset({0, 1}), None)
 
 
 @pytest.fixture(scope="module")
@@ -107,56 +100,3 @@ def test_a_container_that_has_no_name_yet(recording: Recording, tmp_path_factory
         assert (one["namespace"], one["mapped"]) == ("", False)
         alone = get(exporter, f"/api/v1/containers/-/{one['pod']}/{one['container']}")
         assert alone["container"]["container_id"] == one["container_id"]
-
-
-class Maker:
-    """Makes empty reports, and counts them."""
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.state: tuple[int, bool] = (1, True)
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def make(self) -> Report:
-        await self.gate.wait()
-        self.made += 1
-        snapshot = Snapshot(
-            taken_at=float(self.made), tick=1, settings_version=1, containers=(), pods=(), node=NODE, cgroups={}
-        )
-        return Report(snapshot, (), HEALTHY)
-
-    def reports(self) -> Reports:
-        return Reports(lambda: self.state, self.make)
-
-
-async def test_one_report_for_each_state() -> None:
-    maker = Maker()
-    reports = maker.reports()
-
-    first = await reports.get()
-    assert await reports.get() is first
-    assert json.loads(await reports.containers(with_series=True))["taken_at"] == 1.0
-    maker.state = (2, True)
-    assert await reports.get() is not first
-    assert json.loads(await reports.containers(with_series=True))["taken_at"] == 2.0
-    # A sampler that stands still must not look young for ever.
-    maker.state = (2, False)
-    await reports.get()
-    assert maker.made == 3
-
-
-async def test_a_failure_is_not_kept() -> None:
-    maker = Maker()
-    failures = [RuntimeError("once")]
-
-    async def make() -> Report:
-        if failures:
-            raise failures.pop()
-        return await maker.make()
-
-    reports = Reports(lambda: maker.state, make)
-
-    with pytest.raises(RuntimeError):
-        await reports.get()
-    assert await reports.get() is await reports.get()

@@ -4,97 +4,104 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from exporter.metrics.exposition import Format
-from exporter.web.pages import Pages, ProbeResult, create_app
+from exporter.web.pages import ProbeResult, StateCache, create_app
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PROMETHEUS_ASKS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
 
-class Renderer:
-    """Renders pages that say what they are, as slowly as the test wants."""
+class Maker:
+    """Makes values that say what they are, as slowly as the test wants."""
 
     def __init__(self) -> None:
-        self.tick = 1
-        self.rendered: list[tuple[Format, int]] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.started = asyncio.Event()
+        self.tick, self.now = 1, 100.0
+        self.made: list[str] = []
         self.failures = 0
-        self.busy = 0
+        self.gate, self.started = asyncio.Event(), asyncio.Event()
+        self.gate.set()
 
-    async def render(self, style: Format) -> bytes:
-        assert self.busy == 0, "one page at a time"
-        self.busy += 1
+    async def make(self, key: str) -> bytes:
         tick = self.tick
-        self.rendered.append((style, tick))
         self.started.set()
-        try:
-            await self.gate.wait()
-            if self.failures:
-                self.failures -= 1
-                raise RuntimeError("no page")
-        finally:
-            self.busy -= 1
-        return f"{style} {tick}\n".encode()
+        await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("no page")
+        self.made.append(f"{key} {tick}")
+        return f"{key} {tick}\n".encode()
 
-    def pages(self) -> Pages:
-        return Pages(lambda: self.tick, self.render)
+    def cache(self, oldest_seconds: float = 1.0) -> StateCache[str, bytes]:
+        return StateCache(lambda: self.tick, self.make, most=3, oldest_seconds=oldest_seconds, clock=lambda: self.now)
 
 
-# ---- Pages ----
+# ---- the cache ----
 
 
-async def test_a_page_is_rendered_once_a_tick() -> None:
-    renderer = Renderer()
-    pages = renderer.pages()
+async def test_a_value_is_made_once_a_state() -> None:
+    maker = Maker()
+    cache = maker.cache()
     for _ in range(3):
-        assert await pages.get("text", zipped=False) == b"text 1\n"
-    renderer.tick = 2
-    assert await pages.get("text", zipped=False) == b"text 2\n"
-    assert renderer.rendered == [("text", 1), ("text", 2)]
+        assert [await cache.get(key) for key in "ab"] == [b"a 1\n", b"b 1\n"]
+    maker.tick = 2
+    assert await cache.get("a") == b"a 2\n"
+    assert maker.made == ["a 1", "b 1", "a 2"]
 
 
-async def test_compressed_and_plain_are_the_same_page() -> None:
-    renderer = Renderer()
-    pages = renderer.pages()
-    zipped = [await pages.get("text", zipped=True) for _ in range(2)]
-    assert zipped[0] == zipped[1]
-    assert gzip.decompress(zipped[0]) == await pages.get("text", zipped=False) == b"text 1\n"
-    assert renderer.rendered == [("text", 1)]
-    renderer.tick = 2
-    assert gzip.decompress(await pages.get("text", zipped=True)) == b"text 2\n"
+async def test_concurrent_requests_wait_for_one_value_and_a_state_that_passes_meanwhile_makes_the_next_new() -> None:
+    maker = Maker()
+    maker.gate.clear()
+    cache = maker.cache()
+    first = [asyncio.create_task(cache.get("a")) for _ in range(10)]
+    await maker.started.wait()
+    maker.gate.set()
+    assert await asyncio.gather(*first) == [b"a 1\n"] * 10
+    assert maker.made == ["a 1"]
+    maker.gate.clear()
+    maker.started.clear()
+    early = asyncio.create_task(cache.get("b"))
+    await maker.started.wait()
+    maker.tick = 2
+    late = asyncio.create_task(cache.get("b"))
+    maker.gate.set()
+    assert (await early, await late) == (b"b 1\n", b"b 2\n")
 
 
-async def test_concurrent_requests_wait_for_one_page() -> None:
-    renderer = Renderer()
-    renderer.gate.clear()
-    pages = renderer.pages()
-    waiting = [asyncio.create_task(pages.get("text", zipped=bool(number % 2))) for number in range(10)]
-    await renderer.started.wait()
-    renderer.gate.set()
-    found = await asyncio.gather(*waiting)
-    assert {page if number % 2 == 0 else gzip.decompress(page) for number, page in enumerate(found)} == {b"text 1\n"}
-    assert renderer.rendered == [("text", 1)]
+@pytest.mark.parametrize(("oldest_seconds", "made"), [(1.0, 2), (math.inf, 1)])
+async def test_a_value_is_served_again_for_a_second_at_most_however_rare_the_ticks(
+    oldest_seconds: float, made: int
+) -> None:
+    maker = Maker()
+    cache = maker.cache(oldest_seconds)
+    for later in (0.0, 0.9, 0.2, 0.9):
+        maker.now += later
+        await cache.get("a")
+    assert len(maker.made) == made
 
 
-async def test_a_tick_that_passes_while_a_page_is_made_makes_the_next_one_new() -> None:
-    renderer = Renderer()
-    renderer.gate.clear()
-    pages = renderer.pages()
-    first = asyncio.create_task(pages.get("text", zipped=False))
-    await renderer.started.wait()
-    renderer.tick = 2
-    second = asyncio.create_task(pages.get("text", zipped=False))
-    renderer.gate.set()
-    assert await first == b"text 1\n"
-    assert await second == b"text 2\n"
+async def test_what_is_kept_has_a_bound_and_is_freed_when_it_is_old() -> None:
+    cache = Maker().cache(oldest_seconds=0.01)
+    for key in "abcdefg":
+        await cache.get(key)
+        assert len(cache._values) <= 3  # noqa: SLF001 - what grows is inside
+    async with asyncio.timeout(5):
+        while cache._values:  # noqa: SLF001, ASYNC110 - nobody is told
+            await asyncio.sleep(0)
+
+
+async def test_a_failure_is_not_kept() -> None:
+    maker = Maker()
+    maker.failures = 1
+    cache = maker.cache()
+    with pytest.raises(RuntimeError, match="no page"):
+        await cache.get("a")
+    assert await cache.get("a") == b"a 1\n"
 
 
 # ---- the application ----
@@ -102,30 +109,18 @@ async def test_a_tick_that_passes_while_a_page_is_made_makes_the_next_one_new() 
 
 @asynccontextmanager
 async def serving(
-    renderer: Renderer | None = None,
+    maker: Maker | None = None,
     *,
     healthy: ProbeResult | None = None,
     ready: ProbeResult | None = None,
     telemetry_path: str = "/metrics",
 ) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own parameters say nothing here
-    good = ProbeResult(ok=True, text="fine")
+    good, maker = ProbeResult(ok=True, text="fine"), maker or Maker()
     app = create_app(
-        telemetry_path=telemetry_path,
-        pages=(renderer or Renderer()).pages(),
-        healthy=lambda: healthy or good,
-        ready=lambda: ready or good,
+        lambda: 1, maker.make, lambda: healthy or good, lambda: ready or good, telemetry_path=telemetry_path
     )
     async with TestClient(TestServer(app), auto_decompress=False, headers={"Accept-Encoding": "identity"}) as client:
         yield client
-
-
-async def test_a_page_is_served_again_for_a_second_at_most_however_rare_the_ticks() -> None:
-    renderer, now = Renderer(), [100.0]
-    pages = Pages(lambda: renderer.tick, renderer.render, lambda: now[0])
-    for later in (0.0, 0.9, 0.2, 0.9):
-        now[0] += later
-        await pages.get("text", zipped=False)
-    assert len(renderer.rendered) == 2
 
 
 @pytest.mark.parametrize(
@@ -154,14 +149,11 @@ async def test_format_is_what_the_scraper_accepts(accept: str, style: str, conte
 @pytest.mark.parametrize(
     ("accepts", "zipped"),
     [
-        ("gzip", True),
-        ("deflate, gzip;q=0.5", True),
-        ("identity", False),
-        ("", False),
-        ("br", False),
-        ("gzip;q=0", False),
+        ("gzip", True), ("br, gzip;q=0.5", True), ("GZIP, deflate", True), ("gzip;q=1.0,*;q=0", True),
+        ("identity", False), ("", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000, br", False),
+        ("xgzip", False),
     ],
-)
+)  # fmt: skip
 async def test_the_page_is_compressed_where_gzip_is_accepted(accepts: str, zipped: bool) -> None:
     async with serving() as client:
         response = await client.get("/metrics", headers={"Accept-Encoding": accepts})
@@ -187,27 +179,18 @@ async def test_a_probe_answers_with_its_result(probe: str, ok: bool, status: int
 
 
 async def test_probes_answer_while_a_page_is_made() -> None:
-    renderer = Renderer()
-    renderer.gate.clear()
-    async with serving(renderer) as client:
+    maker = Maker()
+    maker.gate.clear()
+    async with serving(maker) as client:
         page = asyncio.create_task(client.get("/metrics"))
-        await renderer.started.wait()
+        await maker.started.wait()
         assert (await client.get("/healthz")).status == 200
-        renderer.gate.set()
+        maker.gate.set()
         assert (await page).status == 200
 
 
 @pytest.mark.parametrize(
-    "version",
-    [
-        "abc",
-        "1.x",
-        pytest.param("9" * 5000, id="5000 digits"),
-        "1",
-        "1.0.0.0.0",
-        "",
-        "-1",
-    ],
+    "version", ["abc", "1.x", pytest.param("9" * 5000, id="5000 digits"), "1", "1.0.0.0.0", "", "-1"]
 )
 async def test_a_malformed_version_still_gets_a_page(version: str) -> None:
     async with serving() as client:
@@ -234,10 +217,10 @@ async def test_no_answer_may_be_framed_sniffed_or_kept(path: str) -> None:
         assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
-async def test_a_page_that_cannot_be_made_is_a_500_and_the_next_one_is_not() -> None:
-    renderer = Renderer()
-    renderer.failures = 1
-    async with serving(renderer) as client:
+async def test_a_page_that_cannot_be_made_is_a_500_and_says_nothing_of_why() -> None:
+    maker = Maker()
+    maker.failures = 1
+    async with serving(maker) as client:
         response = await client.get("/metrics")
         assert response.status == 500
         assert "no page" not in await response.text()

@@ -147,6 +147,7 @@ async def test_paths_that_resemble_a_probe_need_a_password(server: Served, path:
     assert (await server.get(path)).status == 401
 
 
+@pytest.mark.system
 async def test_guesses_do_not_delay_a_scraper_that_was_accepted_before(tmp_path: Path) -> None:
     # A price at which all these guesses would take the checker many seconds.
     known = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(9)).decode()

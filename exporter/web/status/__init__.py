@@ -1,32 +1,34 @@
 """The status page: what :mod:`exporter.report` says, as HTML for people.
 
-Views are pure: documents become strings for templates. Nothing of Jinja2 is imported before the page is asked for, so a
-process that is only scraped does not pay for it. A page is made in a thread, at most once for each report.
+Templates turn the documents of the API into HTML. Nothing of Jinja2 is imported before the page is asked for, so a
+process that is only scraped does not pay for it. A page is made in a thread, at most once a sample.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
-from collections.abc import Awaitable, Callable, Mapping
+import hashlib
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from importlib.resources import files
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from exporter.model import CgroupName
-from exporter.report import Report, escaped_path, unescaped_segments
-from exporter.web.pages import GZIP_LEVEL, quality
+from exporter.report import Container, Name, Report, escaped_path, unescaped_segments
+from exporter.web.pages import GZIP_LEVEL, StateCache, accepts_gzip
 
 CONTAINER_PATH: Final = "/container/"
 DASHBOARD_PATH: Final = "/d/kte-workload"
 """Of this repository's dashboard of workloads below Grafana's URL."""
 MAX_PAGES: Final = 8
 """Kept of one report. With 750 containers a page has about 1 MB."""
-REFRESH_SECONDS: Final = 10
-"""What the link on the page offers."""
 MAX_REFRESH_SECONDS: Final = 3600
 MAX_TEXT: Final = 200
 SORTS: Final = ("impact", "throttled", "lost", "use", "waiting", "name")
@@ -41,18 +43,18 @@ class Links:
     grafana: str = ""
     """Grafana's base URL; empty for none."""
 
-    def container(self, name: CgroupName) -> str:
+    def container(self, one: Container | Name) -> str:
         """Return the path of a container's page; empty for a name that no URL can say."""
         try:
-            return CONTAINER_PATH + escaped_path(*name)
+            return CONTAINER_PATH + escaped_path(one["namespace"], one["pod"], one["container"])
         except UnicodeEncodeError:  # half a surrogate pair, from JSON or a file's name
             return ""
 
-    def dashboard(self, name: CgroupName) -> str:
+    def dashboard(self, one: Container | Name) -> str:
         """Return the URL of a container's dashboard; empty without Grafana or for a container without a name."""
-        if not self.grafana or not name.namespace:
+        if not self.grafana or not one["namespace"]:
             return ""
-        variables = {"var-namespace": name.namespace, "var-pod": name.pod, "var-container": name.container}
+        variables = {"var-namespace": one["namespace"], "var-pod": one["pod"], "var-container": one["container"]}
         return f"{self.grafana.rstrip('/')}{DASHBOARD_PATH}?{urlencode(variables, errors='replace')}"
 
 
@@ -112,72 +114,61 @@ class PageRequest:
         return f"?refresh={self.refresh}" if self.refresh else ""
 
 
-class Page(NamedTuple):
-    """A page that was made."""
-
-    body: bytes
-    status: HTTPStatus
-    policy: str
-    """Its Content-Security-Policy."""
-
-
-class StatusPages:
-    """The pages of the current report; concurrent requests wait for the one being made."""
-
-    def __init__(self, report: Callable[[], Awaitable[Report]], links: Links) -> None:
-        """``report`` gives the same object until the node's state is another."""
-        self._report, self._links = report, links
-        self._lock = asyncio.Lock()
-        self._made_of: Report | None = None
-        self._pages: dict[tuple[PageRequest, bool], Page] = {}
-
-    async def get(self, request: PageRequest, *, zipped: bool) -> Page:
-        """Return one page."""
-        async with self._lock:
-            report = await self._report()
-            if report is not self._made_of:
-                self._pages.clear()
-                self._made_of = report
-            page = self._pages.get((request, zipped))
-            if page is None:
-                if len(self._pages) >= MAX_PAGES:
-                    self._pages.clear()
-                page = await asyncio.to_thread(_make, report, request, self._links, zipped=zipped)
-                self._pages[request, zipped] = page
-            return page
-
-
 def add_routes(
-    app: web.Application, report: Callable[[], Awaitable[Report]], *, telemetry_path: str, grafana_url: str = ""
+    app: web.Application,
+    state: Callable[[], Hashable],
+    report: Callable[[], Awaitable[Report]],
+    *,
+    telemetry_path: str,
+    grafana_url: str = "",
 ) -> None:
-    """Mount the page at ``/``, or at ``/status`` where the metrics are at ``/``, and one page for each container."""
+    """Mount the page at ``/``, or at ``/status`` where the metrics are at ``/``, and one page for each container.
+
+    ``report`` gives the report of the node's present ``state``.
+    """
     home = "/status" if telemetry_path == "/" else "/"
-    handler = _handler(StatusPages(report, Links(home, telemetry_path, grafana_url)))
-    app.router.add_get(home, handler)
-    app.router.add_get(CONTAINER_PATH + "{namespace}/{pod}/{container}", handler)
+    links = Links(home, telemetry_path, grafana_url)
 
+    async def make(key: tuple[PageRequest, bool]) -> tuple[bytes, HTTPStatus]:
+        return await asyncio.to_thread(_make, await report(), links, *key)
 
-def _handler(pages: StatusPages) -> Callable[[web.Request], Awaitable[web.Response]]:
+    pages = StateCache(state, make, most=MAX_PAGES)
+
     async def handle(request: web.Request) -> web.Response:
         match = request.match_info
         name = unescaped_segments(match["namespace"], match["pod"], match["container"]) if match else None
-        zipped = quality(request.headers.get("Accept-Encoding", ""), "gzip") > 0
-        page = await pages.get(PageRequest.of(name, request.query), zipped=zipped)
-        headers = {"Content-Security-Policy": page.policy, "Vary": "Accept-Encoding"}
+        zipped = accepts_gzip(request)
+        body, status = await pages.get((PageRequest.of(name, request.query), zipped))
+        headers = {"Content-Security-Policy": security_policy(), hdrs.VARY: hdrs.ACCEPT_ENCODING}
         if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return web.Response(
-            body=page.body, status=page.status, headers=headers, content_type="text/html", charset="utf-8"
-        )
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=body, status=status, headers=headers, content_type="text/html", charset="utf-8")
 
-    return handle
+    app.router.add_get(home, handle)
+    app.router.add_get(CONTAINER_PATH + "{namespace}/{pod}/{container}", handle)
 
 
-def _make(report: Report, request: PageRequest, links: Links, *, zipped: bool) -> Page:
+@cache
+def style() -> str:
+    """Return the pages' only style sheet."""
+    return files("exporter.web.status").joinpath("templates", "style.css").read_text(encoding="utf-8")
+
+
+@cache
+def security_policy() -> str:
+    """Return the Content-Security-Policy of every page: no script, and no style but ours, by its hash."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _make(report: Report, links: Links, request: PageRequest, zipped: bool) -> tuple[bytes, HTTPStatus]:  # noqa: FBT001 - the cache's key
     from exporter.web.status import rendering  # noqa: PLC0415 - Jinja2 and the templates, loaded by the first page
 
     body, status = rendering.render(report, request, links)
-    return Page(gzip.compress(body, GZIP_LEVEL, mtime=0) if zipped else body, status, rendering.security_policy())
+    return gzip.compress(body, GZIP_LEVEL, mtime=0) if zipped else body, status
 
 
 def _refresh(text: str) -> int | None:

@@ -13,37 +13,47 @@ HEIGHT: Final = 100
 """Of every chart's box; its width is the number of slots. It is stretched to the place it is given."""
 ROW_SLOTS: Final = 60
 PAGE_SLOTS: Final = 240
-HISTORY_SLOT_MINUTES: Final = 5
-"""In a table's row."""
 MIN_BAR: Final = 4
 """The height of a bar that is not zero."""
 Values = Sequence[float | None]
 
 
 class Chart(NamedTuple):
-    """One container's ratio, and its use where that is drawn."""
+    """One container's ratio, and its use or time share where that is drawn."""
 
     slots: int
     bars: str
     """Path of the throttled ratio."""
     line: str
     """Path of the second series; empty without one."""
-    scale: tuple[str, str]
-    """What the upper edge and the middle stand for."""
-    text: str
+    top: float
+    """The share that the upper edge stands for."""
+    description: str
     """The same in words."""
     flat: bool
     """Whether it was never throttled."""
 
 
-def row_chart(series: Series, window_seconds: float) -> Chart | None:
-    """Return the throttled ratio over the window for a table's row, ``None`` without samples."""
-    return _window_chart(series, window_seconds, slots=ROW_SLOTS, with_use=False)
-
-
-def page_chart(series: Series, window_seconds: float) -> Chart | None:
-    """Return ratio and use over the window for a container's page, ``None`` without samples."""
-    return _window_chart(series, window_seconds, slots=PAGE_SLOTS, with_use=True)
+def window_chart(series: Series, window_seconds: float, *, slots: int, with_use: bool = False) -> Chart | None:
+    """Return the throttled ratio over the window in at most ``slots``; ``None`` without samples."""
+    ratios, interval = series["ratio"], series["interval_seconds"]
+    if not ratios:
+        return None
+    # A young container's series fills the right end only.
+    total = max(len(ratios), round(window_seconds / interval)) if interval else len(ratios)
+    per_slot = math.ceil(total / slots)
+    slots = math.ceil(total / per_slot)
+    usage = binned(series["usage_share"], per_slot) if with_use else []
+    # Use is above the limit where a burst was saved up, and by the jitter between two readings.
+    highest = max((share for share in usage if share is not None), default=0.0)
+    top = 1.0 if highest <= 1.05 else math.ceil(4 * highest) / 4
+    description = (
+        f"Throttled ratio of each sample, oldest to newest: at most {text.percent(max(ratios))}, "
+        f"{text.percent(ratios[-1])} in the newest."
+    )
+    flat = not any(ratios)
+    bars = "" if flat and not with_use else _bars(binned(ratios, per_slot), slots, top)
+    return Chart(slots, bars, _line(usage, slots, top), top, description, flat)
 
 
 def history_chart(ratios: Values, shares: Values = ()) -> Chart | None:
@@ -51,14 +61,13 @@ def history_chart(ratios: Values, shares: Values = ()) -> Chart | None:
     known = [value for value in ratios if value is not None]
     if not known:
         return None
-    words = (
+    description = (
         f"Throttled ratio over the last 6 hours, oldest to newest: at most {text.percent(max(known))}, "
         f"{text.percent(known[-1])} at the end."
     )
-    slots = len(ratios)
-    if not any(known) and not shares:
-        return Chart(slots, "", "", _scale(1.0), words, flat=True)
-    return Chart(slots, _bars(ratios, slots, 1.0), _line(shares, slots, 1.0), _scale(1.0), words, not any(known))
+    slots, flat = len(ratios), not any(known)
+    bars = "" if flat and not shares else _bars(ratios, slots, 1.0)
+    return Chart(slots, bars, _line(shares, slots, 1.0), 1.0, description, flat)
 
 
 def since(ratios: Values) -> str:
@@ -70,36 +79,12 @@ def since(ratios: Values) -> str:
     return f"{'at least ' * (minutes == len(ratios))}{shown}"
 
 
-def binned(values: Values, per: int) -> list[float | None]:
-    """Return the highest of each ``per`` values, counted from the newest, so that no spike is averaged away."""
-    if per == 1:
-        return list(values)
-    bins = (values[max(0, end - per) : end] for end in range(len(values), 0, -per))
+def binned(values: Values, per_bin: int) -> Values:
+    """Return the highest of each ``per_bin`` values, counted from the newest, so that no spike is averaged away."""
+    if per_bin == 1:
+        return values
+    bins = (values[max(0, end - per_bin) : end] for end in range(len(values), 0, -per_bin))
     return [max((value for value in one if value is not None), default=None) for one in bins][::-1]
-
-
-def _window_chart(series: Series, window_seconds: float, *, slots: int, with_use: bool) -> Chart | None:
-    ratios, interval = series["ratio"], series["interval_seconds"]
-    if not ratios:
-        return None
-    # A young container's series fills the right end only.
-    total = max(len(ratios), round(window_seconds / interval)) if interval else len(ratios)
-    per = math.ceil(total / slots)
-    slots = math.ceil(total / per)
-    usage = binned(series["usage_share"], per) if with_use else []
-    # Use is above the limit where a burst was saved up, and by the jitter between two readings.
-    highest = max((share for share in usage if share is not None), default=0.0)
-    top = 1.0 if highest <= 1.05 else math.ceil(4 * highest) / 4
-    words = (
-        f"Throttled ratio of each sample, oldest to newest: at most {text.percent(max(ratios))}, "
-        f"{text.percent(ratios[-1])} in the newest."
-    )
-    line = _line(usage, slots, top) if with_use else ""
-    return Chart(slots, _bars(binned(ratios, per), slots, top), line, _scale(top), words, not any(ratios))
-
-
-def _scale(top: float) -> tuple[str, str]:
-    return f"{100 * top:.0f} %", f"{50 * top:.0f} %"
 
 
 def _y(share: float, top: float) -> int:
@@ -108,25 +93,21 @@ def _y(share: float, top: float) -> int:
 
 def _bars(values: Values, slots: int, top: float) -> str:
     """A closed outline; neighbours of one height are one step."""
-    at = slots - len(values)
-    path = [f"M{at} {HEIGHT}"]
-    height = None
-    for value in values:
+    start = slots - len(values)
+    path, height = [f"M{start} {HEIGHT}"], None
+    for at, value in enumerate(values, start):
         y = min(_y(value, top), HEIGHT - MIN_BAR) if value else HEIGHT
         if y != height:
-            path.append(f"H{at}V{y}" if height is not None else f"V{y}")
+            path.append(f"V{y}" if height is None else f"H{at}V{y}")
             height = y
-        at += 1
-    return "".join((*path, f"H{at}V{HEIGHT}Z"))
+    return "".join((*path, f"H{slots}V{HEIGHT}Z"))
 
 
 def _line(values: Values, slots: int, top: float) -> str:
     """Through the middle of each slot; broken where a value is unknown."""
-    path, move = [], True
+    path, command = [], "M"
     for at, value in enumerate(values, slots - len(values)):
-        if value is None:
-            move = True
-            continue
-        path.append(f"{'M' if move else 'L'}{at + 0.5:g} {_y(value, top)}")
-        move = False
+        if value is not None:
+            path.append(f"{command}{at + 0.5:g} {_y(value, top)}")
+        command = "M" if value is None else "L"
     return "".join(path)

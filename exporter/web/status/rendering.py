@@ -1,56 +1,47 @@
-"""Views through templates to bytes.
+"""Documents through templates to bytes.
 
 Jinja2 is imported here and nowhere else: import this module when a page is asked for.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
+import shlex
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
-from importlib.resources import files
-from typing import Final
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from typing_extensions import override
 
-from exporter.analysis.text import full_name
+from exporter.analysis import text
+from exporter.cpulist import format_cpu_list
 from exporter.errors import escape_control
-from exporter.report import Report
-from exporter.report.summary import lowered
-from exporter.web.status import SORTS, Links, PageRequest
-from exporter.web.status.container_page import container_page
-from exporter.web.status.node_page import node_page
+from exporter.report import DOCS, Finding, Report, summary
+from exporter.report.impact import lost_seconds_per_second
+from exporter.report.schema import Pressure
+from exporter.web.status import SORTS, Links, PageRequest, style
+from exporter.web.status.container_page import MAX_NEIGHBOURS, ContainerPage
+from exporter.web.status.node_page import MAX_CPUS, MAX_FULL, MAX_NAMED, NodePage, total
 
-_POLICY: Final = (
-    "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
 _SETTING = re.compile(r"(?<![\w&#:-])-?[A-Za-z][\w:.]*=\d+")
 
 
 def render(report: Report, request: PageRequest, links: Links) -> tuple[bytes, HTTPStatus]:
     """Return the page of a moment; another page with 404 for a container that is not on the node."""
-    status = HTTPStatus.OK
-    view: object
+    status, view = HTTPStatus.OK, object()
+    document = None if request.name is None else report.container(request.name)
     if request.name is None:
-        template, view = "node.html", node_page(report, request)
+        template, view = "node.html", NodePage(report, request)
+    elif document is not None:
+        template, view = "container.html", ContainerPage(report, document)
     else:
-        template, view = "container.html", container_page(report, request.name)
-        if view is None:
-            template, view, status = "missing.html", {"node": report.exporter["node"]}, HTTPStatus.NOT_FOUND
-    style = Markup(_style())  # noqa: S704 - our own file
+        template, view, status = "missing.html", {"exporter": report.exporter}, HTTPStatus.NOT_FOUND
     page = _environment().get_template(template)
-    return page.render(view=view, request=request, links=links, sorts=SORTS, style=style).encode(), status
-
-
-@cache
-def security_policy() -> str:
-    """Return the Content-Security-Policy of every page: no script, and no style but ours, by its hash."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return _POLICY.format(digest=digest)
+    return page.render(view=view, request=request, links=links).encode(), status
 
 
 def printable(value: object) -> object:
@@ -58,19 +49,38 @@ def printable(value: object) -> object:
     return value if isinstance(value, Markup) or not isinstance(value, str) else escape_control(value)
 
 
-def with_settings(text: str) -> Markup:
+def with_settings(advice: str) -> Markup:
     """Return advice in which a setting such as ``-XX:ActiveProcessorCount=2`` stands out and stays on one line."""
-    return Markup(_SETTING.sub(r"<code>\g<0></code>", str(escape(printable(text)))))  # noqa: S704 - escaped just before
+    return Markup(_SETTING.sub(r"<code>\g<0></code>", str(escape(printable(advice)))))  # noqa: S704 - escaped just before
 
 
-@cache
-def _style() -> str:
-    return files("exporter.web.status").joinpath("templates", "style.css").read_text(encoding="utf-8")
+def _or_dash(words: Callable[[float], str]) -> Callable[[float | None], str]:
+    return lambda value: "–" if value is None else words(value)
+
+
+class _Environment(Environment):
+    @override
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """``one.pod`` of a document, without Jinja2's detour over an ``AttributeError``."""
+        return obj[attribute] if type(obj) is dict and attribute in obj else super().getattr(obj, attribute)
+
+
+def _waiting(pressure: Pressure) -> str:
+    share = pressure["waiting_share"]
+    return _per_second(pressure["runqueue_seconds_per_second"]) if share is None else text.percent(share)
+
+
+def _first_of(findings: Sequence[Finding]) -> str:
+    return summary.title(findings[0]) + (f", {len(findings) - 1} more" if findings[1:] else "")
+
+
+def _per_second(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{text.amount(seconds)} s/s"
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
+    environment = _Environment(
         loader=PackageLoader("exporter.web.status", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -79,5 +89,29 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(with_settings=with_settings, lowered=lowered, full_name=full_name)
+    environment.filters |= {
+        "percent": _or_dash(text.percent),
+        "cpus": _or_dash(text.cpus),
+        "limit": _or_dash(text.limit),
+        "per_second": _per_second,
+        "time": lambda epoch: datetime.fromtimestamp(epoch, UTC),
+        "cpu_list": format_cpu_list,
+        "counted": text.count,
+        "first_of": _first_of,
+        "lost": lost_seconds_per_second,
+        "quoted": shlex.quote,
+        "total": total,
+        "waiting": _waiting,
+        "with_settings": with_settings,
+    }
+    for function in (
+        *(summary.cpu_ranges, summary.description, summary.duration, summary.evidence, summary.facts),
+        *(summary.full_name, summary.has_problem, summary.lowered, summary.problems),
+        *(summary.verdict, summary.verdict_severity),
+    ):
+        environment.filters[function.__name__] = function
+    environment.filters["heading"] = summary.title
+    environment.globals |= {"docs": DOCS, "sorts": SORTS, "max_cpus": MAX_CPUS, "max_neighbours": MAX_NEIGHBOURS}
+    environment.globals |= {"max_full": MAX_FULL, "max_named": MAX_NAMED}
+    environment.globals["style"] = Markup(style())  # noqa: S704 - our own file
     return environment
