@@ -5,27 +5,22 @@ All entries are per second of wall time. A loss to quotas is summed over CPUs, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
 
 from exporter.analysis import thresholds
-from exporter.analysis.nodeview import NodeView, name_of, rate, use
+from exporter.analysis.nodeview import NodeView, name_of, rate
 from exporter.model import Ancestor, CgroupName, CgroupRow, CpuLimits, Deltas, Interval, Recommendation, Window
 
+NO_COUNTER: Final = "the kernel does not count it here"
+NO_LIMIT: Final = "a limit could not be read"
+TOO_YOUNG: Final = "it was placed on its CPUs a moment ago"
+NO_WAITING: Final = "this kernel counts no waiting (no PSI, no schedstats)"
 
-class Unknown(NamedTuple):
-    """An entry that nothing tells."""
-
-    reason: str
-    """Why, as the end of a sentence."""
-
-
-Entry = float | Unknown
-NO_COUNTER = Unknown("the kernel does not count it here")
-NO_LIMIT = Unknown("a limit could not be read")
-TOO_YOUNG = Unknown("it was placed on its CPUs a moment ago")
-NO_WAITING = Unknown("this kernel counts no waiting (no PSI, no schedstats)")
+Entry = float | str
+"""An amount, or why it is unknown."""
+Source = Literal["pod", "above_pod", ""]
 
 
 class UpperBoundWindow(Window):
@@ -34,202 +29,161 @@ class UpperBoundWindow(Window):
     __slots__ = ()
 
 
-class Above(NamedTuple):
-    """What quotas above the container took."""
-
-    lost: Entry
-    exact: bool
-    """Whether it is the container's own loss (``cpu.stat.local``), or that of the whole cgroup above: "up to"."""
-    source: Literal["pod", "above_pod", ""]
-    """Whose quota took most of it."""
-    path: str = ""
-    """Its cgroup."""
-
-
-class Takers(NamedTuple):
-    """Who ran on its CPUs while it waited; cores."""
-
-    others: Entry
-    """All other containers."""
-    named: Sequence[tuple[CgroupName, float]]
-    """The busiest of them."""
-    outside: Entry
-    """What is no container, at least."""
-    itself: Entry
-    """Of its waiting: what nobody else can have caused."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """One container's account."""
+    """One container's account; ``None`` is unknown."""
 
-    seconds: float
+    seconds: float = 0.0
     """Length of the epoch, or of the window."""
-    used: Entry
-    own_quota: Entry
-    above: Above
-    inside: Entry
+    used: float | None = None
+    own_quota: float | None = None
+    quota_above: float | None = None
+    quota_above_is_exact: bool = False
+    """Whether it is the container's own loss (``cpu.stat.local``), or that of the whole cgroup above: "up to"."""
+    above_source: Source = ""
+    """Whose quota took most of it."""
+    above_path: str = ""
+    """Its cgroup."""
+    quota_inside: float | None = None
     """Lost to quotas of cgroups below the container."""
-    waited: Entry
+    waited: float | None = None
     """For a CPU, at least: what no quota explains."""
-    window: Window | None
+    window: Window | None = None
     """Throttled periods by its own quota, and by its pod's where that is the same one."""
-    recommendation: Recommendation | None
-    """See :attr:`exporter.model.CgroupRow.recommendation`."""
+    recommendation: Recommendation | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Entry -> why it is unknown, as the end of a sentence."""
 
     @property
-    def lost(self) -> Entry:
+    def lost(self) -> float | None:
         """To quotas, as far as it is the container's own loss."""
-        above = self.above.lost if self.above.exact else 0.0
-        total = 0.0
-        for entry in (self.own_quota, self.inside, above):
-            if isinstance(entry, Unknown):
-                return entry
-            total += entry
-        return total
+        above = self.quota_above if self.quota_above_is_exact else 0.0
+        if self.own_quota is None or self.quota_inside is None or above is None:
+            return None
+        return self.own_quota + self.quota_inside + above
 
     @property
-    def throttled_time_share(self) -> Entry:
+    def throttled_time_share(self) -> float | None:
         """Of the time in which its tasks could have run, the share in which a quota stopped them."""
         lost, used = self.lost, self.used
-        if isinstance(lost, Unknown) or isinstance(used, Unknown):
-            return lost if isinstance(lost, Unknown) else used
+        if lost is None or used is None:
+            return None
         return lost / (used + lost) if used + lost > 0 else 0.0
 
-    @property
-    def unknowns(self) -> dict[str, str]:
-        """Entry -> why it is unknown."""
-        entries = {
-            "used": self.used,
-            "own_quota": self.own_quota,
-            "quota_above": self.above.lost,
-            "quota_inside": self.inside,
-            "waited": self.waited,
-        }
-        return {name: entry.reason for name, entry in entries.items() if isinstance(entry, Unknown)}
 
-
-def known(entry: Entry) -> float | None:
-    """Return the amount, or None."""
-    return None if isinstance(entry, Unknown) else entry
+class _Quotas(NamedTuple):
+    own: Entry
+    above: Entry
+    is_exact: bool
+    source: Source
+    path: str
+    inside: float
 
 
 def ledger_of(view: NodeView, row: CgroupRow) -> Ledger | None:
     """Return the account of a live container; ``None`` while this epoch is too young."""
-    deltas = row.deltas
+    deltas, placement, window, pod = row.deltas, row.placement_deltas, row.window, view.pod_of(row)
     if deltas is None or not deltas.seconds >= thresholds.MIN_SECONDS:
         return None
-    own, above, inside = _quotas(view, row, deltas)
-    used = use(row)
-    window = row.window
-    pod = view.pod_of(row)
-    if pod is not None and repeats_quota(view, row, pod) and window is not None and pod.window is not None:
-        window = either_window(window, pod.window)
+    # The kubelet gives a pod the sum of its containers' limits. Several containers have the pod's quota each where only
+    # the pod has a limit (KEP-2837): there it is the pod's that they use up together.
+    is_alone = view.containers_of_pod[row.ref.pod_path] == 1
+    repeated = pod if is_alone and pod is not None and is_same_quota(row.limits, pod.limits) else None
+    if repeated is not None and window is not None and repeated.window is not None:
+        window = either_window(window, repeated.window)
+    quotas = _quotas(view, row, deltas, pod, repeats=repeated is not None)
+    waited: Entry = TOO_YOUNG
+    if placement is not None and placement.seconds >= thresholds.MIN_SECONDS:
+        since = quotas if placement is deltas else _quotas(view, row, placement, pod, repeats=repeated is not None)
+        waited = _waited(placement, since)
+    used = rate(deltas.usage_seconds, deltas)
+    entries: dict[str, Entry] = {
+        "used": NO_COUNTER if used is None else used,
+        "own_quota": quotas.own,
+        "quota_above": quotas.above,
+        "waited": waited,
+    }
     return Ledger(
         seconds=deltas.seconds,
-        used=NO_COUNTER if used is None else used,
-        own_quota=own,
-        above=above,
-        inside=inside,
-        waited=_waited(view, row),
+        used=used,
+        own_quota=_known(quotas.own),
+        quota_above=_known(quotas.above),
+        quota_above_is_exact=quotas.is_exact,
+        above_source=quotas.source,
+        above_path=quotas.path,
+        quota_inside=quotas.inside,
+        waited=_known(waited),
         window=window,
         recommendation=row.recommendation,
+        unknown={name: entry for name, entry in entries.items() if isinstance(entry, str)},
     )
 
 
-def _quotas(view: NodeView, row: CgroupRow, deltas: Deltas) -> tuple[Entry, Above, Entry]:
-    """Own quota, quota above, quota inside, of the window of ``deltas``."""
-    own, above = _own(row.limits, deltas), _above(view, row, deltas)
-    pod = view.pod_of(row)
-    if pod is not None and repeats_quota(view, row, pod) and above.source != "above_pod":
+def _known(entry: Entry) -> float | None:
+    return None if isinstance(entry, str) else entry
+
+
+def _quotas(view: NodeView, row: CgroupRow, deltas: Deltas, pod: CgroupRow | None, *, repeats: bool) -> _Quotas:
+    own, inside = _own(row.limits, deltas), rate(deltas.nested_throttled_seconds, deltas) or 0.0
+    found = _above(view, row, deltas, pod, own)._replace(inside=inside)
+    if repeats and found.source != "above_pod":
         # One quota, written twice: which of the two cgroups the kernel stops in a period is chance.
-        parts = (own, above.lost)
-        total = 0.0
-        for part in parts:
-            total += part if isinstance(part, float) else 0.0
-        own = own if isinstance(own, Unknown) else total
-        above = Above(0.0, exact=True, source="")
-    inside = rate(deltas.nested_throttled_seconds, deltas)
-    return own, above, 0.0 if inside is None else inside
+        both = own if isinstance(own, str) else own + (_known(found.above) or 0.0)
+        return _Quotas(both, 0.0, is_exact=True, source="", path="", inside=inside)
+    return found
 
 
 def _own(limits: CpuLimits | None, deltas: Deltas | None) -> Entry:
+    """Return what a cgroup's own quota took from all that is in it."""
     if limits is None:
         return NO_LIMIT
     if limits.quota_state == "none":
         return 0.0
     lost = None if deltas is None else rate(deltas.throttled_seconds, deltas)
-    if lost is None and limits.quota_state == "unsupported":
-        return 0.0
-    return NO_COUNTER if lost is None else lost
+    if lost is None:
+        return 0.0 if limits.quota_state == "unsupported" else NO_COUNTER
+    return lost
 
 
-def _above(view: NodeView, row: CgroupRow, deltas: Deltas) -> Above:
-    pod = view.pod_of(row)
-    witnesses = list(_witnesses(view, row, pod))
-    biggest = max(witnesses, key=lambda one: known(one[2]) or 0.0, default=None)
-    source: Literal["pod", "above_pod", ""] = ""
-    path = ""
-    if biggest is not None and known(biggest[2]):
-        source, path = biggest[0], biggest[1]
-    local, own = rate(deltas.local_throttled_seconds, deltas), known(_own(row.limits, deltas))
-    if local is not None and own is not None:
-        if not source and isinstance(witnesses[0][2], float):
-            source = "above_pod"  # the pod is known not to be it
-        return Above(max(0.0, local - own), exact=True, source=source, path=path)
-    unknown = next((one[2] for one in witnesses if isinstance(one[2], Unknown)), None)
-    if unknown is not None and (pod is not None or not _nothing_above(row)):
-        return Above(unknown, exact=False, source=source, path=path)
-    return Above(0.0 if biggest is None else known(biggest[2]) or 0.0, exact=False, source=source, path=path)
-
-
-def _witnesses(
-    view: NodeView, row: CgroupRow, pod: CgroupRow | None
-) -> list[tuple[Literal["pod", "above_pod"], str, Entry]]:
-    """Every cgroup above, with what its own quota took from all that is in it."""
+def _above(view: NodeView, row: CgroupRow, deltas: Deltas, pod: CgroupRow | None, own: Entry) -> _Quotas:
     path = row.ref.pod_path
-    entry: Entry = NO_LIMIT if pod is None else _own(pod.limits, pod.deltas)
-    found: list[tuple[Literal["pod", "above_pod"], str, Entry]] = [("pod", path, entry)]
+    of_pod = NO_LIMIT if pod is None else _own(pod.limits, pod.deltas)
+    witnesses: list[tuple[Entry, Source, str]] = [(of_pod, "pod", path)]
     while (path := path.rpartition("/")[0]) and view.node.ancestors:
         ancestor = view.node.ancestors.get(path, Ancestor(None, None))
-        found.append(("above_pod", path, _own(ancestor.limits, ancestor.deltas)))
-    return found
+        witnesses.append((_own(ancestor.limits, ancestor.deltas), "above_pod", path))
+    biggest, source, path = max(witnesses, key=lambda witness: _known(witness[0]) or 0.0)
+    most = _known(biggest)
+    if not most:
+        source, path = "", ""
+    local = rate(deltas.local_throttled_seconds, deltas)
+    if local is not None and not isinstance(own, str):
+        if not source and not isinstance(of_pod, str):
+            source = "above_pod"  # the pod is known not to be it
+        return _Quotas(own, max(0.0, local - own), is_exact=True, source=source, path=path, inside=0.0)
+    unknown = next((entry for entry, _, _ in witnesses if isinstance(entry, str)), None)
+    # An effective limit as wide as the cpuset shows that no quota above binds.
+    binds = pod is not None or row.cpuset is None or row.effective_limit_cores != float(len(row.cpuset.cpus))
+    above: Entry = unknown if unknown is not None and binds else most or 0.0
+    return _Quotas(own, above, is_exact=False, source=source, path=path, inside=0.0)
 
 
-def _nothing_above(row: CgroupRow) -> bool:
-    """Whether the effective limit, as wide as the cpuset or the own limit, shows that no quota above binds."""
-    return row.cpuset is not None and row.effective_limit_cores == float(len(row.cpuset.cpus))
-
-
-def _waited(view: NodeView, row: CgroupRow) -> Entry:
-    """Waiting beyond what quotas explain.
+def _waited(deltas: Deltas, quotas: _Quotas) -> Entry:
+    """Return the waiting beyond what quotas explain.
 
     PSI counts throttled tasks as waiting, whoever's quota it is. v1's ``wait_sum`` stops while the container's own
     quota or one inside holds it, and runs on while one above does. Losses are subtracted whole, though summed over
     CPUs: what is left is certain.
     """
-    deltas = row.placement_deltas
-    if deltas is None or not deltas.seconds >= thresholds.MIN_SECONDS:
-        return TOO_YOUNG
     counts_own = deltas.waiting_seconds is not None
     waiting = rate(deltas.waiting_seconds if counts_own else deltas.runqueue_wait_seconds, deltas)
     if waiting is None:
         return NO_WAITING
-    own, above, inside = _quotas(view, row, deltas)
-    for loss in (own, above.lost, inside) if counts_own else (above.lost,):
-        if isinstance(loss, Unknown):
+    for loss in (quotas.own, quotas.above, quotas.inside) if counts_own else (quotas.above,):
+        if isinstance(loss, str):
             return loss
         waiting -= loss
     return max(0.0, waiting)
-
-
-def repeats_quota(view: NodeView, row: CgroupRow, pod: CgroupRow) -> bool:
-    """Whether the pod's quota is the container's own, written twice.
-
-    The kubelet gives a pod the sum of its containers' limits. Several containers have the pod's quota each where only
-    the pod has a limit (KEP-2837): there it is the pod's that they use up together.
-    """
-    return view.containers_of_pod.get(row.ref.pod_path) == 1 and is_same_quota(row.limits, pod.limits)
 
 
 def is_same_quota(limits: CpuLimits | None, pod: CpuLimits | None) -> bool:
@@ -247,25 +201,6 @@ def either_window(own: Window, pod: Window) -> Window:
     return both if throttled <= max(own.throttled_periods, pod.throttled_periods) else UpperBoundWindow(*both)
 
 
-def takers_of(view: NodeView, row: CgroupRow, waited: float) -> Takers:
-    """Return who ran on the CPUs of ``row`` while it waited."""
-    users = view.neighbours(row)
-    if users is None or row.cpuset is None:
-        unknown = Unknown("its cpuset could not be read")
-        return Takers(unknown, (), unknown, unknown)
-    others = {name: cores for name, cores in users.items() if name != name_of(row)}
-    busiest = sorted(others.items(), key=lambda one: (-one[1], one[0]))[: thresholds.MAX_NEIGHBOURS]
-    outside, busy = view.outside(row.cpuset.cpus), view.busy(row.cpuset.cpus)
-    rest = None if busy is None else busy.without(row)
-    no_times = Unknown("what its CPUs did in the same time is not known")
-    return Takers(
-        others=sum(others.values()),
-        named=[one for one in busiest if one[1] >= thresholds.MIN_USE],
-        outside=no_times if outside is None else outside,
-        itself=no_times if rest is None or busy is None else max(0.0, waited - rest - busy.error),
-    )
-
-
 def either_intervals(own: Sequence[Interval], pod: Sequence[Interval]) -> list[Interval]:
     """Return :func:`either_window` of each sample interval; both end with the same sample."""
     unpaired = len(own) - len(pod)
@@ -275,3 +210,33 @@ def either_intervals(own: Sequence[Interval], pod: Sequence[Interval]) -> list[I
         for one, other in paired
     ]
     return [*own[: max(0, unpaired)], *merged]
+
+
+class Takers(NamedTuple):
+    """Who ran on its CPUs while it waited; cores, ``None`` where that is unknown."""
+
+    others: float | None
+    """All other containers."""
+    named: Sequence[tuple[CgroupName, float]]
+    """The busiest of them."""
+    outside: float | None
+    """What is no container, at least."""
+    itself: float | None
+    """Of its waiting: what nobody else can have caused."""
+
+
+def takers_of(view: NodeView, row: CgroupRow, waited: float) -> Takers:
+    """Return who ran on the CPUs of ``row`` while it waited."""
+    if row.cpuset is None or not row.cpuset.cpus:
+        return Takers(None, (), None, None)
+    cpus, own = row.cpuset.cpus, name_of(row)
+    others = {name: cores for name, cores in view.neighbours(cpus).items() if name != own}
+    busiest = sorted(others.items(), key=lambda one: (-one[1], one[0]))[: thresholds.MAX_NEIGHBOURS]
+    busy = view.busy(cpus)
+    rest = None if busy is None else busy.without(row)
+    return Takers(
+        others=sum(others.values()),
+        named=[one for one in busiest if one[1] >= thresholds.MIN_USE],
+        outside=view.outside(cpus),
+        itself=None if rest is None or busy is None else max(0.0, waited - rest - busy.error),
+    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from typing import TypeVar
 
 from exporter.analysis import thresholds
-from exporter.model import CgroupName, CgroupRow, Deltas, NodeRow, Overlap, Snapshot
+from exporter.model import CgroupName, CgroupRow, Deltas, Snapshot
 
 Cpus = frozenset[int]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def name_of(row: CgroupRow) -> CgroupName:
@@ -18,16 +21,15 @@ def name_of(row: CgroupRow) -> CgroupName:
     return CgroupName(row.namespace, row.pod, row.container or "")
 
 
-def rate(grown: float | None, deltas: Deltas | None) -> float | None:
+def rate(grown: float | None, deltas: Deltas) -> float | None:
     """Return growth per second; ``None`` when it is unknown, never zero for an absent counter."""
-    if grown is None or deltas is None or not deltas.seconds >= thresholds.MIN_SECONDS or not math.isfinite(grown):
+    if grown is None or not deltas.seconds >= thresholds.MIN_SECONDS or not math.isfinite(grown):
         return None
     return grown / deltas.seconds
 
 
-def use(row: CgroupRow, deltas: Deltas | None = None) -> float | None:
-    """Return the cores used over the window of ``deltas``, by default the row's; ``None`` when unknown."""
-    deltas = row.deltas if deltas is None else deltas
+def use(deltas: Deltas | None) -> float | None:
+    """Return the cores used; ``None`` when unknown."""
     return None if deltas is None else rate(deltas.usage_seconds, deltas)
 
 
@@ -49,7 +51,7 @@ class Busy:
         A container's window begins with that of the CPUs and ends after it.
         """
         deltas = row.placement_deltas
-        used = None if deltas is None else use(row, deltas)
+        used = use(deltas)
         if used is None or deltas is None or deltas.seconds < thresholds.SAME_WINDOW * self.seconds:
             return None
         return used * deltas.seconds / self.seconds
@@ -64,48 +66,28 @@ class NodeView:
     """One snapshot, looked up."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.node: NodeRow = snapshot.node
+        self.snapshot, self.node = snapshot, snapshot.node
+        # The last counters of a removed container say nothing of now.
+        self.live = [row for row in snapshot.containers if row.live]
+        self.containers_of_pod = Counter(row.ref.pod_path for row in self.live)
+        self._pods = {row.ref.pod_path: row for row in snapshot.pods if row.live}
+        self.owned = grouped((name, cpu) for cpu, name in self.node.owners.items())
+        self.overlaps = grouped((overlap.owner, overlap) for overlap in self.node.overlaps)
         # Few sets of CPUs are shared by many containers.
         self._users: dict[Cpus, dict[CgroupName, float]] = {}
         self._outside: dict[Cpus, float | None] = {}
-
-    @cached_property
-    def live(self) -> tuple[CgroupRow, ...]:
-        """Containers that still run: the last counters of a removed one say nothing of now."""
-        return tuple(row for row in self.snapshot.containers if row.live)
 
     def pod_of(self, row: CgroupRow) -> CgroupRow | None:
         """Return the row of the pod's own cgroup."""
         return self._pods.get(row.ref.pod_path)
 
-    @cached_property
-    def _pods(self) -> Mapping[str, CgroupRow]:
-        return {row.ref.pod_path: row for row in self.snapshot.pods if row.live}
-
-    @cached_property
-    def containers_of_pod(self) -> Mapping[str, int]:
-        """Number of live containers by the path of their pod."""
-        counts: dict[str, int] = {}
-        for row in self.live:
-            counts[row.ref.pod_path] = counts.get(row.ref.pod_path, 0) + 1
-        return counts
-
-    @cached_property
-    def owned(self) -> Mapping[CgroupName, Cpus]:
-        """The CPUs that belong to each owner alone."""
-        owned: dict[CgroupName, set[int]] = {}
-        for cpu, name in self.node.owners.items():
-            owned.setdefault(name, set()).add(cpu)
-        return {name: frozenset(cpus) for name, cpus in owned.items()}
-
-    @cached_property
-    def overlaps(self) -> Mapping[CgroupName, tuple[Overlap, ...]]:
-        """By owner."""
-        found: dict[CgroupName, tuple[Overlap, ...]] = {}
-        for overlap in self.node.overlaps:
-            found[overlap.owner] = (*found.get(overlap.owner, ()), overlap)
-        return found
+    @property
+    def cpu_manager_policy(self) -> str | None:
+        """The CPU manager's policy, as the kubelet says, else as its checkpoint does."""
+        kubelet, checkpoint = self.node.kubelet, self.node.checkpoint
+        if kubelet is not None and kubelet.cpu_manager_policy is not None:
+            return kubelet.cpu_manager_policy
+        return None if checkpoint is None else checkpoint.policy
 
     def busy(self, cpus: Iterable[int]) -> Busy | None:
         """Return what ``cpus`` did; ``None`` unless it is known of all of them."""
@@ -121,23 +103,18 @@ class NodeView:
         error = 0.0 if all(one.exact for one in times) else thresholds.TICK_ERROR
         return Busy(min(one.seconds for one in times), len(times), busy, interrupts, steal, error)
 
-    def neighbours(self, row: CgroupRow) -> Mapping[CgroupName, float] | None:
-        """Return the cores that containers use on the CPUs of ``row``, itself included; ``None`` without a cpuset.
+    def neighbours(self, cpus: Cpus) -> Mapping[CgroupName, float]:
+        """Return the cores that each container uses on ``cpus``.
 
         A container's use on some of its CPUs is not counted anywhere; its use on all of them is shared out evenly.
         """
-        if row.cpuset is None or not row.cpuset.cpus:
-            return None
-        cpus = row.cpuset.cpus
         if cpus not in self._users:
-            self._users[cpus] = dict(self._users_of(cpus))
+            self._users[cpus] = users = {}
+            for row in self.live:
+                cores = use(row.deltas)
+                if cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
+                    users[name_of(row)] = cores * common / len(row.cpuset.cpus)
         return self._users[cpus]
-
-    def _users_of(self, cpus: Cpus) -> Iterator[tuple[CgroupName, float]]:
-        for row in self.live:
-            cores = use(row)
-            if cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
-                yield name_of(row), cores * common / len(row.cpuset.cpus)
 
     def outside(self, cpus: Cpus) -> float | None:
         """Return the busy cores of ``cpus`` that no container can have used, at least; ``None`` when unknown.
@@ -163,3 +140,11 @@ class NodeView:
             # Where among its CPUs a container runs is not counted: its threads may all be on these.
             left -= min(used, float(len(row.cpuset.cpus & cpus)))
         return max(0.0, left)
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Return the values of each key, in order."""
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName
 
 
@@ -33,9 +32,9 @@ def _with_unit(text: str) -> str:
     return f"{text} CPU" if text == "1" else f"{text} CPUs"
 
 
-def numbered(cpus: frozenset[int]) -> str:
+def numbered(cpu_list: str) -> str:
     """``CPU 7``, ``CPUs 2-3,6``: which ones, not how many."""
-    return f"{'CPU' if len(cpus) == 1 else 'CPUs'} {format_cpu_list(cpus)}"
+    return f"{'CPU' if cpu_list.isdecimal() else 'CPUs'} {cpu_list}"
 
 
 def percent(share: float) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from exporter.analysis.findings import Finding, Name
 from exporter.analysis.isolation import reserved_cpus
-from exporter.analysis.ledger import Entry, Ledger, known, ledger_of
+from exporter.analysis.ledger import Ledger, ledger_of
 from exporter.analysis.nodeview import NodeView, name_of
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot
@@ -164,18 +164,17 @@ def _ledger(ledger: Ledger) -> schema.Ledger:
         seconds=round(ledger.seconds, DIGITS),
         used=_amount(ledger.used),
         own_quota=_amount(ledger.own_quota),
-        quota_above=_amount(ledger.above.lost),
-        quota_above_is_exact=ledger.above.exact,
-        quota_inside=_amount(ledger.inside),
+        quota_above=_amount(ledger.quota_above),
+        quota_above_is_exact=ledger.quota_above_is_exact,
+        quota_inside=_amount(ledger.quota_inside),
         waited=_amount(ledger.waited),
         throttled_time_share=_amount(ledger.throttled_time_share),
-        unknown=ledger.unknowns,
+        unknown=dict(ledger.unknown),
     )
 
 
-def _amount(entry: Entry) -> float | None:
-    amount = known(entry)
-    return None if amount is None else round(amount, DIGITS)
+def _amount(entry: float | None) -> float | None:
+    return None if entry is None else round(entry, DIGITS)
 
 
 def _pod(row: CgroupRow) -> schema.Pod:

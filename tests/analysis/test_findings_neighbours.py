@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from exporter.analysis.findings import Finding, find, find_for
+from exporter.analysis.findings import Finding, find
 from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig
 from exporter.model import Ancestor, CgroupRow, Deltas, NodeRow
 from tests.support import snapshots as make
@@ -219,7 +219,7 @@ def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() 
     on = make.node(cpu_times={0: make.busy(0.5)})
     assert of(row, on=on)["name"] == "throttled"
     # With a neighbour that runs all the time it is both.
-    both = find_for(make.snapshot(row, on_cpu_0("hog", 30.0), on=CPU_0), make.named("victim"))
+    both = find(make.snapshot(row, on_cpu_0("hog", 30.0), on=CPU_0))
     assert {one["name"] for one in both} == {"throttled", "contention"}
 
 
@@ -340,7 +340,9 @@ def test_an_unlimited_container_that_fills_shared_cpus() -> None:
     ],
 )
 def test_having_no_limit_is_no_finding_by_itself(row: CgroupRow) -> None:
-    assert find_for(make.snapshot(row, on_cpu_0("victim", 3.0), on=CPU_0), make.named("hog")) == ()
+    assert "hog" not in {
+        one["subject"] and one["subject"]["pod"] for one in find(make.snapshot(row, on_cpu_0("victim", 3.0), on=CPU_0))
+    }
 
 
 def test_with_its_cpus_to_itself_nobody_suffers() -> None:

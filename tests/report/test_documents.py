@@ -12,6 +12,7 @@ from exporter.analysis.findings import Finding, Severity, finding
 from exporter.model import CgroupName, Interval, Snapshot
 from exporter.report import Container, ContainersDocument, Report, escaped_path, unescaped_segments
 from tests.report.node import HEALTH
+from tests.support import snapshots as make
 
 
 def test_a_container_out_of_quota(by_name: dict[str, Container]) -> None:
@@ -152,7 +153,7 @@ def test_what_is_no_number_is_no_number_in_json(report: Report) -> None:
     assert row.container is not None
     name = CgroupName(row.namespace, row.pod, row.container)
     evidence = {"bad": nan, "worse": inf, "good": 1.0}
-    made = finding("throttled", name, summary="s", advice="a", evidence=evidence)
+    made = finding("limit_drift", name, evidence, asks="", has="")
     odd: Snapshot = replace(snapshot, containers=(row,))
 
     found = Report(odd, (made,), HEALTH).containers()
@@ -167,7 +168,7 @@ def test_findings_go_to_their_container_worst_first(report: Report) -> None:
     name = CgroupName("shop", "checkout-7d9f8b6c5d-x2k9p", "app")
 
     def made(severity: Severity, subject: CgroupName | None) -> Finding:
-        return finding(f"is_{severity}", subject, severity=severity, summary="s", advice="a", evidence={})
+        return make.finding(f"is_{severity}", subject, severity)
 
     one = Report(
         report.snapshot,

@@ -9,7 +9,6 @@ import pytest
 
 from exporter.analysis import text as words
 from exporter.analysis.findings import Finding, Severity
-from exporter.analysis.findings import finding as make_finding
 from exporter.model import CgroupName, Snapshot
 from exporter.report import DOCS, Exporter, Report, Source
 from exporter.report.summary import headline
@@ -35,7 +34,7 @@ def workloads(page: Element) -> list[Element]:
 def finding(
     subject: CgroupName | None, name: str = "throttled", severity: Severity = "warning", advice: str = "a"
 ) -> Finding:
-    return make_finding(name, subject, severity=severity, summary="why", advice=advice, evidence={})
+    return make.finding(name, subject, severity, summary="why", advice=advice)
 
 
 def with_findings(snapshot: Snapshot, *found: Finding) -> Report:

@@ -5,11 +5,11 @@ All of it is known: windows of 60 s, PSI, ``cpu.stat.local``, ``/proc/stat``. Wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from exporter.analysis.findings import Finding, Name, Severity
 from exporter.analysis.recommend import recommend
 from exporter.cpulist import cpu_list
 from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodSpec, QosClass
@@ -225,4 +225,19 @@ def snapshot(*containers: CgroupRow, on: NodeRow | None = None, pods: tuple[Cgro
     )
 
 
-NAN = math.nan
+def finding(
+    name: str, subject: CgroupName | None, severity: Severity = "warning", *, summary: str = "s", advice: str = "a"
+) -> Finding:
+    """A finding that no rule made."""
+    return Finding(
+        name=name,
+        severity=severity,
+        subject=subject and Name(namespace=subject.namespace, pod=subject.pod, container=subject.container),
+        summary=summary,
+        advice=advice,
+        commands=[],
+        reason="",
+        evidence={},
+        docs=f"docs/findings/{name}.md",
+        impact=0.0,
+    )

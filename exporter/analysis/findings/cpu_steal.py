@@ -2,126 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from exporter.analysis import text, thresholds
-from exporter.analysis.advice import Advice
-from exporter.analysis.findings.finding import Finding, finding
-from exporter.analysis.ledger import NO_WAITING, TOO_YOUNG, Entry, ledger_of
-from exporter.analysis.nodeview import NodeView, name_of
+from exporter.analysis import thresholds
+from exporter.analysis.findings.container import ContainerView
+from exporter.analysis.findings.finding import Evidence, Finding, finding
+from exporter.analysis.ledger import NO_WAITING
+from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
-from exporter.model import CgroupName, CgroupRow
 
 
-def cpu_steal(view: NodeView) -> Finding | None:
+def cpu_steal(view: NodeView, _containers: Sequence[ContainerView]) -> Finding | None:
     """The hypervisor gives the node's CPUs to others."""
-    times = view.node.cpu_times
-    found = view.busy(times)
+    found = view.busy(view.node.cpu_times)
     if found is None or found.steal < thresholds.STEAL_SHARE * found.cpus:
         return None
     share = found.steal / found.cpus
-    worst = max(times, key=lambda cpu: times[cpu].steal_seconds / times[cpu].seconds)
-    most = times[worst].steal_seconds / times[worst].seconds
+    steal = {cpu: times.steal_seconds / times.seconds for cpu, times in view.node.cpu_times.items()}
+    worst = max(steal, key=lambda cpu: steal[cpu])
     return finding(
         "cpu_steal",
         None,
-        summary=f"The hypervisor took {text.percent(share)} of this node's {text.cpus(found.cpus)} "
-        f"({text.cpus(found.steal)}; CPU {worst} most, {text.percent(most)}).",
-        advice="Move the machine to another host or to a type with dedicated CPUs; burstable types steal when their "
-        "credit is used up.",
-        evidence={
+        {
             "steal_cores": found.steal,
             "steal_share": share,
             "online_cpus": found.cpus,
             "worst_cpu": worst,
-            "worst_cpu_steal_share": most,
+            "worst_cpu_steal_share": steal[worst],
         },
         severity="critical" if share >= thresholds.CRITICAL_STEAL_SHARE else "warning",
         impact=found.steal,
     )
 
 
-def kernel_bug(view: NodeView) -> Finding | None:
+def kernel_bug(view: NodeView, containers: Sequence[ContainerView]) -> Finding | None:
     """The kernel throttles below the limit."""
-    node = view.node
-    if node.cfs_quota_bug != "affected" or node.kernel_release is None:
+    release = view.node.kernel_release
+    if view.node.cfs_quota_bug != "affected" or release is None:
         return None
-    limited = sum(row.limits is not None and row.limits.quota_state == "set" for row in view.live)
-    return finding(
-        "kernel_bug",
-        None,
-        summary=f"Kernel {node.kernel_release} throttles far below the limit (512ac999d275 without de53fd7aedb1); "
-        f"{text.count(limited, 'container')} on this node {'is' if limited == 1 else 'are'} under a quota.",
-        advice="Upgrade to kernel 5.4 or later, or to 4.14.154, 4.19.84 or 5.3.9; until then remove the limits of what "
-        "must answer fast.",
-        evidence={"kernel_release": node.kernel_release, "limited_containers": limited},
-        impact=float(limited),
-    )
+    limited = sum(one.limits.quota_state == "set" for one in containers)
+    evidence: Evidence = {"kernel_release": release, "limited_containers": limited}
+    return finding("kernel_bug", None, evidence, impact=float(limited), are="is" if limited == 1 else "are")
 
 
-def cpu_saturated(view: NodeView) -> Finding | None:
+def cpu_saturated(view: NodeView, containers: Sequence[ContainerView]) -> Finding | None:
     """CPUs are full, and containers may run nowhere else."""
-    full = {cpu for cpu in view.node.cpu_times if _is_full(view, cpu)}
-    if not full:
-        return None
+    busy_of = {cpu: view.busy((cpu,)) for cpu in view.node.cpu_times}
+    full = {cpu for cpu, busy in busy_of.items() if busy and busy.busy + busy.steal >= thresholds.SATURATED}
     owned = view.node.owners.keys()
-    affected = [
-        row
-        for row in view.live
-        if row.cpuset is not None and row.cpuset.cpus and row.cpuset.cpus <= full and not row.cpuset.cpus <= owned
-    ]
+    bound = [one for one in containers if one.cpus and one.cpus <= full and not one.cpus <= owned]
     # Whoever fills CPUs where nobody else runs is in nobody's way.
-    users = {row.cpuset.cpus: view.neighbours(row) or {} for row in affected if row.cpuset is not None}
-    shared = [row for row in affected if row.cpuset is not None and not _alone(view, row, users[row.cpuset.cpus])]
-    if not shared:
+    shared = [one for one in bound if not _is_alone(one)]
+    unknown = sum(one.ledger.unknown.get("waited") == NO_WAITING for one in shared)
+    # The findings of those who wait say more.
+    if not shared or not (unknown or full >= (view.node.online_cpus or full)):
         return None
-    unknown = [row for row in shared if _waited(view, row) is NO_WAITING]
-    if not unknown and not full >= (view.node.online_cpus or full):
-        return None  # the findings of those who wait say more
-    cpus = frozenset[int]().union(*(row.cpuset.cpus for row in shared if row.cpuset is not None))
+    cpus = frozenset[int]().union(*(one.cpus for one in shared))
     busy = view.busy(cpus)
-    tail = (
-        f"; whether {text.count(len(unknown), 'container')} on them wait is unknown, as this kernel counts no waiting"
-        if unknown
-        else ""
-    )
     return finding(
         "cpu_saturated",
         None,
-        summary=f"{text.numbered(cpus)} {'is' if len(cpus) == 1 else 'are'} full, and "
-        f"{text.count(len(shared), 'container')} may run nowhere else{tail}.",
-        advice=Advice(
-            "Move load away from this node, or look for what runs outside of its containers (top on the node)."
-            + (" Boot the kernel with psi=1 (v2) or turn schedstats on (v1) to see who waits." if unknown else ""),
-            ["sysctl -w kernel.sched_schedstats=1"] if unknown and view.node.hierarchy == "v1" else (),
-        ),
-        reason="waiting_unknown" if unknown else "",
-        evidence={
+        {
             "cpus": format_cpu_list(cpus),
             "cpus_busy_cores": None if busy is None else busy.busy,
             "containers": len(shared),
-            "containers_waiting_unknown": len(unknown),
+            "containers_waiting_unknown": unknown,
         },
-        severity="warning" if unknown else "info",
+        reason="waiting_unknown" if unknown else "",
         impact=float(len(cpus)),
+        commands=["sysctl -w kernel.sched_schedstats=1"] if unknown and view.node.hierarchy == "v1" else (),
+        are="is" if len(cpus) == 1 else "are",
     )
 
 
-def _is_full(view: NodeView, cpu: int) -> bool:
-    busy = view.busy((cpu,))
-    return busy is not None and busy.busy + busy.steal >= thresholds.SATURATED
-
-
-def _alone(view: NodeView, row: CgroupRow, users: Mapping[CgroupName, float]) -> bool:
+def _is_alone(container: ContainerView) -> bool:
     """Whether next to nothing but this container runs on its CPUs."""
-    busy = None if row.cpuset is None else view.busy(row.cpuset.cpus)
-    rest = None if busy is None else busy.without(row)
-    others = sum(cores for name, cores in users.items() if name != name_of(row))
-    return rest is not None and max(rest, others) < thresholds.NEIGHBOUR_USE * len(
-        row.cpuset.cpus if row.cpuset else ()
-    )
-
-
-def _waited(view: NodeView, row: CgroupRow) -> Entry:
-    ledger = ledger_of(view, row)
-    return TOO_YOUNG if ledger is None else ledger.waited
+    cpus, nodeview = container.cpus, container.of_node
+    busy = nodeview.busy(cpus)
+    rest = None if busy is None else busy.without(container.row)
+    others = sum(cores for name, cores in nodeview.neighbours(cpus).items() if name != container.name)
+    return rest is not None and max(rest, others) < thresholds.NEIGHBOUR_USE * len(cpus)

@@ -1,72 +1,94 @@
-"""Findings about who else is on CPUs that belong to a container."""
+"""Findings about exclusive CPUs that are not: others on them, or a checkpoint that knows other ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from exporter.analysis import text, thresholds
+from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.finding import Finding, finding
-from exporter.analysis.ledger import Ledger
-from exporter.analysis.nodeview import NodeView, name_of
+from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
-from exporter.model import CgroupRow
 
 
-def exclusive_cpu_shared(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
+def exclusive_cpu_shared(view: ContainerView) -> Finding | None:
     """Other containers may run on CPUs that it should own."""
-    found = view.overlaps.get(name_of(row)) if view.overlaps else None
+    found = view.of_node.overlaps.get(view.name)
     if not found:
         return None
-    cpus = frozenset[int]().union(*(one.cpus for one in found))
-    longest = max(one.seconds for one in found)
     names = [text.full_name(one.other) for one in found[: thresholds.MAX_NEIGHBOURS]]
-    more = len(found) - len(names)
-    listing = text.listing([*names, *([f"{more} more"] if more else [])])
+    more = [f"{len(found) - len(names)} more"] if len(found) > len(names) else []
     return finding(
         "exclusive_cpu_shared",
-        row,
-        summary=f"{listing} may run on {text.numbered(cpus)}, which it should own, for {longest:.0f} s by now.",
-        advice="Look for what rewrote the cpusets (systemctl daemon-reload, a second CPU manager), and restart the "
-        "kubelet, which sets them again.",
-        evidence={
+        view.row,
+        {
             "overlapping_containers": len(found),
-            "overlap_seconds": longest,
-            "cpus": format_cpu_list(cpus),
+            "overlap_seconds": max(one.seconds for one in found),
+            "cpus": format_cpu_list(frozenset[int]().union(*(one.cpus for one in found))),
             **{f"other_{number}": name for number, name in enumerate(names, 1)},
         },
         impact=float(len(found)),
+        others=text.listing(names + more),
     )
 
 
-def exclusive_cpu_disturbed(view: NodeView, row: CgroupRow, _ledger: Ledger | None) -> Finding | None:
+def exclusive_cpu_disturbed(view: ContainerView) -> Finding | None:
     """Its CPUs do more than it does."""
-    if not row.exclusive:
+    cpus = view.cpus
+    if not view.row.exclusive or not cpus or cpus != set(view.of_node.owned.get(view.name, ())):
         return None
-    cpus = view.owned.get(name_of(row))
-    if not cpus or row.cpuset is None or row.cpuset.cpus != cpus:
-        return None
-    busy = view.busy(cpus)
-    own = None if busy is None else busy.at_most(row)
-    if busy is None or own is None:
+    busy = view.of_node.busy(cpus)
+    own = None if busy is None else busy.at_most(view.row)
+    if busy is None or own is None or busy.busy - own < thresholds.DISTURBED * len(cpus):
         return None
     others = busy.busy - own
-    if others < thresholds.DISTURBED * len(cpus):
-        return None
-    interrupts = busy.interrupts >= thresholds.INTERRUPT_SHARE * others
-    what = "interrupts" if interrupts else "processes outside of all containers"
     return finding(
         "exclusive_cpu_disturbed",
-        row,
-        summary=f"It owns {text.numbered(cpus)}, busy for {text.cpus(busy.busy)}, of which it used "
-        f"{text.amount(own)} at most: {text.amount(others)} went to {what}.",
-        advice="Move interrupts away from these CPUs (/proc/irq/*/smp_affinity_list, irqbalance's banned CPUs)."
-        if interrupts
-        else "Keep the host's daemons on reserved CPUs (reservedSystemCPUs, systemd's CPUAffinity), or isolate these.",
-        reason="interrupts" if interrupts else "outside",
-        evidence={
-            "cpus": format_cpu_list(cpus),
+        view.row,
+        {
+            **view.evidence("cpus"),
             "cpus_busy_cores": busy.busy,
             "usage_cores": own,
             "disturbance_cores": others,
             "interrupts_cores": busy.interrupts,
         },
+        reason="interrupts" if busy.interrupts >= thresholds.INTERRUPT_SHARE * others else "outside",
         impact=others,
+    )
+
+
+def cpuset_disagrees(view: ContainerView) -> Finding | None:
+    """A container's cpuset is not what the CPU manager believes it to be (``cpu_manager_disagrees``).
+
+    A container without a window is too young: the kubelet narrows its cpuset just after the start.
+    """
+    checkpoint, cpus, entry = view.node.checkpoint, view.cpus, view.checkpointed
+    is_exclusive = view.row.isolation == "exclusive"
+    if checkpoint is None or not cpus or view.row.deltas is None or entry == cpus:
+        return None
+    if entry is None and is_exclusive:
+        evidence = {**view.evidence("cpus"), "checkpoint_policy": checkpoint.policy}
+        impact = float(len(cpus))
+        return finding("cpu_manager_disagrees", view.row, evidence, reason="not_in_checkpoint", impact=impact)
+    # CRI-O's mixed CPUs: shared ones are added to its own.
+    if entry is None or (entry < cpus and is_exclusive):
+        return None
+    evidence = {"checkpoint_cpus": format_cpu_list(entry), **view.evidence("cpus")}
+    return finding("cpu_manager_disagrees", view.row, evidence, reason="cpuset", impact=float(len(entry ^ cpus)))
+
+
+def policy_disagrees(view: NodeView, _containers: Sequence[ContainerView]) -> Finding | None:
+    """The kubelet runs another policy than its checkpoint was written by (``cpu_manager_disagrees``)."""
+    checkpoint, policy = view.node.checkpoint, view.cpu_manager_policy
+    if checkpoint is None or policy == checkpoint.policy:
+        return None
+    return finding(
+        "cpu_manager_disagrees",
+        None,
+        {
+            "cpu_manager_policy": policy,
+            "checkpoint_policy": checkpoint.policy,
+            "checkpoint_containers": len(checkpoint.entries),
+        },
+        reason="policy",
     )

@@ -1,19 +1,28 @@
-"""The finding: one document, made once, that the API serves and that page and ``explain`` show."""
+"""The finding: one document, made once, that the API serves and that page and ``explain`` show.
+
+What it says is in ``texts.toml``, which explains its notation.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Literal
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Final, Literal
 
 from typing_extensions import TypedDict
 
-from exporter.analysis.advice import Advice
+from exporter.analysis import text
 from exporter.model import CgroupName, CgroupRow
 
 Severity = Literal["critical", "warning", "info"]
 Evidence = dict[str, float | str | None]
 """By stable names that carry their unit; ``None`` is unknown."""
+TEXTS: Final[dict[str, dict[str, Any]]] = tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8"))
 
 
 class Name(TypedDict):
@@ -39,33 +48,65 @@ class Finding(TypedDict):
     impact: Annotated[float, "CPUs lost or at stake; orders findings of one severity"]
 
 
+def say(template: str, values: Mapping[str, object]) -> str:
+    """Return a text of ``texts.toml`` with ``values``; bracketed parts with an unknown one (``None``) are left out."""
+    said = []
+    for is_optional, fields in _parsed(template):
+        if not (is_optional and any(name and values[name] is None for _, name, _ in fields)):
+            for literal, name, write in fields:
+                said.append(literal)
+                if name:
+                    said.append(write(values[name]))
+    return "".join(said)
+
+
+@cache
+def _parsed(template: str) -> list[tuple[bool, list[tuple[str, str | None, Callable[[Any], str]]]]]:
+    """Return the parts of a text: whether it may be left out, and literals, each with the value that follows."""
+    parts = [Formatter().parse(part) for part in re.split(r"\[(.*?)\]", template)]
+    return [
+        (number % 2 == 1, [(literal, name, _writer(kind or "")) for literal, name, kind, _ in part])
+        for number, part in enumerate(parts)
+    ]
+
+
+def _writer(kind: str) -> Callable[[Any], str]:
+    name, _, thing = kind.partition(" ")
+    if thing:
+        return partial(getattr(text, name), thing=thing)
+    return getattr(text, name, None) or ("{:" + kind + "}").format
+
+
 def finding(
     name: str,
     subject: CgroupRow | CgroupName | None,
-    *,
-    summary: str,
-    advice: Advice | str,
     evidence: Mapping[str, float | str | None],
+    *,
     reason: str = "",
-    severity: Severity = "warning",
+    severity: Severity | None = None,
     impact: float = 0.0,
+    commands: Iterable[str] = (),
+    **said: object,
 ) -> Finding:
-    """Return the document; ``evidence`` that is unknown (``None`` or not finite) is left out of it."""
+    """Return the document; ``evidence`` that is unknown (``None`` or not finite) is left out of it.
+
+    ``said``: what its texts need beside the evidence.
+    """
+    texts = TEXTS[name] | TEXTS[name].get(reason, {})
+    values = {**evidence, **said}
     return Finding(
         name=name,
-        severity=severity,
-        subject=None
-        if subject is None
-        else Name(namespace=subject.namespace, pod=subject.pod, container=subject.container or ""),
-        summary=summary,
-        advice=advice if isinstance(advice, str) else advice.text,
-        commands=[] if isinstance(advice, str) else list(advice.commands),
+        severity=severity or texts.get("severity", "warning"),
+        subject=subject and Name(namespace=subject.namespace, pod=subject.pod, container=subject.container or ""),
+        summary=say(texts["summary"].replace("{cause}", texts.get("cause", "")), values),
+        advice=say(texts["advice"], values),
+        commands=[*filter(None, (say(command, values) for command in texts.get("commands", ()))), *commands],
         reason=reason,
-        evidence={key: value for key, value in evidence.items() if value is not None and _is_shown(value)},
+        evidence={
+            key: value
+            for key, value in evidence.items()
+            if value is not None and (isinstance(value, str) or math.isfinite(value))
+        },
         docs=f"docs/findings/{name}.md",
         impact=impact if math.isfinite(impact) else 0.0,
     )
-
-
-def _is_shown(value: float | str) -> bool:
-    return isinstance(value, str) or math.isfinite(value)
