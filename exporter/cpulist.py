@@ -5,6 +5,7 @@ Kernel ``Documentation/admin-guide/kernel-parameters.rst``, "cpu lists"; also th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ from exporter.errors import ParseError
 
 MAX_CPUS = 1 << 16
 """Above any kernel's NR_CPUS (8192): bounds what a hostile ``0-4294967295`` may cost."""
+_PART = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 
 
 def cpu_list(data: bytes | str, path: str) -> frozenset[int]:
@@ -29,21 +31,15 @@ def _numbers(text: str) -> frozenset[int]:
     numbers: set[int] = set()
     named = 0
     for part in text.split(",") if text else ():
-        first, dash, last = part.partition("-")
-        if not _is_cpu(first) or (dash and not _is_cpu(last)):
+        match = _PART.fullmatch(part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not low <= high < MAX_CPUS:
             raise ValueError("not a list of CPUs")
-        low, high = int(first), int(last if dash else first)
-        if low > high:
-            raise ValueError("a range that runs backwards")
         named += high - low + 1
         if named > MAX_CPUS:
             raise ValueError(f"names more than {MAX_CPUS} CPUs")
         numbers.update(range(low, high + 1))
     return frozenset(numbers)
-
-
-def _is_cpu(word: str) -> bool:
-    return word.isascii() and word.isdigit() and len(word) <= 6 and int(word) < MAX_CPUS
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:

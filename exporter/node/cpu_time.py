@@ -11,11 +11,13 @@ the time that tasks ran, in nanoseconds, and the number of their slices. A slice
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from exporter.errors import ParseError
 from exporter.model import CpuTimes
+from exporter.node.machine import read_file
 
 USER_HZ = 100
 """The tick that the kernel shows to user space on every architecture that Kubernetes runs on."""
@@ -54,92 +56,66 @@ def parse_proc_stat(data: bytes, path: str) -> dict[int, Jiffies]:
     """Return the counters of each online CPU. Raises ``ParseError``."""
     if not data.startswith(b"cpu"):
         raise ParseError(path, data, "not the times of CPUs" if data.strip() else "is empty")
-    cpus: dict[int, Jiffies] = {}
-    for line in data.splitlines():
-        if not line.startswith(b"cpu"):
-            # The lines of the CPUs come first; one below them (intr) can be hundreds of kilobytes long.
-            break
-        name, *words = line.split()
-        if name != b"cpu":
-            cpu = _cpu(name, words, 4, line, path)
-            cpus[cpu] = Jiffies(*map(int, words[: len(Jiffies._fields)]))
-    return cpus
+    return {cpu: Jiffies(*counts[: len(Jiffies._fields)]) for cpu, counts in _cpu_lines(data, 4, path)}
 
 
 def parse_schedstat(data: bytes, path: str) -> dict[int, RunTime]:
     """Return each CPU's run time; nothing for versions before 15. Raises ``ParseError``."""
-    lines = data.splitlines()
-    version = lines[0].split() if lines else []
-    if len(version) != 2 or version[0] != b"version" or not _is_count(version[1]):
+    version = re.match(rb"version ([0-9]{1,9})\n", data)
+    if version is None:
         raise ParseError(path, data, "no version")
-    cpus: dict[int, RunTime] = {}
-    for line in lines if int(version[1]) >= 15 else ():
-        name, *words = line.split() or [b""]
-        if name.startswith(b"cpu"):
-            cpu = _cpu(name, words, 9, line, path)
-            cpus[cpu] = RunTime(int(words[6]), int(words[8]))
-    return cpus
+    lines = _cpu_lines(data, 9, path) if int(version[1]) >= 15 else ()
+    return {cpu: RunTime(counts[6], counts[8]) for cpu, counts in lines}
 
 
-def _cpu(name: bytes, words: list[bytes], least: int, line: bytes, path: str) -> int:
-    number = name[3:]
-    if not number.isdigit() or len(number) > 6 or len(words) < least or not all(map(_is_count, words)):
-        raise ParseError(path, line, "not a CPU's times")
-    return int(number)
-
-
-def _is_count(word: bytes) -> bool:
-    return word.isdigit() and len(word) <= 20
+def _cpu_lines(data: bytes, least: int, path: str) -> Iterator[tuple[int, list[int]]]:
+    """Yield number and counters of each ``cpuN`` line, which has at ``least`` so many."""
+    for line in data.splitlines():
+        if line.startswith(b"cpu") and not line.startswith(b"cpu "):
+            words = line[3:].split()
+            if (
+                len(words) <= least
+                or len(words[0]) > 6
+                or not all(word.isdigit() and len(word) <= 20 for word in words)
+            ):
+                raise ParseError(path, line, "not a CPU's times")
+            cpu, *counts = map(int, words)
+            yield cpu, counts
 
 
 def read_cpu_readings(proc: str) -> CpuReadings | None:
     """Read ``schedstat`` and ``stat`` below ``proc``; ``None`` without ``stat``. Raises ``ParseError``."""
-    run, stat = _read(f"{proc}/schedstat"), _read(f"{proc}/stat")
+    run, stat = read_file(f"{proc}/schedstat"), read_file(f"{proc}/stat")
     if stat is None:
         return None
-    return CpuReadings(
-        parse_proc_stat(stat, f"{proc}/stat"), {} if run is None else parse_schedstat(run, f"{proc}/schedstat")
-    )
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return None
+    ticks = parse_proc_stat(stat, f"{proc}/stat")
+    return CpuReadings(ticks, {} if run is None else parse_schedstat(run, f"{proc}/schedstat"))
 
 
 def cpu_times(before: CpuReadings, after: CpuReadings, seconds: float) -> dict[int, CpuTimes]:
     """Return each CPU's times in the ``seconds`` between two readings; only of CPUs online in both."""
-    if not seconds > 0 or math.isinf(seconds):
+    if not 0 < seconds < math.inf:
         return {}
-    return {
-        cpu: _with_run_time(_times(before.ticks[cpu], now, seconds), before.run.get(cpu), after.run.get(cpu))
-        for cpu, now in after.ticks.items()
-        if cpu in before.ticks
-    }
+    return {cpu: _times(cpu, before, after, seconds) for cpu in after.ticks if cpu in before.ticks}
 
 
-def _times(before: Jiffies, after: Jiffies, seconds: float) -> CpuTimes:
+def _times(cpu: int, before: CpuReadings, after: CpuReadings, seconds: float) -> CpuTimes:
     # Each counter for itself: idle, iowait and steal are known to run backwards, and must not reduce the others.
-    grown = Jiffies(*(max(0, late - early) for early, late in zip(before, after, strict=True)))
+    pairs = zip(before.ticks[cpu], after.ticks[cpu], strict=True)
+    grown = Jiffies(*(max(0, late - early) for early, late in pairs))
     interrupts = grown.irq + grown.softirq
-    return CpuTimes(
+    sampled = CpuTimes(
         seconds=seconds,
         busy_seconds=(grown.user + grown.nice + grown.system + interrupts) / USER_HZ,
         steal_seconds=grown.steal / USER_HZ,
         irq_seconds=interrupts / USER_HZ,
     )
-
-
-def _with_run_time(times: CpuTimes, before: RunTime | None, after: RunTime | None) -> CpuTimes:
-    """Replace the sampled busy time by the exact one, if slices end often enough to tell."""
-    if before is None or after is None:
-        return times
-    busy, slices = (after.nanoseconds - before.nanoseconds) / _NS, after.slices - before.slices
+    first, last = before.run.get(cpu), after.run.get(cpu)
+    if first is None or last is None:
+        return sampled
+    busy = (last.nanoseconds - first.nanoseconds) / _NS
     # With less than a slice a second, a task that never leaves the CPU (isolated, nohz_full) is not in it yet.
-    if slices < times.seconds or not 0 <= busy <= times.seconds * 1.01:
-        return times
+    if last.slices - first.slices < seconds or not 0 <= busy <= seconds * 1.01:
+        return sampled
     # The clock of slices runs on while the hypervisor runs another machine.
-    return times._replace(busy_seconds=max(0.0, min(busy, times.seconds) - times.steal_seconds), exact=True)
+    return sampled._replace(busy_seconds=max(0.0, min(busy, seconds) - sampled.steal_seconds), exact=True)

@@ -13,16 +13,12 @@ The checksum is over Go's dump of a structure and means nothing to others.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
 from exporter.model import CpuManagerState
-
-MAX_BYTES = 16 << 20
-"""Above any node's: the kubelet runs a few hundred containers, each 100 bytes here."""
-
-Key = tuple[str, str]
+from exporter.node.machine import read_file
 
 
 def read_cpu_manager_state(path: str) -> CpuManagerState | None:
@@ -30,12 +26,8 @@ def read_cpu_manager_state(path: str) -> CpuManagerState | None:
 
     Raises ``ParseError`` when it can be read and is no checkpoint.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES)
-    except OSError:
-        return None
-    return parse_cpu_manager_state(data, path)
+    data = read_file(path)
+    return None if data is None else parse_cpu_manager_state(data, path)
 
 
 def parse_cpu_manager_state(data: bytes, path: str) -> CpuManagerState:
@@ -44,14 +36,17 @@ def parse_cpu_manager_state(data: bytes, path: str) -> CpuManagerState:
     inner = state.get("data")
     if isinstance(inner, str) and inner:
         state = _object(inner, path)
-    policy = state.get("policyName")
-    if not isinstance(policy, str) or not policy:
-        raise ParseError(path, str(policy), "no policyName")
-    return CpuManagerState(
-        policy=policy,
-        default_cpus=_cpus(state.get("defaultCpuSet", ""), path),
-        entries=dict(_entries(state.get("entries"), path)),
-    )
+    policy, entries = state.get("policyName"), {} if state.get("entries") is None else state["entries"]
+    if not isinstance(policy, str) or not policy or not isinstance(entries, dict):
+        raise ParseError(path, str(state), "no policyName, or entries that are no object")
+    found = {}
+    for name, value in entries.items():
+        # No container can be called cpuSet: names have no capitals.
+        if not isinstance(value, dict) or "cpuSet" in value:
+            found["", name] = _cpus(value, path)
+        else:
+            found |= {(name, container): _cpus(cpus, path) for container, cpus in value.items()}
+    return CpuManagerState(policy, _cpus(state.get("defaultCpuSet", ""), path), found)
 
 
 def _object(text: bytes | str, path: str) -> Mapping[str, object]:
@@ -62,20 +57,6 @@ def _object(text: bytes | str, path: str) -> Mapping[str, object]:
     if not isinstance(found, dict):
         raise ParseError(path, text, "not a JSON object")
     return found
-
-
-def _entries(entries: object, path: str) -> Iterator[tuple[Key, frozenset[int]]]:
-    if entries is None:
-        return
-    if not isinstance(entries, dict):
-        raise ParseError(path, str(entries), "entries are no object")
-    for name, value in entries.items():
-        # No container can be called cpuSet: names have no capitals.
-        if not isinstance(value, dict) or "cpuSet" in value:
-            yield ("", name), _cpus(value, path)
-        else:
-            for container, cpus in value.items():
-                yield (name, container), _cpus(cpus, path)
 
 
 def _cpus(value: object, path: str) -> frozenset[int]:

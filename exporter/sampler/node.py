@@ -10,15 +10,14 @@ from typing import TypeVar
 
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.isolation import CpusetUser, Isolation, claim_is_known, isolate, whole_cpus
-from exporter.cgroupfs.discover import ReaderFactory
 from exporter.cgroupfs.files import OnError
+from exporter.cgroupfs.discover import ReaderFactory
 from exporter.errors import ExporterError, ReadError
 from exporter.identities import KubeletConfig
 from exporter.model import Ancestor, CgroupName, CpuManagerState, CpuTimes, Driver, NodeRow
 from exporter.node.cpu_time import CpuReadings, cpu_times, read_cpu_readings
 from exporter.node.cpumanager import read_cpu_manager_state
-from exporter.node.kernel import cfs_quota_bug, read_release
-from exporter.node.topology import Topology, read_topology
+from exporter.node.machine import Topology, cfs_quota_bug, read_release, read_topology
 from exporter.sampler.inventory import CgroupInventory, parents
 from exporter.sampler.mapping import newest_by_name
 from exporter.sampler.tracked import UNDERIVED, Derived, Name, TrackedCgroup

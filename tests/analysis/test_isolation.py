@@ -15,7 +15,7 @@ from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType,
 from exporter.kube.podlist import parse_pod_list
 from exporter.model import CgroupName, CgroupRef, CpuLimits
 from exporter.node.cpumanager import read_cpu_manager_state
-from exporter.node.topology import read_topology
+from exporter.node.machine import read_topology
 from tests.support.recordings import RECORDINGS, Recording, running
 
 RECONCILE = 10.0

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.lab.hierarchy import Hierarchy
 from exporter.lab.spec import CpuSettings, Workload
-from exporter.node.topology import read_topology
+from exporter.node.machine import read_topology
 from tests.support.lab_advice import Load, follow, names, played, told
 from tests.support.lab_stage import Stage, stage
 

@@ -16,7 +16,7 @@ import pytest
 
 from exporter.lab.hierarchy import Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.node.topology import read_topology
+from exporter.node.machine import read_topology
 from tests.support.lab import CONTAINER, kernel_counters, labels, pod
 from tests.support.lab_causes import Case, Table, Told, explain, told_and_paged_in_one_sample
 from tests.support.lab_stage import Stage, setting, stage

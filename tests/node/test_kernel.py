@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.model import CfsQuotaBug
-from exporter.node.kernel import cfs_quota_bug, read_release
+from exporter.node.machine import cfs_quota_bug, read_release
 from tests.support.recordings import RECORDINGS, Recording
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.node.topology import Topology, read_topology
+from exporter.node.machine import Topology, read_topology
 from tests.support.recordings import TREES
 
 

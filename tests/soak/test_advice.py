@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from exporter.lab.hierarchy import Hierarchy
-from exporter.node.topology import read_topology
+from exporter.node.machine import read_topology
 from tests.live.conftest import hierarchy
 from tests.support.lab_advice import Load, follow
 from tests.support.lab_stage import Stage, stage
