@@ -18,8 +18,9 @@ from aiohttp.web import HTTPServiceUnavailable
 
 from exporter import __version__
 from exporter.analysis.findings import find
-from exporter.cgroupfs.discover import ReaderFactory, detect
+from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
 from exporter.identities import PodList
 from exporter.kube.apiserver import ApiServerSource, in_cluster_url

@@ -63,9 +63,7 @@ class Inotify:
                 return False
             raise _error(directory)
         # The kernel gives the same number for the same inode: a second path to it takes the first one's place.
-        stale = self._directories.get(watch)
-        if stale is not None:
-            self._watches.pop(stale, None)
+        self._watches.pop(self._directories.get(watch, ""), None)
         self._directories[watch], self._watches[directory] = directory, watch
         return True
 
@@ -83,28 +81,23 @@ class Inotify:
                 data = os.read(self._fd, _BUFFER)
             except BlockingIOError:
                 return
-            yield from self._parse(data)
-
-    def _parse(self, data: bytes) -> Iterator[Event]:
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            watch, mask, _, length = _HEADER.unpack_from(data, offset)
-            offset += _HEADER.size
-            name = os.fsdecode(data[offset : offset + length].rstrip(b"\0"))
-            offset += length
-            if mask & IN_Q_OVERFLOW:
-                yield Event("overflow", "", "")
-                continue
-            directory = self._directories.get(watch)
-            if directory is None:
-                continue
-            if mask & IN_IGNORED:
-                self._directories.pop(watch, None)
-                self._watches.pop(directory, None)
-            elif mask & IN_MODIFY:
-                yield Event("modified", directory, name)
-            elif mask & IN_ISDIR:
-                yield Event("created" if mask & IN_CREATE else "deleted", directory, name)
+            offset = 0
+            while offset < len(data):
+                watch, mask, _, length = _HEADER.unpack_from(data, offset)
+                offset += _HEADER.size + length
+                name = os.fsdecode(data[offset - length : offset].rstrip(b"\0"))
+                directory = self._directories.get(watch)
+                if mask & IN_Q_OVERFLOW:
+                    yield Event("overflow", "", "")
+                elif directory is None:
+                    continue
+                elif mask & IN_IGNORED:
+                    self._directories.pop(watch, None)
+                    self._watches.pop(directory, None)
+                elif mask & IN_MODIFY:
+                    yield Event("modified", directory, name)
+                elif mask & IN_ISDIR:
+                    yield Event("created" if mask & IN_CREATE else "deleted", directory, name)
 
     def close(self) -> None:
         """Give the queue back; its watches go with it."""

@@ -8,6 +8,7 @@ over. All results are in seconds and cores. Formats: kernel ``Documentation/admi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from exporter.errors import ParseError
 from exporter.model import CpuLimits, CpuStat, Pressure
@@ -20,122 +21,92 @@ _US = 1_000_000
 _USER_HZ = 100
 """``USER_HZ`` of every Linux architecture that runs Kubernetes; the unit of ``cpuacct.stat``."""
 
-
+_KEYS_V1 = b"nr_periods nr_throttled throttled_time wait_sum nr_bursts burst_time".split()
+_KEYS_V2 = b"usage_usec user_usec system_usec nr_periods nr_throttled throttled_usec nr_bursts burst_usec".split()
 _N = rb" ([0-9]{1,18})\n"
 """A number below :data:`LARGEST`; longer ones are looked at one by one."""
-_AS_WRITTEN_V1 = re.compile(
-    rb"nr_periods%bnr_throttled%bthrottled_time%b(?:wait_sum%b)?(?:nr_bursts%bburst_time%b)?" % (6 * (_N,))
-).fullmatch
+_AS_WRITTEN_V1 = re.compile(rb"%b%b%b(?:%b)?(?:%b%b)?" % tuple(key + _N for key in _KEYS_V1)).fullmatch
 _AS_WRITTEN_V2 = re.compile(
-    rb"usage_usec%buser_usec%bsystem_usec%b(?:nice_usec%b)?(?:core_sched\.force_idle_usec%b)?"
-    rb"(?:nr_periods%bnr_throttled%bthrottled_usec%b(?:nr_bursts%bburst_usec%b)?)?" % (10 * (_N,))
+    rb"%b%b%b(?:nice_usec [0-9]+\n)?(?:core_sched\.force_idle_usec [0-9]+\n)?(?:%b%b%b(?:%b%b)?)?"
+    % tuple(key + _N for key in _KEYS_V2)
 ).fullmatch
-"""``cpu.stat`` as kernels of today write it: one match reads and checks all of it, three times as fast as line by line;
-any other text, with other keys or in another order, is read line by line."""
+_AS_WRITTEN_LOCAL = re.compile(rb"throttled_usec%b|throttled_time%b" % (_N, _N)).fullmatch
+"""``cpu.stat`` and ``cpu.stat.local`` as kernels of today write them: one match reads and checks all of it, three times
+as fast as line by line; any other text, with other keys or in another order, is read line by line."""
+_PRESSURE = re.compile(rb"^(some|full)\b(?:.* total=(\S*))?", re.MULTILINE).findall
 
 
-def _flat_keyed(data: bytes, path: str) -> dict[bytes, int]:
-    """Return the known fields of ``KEY VALUE`` lines; the values of unknown ones are not looked at."""
+def _flat_keyed(data: bytes, path: str, keys: Iterable[bytes]) -> tuple[bytes | None, ...]:
+    """Return the numbers of ``keys`` in ``KEY VALUE`` lines; the values of other keys are not looked at."""
     # The kernel ends each line; without the last newline the text was cut and its last number may be half a number.
     if not data.endswith(b"\n") or not data.strip():
         raise ParseError(path, data, "not lines of a key and a value" if data.strip() else "is empty")
-    fields: dict[bytes, int] = {}
+    fields: dict[bytes, bytes | None] = dict.fromkeys(keys)
     for line in data.rstrip(b"\n").split(b"\n"):
         words = line.split()
         if len(words) != 2:
             raise ParseError(path, line, "not a key and a value")
-        if words[0] in _KNOWN:
-            fields[words[0]] = _u64(words[1], words[0], path)
-    return fields
+        if words[0] in fields:
+            _u64(words[1], path, words[0])
+            fields[words[0]] = words[1]
+    return tuple(fields.values())
 
 
-_KNOWN = frozenset(
-    b"nr_periods nr_throttled throttled_time throttled_usec nr_bursts burst_time burst_usec wait_sum usage_usec "
-    b"user_usec system_usec user system".split()
-)
-
-
-def _u64(value: bytes, key: bytes, path: str) -> int:
-    if not value.isdigit() or len(value) > 20 or int(value) > LARGEST:
-        raise ParseError(path, key + b" " + value, "not a number that a counter can have reached")
+def _u64(value: bytes, path: str, key: bytes = b"", *, least: int = 0) -> int:
+    if not value.isdigit() or len(value) > 20 or not least <= int(value) <= LARGEST:
+        raise ParseError(path, key + b" " + value, f"not a number of {least} to 2^63-1")
     return int(value)
 
 
-def _per(value: int | None, unit: int) -> float | None:
-    return None if value is None else value / unit
+def _per(value: bytes | None, unit: int) -> float | None:
+    return None if value is None else int(value) / unit
 
 
 def cpu_stat_v2(data: bytes, path: str) -> CpuStat:
     """v2 ``cpu.stat``: microseconds; without the cpu controller it has no ``nr_*`` keys."""
     usual = _AS_WRITTEN_V2(data)
-    if usual is not None:
-        usage, user, system, _, _, periods, throttled, throttled_us, bursts, burst_us = usual.groups()
-        return CpuStat(
-            None if periods is None else int(periods),
-            None if throttled is None else int(throttled),
-            None if throttled_us is None else int(throttled_us) / _US,
-            None if bursts is None else int(bursts),
-            None if burst_us is None else int(burst_us) / _US,
-            None,
-            int(usage) / _US,
-            int(user) / _US,
-            int(system) / _US,
-        )
-    get = _flat_keyed(data, path).get
+    values = usual.groups() if usual is not None else _flat_keyed(data, path, _KEYS_V2)
+    usage, user, system, periods, throttled, throttled_us, bursts, burst_us = values
     return CpuStat(
-        get(b"nr_periods"),
-        get(b"nr_throttled"),
-        _per(get(b"throttled_usec"), _US),
-        get(b"nr_bursts"),
-        _per(get(b"burst_usec"), _US),
+        None if periods is None else int(periods),
+        None if throttled is None else int(throttled),
+        None if throttled_us is None else int(throttled_us) / _US,
+        None if bursts is None else int(bursts),
+        None if burst_us is None else int(burst_us) / _US,
         None,
-        _per(get(b"usage_usec"), _US),
-        _per(get(b"user_usec"), _US),
-        _per(get(b"system_usec"), _US),
+        None if usage is None else int(usage) / _US,
+        None if user is None else int(user) / _US,
+        None if system is None else int(system) / _US,
     )
 
 
 def cpu_stat_v1(data: bytes, path: str) -> CpuStat:
     """v1 ``cpu.stat``: nanoseconds; usage is in the cpuacct controller's own files."""
     usual = _AS_WRITTEN_V1(data)
-    if usual is not None:
-        periods, throttled, throttled_ns, wait_ns, bursts, burst_ns = usual.groups()
-        return CpuStat(
-            int(periods),
-            int(throttled),
-            int(throttled_ns) / _NS,
-            None if bursts is None else int(bursts),
-            None if burst_ns is None else int(burst_ns) / _NS,
-            None if wait_ns is None else int(wait_ns) / _NS,
-        )
-    get = _flat_keyed(data, path).get
+    values = usual.groups() if usual is not None else _flat_keyed(data, path, _KEYS_V1)
+    periods, throttled, throttled_ns, wait_ns, bursts, burst_ns = values
     return CpuStat(
-        get(b"nr_periods"),
-        get(b"nr_throttled"),
-        _per(get(b"throttled_time"), _NS),
-        get(b"nr_bursts"),
-        _per(get(b"burst_time"), _NS),
-        _per(get(b"wait_sum"), _NS),
+        None if periods is None else int(periods),
+        None if throttled is None else int(throttled),
+        None if throttled_ns is None else int(throttled_ns) / _NS,
+        None if bursts is None else int(bursts),
+        None if burst_ns is None else int(burst_ns) / _NS,
+        None if wait_ns is None else int(wait_ns) / _NS,
     )
 
 
 def cpu_stat_local(data: bytes, path: str) -> float | None:
     """``cpu.stat.local`` (kernel 6.6+): seconds for which its own or an ancestor's quota stopped the group."""
-    fields = _flat_keyed(data, path)
-    if b"throttled_usec" in fields:
-        return fields[b"throttled_usec"] / _US
-    return _per(fields.get(b"throttled_time"), _NS)
+    usual = _AS_WRITTEN_LOCAL(data)
+    values = usual.groups() if usual is not None else _flat_keyed(data, path, (b"throttled_usec", b"throttled_time"))
+    microseconds, nanoseconds = values
+    return _per(nanoseconds, _NS) if microseconds is None else _per(microseconds, _US)
 
 
 def cpuacct_stat(data: bytes, path: str) -> tuple[float | None, float | None]:
     """v1 ``cpuacct.stat``: user and system seconds, at the grain of a clock tick (10 ms)."""
-    get = _flat_keyed(data, path).get
-    return _per(get(b"user"), _USER_HZ), _per(get(b"system"), _USER_HZ)
-
-
-def number(data: bytes, path: str) -> int:
-    """A file of one unsigned number: ``cpuacct.usage``, ``cpu.shares``, ``cpu.weight``, ``cpu.max.burst``, ..."""
-    return _u64(_line(data, path), b"", path)
+    user, system = _flat_keyed(data, path, (b"user", b"system"))
+    return _per(user, _USER_HZ), _per(system, _USER_HZ)
 
 
 def _line(data: bytes, path: str) -> bytes:
@@ -146,71 +117,64 @@ def _line(data: bytes, path: str) -> bytes:
     return line
 
 
+def number(data: bytes, path: str) -> int:
+    """A file of one unsigned number: ``cpu.shares``, ``cpu.weight``, ``pids.current``."""
+    return _u64(_line(data, path), path)
+
+
 def nanoseconds(data: bytes, path: str) -> float:
-    """A file of one number of nanoseconds, in seconds."""
+    """A file of one number of nanoseconds, in seconds: ``cpuacct.usage``."""
     return number(data, path) / _NS
 
 
 def microseconds(data: bytes, path: str) -> float:
-    """A file of one number of microseconds, in seconds."""
+    """A file of one number of microseconds, in seconds: ``cpu.max.burst``, ``cpu.cfs_burst_us``."""
     return number(data, path) / _US
 
 
-def cpu_max(data: bytes, path: str) -> tuple[int | None, int]:
-    """v2 ``cpu.max``: quota (``None`` for ``max``) and period, in microseconds."""
+def cpu_max(data: bytes, path: str) -> tuple[int, int]:
+    """v2 ``cpu.max``: quota (-1 for ``max``) and period, in microseconds."""
     words = _line(data, path).split()
     if len(words) != 2:
         raise ParseError(path, data, "not a quota and a period")
     quota, period = words
-    return (None if quota == b"max" else _above_zero(quota, path)), _above_zero(period, path)
+    return (-1 if quota == b"max" else _u64(quota, path, least=1)), _u64(period, path, least=1)
 
 
-def cfs_quota(data: bytes, path: str) -> int | None:
-    """v1 ``cpu.cfs_quota_us`` in microseconds; ``None`` for -1, no quota."""
+def cfs_quota(data: bytes, path: str) -> int:
+    """v1 ``cpu.cfs_quota_us`` in microseconds; -1 for no quota."""
     line = _line(data, path)
-    return None if line == b"-1" else _above_zero(line, path)
+    return -1 if line == b"-1" else _u64(line, path, least=1)
 
 
 def cfs_period(data: bytes, path: str) -> int:
     """v1 ``cpu.cfs_period_us`` in microseconds."""
-    return _above_zero(_line(data, path), path)
-
-
-def _above_zero(word: bytes, path: str) -> int:
-    value = _u64(word, b"", path)
-    if not value:
-        raise ParseError(path, word, "a quota or period of zero")
-    return value
+    return _u64(_line(data, path), path, least=1)
 
 
 def limits(
-    quota: int | None, period: int, *, burst_seconds: float | None, weight: int | None = None, shares: int | None = None
+    quota: int | None,
+    period: int | None,
+    burst_seconds: float | None,
+    *,
+    weight: int | None = None,
+    shares: int | None = None,
 ) -> CpuLimits:
-    """The limits of a cgroup with CFS bandwidth control; quota and period in microseconds.
+    """The limits of a cgroup; quota (-1 for none) and period in microseconds, ``None`` without bandwidth control.
 
     Divided as whole numbers: a tenth of a CPU is 0.1, not 0.09999999999999999.
     """
-    return CpuLimits(
-        quota_state="none" if quota is None else "set",
-        limit_cores=None if quota is None else quota / period,
-        period_seconds=period / _US,
-        burst_seconds=burst_seconds,
-        weight=weight,
-        shares=shares,
-    )
+    if quota is None or period is None:
+        return CpuLimits("unsupported", weight=weight, shares=shares)
+    if quota < 0:
+        return CpuLimits("none", None, period / _US, burst_seconds, weight, shares)
+    return CpuLimits("set", quota / period, period / _US, burst_seconds, weight, shares)
 
 
 def pressure(data: bytes, path: str) -> Pressure:
     """``cpu.pressure``: the totals of its ``some`` and ``full`` lines (kernel ``Documentation/accounting/psi.rst``)."""
-    totals: dict[bytes, float] = {}
-    for line in data.splitlines():
-        words = line.split()
-        # A kind of line or a field that a later kernel adds is none of ours, nor an error.
-        if words and words[0] in {b"some", b"full"}:
-            total = next((word for word in words if word.startswith(b"total=")), None)
-            if total is None:
-                raise ParseError(path, line, "no total on the line")
-            totals[words[0]] = _u64(total.removeprefix(b"total="), b"total", path) / _US
+    # A kind of line or a field that a later kernel adds is none of ours, nor an error.
+    totals = {kind: _u64(total, path, kind + b" total") / _US for kind, total in _PRESSURE(data)}
     if b"some" not in totals or not data.endswith(b"\n"):
         raise ParseError(path, data, "no complete 'some' line")
     return Pressure(totals[b"some"], totals.get(b"full"))

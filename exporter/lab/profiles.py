@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from exporter.cgroupfs import v1, v2
-from exporter.cgroupfs.discover import ReaderFactory, detect
-from exporter.cgroupfs.files import CgroupFiles, Descriptors
+from exporter.cgroupfs.discover import detect
+from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory, read_limits
 from exporter.lab.hierarchy import Hierarchy
 from exporter.lab.spec import CpuSettings, Workload
 from exporter.lab.stale_marker import own_prefix
@@ -182,10 +182,10 @@ def present_cgroup(hierarchy: Hierarchy, path: str) -> Iterator[TestCgroup]:
 
     The kernel counts throttling in the group whose quota is used up.
     """
-    mount, read_limits = hierarchy.mounts["cpu"], (v1 if hierarchy.version == "v1" else v2).read_limits
+    mount, is_v2 = hierarchy.mounts["cpu"], hierarchy.version != "v1"
     own, found, limits = mount / path, mount / path, CpuLimits("none")
     for directory in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
-        seen = read_limits(str(directory))
+        seen = read_limits(str(directory), is_v2=is_v2)
         if seen.limit_cores is not None and seen.limit_cores < (limits.limit_cores or math.inf):
             found, limits = directory, seen
     place = Place(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 
-from exporter.cgroupfs.discover import NO_REF, Found, ReaderFactory, walk
+from exporter.cgroupfs.discover import NO_REF, Found, walk
 from exporter.cgroupfs.files import OnError
 from exporter.cgroupfs.inotify import Event, Inotify
 from exporter.cgroupfs.names import SUBGROUP, Owners
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.errors import ReadError
 from exporter.sampler.tracked import TrackedCgroup
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from exporter.analysis.drift import limit_drift
 from exporter.analysis.isolation import CpusetUser, Isolation, claim_is_known, isolate, whole_cpus
 from exporter.cgroupfs.files import OnError
-from exporter.cgroupfs.discover import ReaderFactory
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.errors import ExporterError, ReadError
 from exporter.identities import KubeletConfig
 from exporter.model import Ancestor, CgroupName, CpuManagerState, CpuTimes, Driver, NodeRow

@@ -14,8 +14,8 @@ from typing import Any
 
 from exporter.analysis.ledger import is_same_quota
 from exporter.analysis.windows import History, ScanTimes
-from exporter.cgroupfs.discover import ReaderFactory
 from exporter.cgroupfs.files import OnError
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.identities import KubeletConfig, PodList
 from exporter.model import Snapshot
 from exporter.sampler.inventory import CgroupInventory, parents

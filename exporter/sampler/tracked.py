@@ -10,7 +10,8 @@ from exporter.analysis.ledger import either_intervals, either_window
 from exporter.analysis.recommend import DemandHistogram, recommend
 from exporter.analysis.windows import CounterWindow, History, Reading, reading_of
 from exporter.cgroupfs.discover import Found
-from exporter.cgroupfs.files import CgroupFiles, ChangeProbe, OnError
+from exporter.cgroupfs.files import OnError
+from exporter.cgroupfs.readers import CgroupFiles, ChangeProbe
 from exporter.errors import ExporterError, ParseError, ReadError, VanishedError
 from exporter.identities import ContainerIdentity, PodIdentity
 from exporter.model import (

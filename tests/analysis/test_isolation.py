@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, claim_is_known, isolate, whole_cpus
 from exporter.cgroupfs.names import decode
-from exporter.cgroupfs.v1 import read_cpuset, read_limits
+from exporter.cgroupfs.readers import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
 from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
 from exporter.kube.podlist import parse_pod_list
@@ -335,7 +335,7 @@ def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
             str(path.relative_to(root / "cpuset")) for path in (root / "cpuset").rglob(f"*{one.container_id}*")
             if path.is_dir()
         ]  # fmt: skip
-        cpuset, ref = read_cpuset(str(root / "cpuset" / path)), decode(path)
+        cpuset, ref = read_cpuset(str(root / "cpuset" / path), is_v2=False), decode(path)
         assert cpuset is not None
         assert ref is not None
         identity = next(
@@ -344,7 +344,7 @@ def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
         assert identity is not None
         whole = whole_cpus(
             ref,
-            read_limits(str(root / "cpu" / path)),
+            read_limits(str(root / "cpu" / path), is_v2=False),
             identity if mapped else None,
             pods[one.pod_uid] if mapped else None,
         )

@@ -7,7 +7,8 @@ import time
 import urllib.request
 from collections.abc import Callable
 
-from exporter.cgroupfs.discover import ReaderFactory, detect
+from exporter.cgroupfs.discover import detect
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.exposition import Renderer

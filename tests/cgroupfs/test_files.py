@@ -36,8 +36,8 @@ def open_files() -> int:
 def reads(path: Path) -> list[Callable[[], bytes | None]]:
     """Every way to read ``path``; each must say the same."""
     return [
-        kernel_file(path, Descriptors(KEPT)).read,
-        kernel_file(path, Descriptors(NOT_KEPT)).read,
+        kernel_file(path, Descriptors(KEPT)).value,
+        kernel_file(path, Descriptors(NOT_KEPT)).value,
         lambda: read_once(str(path)),
     ]
 
@@ -48,7 +48,7 @@ def test_each_read_shows_the_file_as_it_is_now(cgroup: Path) -> None:
         file = kernel_file(path, budget)
         for number in (1, 200, 30):
             path.write_bytes(b"nr_periods %d\n" % number)
-            assert file.read() == b"nr_periods %d\n" % number
+            assert file.value() == b"nr_periods %d\n" % number
         file.close()
 
 
@@ -59,13 +59,13 @@ def test_a_file_is_opened_once_and_read_through_that_descriptor(cgroup: Path) ->
     file = kernel_file(path, budget)
     assert (budget.kept, open_files() - before) == (0, 0)
     for _ in range(3):
-        file.read()
+        file.value()
         assert (budget.kept, open_files() - before) == (1, 1)
     file.close()
     assert (budget.kept, open_files() - before) == (0, 0)
     file.close()
     assert budget.kept == 0
-    assert file.read() == b"nr_periods 1\n"
+    assert file.value() == b"nr_periods 1\n"
     file.close()
 
 
@@ -76,10 +76,10 @@ def test_beyond_the_limit_files_are_read_without_being_kept(cgroup: Path) -> Non
         (cgroup / f"file{number}").write_bytes(b"%d\n" % number)
         files.append(kernel_file(cgroup / f"file{number}", budget))
     for _ in range(3):
-        assert [file.read() for file in files] == [b"%d\n" % number for number in range(5)]
+        assert [file.value() for file in files] == [b"%d\n" % number for number in range(5)]
         assert (budget.kept, open_files() - before) == (2, 2)
     files[0].close()
-    assert files[4].read() == b"4\n"
+    assert files[4].value() == b"4\n"
     assert budget.kept == 2, "a descriptor that was given back is used again"
     for file in files:
         file.close()
@@ -94,9 +94,9 @@ def test_a_file_that_the_cgroup_does_not_have_is_absent(cgroup: Path) -> None:
 
 def test_a_file_that_appears_is_read(cgroup: Path) -> None:
     file = kernel_file(cgroup / "cpu.pressure", Descriptors(KEPT))
-    assert file.read() is None
+    assert file.value() is None
     (cgroup / "cpu.pressure").write_bytes(b"some total=1\n")
-    assert file.read() == b"some total=1\n"
+    assert file.value() == b"some total=1\n"
     file.close()
 
 
@@ -117,8 +117,7 @@ def test_a_cgroup_whose_place_is_taken_by_a_file_has_vanished(cgroup: Path) -> N
 def test_a_file_longer_than_any_of_the_kernel_s_is_refused(cgroup: Path) -> None:
     path = cgroup / "cpu.stat"
     path.write_bytes(b"x" * MAX_BYTES)
-    for read in reads(path):
-        assert read() == b"x" * MAX_BYTES
+    assert read_once(str(path)) == b"x" * MAX_BYTES
     path.write_bytes(b"x" * (10 << 20))
     for read in reads(path):
         with pytest.raises(ReadError) as caught:
@@ -165,22 +164,10 @@ def test_no_failure_leaves_a_descriptor_behind(cgroup: Path, limit: int) -> None
     budget, before = Descriptors(limit), open_files()
     for name in ("absent", "gone/cpu.stat", "directory"):
         path = str(cgroup / name)
-        for read in (kernel_file(Path(path), budget).read, partial(read_once, path), partial(count_lines, path)):
+        for read in (kernel_file(Path(path), budget).value, partial(read_once, path), partial(count_lines, path)):
             with suppress(ReadError, VanishedError):
                 assert read() is None
     assert (budget.kept, open_files() - before) == (0, 0)
-
-
-def test_moved_to_another_directory_it_reads_the_file_there(cgroup: Path) -> None:
-    for name in ("one", "two"):
-        (cgroup / name).mkdir()
-        (cgroup / name / "cpu.stat").write_bytes(name.encode())
-    budget = Descriptors(KEPT)
-    file = kernel_file(cgroup / "one" / "cpu.stat", budget)
-    assert file.read() == b"one"
-    file.move(str(cgroup / "two"))
-    assert (file.path, file.read(), budget.kept) == (str(cgroup / "two" / "cpu.stat"), b"two", 1)
-    file.close()
 
 
 def test_without_a_limit_given_descriptors_are_kept_up_to_the_process_s_own() -> None:
@@ -205,19 +192,6 @@ def test_lines_are_counted_in_a_file_of_any_length(cgroup: Path) -> None:
         count_lines(str(cgroup / "directory"))
     assert caught.value.reason == "eisdir"
     assert open_files() == before
-
-
-@pytest.mark.parametrize("budget", [KEPT, NOT_KEPT])
-def test_a_long_file_that_goes_leaves_no_value(cgroup: Path, budget: int) -> None:
-    path = cgroup / "cpu.pressure"
-    path.write_bytes(b"x" * 5000)
-    file = CachedFile(str(cgroup), path.name, lambda data, _: len(data), Descriptors(budget))
-    assert file.value() == 5000
-    path.write_bytes(b"x" * 5001)
-    assert file.value() == 5001
-    path.unlink()
-    if budget == NOT_KEPT:  # an open file outlives its name, but for the kernel's
-        assert file.value() is None
 
 
 def test_enough_descriptors_are_left_to_all_the_clients_there_may_be() -> None:

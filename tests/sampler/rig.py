@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exporter.cgroupfs.discover import ReaderFactory, detect
+from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import ReaderFactory
 from exporter.errors import ExporterError
 from exporter.kube.podlist import parse_pod_list
 from exporter.metrics.catalog import CATALOG

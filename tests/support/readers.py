@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.cgroupfs import v1, v2
-from exporter.cgroupfs.discover import NO_REF
+from exporter.cgroupfs.discover import NO_REF, Hierarchy
 from exporter.cgroupfs.files import Descriptors
-from exporter.model import CgroupRef, Cpuset
+from exporter.cgroupfs.readers import ReaderFactory, V1Files, V2Files
 
 
-@dataclass(frozen=True)
-class FixedPaths:
-    """The directories of one cgroup in the other controllers' trees."""
-
-    cpuacct: Path | None
-    cpuset: Path | None
-    is_v2: bool
-
-    def cpuacct_of(self, _: CgroupRef) -> str | None:
-        return None if self.cpuacct is None else str(self.cpuacct)
-
-    def cpuset_of(self, _: CgroupRef, *, leaf: bool) -> str | None:
-        return None if self.cpuset is None else str(self.cpuset)
-
-    def pids_of(self, _: CgroupRef) -> str | None:
-        return None
-
-    def read_cpuset(self, path: str) -> Cpuset | None:
-        return v2.read_cpuset(path) if self.is_v2 else v1.read_cpuset(path)
-
-    def is_mounted(self, _: str) -> bool:
-        return True
+def v1_files(cpu: Path, cpuacct: Path | None, cpuset: Path | None, budget: Descriptors) -> V1Files:
+    """The cgroup at ``cpu``, and the same one in the parents of the other directories."""
+    roots = [None if folder is None else str(folder.parent) for folder in (cpuacct, cpuset)]
+    readers = ReaderFactory(Hierarchy("v1", False, str(cpu.parent), roots[0], roots[1]), budget)
+    return V1Files(str(cpu), str(cpu), NO_REF._replace(path=cpu.name), readers)
 
 
-def v1_files(cpu: Path, cpuacct: Path | None, cpuset: Path | None, budget: Descriptors) -> v1.V1Files:
-    return v1.V1Files(str(cpu), NO_REF, FixedPaths(cpuacct, cpuset, is_v2=False), budget)
-
-
-def v2_files(root: Path, *, leaf: Path | None = None, budget: Descriptors | None = None) -> v2.V2Files:
-    inner = leaf or root
-    return v2.V2Files(str(root), str(inner), NO_REF, FixedPaths(None, inner, is_v2=True), budget or Descriptors(8))
+def v2_files(root: Path, *, leaf: Path | None = None, budget: Descriptors | None = None) -> V2Files:
+    """The cgroup at ``root``; ``leaf``: the subgroup that crun made in it."""
+    hierarchy = Hierarchy("v2", True, str(root.parent), None, str(root.parent), cpuset_is_v2=True)
+    readers = ReaderFactory(hierarchy, budget or Descriptors(8))
+    return V2Files(str(root), str(leaf or root), NO_REF._replace(path=root.name), readers)
