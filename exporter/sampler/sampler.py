@@ -27,6 +27,8 @@ FULL_RESYNC_SCANS = 12
 """Scans in which each cgroup's settings are read once, whether or not its change probe differs."""
 SETTLING_SECONDS = 5.0
 """How long a new cgroup's limits are read at each tick: a runtime sets them a moment after it makes the cgroup."""
+NAME_WAIT_SECONDS = 60.0
+"""How long newer pod lists are asked for the name of a container: the status of one that ran for seconds comes late."""
 _SHOWN = frozenset({"mapped", "unmapped"})
 _CONTAINER_INPUTS: Mapping[str, tuple[str | None, Callable[[TrackedCgroup], object]]] = {
     "cpu_stat": (None, lambda one: (one.stat or NO_COUNTERS).periods),
@@ -302,7 +304,7 @@ class Sampler:
             if assign(self._inventory.everything, self._pods, deadline) or has_changed:
                 self._version += 1
                 self._must_derive = True
-            waiting = [one for one in self._inventory.live.values() if one.state == "pending"]
+            waiting = [one for one in self._inventory.everything if self._waits_for_name(one, now)]
             self._must_assign = bool(waiting)  # the deadline passes by the clock
             if waiting and self._options.expects_names:
                 is_new = any(one.first_attempts == attempts for one in waiting)
@@ -314,6 +316,10 @@ class Sampler:
             self._version += has_changed
             self._begin_placements(moved, now)
         return hint
+
+    def _waits_for_name(self, one: TrackedCgroup, now: float) -> bool:
+        """Tell whether a newer pod list may name ``one``, live or lingering."""
+        return one.state == "pending" or (one.state == "unmapped" and now - one.first_seen < NAME_WAIT_SECONDS)
 
     def _show(self) -> None:
         """Choose the cgroups that are shown, and count all of them."""

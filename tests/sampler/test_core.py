@@ -16,7 +16,7 @@ from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
 from exporter.errors import ExporterError
 from exporter.metrics.exposition import Renderer
 from exporter.model import CgroupRow, Snapshot, Window
-from exporter.sampler.sampler import SETTLING_SECONDS, RefreshHint
+from exporter.sampler.sampler import NAME_WAIT_SECONDS, SETTLING_SECONDS, RefreshHint
 from tests.sampler.rig import COLLECTORS, LINGER, Rig, remove, row, running, without_inotify
 from tests.support.pages import duplicates, triples
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples, overwrite
@@ -645,10 +645,27 @@ def test_unknown_containers_are_asked_for_then_shown_by_their_ids(tmp_path: Path
         assert rig.tick() is RefreshHint.AGAIN
         assert rig.snapshot().cgroups["pending"] == 4
         rig.attempts += 1
-        assert rig.tick() is RefreshHint.NOTHING
+        assert rig.tick() is RefreshHint.AGAIN
         snapshot = rig.snapshot()
         assert {one.namespace for one in snapshot.containers} == {""}
         assert snapshot.cgroups["unmapped"] == len(snapshot.containers) == 4
+        assert rig.tick(NAME_WAIT_SECONDS) is RefreshHint.NOTHING
+
+
+def test_a_container_whose_status_comes_after_its_end_is_named_while_its_counters_linger(tmp_path: Path) -> None:
+    tree = containerd_systemd(tmp_path)
+    with running(Rig(tmp_path, expects_names=True)) as rig:
+        for _ in range(3):
+            rig.attempts += 1
+            rig.tick()
+        remove(*(tmp_path / one.path for one in tree.containers))
+        rig.scan()
+        assert rig.tick() is RefreshHint.AGAIN
+
+        rig.pods(json.dumps(pod_list(tree)).encode())
+
+        assert rig.tick() is RefreshHint.NOTHING
+        assert {one.namespace for one in rig.snapshot().containers} == {"apps"}
 
 
 def test_a_silent_source_does_not_hide_containers_for_ever(tmp_path: Path) -> None:
