@@ -9,9 +9,8 @@ from rich.text import Text
 
 from exporter.cli.explain import container_lines
 from exporter.cli.table import Table
-from exporter.report.impact import impact, lost_seconds_per_second, throttled_ratio
 from exporter.report.schema import Container, ContainersDocument
-from exporter.report.summary import full_name, headline
+from exporter.report.summary import full_name, headline, impact, lost_seconds_per_second, throttled_ratio
 
 FRAME_LINES: Final = 4
 """Two lines above the table, its head, and the one below."""

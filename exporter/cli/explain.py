@@ -143,7 +143,10 @@ def limit_patch(container: Container) -> dict[str, Any] | None:
 def _print(document: ContainersDocument, source: str, *, whole: bool) -> None:
     console = console_for(sys.stdout)
     width = max(MIN_WIDTH, console.width)
-    lines = explanation(document, width) if whole else overview(document, width)
+    lines = overview(document, width)
+    if whole:
+        lines = [line for one in document["containers"] for line in (Text(), *container_lines(one, width))][1:]
+        lines += _node_lines(document, width)
     for line in (*lines, Text(), *_source(document, source, width)):
         console.print(line)
 
@@ -163,14 +166,6 @@ def overview(document: ContainersDocument, width: int) -> list[Text]:
     if affected:
         lines += [Text(), *_wrap("Why, and what to do: throttle-exporter explain NAMESPACE/POD[/CONTAINER]", width)]
     return lines
-
-
-def explanation(document: ContainersDocument, width: int) -> list[Text]:
-    """Return all lines about a document's containers and the node's own findings."""
-    lines: list[Text] = []
-    for container in document["containers"]:
-        lines += [*([Text()] if lines else []), *container_lines(container, width)]
-    return lines + _node_lines(document, width)
 
 
 def container_lines(one: Container, width: int) -> list[Text]:

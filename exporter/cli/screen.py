@@ -11,9 +11,10 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Final
 
 from rich.console import Console, ConsoleDimensions
 from rich.control import Control
@@ -42,35 +43,27 @@ _CONTROLS: Final = {b"\r": "enter", b"\n": "enter", b"\x7f": "backspace", b"\x08
 
 
 def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> int:
-    """Show the board until the user leaves, with the numbers of who gave ``answer``, else our own; exit code."""
+    """Show the board with the numbers of who gave ``answer``, else with our own; return the exit code."""
     every = f"every {format_duration(interval)}"
 
-    async def remote() -> int:
-        # In a thread that the end of the program does not wait for.
-        request = TimedCall(
-            lambda: fetch_containers(answer.url, answer.credentials, with_series=True), 2 * ANSWER_SECONDS
-        )
-        return await Session(
-            board, Terminal(), request.awaited, source=f"{answer.url}, {every}", interval=interval
-        ).run()
-
-    async def local() -> int:
-        why = f" ({answer.reason})" if answer.reason else ""
+    async def show() -> int:
+        if answer.document is not None:
+            # In a thread that the end of the program does not wait for.
+            request = TimedCall(
+                lambda: fetch_containers(answer.url, answer.credentials, with_series=True), 2 * ANSWER_SECONDS
+            )
+            return await Session(board, Terminal(), request.awaited, f"{answer.url}, {every}", interval).run()
+        source = f"sampling here{answer.reason and f' ({answer.reason})'}, {every}"
         async with sampling(settings) as exporter:
 
             async def fetch() -> ContainersDocument:
                 return (await exporter.report()).containers()
 
-            return await Session(
-                board, Terminal(), fetch, source=f"sampling here{why}, {every}", interval=interval
-            ).run()
+            return await Session(board, Terminal(), fetch, source, interval).run()
 
     # A log line would land in the middle of the table; errors are counted there.
     logging.disable(logging.ERROR)
-    try:
-        return asyncio.run(local() if answer.document is None else remote())
-    finally:
-        logging.disable(logging.NOTSET)
+    return asyncio.run(show())
 
 
 def keys_of(data: bytes) -> list[str]:
@@ -90,44 +83,33 @@ def terminal_size() -> os.terminal_size:
 
 
 class Terminal:
-    """Standard input and output: the alternate screen and single keys, or lines that scroll where TERM is dumb."""
+    """Standard input and output: the alternate screen, and single keys where there is a keyboard."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self) -> None:
         self.keyboard = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
-        self._scrolls = environ.get("TERM", "dumb") in {"", "dumb", "unknown"}
         self._console = Console(highlight=False, markup=False, emoji=False)
-        self._modes: list[Any] | None = None
+        self._restore = ExitStack()
 
     def enter(self) -> None:
         """Take the terminal over: keys come at once and without echo, Ctrl-C and Ctrl-Z stay signals."""
-        if self.keyboard is not None and self._modes is None:
-            self._modes = termios.tcgetattr(self.keyboard)
+        if self.keyboard is not None:
+            modes = termios.tcgetattr(self.keyboard)
+            self._restore.callback(termios.tcsetattr, self.keyboard, termios.TCSANOW, modes)
             tty.setcbreak(self.keyboard, termios.TCSANOW)
-        if not self._scrolls:
-            self._console.set_alt_screen(True)
-            self._console.show_cursor(False)
+        self._restore.enter_context(self._console.screen())
 
     def leave(self) -> None:
         """Restore the terminal; may be called twice."""
-        with suppress(OSError):  # the terminal may be gone
-            if not self._scrolls:
-                self._console.set_alt_screen(False)
-                self._console.show_cursor(True)
-        if self.keyboard is not None and self._modes is not None:
-            with suppress(termios.error):
-                termios.tcsetattr(self.keyboard, termios.TCSANOW, self._modes)
-            self._modes = None
+        with suppress(OSError, termios.error):  # the terminal may be gone
+            self._restore.close()
 
-    def draw(self, lines: Sequence[Text], *, news: bool) -> None:
-        """Draw the lines; ``news`` when the numbers are new. A screen that scrolls shows those only, without blanks."""
-        if not self._scrolls:
-            self._console.size = ConsoleDimensions(*(size := terminal_size()))
-            for line in lines:
-                line.align("left", size.columns)  # over what was there before
-            text = Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
-            self._console.print(Control.home(), text, sep="", end="")
-        elif news:
-            print("\n".join(line.plain for line in lines if line.plain), end="\n\n", flush=True)
+    def draw(self, lines: Sequence[Text], size: os.terminal_size) -> None:
+        """Draw as many lines as the terminal has."""
+        self._console.size = ConsoleDimensions(*size)
+        for line in lines:
+            line.align("left", size.columns)  # over what was there before
+        text = Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
+        self._console.print(Control.home(), text, sep="", end="")
 
 
 class Session:
@@ -138,48 +120,41 @@ class Session:
         board: Board,
         terminal: Terminal,
         fetch: Callable[[], Awaitable[ContainersDocument]],
-        *,
         source: str,
         interval: float,
     ) -> None:
         """``fetch`` raises ``ExporterError`` when there are no numbers now; ``source`` names it on the screen."""
         self._board, self._terminal, self._fetch = board, terminal, fetch
         self._source, self._interval = source, interval
+        self._events: asyncio.Queue[Callable[[], int | None]] = asyncio.Queue()
+        """What is to be done next; the exit code ends the session."""
 
     async def run(self) -> int:
         """Return the exit code once the user leaves."""
-        loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[int] = loop.create_future()
+        loop, keyboard = asyncio.get_running_loop(), self._terminal.keyboard
+        for number, event in {
+            signal.SIGINT: lambda: 0,
+            signal.SIGTERM: lambda: _SIGNALLED + signal.SIGTERM,
+            signal.SIGHUP: lambda: _SIGNALLED + signal.SIGHUP,
+            signal.SIGWINCH: self._draw,
+            signal.SIGTSTP: self._suspend,
+        }.items():
+            loop.add_signal_handler(number, self._events.put_nowait, event)
         self._terminal.enter()
         polling = asyncio.create_task(self._poll(), name="poll")
+        polling.add_done_callback(lambda task: self._events.put_nowait(task.result))
+        if keyboard is not None:
+            loop.add_reader(keyboard, lambda: self._events.put_nowait(partial(self._press, _read(keyboard))))
         try:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._finish, _SIGNALLED + number)
-            loop.add_signal_handler(signal.SIGINT, self._finish, 0)
-            loop.add_signal_handler(signal.SIGWINCH, self._guarded, self._draw)
-            loop.add_signal_handler(signal.SIGTSTP, self._guarded, self._suspend)
-            if self._terminal.keyboard is not None:
-                loop.add_reader(self._terminal.keyboard, self._guarded, self._read)
             self._draw()
-            await asyncio.wait({self._end, polling}, return_when=asyncio.FIRST_COMPLETED)
-            return self._end.result() if self._end.done() else polling.result()
+            while (code := (await self._events.get())()) is None:
+                pass
+            return code
         finally:
             polling.cancel()
-            if self._terminal.keyboard is not None:
-                loop.remove_reader(self._terminal.keyboard)
+            if keyboard is not None:
+                loop.remove_reader(keyboard)
             self._terminal.leave()
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        # What a callback raises would only be logged by the event loop, onto the screen.
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - raised again by run()
-            if not self._end.done():
-                self._end.set_exception(error)
-
-    def _finish(self, code: int) -> None:
-        if not self._end.done():
-            self._end.set_result(code)
 
     def _suspend(self) -> None:
         """Ctrl-Z: restore the terminal for the shell, stop, and take it over again on SIGCONT."""
@@ -188,30 +163,33 @@ class Session:
         self._terminal.enter()
         self._draw()
 
-    def _read(self) -> None:
-        data = b"" if self._terminal.keyboard is None else os.read(self._terminal.keyboard, _READ_BYTES)
-        # Without data the terminal is gone.
+    def _press(self, data: bytes) -> int | None:
         if not data or not all(map(self._board.press, keys_of(data))):
-            self._finish(0)
-        else:
-            self._draw()
+            return 0
+        self._draw()
+        return None
 
-    async def _poll(self) -> int:
+    async def _poll(self) -> None:
         while True:
             try:
                 self._board.document, self._board.problem = escaped(await self._fetch()), ""
             except (ExporterError, TimeoutError) as error:
                 self._board.problem = escape_control(str(error)) or "no answer in time"
-            self._draw(news=True)
+            self._draw()
             await asyncio.sleep(self._interval)
 
-    def _draw(self, *, news: bool = False) -> None:
-        size = terminal_size()
-        self._terminal.draw(self._board.lines(size.columns, size.lines, self._status()), news=news)
-
-    def _status(self) -> str:
-        document = self._board.document
+    def _draw(self) -> None:
+        document, size, errors = self._board.document, terminal_size(), 0
         taken_at = time.time() if document is None else document["taken_at"]
-        clock = f"{time.strftime('%H:%M:%S', time.gmtime(taken_at))} UTC  {self._source}"
-        errors = 0 if document is None else sum(error["count"] for error in document["exporter"]["errors"])
-        return f"{clock}  {errors} errors since start" if errors else clock
+        if document is not None:
+            errors = sum(error["count"] for error in document["exporter"]["errors"])
+        status = f"{time.strftime('%H:%M:%S', time.gmtime(taken_at))} UTC  {self._source}"
+        status += f"  {errors} errors since start" if errors else ""
+        self._terminal.draw(self._board.lines(size.columns, size.lines, status), size)
+
+
+def _read(keyboard: int) -> bytes:
+    """Return what was typed; nothing when the terminal is gone."""
+    with suppress(OSError):
+        return os.read(keyboard, _READ_BYTES)
+    return b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -42,50 +42,40 @@ def select(containers: Sequence[Container], text: str, *, namespace: str = "", n
     parts = text.split("/")
     if len(parts) > _PARTS or not all(parts[-2:]):
         raise ConfigError(f"{USAGE}, not {quoted(text)}")
+    kind = KINDS.get(parts[-2].lower()) if len(parts) > 1 else None
     if namespace:
         containers = [one for one in containers if one["namespace"] == namespace]
-    for matches in _readings(parts):
-        if found := [one for one in containers if matches(one)]:
-            homes = {one["namespace"] for one in found}
-            if len(homes) > 1:
-                names = sorted({_pod(one) for one in found})
-                raise ConfigError(f"{_shown(text)} is in {len(homes)} namespaces: {_listing(names)}")
-            return found
+    found = [one for one in containers if _is_named(one, parts)]
+    if kind and not found:
+        found = [one for one in containers if _is_owned(one, kind, parts)]
+    homes = {one["namespace"] for one in found}
+    if len(homes) > 1:
+        raise ConfigError(f"{_shown(text)} is in {len(homes)} namespaces: {_listing(sorted(set(map(_pod, found))))}")
+    if found:
+        return found
     near, contains = _near(containers, text)
     if contains and len(near) == 1:
         return [one for one in containers if near[0] in {_pod(one), full_name(one)}]
     hint = f"; near it: {_listing(near)}" if near else ""
     place = f"this node ({_shown(node)})" if node else "this node"
-    raise NotHereError(f"no container of {place} is {_shown(text)}{hint}", _hints(parts, namespace))
-
-
-def _readings(parts: Sequence[str]) -> list[Callable[[Container], bool]]:
-    """What the words may mean, the first that fits holds."""
-
-    def named(one: Container) -> bool:
-        return (one["namespace"], one["pod"], one["container"])[: len(parts)] == tuple(parts)
-
-    def in_any_namespace(one: Container) -> bool:
-        return one["pod"] == parts[0]
-
-    def workload(one: Container) -> bool:
-        home = one["namespace"] if len(parts) < _PARTS else parts[0]
-        owner = (one["namespace"], one["workload_kind"], one["workload"])
-        return owner == (home, KINDS[parts[-2].lower()], parts[-1])
-
-    if len(parts) == 1:
-        return [in_any_namespace]
-    return [named, workload] if parts[-2].lower() in KINDS else [named]
-
-
-def _hints(parts: Sequence[str], namespace: str) -> list[str]:
     home = namespace or (parts[0] if len(parts) > 1 and parts[0].lower() not in KINDS else "NAMESPACE")
-    is_workload = len(parts) > 1 and parts[-2].lower() in KINDS
-    pod = "" if is_workload else f" {shlex.quote(parts[min(1, len(parts) - 1)])}"
-    return [
-        f"kubectl -n {shlex.quote(home)} get pods{pod} -o wide",
-        "kubectl get pods -A -l app.kubernetes.io/name=kube-throttle-exporter -o wide",
-    ]
+    pod = "" if kind else f" {shlex.quote(parts[min(1, len(parts) - 1)])}"
+    raise NotHereError(
+        f"no container of {place} is {_shown(text)}{hint}",
+        [
+            f"kubectl -n {shlex.quote(home)} get pods{pod} -o wide",
+            "kubectl get pods -A -l app.kubernetes.io/name=kube-throttle-exporter -o wide",
+        ],
+    )
+
+
+def _is_named(one: Container, parts: Sequence[str]) -> bool:
+    name = (one["namespace"], one["pod"], one["container"])
+    return one["pod"] == parts[0] if len(parts) == 1 else name[: len(parts)] == tuple(parts)
+
+
+def _is_owned(one: Container, kind: str, parts: Sequence[str]) -> bool:
+    return (one["workload_kind"], one["workload"]) == (kind, parts[-1]) and parts[:-2] in ([], [one["namespace"]])
 
 
 def _pod(container: Container) -> str:

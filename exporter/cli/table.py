@@ -16,9 +16,8 @@ from rich.text import Text
 from typing_extensions import override
 
 from exporter.errors import escape_control
-from exporter.report.impact import lost_seconds_per_second, throttled_ratio
 from exporter.report.schema import Container
-from exporter.report.summary import full_name
+from exporter.report.summary import full_name, lost_seconds_per_second, throttled_ratio
 
 NAME: Final = "CONTAINER"
 LEAST_NAME: Final = 32

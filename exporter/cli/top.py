@@ -15,9 +15,8 @@ from exporter.cli import argument
 from exporter.cli.board import SORTS, Board
 from exporter.cli.source import add_source_arguments, ask, sample_here
 from exporter.cli.table import Table, console_for, escaped, finding_text
-from exporter.report.impact import lost_seconds_per_second
 from exporter.report.schema import Container
-from exporter.report.summary import full_name
+from exporter.report.summary import full_name, lost_seconds_per_second
 from exporter.settings import Settings
 from exporter.values import duration
 
@@ -45,7 +44,7 @@ def run(settings: Settings, args: Namespace) -> int:
     answer = ask(settings, args)
     board = Board(namespace=args.namespace, sort=args.sort)
     console = console_for(sys.stdout)
-    if not args.once and sys.stdout.isatty():
+    if not args.once and sys.stdout.isatty() and not console.is_dumb_terminal:
         from exporter.cli.screen import watch  # noqa: PLC0415 - asyncio, for which only a terminal pays
 
         return watch(board, settings, answer, args.interval)

@@ -19,7 +19,7 @@ from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot
 from exporter.report import schema
 from exporter.report.history import History
-from exporter.report.impact import impact, rank
+from exporter.report.summary import impact, rank
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
 """Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""

@@ -1,15 +1,17 @@
-"""What the status page and the terminal say of a node and a container: headline, verdict, problems and facts. Pure."""
+"""What the status page and the terminal say of a node and a container: order, headline, verdict and facts. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import Final
 
 from exporter.analysis import text as words
 from exporter.analysis.findings import Finding, Name
 from exporter.report.schema import Container, ContainersDocument, Exporter
 
+SEVERITIES: Final = ("critical", "warning", "info")
+"""Worst first."""
 LEAST_LOST: Final = 0.001
 """Seconds per second; below, two counters that were not read at the same instant may differ."""
 _ACRONYMS: Final = {"cpu": "CPU", "numa": "NUMA"}
@@ -19,6 +21,58 @@ _ISOLATION: Final = {
     "shared": "shared with others",
     "eligible": "shared, though it is Guaranteed with whole CPUs and could have exclusive ones",
 }
+Impact = tuple[bool, float, float, float, int, bool, str, str, str]
+
+
+def impact(container: Container) -> Impact:
+    """Return the sort key that puts the worst container first.
+
+    A critical finding; time lost per second to quotas; throttled ratio, the larger of its own and its pod's; waiting
+    for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is total.
+    """
+    ledger = container["ledger"]
+    return (
+        container["severity"] != "critical",
+        -(lost_seconds_per_second(container) or 0.0),
+        -(throttled_ratio(container)[0] or 0.0),
+        -((None if ledger is None else ledger["waited"]) or 0.0),
+        rank(container["severity"] or ""),
+        not container["live"],
+        container["namespace"],
+        container["pod"],
+        container["container"],
+    )
+
+
+def throttled_ratio(container: Container) -> tuple[float | None, bool]:
+    """Return the throttled ratio, the larger of its own and its pod's, and whether it is its pod's.
+
+    The kernel counts a throttled period at the group whose quota ran out, so the container's own ratio is 0 or absent
+    while its pod's quota stops it.
+    """
+    own, pod = container["throttling"]["ratio"], container["pod_cgroup"] and container["pod_cgroup"]["ratio"]
+    return (pod, True) if pod is not None and pod > (own or 0.0) else (own, False)
+
+
+def lost_seconds_per_second(container: Container) -> float | None:
+    """Return CPU seconds per second lost to any quota, its own, above or inside; ``None`` where it is unknown.
+
+    Where only the cgroup above tells of its quota, that is what all its containers lost together.
+    """
+    ledger, throttling = container["ledger"], container["throttling"]
+    if ledger is None:
+        counters = throttling["lost_seconds_per_second"], throttling["local_lost_seconds_per_second"]
+        return max((lost for lost in counters if lost is not None), default=None)
+    own, above, inside = ledger["own_quota"], ledger["quota_above"], ledger["quota_inside"]
+    if own is None and above is None:
+        return None
+    both = (own or 0.0, above or 0.0)
+    return (inside or 0.0) + (sum(both) if ledger["quota_above_is_exact"] else max(both))
+
+
+def rank(severity: str) -> int:
+    """Return 0 for the worst severity."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
 def full_name(one: Container | Name) -> str:
@@ -47,7 +101,9 @@ def headline(document: ContainersDocument) -> str:
     if not containers:
         waiting = f"{words.count(pending, 'container')} found, waiting for the pods’ names"
         return (waiting if pending else "No container runs on this node") + node
-    found, counts = sum(map(has_problem, containers)), _severity_counts(containers)
+    severities = Counter(one["severity"] == "critical" for one in containers if has_problem(one))
+    found, critical, warnings = severities.total(), severities[True], severities[False]
+    counts = ", ".join([f"{critical} critical"] * (critical > 0) + [words.count(warnings, "warning")] * (warnings > 0))
     total = words.count(len(containers), "container")
     if not exporter["healthy"]:
         known = f"{found} of {total} had problems then ({counts})" if found else f"the state of {total} is unknown"
@@ -86,8 +142,7 @@ def verdict(container: Container) -> str:
 
 def verdict_severity(container: Container) -> str:
     """Return the worst severity, ``ok`` where something was measured and nothing is wrong, else an empty string."""
-    found = problems(container["findings"])
-    if found:
+    if found := problems(container["findings"]):
         return found[0]["severity"]
     return "ok" if container["live"] and container["usage_cores"] is not None else ""
 
@@ -109,21 +164,7 @@ def description(container: Container) -> str:
         return f"{container['qos_class']}, name unknown"
     kind = "" if container["container_type"] in {None, "container"} else f"{container['container_type']} container"
     owner = " ".join(filter(None, (container["workload_kind"], container["workload"])))
-    return ", ".join(filter(None, (kind, container["qos_class"], f"of {owner}" if owner else "")))
-
-
-def facts(container: Container) -> Iterator[tuple[str, str]]:
-    """Yield label and text of each number that applies; one that applies and was not measured is called unknown."""
-    yield "CPU use", _use(container)
-    yield "Limit", _limit(container)
-    if container["quota_state"] not in _UNLIMITED:
-        yield "Throttled", _throttled(container)
-    if above := "; ".join(_above(container)):
-        yield "Above it", above
-    yield "Waiting", _waiting(container)
-    yield "CPUs", _cpus(container)
-    if container["threads"] is not None:
-        yield "Threads", str(container["threads"])
+    return ", ".join(filter(None, (kind, container["qos_class"], owner and f"of {owner}")))
 
 
 def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
@@ -132,12 +173,18 @@ def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _severity_counts(containers: Iterable[Container]) -> str:
-    severities = [one["severity"] for one in containers if has_problem(one)]
-    critical = severities.count("critical")
-    warnings = len(severities) - critical
-    parts = [f"{critical} critical"] * bool(critical) + [words.count(warnings, "warning")] * bool(warnings)
-    return ", ".join(parts)
+def facts(container: Container) -> Iterator[tuple[str, str]]:
+    """Yield label and text of each number that applies; one that applies and was not measured is called unknown."""
+    yield "CPU use", _use(container)
+    yield "Limit", ", ".join(_limit(container))
+    if container["quota_state"] not in _UNLIMITED:
+        yield "Throttled", _throttled(container)
+    if above := "; ".join(_above(container)):
+        yield "Above it", above
+    yield "Waiting", _waiting(container)
+    yield "CPUs", ", ".join(_cpus(container)) or "unknown"
+    if container["threads"] is not None:
+        yield "Threads", str(container["threads"])
 
 
 def _reasons(container: Container) -> Iterator[str]:
@@ -165,23 +212,22 @@ def _use(one: Container) -> str:
     return words.cpus(usage) + (f", {words.percent(usage / limit)} of its effective limit" if limit else "")
 
 
-def _limit(one: Container) -> str:
+def _limit(one: Container) -> Iterator[str]:
     limit, effective, period = one["limit_cores"], one["effective_limit_cores"], one["period_seconds"]
     if limit is None:
-        parts = [_UNLIMITED.get(one["quota_state"] or "", "unknown")]
+        yield _UNLIMITED.get(one["quota_state"] or "", "unknown")
     else:
         per_period = f" ({words.milliseconds(limit * period)} in each {words.milliseconds(period)})" if period else ""
-        parts = [words.limit(limit) + per_period]
+        yield words.limit(limit) + per_period
     if effective is not None and (limit is None or effective < limit):
         by = "its CPUs" if one["cpuset"] is not None and one["cpuset"]["count"] == effective else "a limit above it"
-        parts.append(f"at most {words.limit(effective)} by {by}")
+        yield f"at most {words.limit(effective)} by {by}"
     if one["spec_limit_cores"] is not None and one["limit_drift"]:
-        parts.append(f"the spec says {words.limit(one['spec_limit_cores'])}")
+        yield f"the spec says {words.limit(one['spec_limit_cores'])}"
     if one["request_cores"] is not None:
-        parts.append(f"request {words.limit(one['request_cores'])}")
+        yield f"request {words.limit(one['request_cores'])}"
     if one["burst_seconds"]:
-        parts.append(f"burst {words.milliseconds(one['burst_seconds'])}")
-    return ", ".join(parts)
+        yield f"burst {words.milliseconds(one['burst_seconds'])}"
 
 
 def _throttled(one: Container) -> str:
@@ -220,16 +266,15 @@ def _waiting(one: Container) -> str:
     return "unknown"
 
 
-def _cpus(one: Container) -> str:
+def _cpus(one: Container) -> Iterator[str]:
     cpuset = one["cpuset"]
     if cpuset is None:
-        return "unknown"
-    parts = [f"{cpu_ranges(cpuset['cpus']) or 'none'} ({words.cpus(cpuset['count'])})"]
+        return
+    yield f"{cpu_ranges(cpuset['cpus']) or 'none'} ({words.cpus(cpuset['count'])})"
     if one["isolation"] is not None:
-        parts.append(_ISOLATION.get(one["isolation"], one["isolation"]))
+        yield _ISOLATION.get(one["isolation"], one["isolation"])
     if cpuset["numa_nodes"] is not None and cpuset["numa_nodes"] > 1:
-        parts.append(f"on {cpuset['numa_nodes']} NUMA nodes")
-    return ", ".join(parts)
+        yield f"on {cpuset['numa_nodes']} NUMA nodes"
 
 
 def cpu_ranges(cpus: str) -> str:
@@ -237,5 +282,6 @@ def cpu_ranges(cpus: str) -> str:
     numbers = [int(part) for part in cpus.split(",") if part.isdigit()]
     if len(numbers) < 3 or len(numbers) != len(cpus.split(",")):
         return cpus
-    steps = {after - before for before, after in pairwise(numbers)}
-    return f"{numbers[0]}-{numbers[-1]} step {steps.pop()}" if len(steps) == 1 else cpus
+    step = numbers[1] - numbers[0]
+    is_even = step > 0 and numbers == list(range(numbers[0], numbers[-1] + 1, step))
+    return f"{numbers[0]}-{numbers[-1]} step {step}" if is_even else cpus

@@ -132,17 +132,6 @@ def test_without_an_exporter_it_samples_by_itself(recorded: Lab) -> None:
     assert "level=" not in terminal.seen
 
 
-@pytest.mark.parametrize("kind", ["dumb", ""])
-def test_a_dumb_terminal_gets_lines(url: str, kind: str) -> None:
-    with in_terminal(command("top", f"--url={url}", "--interval=200ms"), TERM=kind) as terminal:
-        terminal.until(lambda text: text.count("q quit") >= 2)
-        terminal.type("q")
-        assert terminal.wait() == 0
-
-    assert "\x1b" not in terminal.seen
-    assert "checkout" in terminal.seen
-
-
 def test_without_keys_it_still_runs(url: str) -> None:
     # kubectl exec -t without -i.
     shell = ["sh", "-c", " ".join(command("top", f"--url={url}", "--interval=200ms")) + " </dev/null"]
@@ -165,8 +154,9 @@ def test_into_a_pipe_it_prints_one_table(url: str, option: str) -> None:
     assert "\x1b" not in result.stdout
 
 
-def test_once_on_a_terminal_is_one_table_that_fits(url: str) -> None:
-    with in_terminal(command("top", "--once", f"--url={url}")) as terminal:
+@pytest.mark.parametrize(("option", "kind"), [("--once", "xterm"), ("--interval=2s", "dumb")])
+def test_once_or_where_nothing_can_be_redrawn_it_is_one_table_that_fits(url: str, option: str, kind: str) -> None:
+    with in_terminal(command("top", option, f"--url={url}"), TERM=kind) as terminal:
         assert terminal.wait() == 0
 
     lines = plain(terminal.seen).splitlines()

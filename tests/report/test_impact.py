@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exporter.report import Container, impact
-from exporter.report.impact import lost_seconds_per_second, worst
+from exporter.report.summary import lost_seconds_per_second
 
 
 def changed(container: Container, **values: Any) -> Container:
@@ -67,7 +67,3 @@ def test_a_pod_s_ratio_counts(healthy: Container, by_name: dict[str, Container])
 
 def test_nothing_known_is_nothing_lost_but_not_zero(healthy: Container) -> None:
     assert lost_seconds_per_second(changed(healthy, ledger__own_quota=None, ledger__quota_above=None)) is None
-
-
-def test_the_worst_severity() -> None:
-    assert worst([]) is None
