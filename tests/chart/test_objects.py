@@ -37,34 +37,22 @@ LABEL_VALUE = re.compile(r"(?!.{64})(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])
 DNS_NAME = re.compile(r"(?!.{64})[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
-def shape(value: Any) -> Any:
-    """What a schema looks at, without the texts: two objects of one shape differ in names and the like."""
-    match value:
-        case dict():
-            return {name: shape(each) for name, each in value.items()}
-        case list():
-            return sorted({json.dumps(shape(each), sort_keys=True) for each in value})
-        case _:
-            return type(value).__name__
-
-
-def distinct(*, by_shape: bool = False) -> dict[str, Json]:
+def distinct() -> dict[str, Json]:
     """Every object of every case, each once."""
     found: dict[str, tuple[str, Json]] = {}
     for case, values in CASES.items():
         for each in objects(values):
-            key = json.dumps([each["kind"], shape(each)] if by_shape else each, sort_keys=True)
+            key = json.dumps(each, sort_keys=True)
             found.setdefault(key, (f"{case}: {each['kind']}/{each['metadata']['name']}", each))
     return dict(found.values())
 
 
-@pytest.mark.parametrize(
-    "version", [VERSIONS[0], *(pytest.param(one, marks=pytest.mark.system) for one in VERSIONS[1:-1]), VERSIONS[-1]]
-)
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
 def test_every_object_is_valid_for_kubernetes(version: str) -> None:
+    """Of the stable APIs that the chart uses no version between takes away a field and gives it back."""
     checked = 0
     # All of them for the oldest and the newest; for those between, each shape once.
-    for name, found in distinct(by_shape=version not in {VERSIONS[0], VERSIONS[-1]}).items():
+    for name, found in distinct().items():
         if not custom.is_custom(found):
             try:
                 kubernetes_validate.validate(found, version, strict=True)

@@ -14,7 +14,7 @@ from tests.fuzz.targets import TARGETS
 KERNEL_BYTES: Final = 64 * 1024
 """What a reader takes of a kernel file at most."""
 BODY_BYTES: Final = 256 * 1024
-YAML_BYTES: Final = 6 * 1024
+YAML_BYTES: Final = 4 * 1024
 """A config file is its user's own. PyYAML needs half a second for brackets nested as deep as Python's stack allows."""
 FACTOR: Final = 4
 MOST_GROWTH: Final = 2.5 * FACTOR
@@ -69,8 +69,8 @@ PIECES: Final[dict[str, list[tuple[int, Repeat]]]] = {
         (BODY_BYTES, repeated(b'"a":1,', b'{"kind":"PodList",', b'"items":[]}')),
     ],
     "watch": [
-        (BODY_BYTES // 4, repeated(f'{{"type":"ADDED","object":{ITEM}}}\n'.encode())),
-        (BODY_BYTES // 4, repeated(b"\n")),
+        (BODY_BYTES // 8, repeated(f'{{"type":"ADDED","object":{ITEM}}}\n'.encode())),
+        (BODY_BYTES // 8, repeated(b"\n")),
     ],
     "configz": [(BODY_BYTES, repeated(b"[")), (BODY_BYTES, repeated(b'"a":"1s",', b'{"kubeletconfig":{', b'"b":1}}'))],
     "annotations": [(BODY_BYTES, repeated(piece)) for piece in (b"0", b".", b"a-", b"9", b"a-12345678")],

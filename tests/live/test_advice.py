@@ -11,6 +11,7 @@ from exporter.lab.spec import CpuSettings, Workload
 from exporter.node.machine import read_topology
 from tests.support.lab_advice import Load, follow, names, played, told
 from tests.support.lab_stage import Stage, stage
+from tests.support.lab_waiting import eventually
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -41,5 +42,4 @@ def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(node: Sta
     assert "contention" not in names(found)
     node.tree.set(inner, CpuSettings())
     node.watch()
-    node.watch()
-    assert "nested_throttled" not in names(told(node))
+    assert eventually(lambda: "nested_throttled" not in names(told(node)), 15)

@@ -71,8 +71,10 @@ def test_the_demo_shows_its_node_and_ctrl_c_leaves_nothing(hierarchy: Hierarchy)
     assert not any(map(alive, children))
 
 
-def test_what_a_killed_demo_leaves_the_next_start_removes(hierarchy: Hierarchy) -> None:
-    with demo() as killed:
+def test_what_a_killed_demo_leaves_the_next_start_removes_and_nothing_of_one_that_runs(hierarchy: Hierarchy) -> None:
+    with demo("--cgroup-driver=systemd") as first, demo() as killed:
+        first.wait_told()
+        before = traces(first.pid)
         killed.wait_told()
         children = killed.children()
         os.kill(killed.pid, signal.SIGKILL)
@@ -82,11 +84,16 @@ def test_what_a_killed_demo_leaves_the_next_start_removes(hierarchy: Hierarchy) 
         with demo("--for=500ms") as following:
             code = following.process.wait(SHORT_RUN_SECONDS)
 
-    assert workers_are_gone
-    assert left
-    assert code == 0, following.text
-    assert traces(killed.pid) == []
-    assert traces(following.pid) == []
+        assert workers_are_gone
+        assert left
+        assert code == 0, following.text
+        assert traces(killed.pid) == []
+        assert traces(following.pid) == []
+        assert traces(first.pid) == before
+        named = {row for row in triples(page_of(first).rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
+        assert len(named) == 11, "systemd's names make the same node"
+        assert first.interrupt() == 0
+    assert traces(first.pid) == []
 
 
 def test_sigterm_during_the_start_leaves_nothing(hierarchy: Hierarchy) -> None:
@@ -98,30 +105,6 @@ def test_sigterm_during_the_start_leaves_nothing(hierarchy: Hierarchy) -> None:
         code = running.process.wait(END_SECONDS)
 
     assert code in {0, 130}, running.text
-    assert traces(running.pid) == []
-
-
-def test_a_demo_does_not_touch_another_ones_tree(hierarchy: Hierarchy) -> None:
-    with demo() as first:
-        first.wait_told()
-        before = traces(first.pid)
-        with demo("--for=500ms") as second:
-            second.process.wait(SHORT_RUN_SECONDS)
-
-        assert second.process.returncode == 0, second.text
-        assert traces(first.pid) == before
-        assert page_of(first).rows(USAGE)
-        assert first.interrupt() == 0
-
-
-def test_with_systemds_names_it_is_the_same_node(hierarchy: Hierarchy) -> None:
-    with demo("--cgroup-driver=systemd") as running:
-        running.wait_told()
-        page = page_of(running)
-        assert running.interrupt() == 0
-
-    named = {row for row in triples(page.rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
-    assert len(named) == 11
     assert traces(running.pid) == []
 
 

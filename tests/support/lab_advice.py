@@ -12,7 +12,7 @@ from tests.support.lab_causes import explain
 from tests.support.lab_stage import Stage
 
 STEPS = 3
-LEARN_SECONDS = 14
+LEARN_SECONDS = 9
 
 
 @dataclass(frozen=True)

@@ -166,8 +166,10 @@ def bound_by_permissions(arguments: list[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would set options, and without proxies."""
-    dropped = re.compile(r"THROTTLE_EXPORTER_.*|.*_proxy|NODE_(IP|NAME)|KUBERNETES_.*", re.IGNORECASE)
+    """This process's environment without what would set options or forbid to keep compiled modules, and proxies."""
+    dropped = re.compile(
+        r"THROTTLE_EXPORTER_.*|.*_proxy|NODE_(IP|NAME)|KUBERNETES_.*|PYTHONDONTWRITEBYTECODE", re.IGNORECASE
+    )
     return {name: value for name, value in os.environ.items() if not dropped.fullmatch(name)}
 
 

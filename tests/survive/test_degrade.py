@@ -179,8 +179,12 @@ def test_a_read_that_never_returns_keeps_neither_page_nor_probe_nor_end(tmp_path
         assert exporter.get("/healthz").status == 200
 
         with hung(aside / "cpu.stat"):
+            samples = "throttle_exporter_sample_duration_seconds_count"
             aside.rename(stat.parent)
-            until(lambda: exporter.get("/healthz").status == 503)
+            time.sleep(0.5)
+            taken = exporter.page().total(samples)
+            time.sleep(0.5)
+            assert exporter.page().total(samples) == taken, "it hangs"
             assert exporter.stop() == 0, "within the time that stop allows"
             stat.parent.rename(aside)
 

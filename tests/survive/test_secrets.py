@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import FAST
 from tests.support.fake_kubelet import Reply
 from tests.support.kubelet_thread import TOKEN, kubelet
 from tests.support.pages import duplicates
@@ -30,7 +31,7 @@ HOSTILE = 'a"\\\n\r\t\x1b[31m\x00\u2028\u202e\ud800</script>{x="1"} 2'
 
 
 def options(folder: Path) -> list[str]:
-    return [f"--path.cgroup={folder}/cgroup", f"--path.proc={folder}/proc", f"--path.sys={folder}/sys"]
+    return [f"--path.cgroup={folder}/cgroup", f"--path.proc={folder}/proc", f"--path.sys={folder}/sys", *FAST]
 
 
 def said(exporter: Exporter) -> str:
