@@ -35,7 +35,6 @@ class Command:
     help: str
     log_level: Literal["info", "warn"] = "warn"
     """Logged from here on unless the user says otherwise: a terminal belongs to the command's own output."""
-    hidden: bool = False
 
     def load(self) -> CommandModule:
         """Import the module of the same name in this package."""
@@ -50,7 +49,6 @@ COMMANDS: Final = (
     Command("top", "show the containers of this node in a live table, worst first"),
     Command("stress", "cause throttling on purpose and compare it with what is expected"),
     Command("demo", "run a whole node in one process and serve its metrics", log_level="info"),
-    Command("docs", "write the reference pages of docs/", hidden=True),
 )
 
 
