@@ -294,8 +294,6 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     server = WebServer(
         application,
         config,
-        headers=web.HEADERS,
-        open_paths=web.PROBES,
         on_error=exporter.count_error,
         shutdown_seconds=SHUTDOWN_SECONDS,
     )

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from aiohttp import hdrs, web
@@ -31,6 +32,7 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+"""Of every answer, where its handler and the web config say nothing else."""
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -114,22 +116,14 @@ def create_app(
             headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=await pages.get((style, zipped)), headers=headers)
 
-    def probe(result: Callable[[], ProbeResult]) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def answer(_: web.Request) -> web.Response:
-            ok, text = result()
-            return web.Response(text=text + "\n", status=200 if ok else 503)
-
-        return answer
-
-    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
+    async def probe(result: Callable[[], ProbeResult], _: web.Request) -> web.Response:
+        ok, text = result()
+        return web.Response(text=text + "\n", status=200 if ok else 503)
 
     app = web.Application(client_max_size=1024)
     app.router.add_get(telemetry_path, metrics)
     for path, result in zip(PROBES, (healthy, ready), strict=True):
-        app.router.add_get(path, probe(result))
-    app.on_response_prepare.append(add_headers)
+        app.router.add_get(path, partial(probe, result))
     return app
 
 

@@ -7,7 +7,7 @@ import enum
 import logging
 import socket
 from asyncio.sslproto import SSLProtocol
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +22,7 @@ from typing_extensions import override
 from exporter.errors import ExporterError
 from exporter.web import WebError
 from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks
+from exporter.web.pages import HEADERS, PROBES
 from exporter.web.tls import ReloadingConfig
 
 logger = logging.getLogger(__name__)
@@ -141,11 +142,7 @@ class Connection(web.RequestHandler):
 
     @override
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """The answer to what is no request, or to one whose handler failed; says nothing of why."""
         if isinstance(exc, ConnectionError) or request.writer.output_size:
@@ -156,7 +153,7 @@ class Connection(web.RequestHandler):
         else:
             self.report("bad_request", f"does not speak HTTP ({type(exc).__name__})")
         known = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(exc, LineTooLong) else HTTPStatus(status)
-        return _plain(known, self._server.headers, close=True)
+        return _plain(known, {**HEADERS, hdrs.SERVER: _NAME}, close=True)
 
     def set_state(self, state: State) -> None:
         """Enter ``state``; the connection ends when it stays there for too long."""
@@ -254,20 +251,13 @@ class WebServer:
         application: web.Application,
         config: ReloadingConfig,
         *,
-        headers: Mapping[str, str],
-        open_paths: Collection[str],
         on_error: Callable[[ExporterError], None],
         limits: Limits | None = None,
         shutdown_seconds: float = 2.0,
     ) -> None:
-        """``headers`` go with the answers that no handler makes.
-
-        ``open_paths`` ask for no password and know no rate: the kubelet, which probes them, has no password.
-        """
         self.limits, self.on_error = limits or Limits(), on_error
-        self.headers = {**headers, hdrs.SERVER: _NAME}
         self.connections: set[Connection] = set()
-        self.config, self._open_paths = config, frozenset(open_paths)
+        self.config = config
         self._bucket, self._passwords = TokenBucket(), PasswordChecker()
         application.middlewares.append(self._middleware)
         application.on_response_prepare.append(self._add_headers)
@@ -350,7 +340,7 @@ class WebServer:
             # Where two servers disagree on a body's length, the second half of one request becomes another.
             return _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, close=True)
         resource = request.match_info.route.resource
-        if resource is not None and resource.canonical in self._open_paths:
+        if resource is not None and resource.canonical in PROBES:
             return None
         config = self.config.current.config
         if not self._bucket.take(config.rate_limit):
@@ -371,8 +361,9 @@ class WebServer:
         return _plain(HTTPStatus.UNAUTHORIZED, {hdrs.WWW_AUTHENTICATE: f'Basic realm="{_NAME}", charset="UTF-8"'})
 
     async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers[hdrs.SERVER] = _NAME
-        response.headers.update(self.config.current.config.headers)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.update({hdrs.SERVER: _NAME, **self.config.current.config.headers})
 
 
 async def _listening_socket(host: str, port: int) -> socket.socket:

@@ -6,7 +6,6 @@ import asyncio
 import re
 import socket
 import ssl
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,9 +15,6 @@ from pathlib import Path
 
 import trustme
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from exporter.errors import ExporterError
 from exporter.web import REASONS, WebError
@@ -29,7 +25,6 @@ HOST = "127.0.0.1"
 SECRET = "correct horse"
 HASH = "$2b$04$A6OFlmHwyexVy1DGsHAmhudTk6ZiO98OBErRejUCaSxDbrBolJH9C"
 """bcrypt of :data:`SECRET`, at the lowest cost there is."""
-HEADERS = {"X-Content-Type-Options": "nosniff"}
 TIMEOUT = 10.0
 """Seconds after which a client of these tests gives up; nothing here takes one on an idle machine."""
 
@@ -43,11 +38,11 @@ class Served:
     page: bytes = b"a_metric 1\n"
     errors: list[ExporterError] = field(default_factory=list)
     delay: float = 0.0
-    _told: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def tell(self, error: ExporterError) -> None:
+    def count(self, error: ExporterError) -> None:
         self.errors.append(error)
-        self._told.set()
+        self._changed.set()
 
     @property
     def reasons(self) -> Counter[str]:
@@ -59,13 +54,13 @@ class Served:
         """The last message of this reason, as soon as there are so many."""
         async with asyncio.timeout(TIMEOUT):
             while self.reasons[reason] < number:
-                self._told.clear()
-                await self._told.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return next(str(error) for error in reversed(self.errors) if error.reason == reason)
 
-    async def ask(self, request: bytes, *, tls: ssl.SSLContext | None = None, address: str = HOST) -> Answer:
+    async def ask(self, request: bytes, *, tls: ssl.SSLContext | None = None) -> Answer:
         """All that comes back for these bytes, until the server closes; it may close before it took them all."""
-        reader, writer = await self.connect(tls=tls, address=address)
+        reader, writer = await self.connect(tls=tls)
         answer = b""
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -79,12 +74,10 @@ class Served:
             writer.transport.abort()
         return Answer(answer)
 
-    async def get(
-        self, path: str = "/metrics", *headers: str, tls: ssl.SSLContext | None = None, address: str = HOST
-    ) -> Answer:
+    async def get(self, path: str = "/metrics", *headers: str, tls: ssl.SSLContext | None = None) -> Answer:
         """One request on a connection of its own."""
         lines = (f"GET {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", "")
-        return await self.ask("\r\n".join(lines).encode(), tls=tls, address=address)
+        return await self.ask("\r\n".join(lines).encode(), tls=tls)
 
     def handshake(self, tls: ssl.SSLContext) -> None:
         """In a thread, with alerts: asyncio closes the connection without one."""
@@ -92,11 +85,10 @@ class Served:
             tls.wrap_socket(plain, server_hostname=HOST).close()
 
     async def connect(
-        self, *, tls: ssl.SSLContext | None = None, address: str = HOST, limit: int = 1 << 16
+        self, *, tls: ssl.SSLContext | None = None, limit: int = 1 << 16
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
-            HOST, self.port, ssl=tls, server_hostname=HOST if tls else None, local_addr=(address, 0), limit=limit
-        )
+        name = HOST if tls else None
+        return await asyncio.open_connection(HOST, self.port, ssl=tls, server_hostname=name, limit=limit)
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,7 @@ async def served(
     web_config: Path | None = None, limits: Limits | None = None, *, host: str = HOST, port: int = 0
 ) -> AsyncIterator[Served]:
     """A server, on a free port unless one is named."""
-    config = ReloadingConfig(None if web_config is None else str(web_config), lambda error: running.tell(error))  # noqa: PLW0108 - it does not exist yet
+    config = ReloadingConfig(None if web_config is None else str(web_config), lambda error: running.count(error))  # noqa: PLW0108 - it does not exist yet
     running = Served(config)
     await config.load()
 
@@ -145,27 +137,13 @@ async def served(
         raise RuntimeError("a defect of a handler")
 
     application = web.Application()
-    application.router.add_get("/metrics", metrics)
-    application.router.add_get("/healthz", probe)
-    application.router.add_get("/broken", broken)
-    server = WebServer(
-        application,
-        config,
-        headers=HEADERS,
-        open_paths=("/healthz",),
-        on_error=running.tell,
-        limits=limits,
-        shutdown_seconds=0.1,
-    )
+    application.add_routes([web.get("/metrics", metrics), web.get("/healthz", probe), web.get("/broken", broken)])
+    server = WebServer(application, config, on_error=running.count, limits=limits, shutdown_seconds=0.1)
     _, running.port = await server.start(host, port)
-    following = asyncio.create_task(config.run())
     try:
         yield running
     finally:
-        following.cancel()
-        [end] = await asyncio.gather(following, return_exceptions=True)
         await server.close()
-    assert isinstance(end, asyncio.CancelledError)
 
 
 class Authority:
@@ -188,30 +166,6 @@ class Authority:
         (self.folder / f"{name}.crt").write_bytes(chain)
         (self.folder / f"{name}.key").write_bytes(cert.private_key_pem.bytes())
 
-    def issue_for_any_usage(self, name: str) -> None:
-        """The same with the extended key usage ``anyExtendedKeyUsage`` and no other."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        ca_key = serialization.load_pem_private_key(self._ca.private_key_pem.bytes(), None)
-        ca = x509.load_pem_x509_certificate(self._ca.cert_pem.bytes())
-        assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-        cert = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
-            .issuer_name(ca.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-            .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
-            .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), critical=False)
-            .sign(ca_key, hashes.SHA256())
-        )
-        (self.folder / f"{name}.crt").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-        (self.folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-
     def client(self, name: str | None = None) -> ssl.SSLContext:
         """A client that trusts this CA and may show a certificate of the folder."""
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
@@ -225,8 +179,3 @@ def write_config(folder: Path, text: str) -> Path:
     path = folder / "web.yml"
     path.write_text(text)
     return path
-
-
-def measured(what: str, number: float, unit: str) -> None:
-    """A number to read with ``pytest -rP``: what a bound that holds on any machine cannot say."""
-    sys.stdout.write(f"{what}: {number:.3f} {unit}\n")

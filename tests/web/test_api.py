@@ -45,13 +45,8 @@ def test_all_containers(exporter: Exporter) -> None:
     rows = page.rows("cgroup_container_cpu_usage_seconds_total")
     assert named == {(row["namespace"], row["pod"], row["container"]) for row in map(dict[str, str], rows)}
     assert found["exporter"]["healthy"]
-    assert found["exporter"]["sources"][0] | {"last_success": 0.0} == {
-        "name": "file",
-        "up": True,
-        "active": True,
-        "last_success": 0.0,
-        "last_error": "",
-    }
+    [source] = found["exporter"]["sources"]
+    assert (source["name"], source["up"], source["active"], source["last_error"]) == ("file", True, True, "")
 
 
 def test_without_series(exporter: Exporter) -> None:
@@ -82,13 +77,6 @@ def test_a_container_that_is_not_there(exporter: Exporter, path: str) -> None:
 
     assert answer.status == 404
     assert json.loads(answer.body) == {"schema": "v1", "error": "no such container on this node"}
-
-
-@pytest.mark.parametrize(
-    "path", ["/api/v1", "/api/v1/", "/api/v2/containers", "/api/v1/containers/a", "/api/v1/containers/a/b"]
-)
-def test_other_paths(exporter: Exporter, path: str) -> None:
-    assert exporter.get(path).status == 404
 
 
 def test_a_container_that_has_no_name_yet(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> None:

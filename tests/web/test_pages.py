@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from exporter.web.pages import ProbeResult, StateCache, create_app
+from exporter.metrics.exposition import Format
+from exporter.web.pages import CONTENT_TYPES, ProbeResult, StateCache, create_app
 
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PROMETHEUS_ASKS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
 
@@ -107,42 +107,43 @@ async def test_a_failure_is_not_kept() -> None:
 # ---- the application ----
 
 
+FINE = ProbeResult(ok=True, text="fine")
+
+
 @asynccontextmanager
 async def serving(
-    maker: Maker | None = None,
-    *,
-    healthy: ProbeResult | None = None,
-    ready: ProbeResult | None = None,
-    telemetry_path: str = "/metrics",
+    maker: Maker | None = None, *, healthy: ProbeResult = FINE, ready: ProbeResult = FINE, path: str = "/metrics"
 ) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own parameters say nothing here
-    good, maker = ProbeResult(ok=True, text="fine"), maker or Maker()
-    app = create_app(
-        lambda: 1, maker.make, lambda: healthy or good, lambda: ready or good, telemetry_path=telemetry_path
-    )
+    render = (maker or Maker()).make
+    app = create_app(lambda: 1, render, lambda: healthy, lambda: ready, telemetry_path=path)
     async with TestClient(TestServer(app), auto_decompress=False, headers={"Accept-Encoding": "identity"}) as client:
         yield client
 
 
 @pytest.mark.parametrize(
-    ("accept", "style", "content_type"),
+    ("accept", "style"),
     [
-        ("", "text", "text/plain; version=0.0.4; charset=utf-8"),
-        ("*/*", "text", "text/plain; version=0.0.4; charset=utf-8"),
-        ("text/html,application/xhtml+xml", "text", "text/plain; version=0.0.4; charset=utf-8"),
-        ("text/plain;version=0.0.4", "text", "text/plain; version=0.0.4; charset=utf-8"),
-        ("application/openmetrics-text", "openmetrics", OPENMETRICS),
-        ("application/openmetrics-text; version=0.0.1", "openmetrics", OPENMETRICS),
-        ("application/openmetrics-text; q=0, text/plain", "text", "text/plain; version=0.0.4; charset=utf-8"),
-        ("text/plain, application/openmetrics-text; q=0.5", "text", "text/plain; version=0.0.4; charset=utf-8"),
-        (PROMETHEUS_ASKS, "openmetrics", OPENMETRICS),
+        ("", "text"),
+        ("*/*", "text"),
+        ("text/html,application/xhtml+xml", "text"),
+        ("text/plain;version=0.0.4", "text"),
+        ("application/openmetrics-text", "openmetrics"),
+        ("application/openmetrics-text; q=0, text/plain", "text"),
+        ("text/plain, application/openmetrics-text; q=0.5", "text"),
+        (PROMETHEUS_ASKS, "openmetrics"),
+        *(
+            (f"application/openmetrics-text; version={version}", "openmetrics")
+            for version in ("abc", "9" * 5000, "", "-1")
+        ),
     ],
+    ids=lambda text: text[:60],
 )
-async def test_format_is_what_the_scraper_accepts(accept: str, style: str, content_type: str) -> None:
+async def test_format_is_what_the_scraper_accepts(accept: str, style: Format) -> None:
     async with serving() as client:
         response = await client.get("/metrics", headers={"Accept": accept})
         assert response.status == 200
-        assert response.headers["Content-Type"] == content_type
-        assert "Accept" in response.headers["Vary"]
+        assert response.headers["Content-Type"] == CONTENT_TYPES[style]
+        assert response.headers["Vary"] == "Accept, Accept-Encoding"
         assert await response.read() == f"{style} 1\n".encode()
 
 
@@ -160,21 +161,16 @@ async def test_the_page_is_compressed_where_gzip_is_accepted(accepts: str, zippe
         body = await response.read()
         assert (response.headers.get("Content-Encoding") == "gzip") is zipped
         assert (gzip.decompress(body) if zipped else body) == b"text 1\n"
-        assert "Accept-Encoding" in response.headers["Vary"]
 
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 200), (False, 503)])
-@pytest.mark.parametrize("probe", ["/healthz", "/readyz"])
-async def test_a_probe_answers_with_its_result(probe: str, ok: bool, status: int) -> None:
+@pytest.mark.parametrize(("probe", "other"), [("/healthz", "/readyz"), ("/readyz", "/healthz")])
+async def test_a_probe_answers_with_its_result(probe: str, other: str, ok: bool, status: int) -> None:
     result = ProbeResult(ok=ok, text="last sample 0.3 s ago")
-    good = ProbeResult(ok=True, text="fine")
-    healthy, ready = (result, good) if probe == "/healthz" else (good, result)
+    healthy, ready = (result, FINE) if probe == "/healthz" else (FINE, result)
     async with serving(healthy=healthy, ready=ready) as client:
         response = await client.get(probe)
-        assert response.status == status
-        assert await response.text() == "last sample 0.3 s ago\n"
-        assert response.headers["Cache-Control"] == "no-store"
-        other = "/readyz" if probe == "/healthz" else "/healthz"
+        assert (response.status, await response.text()) == (status, "last sample 0.3 s ago\n")
         assert (await client.get(other)).status == 200
 
 
@@ -189,32 +185,12 @@ async def test_probes_answer_while_a_page_is_made() -> None:
         assert (await page).status == 200
 
 
-@pytest.mark.parametrize(
-    "version", ["abc", "1.x", pytest.param("9" * 5000, id="5000 digits"), "1", "1.0.0.0.0", "", "-1"]
-)
-async def test_a_malformed_version_still_gets_a_page(version: str) -> None:
-    async with serving() as client:
-        for kind in ("application/openmetrics-text", "text/plain"):
-            response = await client.get("/metrics", headers={"Accept": f"{kind}; version={version}"})
-            assert response.status == 200
-
-
 async def test_metrics_may_be_at_any_path() -> None:
-    async with serving(telemetry_path="/throttle") as client:
+    async with serving(path="/throttle") as client:
         assert await (await client.get("/throttle")).read() == b"text 1\n"
         assert (await client.get("/metrics")).status == 404
-    async with serving(telemetry_path="/") as client:
+    async with serving(path="/") as client:
         assert await (await client.get("/")).read() == b"text 1\n"
-
-
-@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/", "/absent"])
-async def test_no_answer_may_be_framed_sniffed_or_kept(path: str) -> None:
-    async with serving() as client:
-        headers = (await client.get(path)).headers
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["X-Frame-Options"] == "DENY"
-        assert headers["Cache-Control"] == "no-store"
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
 async def test_a_page_that_cannot_be_made_is_a_500_and_says_nothing_of_why() -> None:

@@ -51,26 +51,14 @@ def until(look: Callable[[], T | None]) -> T:
     raise AssertionError(f"not within {SECONDS:g} s")
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            "tls_server_conf: {}",
-            "tls_server_conf: unknown key; did you mean tls_server_config?",
-        ),
-        (TLS, "tls_server_config.cert_file '{folder}/server.crt': No such file or directory"),
-        (f"basic_auth_users:\n  alice: {HASH}x\n", "basic_auth_users.alice: must be a bcrypt hash"),
-    ],
-)
-def test_a_wrong_file_ends_the_start(tree: str, tmp_path: Path, text: str, said: str) -> None:
-    path = write_config(tmp_path, text)
+def test_a_wrong_file_ends_the_start(tree: str, tmp_path: Path) -> None:
+    path = write_config(tmp_path, TLS)
     options = (f"--path.cgroup={tree}", "--pods.sources=none", f"--web.config.file={path}")
     result = run("serve", "--web.listen-address=127.0.0.1:0", *options)
     assert (result.returncode, result.stdout) == (2, "")
     [line] = result.stderr.splitlines()
-    assert line.startswith("throttle-exporter: error: --web.config.file: ")
-    assert said.format(folder=tmp_path) in line
-    assert HASH[7:] not in line
+    said = f"tls_server_config.cert_file '{tmp_path}/server.crt': No such file or directory"
+    assert line == f"throttle-exporter: error: --web.config.file: {said}"
 
 
 def test_passwords(tree: str, tmp_path: Path) -> None:

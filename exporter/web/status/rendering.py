@@ -32,14 +32,12 @@ _SETTING = re.compile(r"(?<![\w&#:-])-?[A-Za-z][\w:.]*=\d+")
 
 def render(report: Report, request: PageRequest, links: Links) -> tuple[bytes, HTTPStatus]:
     """Return the page of a moment; another page with 404 for a container that is not on the node."""
-    status, view = HTTPStatus.OK, object()
-    document = None if request.name is None else report.container(request.name)
+    view: object = {"exporter": report.exporter}
+    template, status = "missing.html", HTTPStatus.NOT_FOUND
     if request.name is None:
-        template, view = "node.html", NodePage(report, request)
-    elif document is not None:
-        template, view = "container.html", ContainerPage(report, document)
-    else:
-        template, view, status = "missing.html", {"exporter": report.exporter}, HTTPStatus.NOT_FOUND
+        template, status, view = "node.html", HTTPStatus.OK, NodePage(report, request)
+    elif (document := report.container(request.name)) is not None:
+        template, status, view = "container.html", HTTPStatus.OK, ContainerPage(report, document)
     page = _environment().get_template(template)
     return page.render(view=view, request=request, links=links).encode(), status
 
@@ -58,6 +56,9 @@ def _or_dash(words: Callable[[float], str]) -> Callable[[float | None], str]:
     return lambda value: "–" if value is None else words(value)
 
 
+_per_second = _or_dash(lambda seconds: f"{text.amount(seconds)} s/s")
+
+
 class _Environment(Environment):
     @override
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -72,10 +73,6 @@ def _waiting(pressure: Pressure) -> str:
 
 def _first_of(findings: Sequence[Finding]) -> str:
     return summary.title(findings[0]) + (f", {len(findings) - 1} more" if findings[1:] else "")
-
-
-def _per_second(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{text.amount(seconds)} s/s"
 
 
 @cache
