@@ -60,15 +60,6 @@ def test_any_name_makes_a_page_and_leads_to_its_own(namespace: str, pod: str, co
     assert page_of(report, name).one("h1").text.split("/")[-1].strip() == _seen(container).split("/")[-1].strip()
 
 
-@given(st.text(st.characters(exclude_categories=()), max_size=50))
-def test_whatever_is_shown_is_printable_and_says_the_same(text: str) -> None:
-    seen = str(printable(text))
-
-    assert seen.isprintable()
-    if text.isprintable():
-        assert seen == text
-
-
 @settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["all", "refresh", "q", "namespace", "sort", "x"]), st.text(max_size=10)))
 def test_no_query_is_part_of_the_page(query: dict[str, str]) -> None:

@@ -213,8 +213,11 @@ def test_levels_are_those_of_the_stylesheet(share: float) -> None:
     ],
 )  # fmt: skip
 def test_a_query_is_read_and_written(query: dict[str, str], request_: PageRequest, same: str) -> None:
+    name = CgroupName("a", "b", "c")
     assert PageRequest.of(None, query) == request_
     assert request_.query() == same
+    # A container's page has no filter.
+    assert PageRequest.of(name, query) == PageRequest(name, refresh=request_.refresh)
 
 
 def test_links_keep_the_rest_of_the_query() -> None:
@@ -222,11 +225,6 @@ def test_links_keep_the_rest_of_the_query() -> None:
 
     assert asked.query(all=False, sort="use") == "?namespace=shop&sort=use&refresh=5"
     assert (asked.onward, PageRequest().onward) == ("?refresh=5", "")
-
-
-def test_a_container_s_page_has_no_filter() -> None:
-    name = CgroupName("a", "b", "c")
-    assert PageRequest.of(name, {"all": "", "q": "x", "refresh": "3"}) == PageRequest(name, refresh=3)
 
 
 def test_a_dashboard_is_linked_where_grafana_is_known() -> None:

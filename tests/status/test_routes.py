@@ -32,38 +32,19 @@ async def client_of(
         yield client
 
 
-def directives(policy: str) -> dict[str, list[str]]:
-    return {name: values for name, *values in (one.split() for one in policy.split(";"))}
-
-
 @pytest.mark.parametrize("path", ["/", "/?all", "/container/shop/checkout-7d9f8b6c5d-x2k9p/app", "/container/a/b/c"])
 async def test_the_policy_allows_just_what_the_page_has(reports: dict[str, Report], path: str) -> None:
     async with client_of(reports["demo"]) as client:
         answer = await client.get(path)
         text = await answer.text()
 
-    policy = directives(answer.headers["Content-Security-Policy"])
     [style] = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy == {
-        "default-src": ["'none'"],
-        "style-src": [f"'sha256-{digest}'"],
-        "img-src": ["data:"],
-        "base-uri": ["'none'"],
-        "form-action": ["'self'"],
-        "frame-ancestors": ["'none'"],
-    }
+    assert answer.headers["Content-Security-Policy"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
-
-
-async def test_what_is_not_the_page_allows_no_style(reports: dict[str, Report]) -> None:
-    async with client_of(reports["demo"]) as client:
-        answer = await client.get("/healthz")
-
-    assert "style-src" not in answer.headers["Content-Security-Policy"]
 
 
 async def test_a_container_that_is_not_there_is_not_found(reports: dict[str, Report]) -> None:
@@ -74,20 +55,6 @@ async def test_a_container_that_is_not_there_is_not_found(reports: dict[str, Rep
     assert answer.status == HTTPStatus.NOT_FOUND
     assert page.one("h1").text == "No such container on this node"
     assert [one.attributes["href"] for one in page.one("main").every("a")] == ["/?refresh=10"]
-
-
-@pytest.mark.parametrize("path", ["/container", "/container/a", "/container/a/b", "/container/a/b/c/d", "/status"])
-async def test_other_paths_are_not_found(reports: dict[str, Report], path: str) -> None:
-    async with client_of(reports["demo"]) as client:
-        assert (await client.get(path)).status == HTTPStatus.NOT_FOUND
-
-
-async def test_head_and_post(reports: dict[str, Report]) -> None:
-    async with client_of(reports["demo"]) as client:
-        head, post = await client.head("/"), await client.post("/")
-
-        assert (head.status, await head.read()) == (HTTPStatus.OK, b"")
-        assert post.status == HTTPStatus.METHOD_NOT_ALLOWED
 
 
 async def test_every_link_of_every_container_is_answered(reports: dict[str, Report]) -> None:

@@ -77,14 +77,3 @@ def test_a_container_that_is_not_there(exporter: Exporter, path: str) -> None:
 
     assert answer.status == 404
     assert json.loads(answer.body) == {"schema": "v1", "error": "no such container on this node"}
-
-
-def test_a_container_that_has_no_name_yet(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> None:
-    tree = copied(recording, tmp_path_factory.mktemp("nameless") / "tree")
-    with started([*tree_options(tree), *FAST, "--pods.sources=none"]) as exporter:
-        exporter.page_after_ticks(1)
-        one = get(exporter, "/api/v1/containers")["containers"][0]
-
-        assert (one["namespace"], one["mapped"]) == ("", False)
-        alone = get(exporter, f"/api/v1/containers/-/{one['pod']}/{one['container']}")
-        assert alone["container"]["container_id"] == one["container_id"]

@@ -29,18 +29,15 @@ def test_the_example_is_a_web_config() -> None:
     assert config.headers
 
 
-def test_every_key_of_tls_is_shown() -> None:
+def test_every_key_of_tls_and_every_reason_is_explained() -> None:
     assert column("key of `tls_server_config`") == TlsConfig.model_fields.keys()
+    assert column("reason") == REASONS
 
 
 @pytest.mark.parametrize("key", sorted(column("other keys")))
 def test_every_other_key_is_one(key: str) -> None:
     text = "".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(key.split(".")))
     parse(text.encode(), "/etc/web.yml")
-
-
-def test_every_reason_is_explained() -> None:
-    assert column("reason") == REASONS
 
 
 def test_the_limits_are_the_ones_in_force() -> None:

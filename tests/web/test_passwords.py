@@ -12,8 +12,7 @@ import pytest
 import pytest_asyncio
 
 from exporter.web.auth import QUEUE, PasswordChecker, TooManyChecks
-from tests.conftest import needs
-from tests.web.serving import HASH, HOST, SECRET, Authority, Served, served, write_config
+from tests.web.serving import HASH, SECRET, Served, served, write_config
 
 OTHER_HASH = bcrypt.hashpw(b"other", bcrypt.gensalt(4))
 
@@ -153,33 +152,3 @@ async def test_a_rate_is_kept_but_not_for_probes(tmp_path: Path) -> None:
         assert statuses == [200, 200, 200, 429, 429]
         assert (await server.get("/healthz")).status == 200
         assert await server.reason("rate_limited", 2)
-
-
-# ---- curl ----
-
-
-async def curl(*arguments: str) -> tuple[int, str]:
-    """Exit code and standard output."""
-    process = await asyncio.create_subprocess_exec(
-        needs("curl"), "--silent", "--noproxy", "*", "--max-time", "10", *arguments, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
-
-
-@pytest.mark.system
-async def test_curl_with_a_password_and_a_certificate_over_tls(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    for name in ("server", "client"):
-        authority.issue(name)
-    text = (
-        "tls_server_config: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt, "
-        f"client_auth_type: RequireAndVerifyClientCert}}\nbasic_auth_users: {{alice: {HASH}}}\n"
-    )
-    async with served(write_config(tmp_path, text)) as server:
-        url, trusting = f"https://{HOST}:{server.port}/metrics", ("--cacert", str(tmp_path / "ca.crt"))
-        shown = [*trusting, "--cert", str(tmp_path / "client.crt"), "--key", str(tmp_path / "client.key")]
-        assert await curl(*shown, "--user", f"alice:{SECRET}", url) == (0, server.page.decode())
-        assert await curl(*shown, "--write-out", "%{http_code}", url) == (0, "Unauthorized\n401")
-        assert (await curl(*trusting, "--user", f"alice:{SECRET}", url))[0] != 0
-        assert "peer did not return a certificate" in await server.reason("tls_handshake")

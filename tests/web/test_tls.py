@@ -139,13 +139,6 @@ async def test_plain_http_to_the_tls_port(authority: Authority) -> None:
         assert server.reasons == {"plain_http": 1}
 
 
-async def test_tls_to_the_plain_port(authority: Authority) -> None:
-    async with served() as server:
-        with pytest.raises(ssl.SSLError):
-            await server.get(tls=authority.client())
-        assert "does not speak HTTP" in await server.reason("bad_request")
-
-
 async def test_a_client_that_trusts_another_ca(authority: Authority, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     async with served(write_config(authority.folder, PLAIN)) as server:

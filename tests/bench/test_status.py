@@ -1,4 +1,4 @@
-"""What the page costs: printed, and held below what was promised, on a machine as fast as the promise was made for."""
+"""What the status page costs: printed, and held below the promise, on a machine as fast as it was made for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from time import thread_time
 
 import pytest
 
-from exporter.report import Report
 from exporter.web.status import PageRequest
 from tests.bench.peers import TARGETS_SAMPLES, Speed, client
 from tests.status import nodes
@@ -28,10 +27,8 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 
 @pytest.mark.system
-def test_a_page_of_many_containers_is_made_in_time(
-    reports: dict[str, Report], capsys: pytest.CaptureFixture[str]
-) -> None:
-    many = reports["many"]
+def test_a_page_of_many_containers_is_made_in_time(capsys: pytest.CaptureFixture[str]) -> None:
+    many = nodes.many()
     pages = {
         "by workload, as it opens": PageRequest(),
         "everything open": PageRequest(all=True),
