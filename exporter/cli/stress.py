@@ -3,41 +3,66 @@
 It runs in the cgroup it is started in, as in a Kubernetes Job, or with ``--limit`` in one of its own (root, and a
 writable cgroup hierarchy). Exit codes: 0 it ran, 1 this kernel throttles below the limit (only ``fibtest`` can tell),
 2 it could not run, 3 ``fibtest`` could not decide.
+
+Theory is the kernel's rule (``Documentation/scheduler/sched-bwc.rst``): in each period the group may use its quota,
+summed over CPUs, and is stopped until the next one. Slices, the timer's start and other load are left out.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import platform
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from contextlib import AbstractContextManager
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, NamedTuple
 
+from typing_extensions import override
+
+from exporter.cgroupfs.discover import detect
+from exporter.cgroupfs.files import Descriptors
+from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory, read_limits
+from exporter.cli import argument
 from exporter.errors import ConfigError
-from exporter.lab import profiles
-from exporter.lab.hierarchy import own_cgroup, writable_hierarchy
-from exporter.lab.profiles import Comparison, Load, TestCgroup, plural
-from exporter.lab.tree import remove_stale
+from exporter.lab import LabError
+from exporter.lab.cgroups import CgroupTree, Hierarchy, find_hierarchy, writable_hierarchy
+from exporter.lab.spec import CpuSettings, Workload
 from exporter.lab.workloads import Workforce
+from exporter.model import CpuStat
 from exporter.settings import Settings
-from exporter.values import format_duration, parse_duration
+from exporter.values import duration, format_duration
 
-EXIT_THROTTLES_BELOW_LIMIT = 1
-EXIT_UNDECIDED = 3
+EXIT_THROTTLES_BELOW_LIMIT: Final = 1
+EXIT_UNDECIDED: Final = 3
+MIN_THROTTLED_PERIODS: Final = 0.5
+"""Below this share of throttled periods the quota was hardly the limit, and nothing can be said about it."""
+MIN_USED_QUOTA: Final = 0.75
+"""A healthy kernel loses at most the part of the quota that is stranded on other CPUs, an affected one most of it."""
+MIN_PREDICTED_USAGE: Final = 0.8
+"""With less of the CPU time that the quota allows, other processes kept the workers from the CPUs."""
 
-_LONGEST_SECONDS = 3600.0
-_MOST = 1024
+_GRACE_SECONDS: Final = 10.0
+_ROUNDING: Final = 1e-9
+_MOST: Final = 1024
 """Workers, and CPUs of a limit."""
-_DEFAULTS = {
-    "steady": (profiles.steady, 1, 0.01),
-    "burst": (profiles.burst, 4, 0.05),
-    "fibtest": (profiles.fibtest, 1, 0.01),
-}
-"""How a profile runs, its workers a CPU, and the CPU time of a unit of work."""
+_DEFAULTS: Final = {"steady": (1, 0.01), "burst": (4, 0.05), "fibtest": (1, 0.01)}
+"""A profile's workers a CPU, and the CPU time of a unit of work."""
+_ROWS: Final = (
+    "periods",
+    "throttled periods",
+    "throttled ratio",
+    "throttled time",
+    "CPU time used",
+    "latency of a unit",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the profile and its size."""
-    add = parser.add_argument
+    add, length = parser.add_argument, argument(duration(0.001, 3600.0).parse)
     add(
         "profile",
         nargs="?",
@@ -46,127 +71,271 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="steady: busy workers; burst: idle, then more workers than CPUs; fibtest: a fast worker beside slow ones, "
         "which shows whether the kernel throttles below the limit (steady)",
     )
-    add("--duration", type=_duration, default=10.0, metavar="DURATION", help="how long to run, at most 1h (10s)")
+    add("--duration", type=length, default=10.0, metavar="DURATION", help="how long to run, at most 1h (10s)")
     add(
         "--limit",
-        type=_cores,
+        type=float,
         metavar="CORES",
         help="run in a cgroup of its own with this quota (default: in the cgroup it is started in)",
     )
-    add("--period", type=_period, default=0.1, metavar="DURATION", help="period of that quota, 1ms to 1s (100ms)")
-    add("--workers", type=_count, metavar="N", help="busy or bursting workers (steady: 1 a CPU, burst: 4 a CPU)")
-    add("--unit", type=_duration, metavar="DURATION", help="CPU time of one unit of work (10ms; burst: 50ms a worker)")
-    add("--every", type=_duration, default=1.0, metavar="DURATION", help="time between two bursts (1s)")
+    period = argument(duration(0.001, 1.0).parse)
+    add("--period", type=period, default=0.1, metavar="DURATION", help="period of that quota, 1ms to 1s (100ms)")
+    add("--workers", type=int, metavar="N", help="busy or bursting workers (steady: 1 a CPU, burst: 4 a CPU)")
+    add("--unit", type=length, metavar="DURATION", help="CPU time of one unit of work (10ms; burst: 50ms a worker)")
+    add("--every", type=length, default=1.0, metavar="DURATION", help="time between two bursts (1s)")
 
 
 def run(settings: Settings, args: Namespace) -> int:
     """Run the profile, print the comparison, and return the exit code."""
-    if args.period != 0.1 and args.limit is None:
-        raise ConfigError("--period: needs --limit")
-    profile, workers_per_cpu, unit_seconds = _DEFAULTS[args.profile]
-    with _cgroup(settings, args) as cgroup, Workforce() as workforce:
-        load = Load(
-            workers=args.workers or workers_per_cpu * cgroup.place.cpus,
-            unit_seconds=args.unit or unit_seconds,
-            every_seconds=args.every,
-            seconds=args.duration,
-        )
-        print(_heading(cgroup, args), flush=True)
-        comparisons = profile(cgroup, workforce, load)
-    for comparison in comparisons:
-        print(table(comparison))
-    if args.profile == "burst" and comparisons[0].measured.periods:
+    for option, number, least in (("--limit", args.limit, 0.001), ("--workers", args.workers, 1)):
+        if number is not None and not least <= number <= _MOST:
+            raise ConfigError(f"{option}: must be between {least:g} and {_MOST}, not {number}")
+    workers_per_cpu, unit_seconds = _DEFAULTS[args.profile]
+    load = Workload(
+        kind="bursty" if args.profile == "burst" else "busy",
+        unit_seconds=args.unit or unit_seconds,
+        every_seconds=args.every,
+        seconds=args.duration,
+    )
+    with _place(settings, args) as place, Workforce() as workforce:
+        load = replace(load, workers=args.workers or workers_per_cpu * place.cpus)
+        print(f"{args.profile} for {format_duration(args.duration)} in {place.name}\n{place}", flush=True)
+        plan = _fibtest(place, load) if args.profile == "fibtest" else _plain(place, load)
+        runs = [Run(title, predicted, *_measure(place, workforce, loads)) for title, predicted, loads in plan]
+    for one in runs:
+        print(table(one))
+    first, allowed = runs[0], runs[0].predicted.usage_seconds
+    if args.profile == "burst" and first.measured.periods:
         print("\nAfter each burst the kernel's timer runs on for a period or two, which are counted and not throttled.")
-    verdict, reason = profiles.throttles_below_limit(comparisons, cgroup.place.quota_seconds)
-    if comparisons[0].starved:
-        used, predicted = comparisons[0].workers_seconds, comparisons[0].predicted.usage_seconds
+    if first.workers_seconds < MIN_PREDICTED_USAGE * allowed:
         print(
-            f"\nThe measurement means little: the workers got {_text(used, 's')} of CPU time, and their limit and CPUs "
-            f"allow {_text(predicted, 's')}. Other processes use this machine's CPUs."
+            f"\nThe measurement means little: the workers got {first.workers_seconds:.3f} s of CPU time, and their "
+            f"limit and CPUs allow {allowed:.3f} s. Other processes use this machine's CPUs."
         )
     if args.profile != "fibtest":
         return 0
-    kernel = f"kernel {platform.release()}"
-    match verdict:
-        case "yes":
-            print(f"\n{kernel} throttles below the limit: {reason}.")
-            return EXIT_THROTTLES_BELOW_LIMIT
-        case "no":
-            print(f"\n{kernel} does not throttle below the limit: {reason}.")
-            return 0
-        case _:
-            print(f"\nCannot tell whether {kernel} throttles below the limit: {reason}.")
-            return EXIT_UNDECIDED
+    code, verdict = throttles_below_limit(runs, place.quota_seconds)
+    print(f"\n{verdict.format(f'kernel {platform.release()}')}.")
+    return code
 
 
-def table(comparison: Comparison) -> str:
-    """Return predicted and measured figures side by side."""
-    lines = [f"\n{comparison.title}", f"{'':20}{'predicted':>12}{'measured':>12}"]
-    for name, attribute, unit in (
-        ("periods", "periods", ""),
-        ("throttled periods", "throttled_periods", ""),
-        ("throttled ratio", "throttled_ratio", "%"),
-        ("throttled time", "throttled_seconds", "s"),
-        ("CPU time used", "usage_seconds", "s"),
-        ("latency of a unit", "latency_seconds", "ms"),
-    ):
-        cells = (_text(getattr(one, attribute), unit) for one in (comparison.predicted, comparison.measured))
-        lines.append(f"{name:20}" + "".join(f"{cell:>12}" for cell in cells))
-    return "\n".join(lines)
+# ---- Theory ----
 
 
-def _cgroup(settings: Settings, args: Namespace) -> AbstractContextManager[TestCgroup]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cgroup that a profile runs in: its CPUs, and the quota of each period; infinite: none."""
+
+    cpus: int
+    quota_seconds: float
+    period_seconds: float = 0.1
+    name: str = ""
+    members: tuple[Path, ...] = ()
+    """Files through which workers join; none where they are inside already."""
+    stat: Callable[[], CpuStat | None] = lambda: None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a quota: without one the kernel counts no periods."""
+        return math.isfinite(self.quota_seconds)
+
+    def throttles(self, cores: float) -> bool:
+        """Return whether this demand, kept up for a whole period, exceeds the quota."""
+        return cores * self.period_seconds > self.quota_seconds + _ROUNDING
+
+    @override
+    def __str__(self) -> str:
+        limit, quota, period = "no CPU limit", 1000 * self.quota_seconds, 1000 * self.period_seconds
+        if self.limited:
+            limit = f"limit {quota / period:g} CPU ({quota:.4g} ms of every {period:.4g} ms)"
+        return f"{limit}, {_plural(self.cpus, 'CPU')}"
+
+
+class Figures(NamedTuple):
+    """One run, predicted or measured. ``periods`` is 0 where none are counted, and then the next two say nothing."""
+
+    periods: int
+    throttled_periods: int
+    throttled_seconds: float
+    usage_seconds: float
+    latency_seconds: float | None
+    """Of a unit of work; ``None`` if none was finished."""
+
+
+class Run(NamedTuple):
+    """Predicted beside measured."""
+
+    title: str
+    predicted: Figures
+    measured: Figures
+    workers_seconds: float
+    """CPU time of the workers alone: others may run in their cgroup too."""
+
+
+def table(run: Run) -> str:
+    """Return the figures side by side."""
+    columns = [("", *_ROWS)]
+    for heading, one in (("predicted", run.predicted), ("measured", run.measured)):
+        counts = ("-",) * 4
+        if one.periods:
+            ratio, stopped = one.throttled_periods / one.periods, f"{one.throttled_seconds:.3f} s"
+            counts = str(one.periods), str(one.throttled_periods), f"{ratio:.0%}", stopped
+        latency = "-" if one.latency_seconds is None else f"{1000 * one.latency_seconds:.4g} ms"
+        columns.append((heading, *counts, f"{one.usage_seconds:.3f} s", latency))
+    rows = (f"{name:20}{predicted:>12}{measured:>12}" for name, predicted, measured in zip(*columns, strict=True))
+    return "\n".join((f"\n{run.title}", *rows))
+
+
+def predict_burst(load: Workload, place: Place) -> Figures:
+    """Predict workers that wake together every so often and do one unit each; the latency is the slowest one's."""
+    bursts = max(1, int((load.seconds or 0.0) / load.every_seconds + _ROUNDING))
+    work, parallel = load.unit_seconds * load.workers, min(load.workers, place.cpus)
+    stops, rest, stopped = 0, work, 0.0
+    if place.throttles(parallel):
+        # The last part of the work, up to a whole quota, ends without a stop.
+        stops = max(0, math.ceil(work / place.quota_seconds - _ROUNDING) - 1)
+        rest = work - stops * place.quota_seconds
+        stopped = stops * (parallel * place.period_seconds - place.quota_seconds)
+    latency = stops * place.period_seconds + rest / parallel
+    periods = max(1, math.ceil(latency / place.period_seconds - _ROUNDING)) if place.limited else 0
+    return Figures(bursts * periods, bursts * stops, bursts * stopped, bursts * work, latency)
+
+
+def predict_steady(load: Workload, place: Place, slow_workers: int = 0) -> Figures:
+    """Predict workers that do one unit after the other; the latency is the mean.
+
+    Slow workers on the other CPUs use next to nothing. On a kernel without the bug each goes on with what was left on
+    its CPU when the quota is used up, at most a millisecond, and stops some wake-ups later; half the rest is taken.
+    """
+    seconds, parallel = load.seconds or 0.0, min(load.workers, place.cpus)
+    periods, latency = round(seconds / place.period_seconds), load.unit_seconds * load.workers / parallel
+    if not place.throttles(parallel):
+        return Figures(periods if place.limited else 0, 0, 0.0, parallel * seconds, latency)
+    awake = place.quota_seconds / parallel
+    stopped = (place.period_seconds - awake) * (parallel + slow_workers / 2)
+    latency *= place.period_seconds / awake
+    return Figures(periods, periods, periods * stopped, periods * place.quota_seconds, latency)
+
+
+def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[int, str]:
+    """Return ``fibtest``'s exit code, and whether ``{}`` stops a group before its quota is used up, with the reason."""
+    undecided = "Cannot tell whether {} throttles below the limit"
+    if len(runs) < 2:
+        return EXIT_UNDECIDED, f"{undecided}: there is only one CPU, and the bug needs a second one"
+    periods = [one.measured.periods for one in runs]
+    if 0 in periods:
+        hint = "there is no quota here; run deploy/fibtest-job.yaml, or give --limit as root"
+        return EXIT_UNDECIDED, f"{undecided}: {hint}"
+    alone, together = (one.measured.usage_seconds / (one.measured.periods * quota_seconds) for one in runs)
+    ratio = runs[1].measured.throttled_periods / periods[1]
+    evidence = f"{ratio:.0%} of the periods were throttled, and {together:.0%} of the quota was used"
+    if ratio < MIN_THROTTLED_PERIODS:
+        return EXIT_UNDECIDED, f"{undecided}: {evidence}: something else kept the workers from their CPUs"
+    if together >= MIN_USED_QUOTA:
+        return 0, f"{{}} does not throttle below the limit: {evidence}"
+    if alone < MIN_USED_QUOTA:
+        return EXIT_UNDECIDED, f"{undecided}: {evidence}, but the fast worker alone got no more than {alone:.0%}"
+    return (
+        EXIT_THROTTLES_BELOW_LIMIT,
+        f"{{}} throttles below the limit: {evidence}, where the fast worker alone got {alone:.0%}",
+    )
+
+
+# ---- Practice ----
+
+
+Plan = Iterator[tuple[str, Figures, list[Workload]]]
+"""Title, prediction and loads of each run of a profile."""
+
+
+def _plain(place: Place, load: Workload) -> Plan:
+    unit = f"{load.unit_seconds * 1000:g} ms CPU"
+    if load.kind == "busy":
+        yield f"{_plural(load.workers, 'busy worker')}, units of {unit}", predict_steady(load, place), [load]
+    else:
+        title = f"{_plural(load.workers, 'worker')}, each with {unit} of work every {load.every_seconds:g} s"
+        yield title, predict_burst(load, place), [load]
+
+
+def _fibtest(place: Place, load: Workload) -> Plan:
+    """A fast worker alone, then with a slow one on every other CPU; half of the time each."""
+    cpu, *others = sorted(os.sched_getaffinity(0))
+    fast = replace(load, workers=1, cpus=(cpu,), seconds=(load.seconds or 0.0) / 2)
+    slow = Workload("fib_slow", len(others), cpus=tuple(others), seconds=fast.seconds)
+    yield "a fast worker alone", predict_steady(fast, place), [fast]
+    if others:
+        title = f"beside it {_plural(len(others), 'slow worker')}, each on a CPU of its own"
+        yield title, predict_steady(fast, place, len(others)), [fast, slow]
+
+
+def _place(settings: Settings, args: Namespace) -> AbstractContextManager[Place]:
     root = Path(settings.path_cgroup)
-    if args.limit is None:
-        return profiles.present_cgroup(*own_cgroup(root, Path(settings.path_proc)))
+    if args.limit is not None:
+        return new_cgroup(root, args.limit, args.period)
+    if args.period != 0.1:
+        raise ConfigError("--period: needs --limit")
+    return present_cgroup(root, Path(settings.path_proc))
+
+
+@contextmanager
+def new_cgroup(root: Path, limit_cores: float, period_seconds: float) -> Iterator[Place]:
+    """Yield a new cgroup with this quota."""
     hierarchy = writable_hierarchy(root)
-    remove_stale(hierarchy)
-    return profiles.new_cgroup(hierarchy, args.limit, args.period)
+    with CgroupTree(hierarchy, "stress") as tree, _opened(hierarchy, tree.prefix) as files:
+        settings = CpuSettings(quota_cores=limit_cores, period_us=round(period_seconds * 1e6))
+        tree.set("", settings)
+        # What the kernel was given, after rounding to whole microseconds.
+        quota, name = (settings.quota_us or 0) / 1e6, str(hierarchy.mounts["cpu"] / tree.prefix)
+        yield Place(len(hierarchy.cpus()), quota, period_seconds, name, tree.members(""), files.stat)
 
 
-def _heading(cgroup: TestCgroup, args: Namespace) -> str:
-    place, limit = cgroup.place, "no CPU limit"
-    if place.limit_cores is not None:
-        quota, period = _text(place.quota_seconds, "ms"), _text(place.period_seconds, "ms")
-        limit = f"limit {place.limit_cores:g} CPU ({quota} of every {period})"
-    title = f"{args.profile} for {format_duration(args.duration)} in {cgroup.name}"
-    return f"{title}\n{limit}, {plural(place.cpus, 'CPU')}"
+@contextmanager
+def present_cgroup(root: Path, proc: Path) -> Iterator[Place]:
+    """Yield the cgroup that ``proc``'s reader runs in, or the ancestor in sight with the smallest limit.
+
+    The kernel counts throttling in the group whose quota is used up.
+    """
+    hierarchy = find_hierarchy(root)
+    mount, controller = hierarchy.mounts["cpu"], "" if hierarchy.version == "v2" else "cpu"
+    lines = (line.split(":", 2) for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines())
+    paths = [mount / path.strip("/") for _, controllers, path in lines if controller in controllers.split(",")]
+    if not paths:
+        raise LabError("this process is in no cgroup with a cpu controller", reason="no_controller")
+    # In a container the root may be its own cgroup, and the path is not there.
+    own = paths[0] if paths[0].is_dir() else mount
+    is_v2 = hierarchy.version == "v2"
+    seen = [(one, read_limits(str(one), is_v2=is_v2)) for one in (own, *own.parents) if one.is_relative_to(mount)]
+    found, limits = min(seen, key=lambda one: one[1].limit_cores or math.inf)
+    cpus, period = len(os.sched_getaffinity(0)), limits.period_seconds or 0.1
+    with _opened(hierarchy, str(found.relative_to(mount))) as files:
+        yield Place(cpus, period * (limits.limit_cores or math.inf), period, str(found), stat=files.stat)
 
 
-def _text(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
-    return {"": f"{value}", "%": f"{value:.0%}", "s": f"{value:.3f} s", "ms": f"{value * 1000:.4g} ms"}[unit]
+def _opened(hierarchy: Hierarchy, path: str) -> closing[CgroupFiles]:
+    return closing(ReaderFactory(detect(str(hierarchy.root)), Descriptors(0)).open_path(path))
 
 
-def _duration(text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{error}, not {text!r}") from error
-    if not 0 < seconds <= _LONGEST_SECONDS:
-        raise ArgumentTypeError(f"must be above 0 and at most {format_duration(_LONGEST_SECONDS)}")
-    return seconds
+def _measure(place: Place, workforce: Workforce, loads: Sequence[Workload]) -> tuple[Figures, float]:
+    lifetime = (loads[0].seconds or 0.0) + _GRACE_SECONDS
+    jobs = [workforce.start(one, place.members, lifetime=lifetime, hold=True) for one in loads]
+    before = place.stat() or CpuStat()
+    for job in jobs:
+        job.begin()
+    reports = [job.wait() for job in jobs]
+    after = place.stat() or CpuStat()
+    usage = workers_seconds = sum(report.cpu_seconds for job in reports for report in job)
+    if before.usage_seconds is not None and after.usage_seconds is not None:
+        usage = after.usage_seconds - before.usage_seconds
+    # The latency that counts is the fast workers', not that of the slow ones beside them; of bursts the slowest's.
+    fast = [one for one in reports[0] if one.units]
+    latency = max((one.latency_seconds / one.units for one in fast), default=None)
+    if fast and loads[0].kind != "bursty":
+        latency = sum(one.latency_seconds for one in fast) / sum(one.units for one in fast)
+    periods = (after.periods or 0) - (before.periods or 0)
+    throttled = (after.throttled_periods or 0) - (before.throttled_periods or 0)
+    stopped = (after.throttled_seconds or 0) - (before.throttled_seconds or 0)
+    return Figures(periods, throttled, stopped, usage, latency), workers_seconds
 
 
-def _period(text: str) -> float:
-    seconds = _duration(text)
-    if not 0.001 <= seconds <= 1:
-        raise ArgumentTypeError("must be between 1ms and 1s, the kernel's bounds")
-    return seconds
-
-
-def _cores(text: str) -> float:
-    try:
-        cores = float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"must be a number of CPUs such as 0.5, not {text!r}") from error
-    if not 0.001 <= cores <= _MOST:
-        raise ArgumentTypeError(f"must be between 0.001 and {_MOST} CPUs")
-    return cores
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST:
-        raise ArgumentTypeError(f"must be a whole number between 1 and {_MOST}")
-    return int(text)
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,82 +1,133 @@
-"""A kubepods tree of plain files in cgroup v2's layout, moved by :mod:`~exporter.lab.cfs_simulation`.
+"""A kubepods tree of plain files in cgroup v2's layout, whose counters follow CFS bandwidth control's rule.
 
-Files are rewritten in place, with one write and never shorter than before: the exporter, which keeps them open, never
-reads half of one.
+For machines where no cgroup can be made. Time passes in enforcement periods; microseconds are integers, as in v2's
+files, so that sums stay exact.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from exporter.lab.cfs_simulation import PERIOD_US, Counters, Group, advance
 from exporter.lab.spec import CpuSettings, Pod, Workload, weight
-from exporter.lab.stale_marker import is_stale, own_prefix
 from exporter.model import Driver
 
+PERIOD_US = 100_000
 _CONTROLLERS = "cpuset cpu io memory pids\n"
 
 
-def _cpu_stat(counters: Counters) -> str:
-    user = counters.usage * 4 // 5
-    return (
-        f"usage_usec {counters.usage}\nuser_usec {user}\nsystem_usec {counters.usage - user}\n"
-        f"nr_periods {counters.periods}\nnr_throttled {counters.throttled_periods}\n"
-        f"throttled_usec {counters.throttled}\nnr_bursts {counters.bursts}\nburst_usec {counters.burst}\n"
-    )
+@dataclass(slots=True)
+class Group:
+    """One container's cgroup, or a pod's, with its counters: counts, and microseconds summed over CPUs."""
+
+    settings: CpuSettings
+    cpus: int
+    """Size of its cpuset."""
+    workload: Workload = field(default_factory=Workload)
+    usage: int = 0
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled: int = 0
+    bursts: int = 0
+    burst: int = 0
+    local: int = 0
+    """Time stopped by its own or an ancestor's quota."""
+    waiting: int = 0
+    stalled: int = 0
+    backlog: int = 0
+    """Work of a burst that is not done yet."""
+    saved: int = 0
+    """Unused quota that a burst may use."""
+    timer_runs: bool = False
+    """Whether the period timer runs: it stops at the end of an idle period, which still counts as one."""
+
+    @property
+    def parallel(self) -> int:
+        """CPUs that it can keep busy at once."""
+        return min(self.workload.workers, self.cpus)
+
+    def demand(self, period: int) -> int:
+        """Return the CPU time it would use in the ``period``-th period without a quota."""
+        work = self.workload
+        if work.kind == "busy":
+            self.backlog = self.parallel * PERIOD_US
+        elif work.kind == "bursty" and not self.backlog:
+            every = max(1, round(work.every_seconds * 1e6 / PERIOD_US))
+            self.backlog = 0 if period % every else round(work.unit_seconds * 1e6) * work.workers
+        return min(self.backlog, self.parallel * PERIOD_US)
+
+    def granted(self, demand: int) -> int:
+        """Return the part of ``demand`` that its own quota and what it saved allow."""
+        quota = self.settings.quota_us
+        return demand if quota is None else min(demand, quota + self.saved)
+
+    def account(self, used: int, wanted: int, parallel: int) -> None:
+        """Count one period; it is throttled if less than ``wanted`` was used."""
+        quota = self.settings.quota_us or 0
+        self.usage += used
+        # The kernel counts periods only under a quota, and only while the timer runs
+        # (kernel/sched/fair.c, do_sched_cfs_period_timer).
+        if quota and (wanted or self.timer_runs):
+            self.periods += 1
+            self.timer_runs = bool(wanted)
+            if used < wanted:
+                self.throttled_periods += 1
+                self.throttled += max(0, parallel * PERIOD_US - used)
+            if used > quota:
+                self.bursts += 1
+                self.burst += used - quota
+        self.saved = max(0, min(self.settings.burst_us, self.saved + quota - used))
+
+    def files(self) -> dict[str, str]:
+        """Return the texts of the files that move."""
+        user, averages = self.usage * 4 // 5, "avg10=0.00 avg60=0.00 avg300=0.00"
+        stat = {"usage_usec": self.usage, "user_usec": user, "system_usec": self.usage - user}
+        stat |= {"nr_periods": self.periods, "nr_throttled": self.throttled_periods, "throttled_usec": self.throttled}
+        stat |= {"nr_bursts": self.bursts, "burst_usec": self.burst}
+        return {
+            "cpu.stat": "".join(f"{name} {value}\n" for name, value in stat.items()),
+            "cpu.stat.local": f"throttled_usec {self.local}\n",
+            "cpu.pressure": f"some {averages} total={self.waiting}\nfull {averages} total={self.stalled}\n",
+        }
 
 
-def _cpu_pressure(counters: Counters) -> str:
-    averages = "avg10=0.00 avg60=0.00 avg300=0.00"
-    return f"some {averages} total={counters.waiting}\nfull {averages} total={counters.stalled}\n"
-
-
-_MOVING: dict[str, Callable[[Counters], str]] = {
-    "cpu.stat": _cpu_stat,
-    "cpu.stat.local": lambda counters: f"throttled_usec {counters.local}\n",
-    "cpu.pressure": _cpu_pressure,
-}
+def advance(pod: Group, containers: list[Group], period: int) -> None:
+    """Let one period of a pod pass: each container within its own quota, all together within the pod's."""
+    wanted = [one.demand(period) for one in containers]
+    granted = [one.granted(want) for one, want in zip(containers, wanted, strict=True)]
+    total = sum(granted)
+    ceiling = pod.granted(min(total, pod.cpus * PERIOD_US))
+    ran = granted if total <= ceiling else [share * ceiling // total for share in granted]
+    active = sum(one.parallel for one, want in zip(containers, wanted, strict=True) if want)
+    pod.account(sum(ran), total, min(pod.cpus, active))
+    for one, want, own, used in zip(containers, wanted, granted, ran, strict=True):
+        own_quota_is_used_up = used == own < want
+        one.account(used, want if own_quota_is_used_up else used, one.parallel)
+        one.backlog = max(0, one.backlog - used)
+        if used < want:
+            lost = max(0, one.parallel * PERIOD_US - used)
+            one.local += lost
+            one.waiting += lost // one.parallel
+            one.stalled += lost // one.parallel
+        elif want and one.workload.workers > one.parallel:
+            one.waiting += used // one.parallel
 
 
 class SyntheticTree:
-    """Pods as files below :attr:`root`, a temporary directory that this context manager removes.
+    """Pods as files below ``root``; time passes in :meth:`advance_to` only."""
 
-    Time passes in :meth:`advance_to` only.
-    """
-
-    def __init__(self, cpus: frozenset[int], driver: Driver = "cgroupfs", directory: Path | None = None) -> None:
-        self.driver: Driver = driver
-        self.cpus = cpus
-        self.root = (directory or Path(tempfile.gettempdir())) / own_prefix("synthetic")
+    def __init__(self, root: Path, cpus: frozenset[int], driver: Driver = "cgroupfs") -> None:
+        self._root, self._cpus, self._driver = root, cpus, driver
         self._pods: list[tuple[Group, list[Group]]] = []
-        self._files: list[tuple[int, Callable[[Counters], str], Counters]] = []
-        self._period = 0
-        self._thread_ids = iter(range(1_000_000, 10_000_000))
-
-    def __enter__(self) -> Self:
-        self.root.mkdir(mode=0o700)
-        (self.root / "cgroup.controllers").write_text(_CONTROLLERS)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor, _render, _counters in self._files:
-            os.close(descriptor)
-        self._files.clear()
-        shutil.rmtree(self.root)
+        self._groups: list[tuple[Path, Group]] = []
+        self._period = self._threads = 0
+        (root / "cgroup.controllers").write_text(_CONTROLLERS)
 
     def add_pod(self, pod: Pod, shared_cpus: frozenset[int] | None = None) -> None:
         """Add an identified pod with its sandbox and containers, which begin to work with the next period."""
-        top = self._add(pod.cgroup(self.driver), pod.settings(), Workload(workers=0))
-        self._add(pod.cgroup(self.driver, pod.sandbox_id), CpuSettings(shares=2), Workload())
-        groups = [
-            self._add(pod.cgroup(self.driver, one.container_id), pod.container_settings(one, shared_cpus), one.workload)
-            for one in pod.running
-        ]
-        self._pods.append((top, groups))
+        top, _, *containers = [self._add(*one) for one in pod.cgroups(self._driver, shared_cpus)]
+        self._pods.append((top, containers))
 
     def advance_to(self, seconds: float) -> None:
         """Let whole periods pass up to so many seconds after the start, and rewrite the files."""
@@ -85,21 +136,22 @@ class SyntheticTree:
             for pod, containers in self._pods:
                 advance(pod, containers, period)
         self._period = max(self._period, target)
-        for descriptor, render, counters in self._files:
-            os.pwrite(descriptor, render(counters).encode("ascii"), 0)
+        for directory, group in self._groups:
+            _write(directory, group.files())
 
     def _add(self, path: str, settings: CpuSettings, workload: Workload) -> Group:
-        cpus = settings.cpus or self.cpus
+        cpus, directory = settings.cpus or self._cpus, self._root / path
         cpu_list = ",".join(map(str, sorted(cpus)))
-        quota = "max" if settings.quota_us is None else settings.quota_us
-        threads = "".join(f"{next(self._thread_ids)}\n" for _ in range(workload.workers))
-        directory = self.root / path
+        self._threads += workload.workers
+        threads = "".join(f"{1_000_000 + self._threads - one}\n" for one in range(workload.workers))
+        group = Group(settings, len(cpus), workload)
         directory.mkdir(parents=True)
-        for name, text in {
+        _write(directory, group.files())
+        still = {
             "cgroup.controllers": _CONTROLLERS,
             "cgroup.procs": threads,
             "cgroup.threads": threads,
-            "cpu.max": f"{quota} {settings.period_us}\n",
+            "cpu.max": f"{settings.quota_us or 'max'} {settings.period_us}\n",
             "cpu.max.burst": f"{settings.burst_us}\n",
             "cpu.weight": f"{weight(settings.shares or 2)}\n",
             "cpuset.cpus": f"{cpu_list if settings.cpus else ''}\n",
@@ -107,20 +159,15 @@ class SyntheticTree:
             "cpuset.cpus.partition": "member\n",
             "cpuset.mems": "\n",
             "cpuset.mems.effective": "0\n",
-        }.items():
-            (directory / name).write_text(text)
-        group = Group(settings, len(cpus), workload)
-        for name, render in _MOVING.items():
-            descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            os.pwrite(descriptor, render(group.counters).encode("ascii"), 0)
-            self._files.append((descriptor, render, group.counters))
+        }
+        _write(directory, still)
+        self._groups.append((directory, group))
         return group
 
 
-def remove_stale_synthetic(directory: Path | None = None) -> list[str]:
-    """Remove the trees of dead owners, and return their names."""
-    where = directory or Path(tempfile.gettempdir())
-    stale = [name for name in sorted(os.listdir(where)) if is_stale(name)]
-    for name in stale:
-        shutil.rmtree(where / name, ignore_errors=True)
-    return stale
+def _write(directory: Path, files: dict[str, str]) -> None:
+    # In place, with one write, and never shorter than before: who keeps a file open never reads half of one.
+    for name, text in files.items():
+        descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.write(descriptor, text.encode("ascii"))
+        os.close(descriptor)

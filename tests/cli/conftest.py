@@ -17,7 +17,7 @@ from exporter import report
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node
 from exporter.report import ContainersDocument
-from tests.report.node import CPUS, STARTED, minute
+from tests.report.node import CPUS, minute
 from tests.support.process import Exporter, started
 
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
@@ -55,7 +55,7 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
         demo = replace(demo, pods=tuple(pod for pod in demo.pods if pod.namespace in namespaces))
     with synthetic_node(demo, CPUS, directory=folder, now=time.monotonic) as node:
         pods = folder / "pods.json"
-        pods.write_text(json.dumps(kubelet_api.pod_list(node.pods, node_name=node_name, started=STARTED)))
+        pods.write_text(json.dumps(kubelet_api.pod_list(node.scenario.pods, node_name=node_name)))
         for name in ("proc", "sys"):
             (folder / name).mkdir()
         yield Lab(
@@ -76,7 +76,7 @@ class Mover:
     """Lets real time pass in the files, too, but for where it :meth:`rests`."""
 
     def __init__(self, node: Node) -> None:
-        self._move = node.move or (lambda: None)
+        self._move = node.move
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)

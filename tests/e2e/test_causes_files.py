@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,9 +77,7 @@ def proc_of(folder: Path, release: str) -> Path:
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     folder = tmp_path_factory.mktemp("causes")
     pods = tuple(one.identified("causes") for one in PODS)
-    (folder / "pods.json").write_text(
-        json.dumps(kubelet_api.pod_list(pods, node_name="causes-node", started=datetime.now(UTC)))
-    )
+    (folder / "pods.json").write_text(json.dumps(kubelet_api.pod_list(pods, node_name="causes-node")))
     shutil.copytree(RECORDED / "sys/devices", folder / "sys/devices")
     sick, sound = proc_of(folder / "sick", "4.18.20"), proc_of(folder / "sound", "6.12.8")
     with ExitStack() as stack:
@@ -100,8 +97,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
             seconds = time.monotonic() - begun
             overwrite(sick / "stat", stat(seconds, STOLEN).encode())
             overwrite(sound / "stat", stat(seconds, 0.0).encode())
-            if node.move is not None:
-                node.move()
+            node.move()
 
         stack.enter_context(Mover(replace(node, move=move)))
         exporters = [stack.enter_context(started([*options, f"--path.proc={proc}"])) for proc in (sick, sound)]

@@ -1,4 +1,4 @@
-"""The synthetic tree through the exporter's own walk and readers."""
+"""The synthetic tree: its counters obey the rules of a real one's, and the exporter's own walk and readers take it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.cgroupfs.discover import detect, walk
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
-from exporter.lab import scenario
+from exporter.lab import scenario, scratch_folder
 from exporter.lab.scenario import Scenario, synthetic_node
-from exporter.lab.synthetic import SyntheticTree, remove_stale_synthetic
+from exporter.lab.spec import CpuSettings, Workload
+from exporter.lab.synthetic import PERIOD_US, Group, SyntheticTree, advance
 from exporter.model import Driver
 
 TWO_CPUS = frozenset({0, 1})
@@ -38,8 +41,8 @@ def test_the_walk_finds_every_pod_and_every_running_container(driver: Driver, de
         refs = [one.ref for one in walk(str(node.cgroup_root)).found.values()]
 
     running = {c.container_id for pod in demo.pods for c in pod.containers if not c.finished}
-    sandboxes = {pod.sandbox_id for pod in demo.pods}
-    assert {ref.container_id for ref in refs if ref.container_id} == running | sandboxes
+    ids = {one.rpartition("/")[2] for pod in demo.pods for one, *_ in pod.cgroups("cgroupfs")}
+    assert running < {ref.container_id for ref in refs if ref.container_id} < ids
     assert {ref.pod_uid for ref in refs if not ref.container_id} == {pod.uid for pod in demo.pods}
     assert {ref.driver for ref in refs} == {driver}
     assert {(ref.pod_uid, ref.qos_class) for ref in refs} == {(pod.uid, pod.qos_class) for pod in demo.pods}
@@ -48,7 +51,6 @@ def test_the_walk_finds_every_pod_and_every_running_container(driver: Driver, de
 def test_files_kept_open_show_the_counters_of_the_moment(demo: Scenario, tmp_path: Path) -> None:
     clock = [100.0]
     with synthetic_node(demo, TWO_CPUS, directory=tmp_path, now=lambda: clock[0]) as node:
-        assert node.move is not None
         groups = opened(node.cgroup_root)
         app = next(c for pod in demo.pods for c in pod.containers if c.name == "app")
         first = groups[app.container_id].stat()
@@ -92,36 +94,110 @@ def test_every_reader_understands_every_file(demo: Scenario, tmp_path: Path) -> 
 
 
 def test_files_are_rewritten_in_place_and_never_get_shorter(demo: Scenario, tmp_path: Path) -> None:
-    with SyntheticTree(TWO_CPUS, directory=tmp_path) as tree:
-        for pod in demo.pods:
-            tree.add_pod(pod, demo.shared_cpus)
-        files = sorted(tree.root.rglob("cpu.*"))
-        before = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
-        tree.advance_to(1000.0)
-        after = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
+    tree = SyntheticTree(tmp_path, TWO_CPUS)
+    for pod in demo.pods:
+        tree.add_pod(pod, demo.shared_cpus)
+    files = sorted(tmp_path.rglob("cpu.*"))
+    before = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
+    tree.advance_to(1000.0)
+    after = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
 
     assert all(after[file][0] == inode and after[file][1] >= size for file, (inode, size) in before.items())
 
 
-def test_nothing_stays_behind(demo: Scenario, tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    with synthetic_node(demo, TWO_CPUS, directory=tmp_path):
-        assert list(tmp_path.iterdir())
-
-    assert not list(tmp_path.iterdir())
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_the_tree_of_a_killed_owner_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_owner_is_removed_by_the_next_and_no_other(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from exporter.lab.synthetic import SyntheticTree\n"
-        f"SyntheticTree(frozenset({{0}}), directory=Path({str(tmp_path)!r})).__enter__(); os.kill(os.getpid(), 9)"
+        "import os; from pathlib import Path; from exporter.lab import scratch_folder\n"
+        f"made = scratch_folder('test', Path({str(tmp_path)!r})); made.__enter__(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], check=False)
     [dead] = tmp_path.iterdir()
     foreign = tmp_path / "somebody-elses"
     foreign.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
 
-    with SyntheticTree(TWO_CPUS, directory=tmp_path) as living:
-        assert remove_stale_synthetic(tmp_path) == [dead.name]
-        assert set(tmp_path.iterdir()) == {living.root, foreign}
+    with scratch_folder("test", tmp_path) as mine, scratch_folder("test", tmp_path) as again:
+        assert set(tmp_path.iterdir()) == {mine, again, foreign}
+        assert dead not in {mine, again}
+    assert list(tmp_path.iterdir()) == [foreign]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# ---- The simulation ----
+
+
+workloads = st.builds(
+    Workload,
+    kind=st.sampled_from(["idle", "busy", "bursty"]),
+    workers=st.integers(1, 12),
+    unit_seconds=st.sampled_from([0.002, 0.02, 0.3]),
+    every_seconds=st.sampled_from([0.1, 0.4, 1.0]),
+)
+settings = st.builds(
+    CpuSettings,
+    quota_cores=st.none() | st.sampled_from([0.05, 0.2, 1.0, 3.0]),
+    burst_us=st.sampled_from([0, 2_000, 50_000]),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "workload", "counters"),
+    [
+        (CpuSettings(quota_cores=0.2), Workload("busy", 3), (100, 100, 100 * (2 * PERIOD_US - 20_000), 2_000_000, 0)),
+        (CpuSettings(quota_cores=0.2), Workload(), (0, 0, 0, 0, 0)),
+        (CpuSettings(), Workload("busy"), (0, 0, 0, 100 * PERIOD_US, 0)),
+        # 160 ms of work each second under 60 ms a period, far below the limit on average: two of its periods are cut
+        # short, in the third it ends, and an idle one stops the timer.
+        (CpuSettings(quota_cores=0.6), Workload("bursty", 8, 0.02), (40, 20, 20 * 140_000, 1_600_000, 0)),
+        # Saved quota lets it burst, but for the first time.
+        (CpuSettings(quota_cores=0.2, burst_us=20_000), Workload("bursty", 1, 0.03), (21, 1, 80_000, 300_000, 9)),
+    ],
+    ids=["busy", "idle", "no quota", "burst", "saved quota"],
+)
+def test_a_container_alone(asked: CpuSettings, workload: Workload, counters: tuple[int, ...]) -> None:
+    one = Group(asked, 2, workload)
+    for period in range(100):
+        advance(Group(CpuSettings(), 2, Workload(workers=0)), [one], period)
+
+    assert (one.periods, one.throttled_periods, one.throttled, one.usage, one.bursts) == counters
+    assert one.burst == one.bursts * 10_000
+
+
+def test_an_ancestors_quota_shows_in_the_pod_and_not_in_its_containers() -> None:
+    limited = CpuSettings(quota_cores=0.15)
+    pod, *containers = (Group(limited, 2, work) for work in (Workload(workers=0), Workload("busy"), Workload("busy")))
+    for period in range(100):
+        advance(pod, containers, period)
+
+    assert (pod.periods, pod.throttled_periods) == (100, 100)
+    for one in containers:
+        assert (one.periods, one.throttled_periods, one.throttled) == (100, 0, 0)
+        assert one.local > 0
+
+
+@given(
+    pod_settings=settings,
+    loads=st.lists(st.tuples(settings, workloads), min_size=1, max_size=4),
+    cpus=st.integers(1, 8),
+    periods=st.integers(1, 60),
+)
+def test_counters_never_contradict_each_other(
+    pod_settings: CpuSettings, loads: list[tuple[CpuSettings, Workload]], cpus: int, periods: int
+) -> None:
+    pod, *containers = groups = [Group(one, cpus, work) for one, work in [(pod_settings, Workload(workers=0)), *loads]]
+    names = ("usage", "periods", "throttled_periods", "throttled", "bursts", "burst", "local", "waiting", "stalled")
+    before = [0] * (len(groups) * len(names))
+    for period in range(periods):
+        advance(pod, containers, period)
+        after = [getattr(one, name) for one in groups for name in names]
+        assert all(new >= old for new, old in zip(after, before, strict=True))
+        before = after
+
+    assert pod.usage == sum(one.usage for one in containers) <= periods * cpus * PERIOD_US
+    for one in groups:
+        quota = one.settings.quota_us
+        assert one.throttled_periods <= one.periods <= periods
+        assert one.throttled <= one.throttled_periods * cpus * PERIOD_US
+        assert one.stalled <= one.waiting <= periods * PERIOD_US
+        assert one.usage <= one.periods * (quota + one.settings.burst_us) if quota else not one.periods
+        assert one.burst <= one.usage

@@ -10,23 +10,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.lab.hierarchy import Hierarchy, LabError, writable_hierarchy
-from exporter.lab.stale_marker import own_prefix
-from exporter.lab.tree import CgroupTree, remove_stale
+from exporter.lab import LabError
+from exporter.lab.cgroups import CgroupTree, Hierarchy, writable_hierarchy
 from tests.conftest import unavailable
 
 
 @pytest.fixture(scope="session")
 def hierarchy() -> Hierarchy:
     try:
-        found = writable_hierarchy()
+        return writable_hierarchy()
     except LabError as error:
         unavailable(f"needs a hierarchy in which cgroups can be made: {error}")
-    remove_stale(found)
-    return found
 
 
 @pytest.fixture
 def tree(hierarchy: Hierarchy) -> Iterator[CgroupTree]:
-    with CgroupTree(hierarchy, own_prefix("test")) as made:
+    with CgroupTree(hierarchy, "test") as made:
         yield made

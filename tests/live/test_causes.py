@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
 from exporter.node.machine import read_topology
 from tests.support.lab import CONTAINER, kernel_counters, labels, pod
@@ -222,4 +222,4 @@ def test_pinned_and_limited_disturbed_and_spread(node: Stage, places: Places, as
         Case("7 a process outside of kubepods", "live/disturbed/worker", outside, MACHINE | waits),
         *([far] if spread else []),
     )
-    node.workforce.stop(job)
+    job.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import Hierarchy
 from tests.support.lab import traces
 from tests.support.lab_demo import END_SECONDS, SHORT_RUN_SECONDS, Demo, demo
 from tests.support.lab_waiting import alive, eventually

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import Container, Pod, Workload
 from exporter.model import Driver
 from tests.support.lab import CONTAINER, POD, LiveNode, errors, labels, live_node, pod
@@ -78,7 +78,7 @@ def test_the_page_equals_the_kernels_files(hierarchy: Hierarchy, tmp_path: Path,
 
         # After they stopped, it is exactly the kernel's.
         for job in jobs:
-            node.workforce.stop(job)
+            job.stop()
         still, page = node.settled(lambda: expected(node), lambda: shown(node))
         assert page == still
         assert still[CONTAINER + name, "throttled", "app"] > 0

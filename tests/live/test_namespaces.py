@@ -16,13 +16,11 @@ from typing import Any
 
 import pytest
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Workload
-from exporter.lab.stale_marker import own_prefix
-from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Workforce
 from tests.conftest import unavailable
-from tests.support.lab import LIFETIME, pod, pod_list_text
+from tests.support.lab import LIFETIME, group_of, pod, pod_list_text
 from tests.support.process import ROOT
 
 POD_NAMESPACES = ("unshare", "--pid", "--fork", "--mount-proc", "--mount", "--cgroup", "--net", "--uts", "--ipc")
@@ -65,9 +63,9 @@ def test_a_process_in_a_pod_s_namespaces_says_what_one_on_the_host_says(
     if namespaces and subprocess.run([*namespaces, "true"], check=False).returncode:
         unavailable("needs the right to make namespaces")
     listed = pod("nested", Container(name="app", limit_cores=0.5)).identified("namespaces")
-    with KubepodsTree(hierarchy, own_prefix("test")) as tree:
+    with CgroupTree(hierarchy, "test") as tree:
         tree.add_pod(listed)
-        container = tree.container_group(listed, listed.containers[0])
+        container = group_of(tree, listed)
         main, inner = f"{container}/main", f"{container}/docker/inner"
         tree.make(main)
         tree.make(inner, CpuSettings(quota_cores=0.05))

@@ -10,9 +10,8 @@ import subprocess
 import pytest
 
 from exporter.cli.stress import EXIT_THROTTLES_BELOW_LIMIT, EXIT_UNDECIDED
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import CpuSettings
-from exporter.lab.tree import CgroupTree
 from tests.support.lab import kernel_counters, traces
 from tests.support.process import ROOT, command, environment, run
 

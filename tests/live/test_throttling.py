@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.stress import table
-from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.profiles import Comparison, Figures, Place, predict_burst
+from exporter.cli.stress import Figures, Place, Run, predict_burst, table
+from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import Container, Pod, Workload
-from tests.support.lab import CONTAINER, POD, labels, live_node, pod
+from tests.support.lab import CONTAINER, POD, group_of, labels, live_node, pod
 from tests.support.pages import Page
 
 HELPER = Container(name="helper")
@@ -29,6 +28,7 @@ NAMES = (
     "cpu_usage_seconds_total",
 )
 LOAD_SECONDS = 1.5
+ONCE = Workload(kind="bursty", unit_seconds=0.2, every_seconds=10.0, seconds=3.0)
 SLICE_SECONDS = 0.005
 """``sched_cfs_bandwidth_slice_us``: a CPU takes its part of the quota in such pieces, so a period's use may miss it."""
 
@@ -41,10 +41,10 @@ def counters(page: Page, one: Pod) -> dict[str, float]:
 
 def test_the_worked_example(hierarchy: Hierarchy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One thread needs 200 ms of CPU under 40 ms of every 100 ms."""
-    theory = predict_burst(work_seconds=0.2, workers=1, place=Place(cpus=1, limit_cores=0.4))
+    theory = predict_burst(ONCE, Place(1, 0.04))
     with live_node(hierarchy, tmp_path, LIMITED) as node:
         [one] = node.pods
-        [report] = node.workforce.wait([node.start(one, Workload(kind="fixed", unit_seconds=0.2))], 20)
+        [report] = node.start(one, ONCE).wait()
         periods, throttled, seconds, usage = (node.container(one)[name] for name in NAMES)
         # The kernel's timer runs on for a while, and counts.
         kernel, page = node.settled(lambda: node.container(one), node.exporter.page_after_ticks)
@@ -55,19 +55,19 @@ def test_the_worked_example(hierarchy: Hierarchy, tmp_path: Path, capsys: pytest
         throttled_periods=int(throttled),
         throttled_seconds=seconds,
         usage_seconds=usage,
-        latency_seconds=report.latency_max_seconds,
+        latency_seconds=report.latency_seconds,
     )
     with capsys.disabled():
-        sys.stdout.write(table(Comparison("200 ms of CPU in one thread under 0.4 CPU", theory, measured)) + "\n")
+        sys.stdout.write(table(Run("200 ms of CPU in one thread under 0.4 CPU", theory, measured, usage)) + "\n")
     assert 0.2 <= report.cpu_seconds <= usage + 0.001
     # 200 ms do not fit into less than five periods of 40 ms, however they lie.
     assert 5 <= periods <= kernel["cpu_periods_total"]
     assert usage <= periods * 0.04 + SLICE_SECONDS
     assert 1 <= throttled <= periods
     # It stood still only while it was not running, and each stop is shorter than a period.
-    assert 0 < seconds <= report.wall_seconds - report.cpu_seconds + 0.02
+    assert 0 < seconds <= report.latency_seconds - report.cpu_seconds + 0.02
     assert seconds <= throttled * 0.1
-    assert report.latency_max_seconds >= 0.3
+    assert report.latency_seconds >= 0.3
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two busy processes need two CPUs")
@@ -77,7 +77,7 @@ def test_two_busy_processes_under_a_quota_of_two_cpus_are_hardly_throttled(
     two_cpus = frozenset(sorted(hierarchy.cpus())[:2])
     with live_node(hierarchy, tmp_path, TWO_IN_TWO, shared_cpus=two_cpus) as node:
         [one] = node.pods
-        node.workforce.wait([node.start(one, Workload(kind="busy", workers=2, seconds=LOAD_SECONDS))], 20)
+        node.start(one, Workload(kind="busy", workers=2, seconds=LOAD_SECONDS)).wait()
 
         page = node.exporter.page_after_ticks()
         periods, throttled, seconds, usage = counters(page, one).values()
@@ -92,7 +92,7 @@ def test_ten_busy_processes_under_one_cpu_are_throttled_in_most_periods(hierarch
     cpus = len(hierarchy.cpus())
     with live_node(hierarchy, tmp_path, TEN_IN_ONE) as node:
         [one] = node.pods
-        node.workforce.wait([node.start(one, Workload(kind="busy", workers=10, seconds=LOAD_SECONDS))], 20)
+        node.start(one, Workload(kind="busy", workers=10, seconds=LOAD_SECONDS)).wait()
 
         page = node.exporter.page_after_ticks()
         periods, throttled, seconds, usage = counters(page, one).values()
@@ -112,10 +112,10 @@ def test_one_cpu_is_enough_for_a_quota_of_one_cpu(hierarchy: Hierarchy, tmp_path
     """The limit that is as large as the cpuset never runs out: ten processes on one CPU wait, but for each other."""
     with live_node(hierarchy, tmp_path, TEN_IN_ONE) as node:
         [one] = node.pods
-        group = node.tree.container_group(one, one.containers[0])
+        group = group_of(node.tree, one)
         cpu = min(hierarchy.cpus())
         node.tree.set(group, one.container_settings(one.containers[0], frozenset({cpu})))
-        node.workforce.wait([node.start(one, Workload(kind="busy", workers=10, seconds=LOAD_SECONDS / 2))], 20)
+        node.start(one, Workload(kind="busy", workers=10, seconds=LOAD_SECONDS / 2)).wait()
 
         page = node.exporter.page_after_ticks()
         periods, throttled, _, _ = counters(page, one).values()
@@ -131,7 +131,7 @@ def test_one_quota_above_another_of_the_same_size_takes_its_part_of_the_throttli
     single = pod("single", Container(name="app", limit_cores=0.4))
     with live_node(hierarchy, tmp_path, single) as node:
         [one] = node.pods
-        [report] = node.workforce.wait([node.start(one, Workload(kind="fixed", unit_seconds=0.2))], 20)
+        [report] = node.start(one, ONCE).wait()
         kernel, page = node.settled(lambda: (node.container(one), node.pod(one)), node.exporter.page_after_ticks)
 
     name = "cpu_throttled_seconds_total"
@@ -140,4 +140,4 @@ def test_one_quota_above_another_of_the_same_size_takes_its_part_of_the_throttli
     assert page.get(POD + "cpu_limit_cores", **labels(one, None)) == page.get(
         CONTAINER + "cpu_limit_cores", **labels(one)
     )
-    assert 0 < sum(value or 0 for value in shown) <= 2 * (report.wall_seconds - report.cpu_seconds + 0.02)
+    assert 0 < sum(value or 0 for value in shown) <= 2 * (report.latency_seconds - report.cpu_seconds + 0.02)

@@ -6,7 +6,7 @@ import itertools
 import threading
 from pathlib import Path
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import Container, Workload
 from tests.support.lab import CONTAINER, errors, in_background, labels, live_node, pod
 from tests.support.pages import duplicates

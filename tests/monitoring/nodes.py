@@ -7,16 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter.cpulist import format_cpu_list
 from exporter.lab import kubelet_api, scenario
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.scenario import synthetic_node
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.lab.stale_marker import own_prefix
-from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Job, Workforce
 from tests.support.kubelet_thread import kubelet
 from tests.support.process import Exporter, started
@@ -49,13 +46,11 @@ class DemoNode:
     exporter: Exporter
     calm: threading.Event = field(default_factory=threading.Event)
     jobs: list[Job] = field(default_factory=list)
-    workforce: Workforce | None = None
 
     def end_load(self) -> None:
         self.calm.set()
         for job in self.jobs:
-            assert self.workforce is not None
-            self.workforce.stop(job)
+            job.stop()
 
 
 def pods_of(number: int, cpus: frozenset[int]) -> scenario.Scenario:
@@ -99,15 +94,11 @@ def pods_of(number: int, cpus: frozenset[int]) -> scenario.Scenario:
     )
     made = scenario.demo(cpus, f"node-{number}")
     named = [
-        replace(pod, name=pod.name if pod.static else f"{pod.name[:-1]}{number}", uid="")
+        replace(pod, name=pod.name if pod.static else f"{pod.name[:-1]}{number}")
         for pod in made.pods
         if pod.owner_name != "checkout"  # would page beside the one that should
     ]
-    fresh = [
-        replace(pod, sandbox_id="", containers=tuple(replace(one, container_id="") for one in pod.containers))
-        for pod in (*named, *extra)
-    ]
-    return scenario.Scenario(tuple(pod.identified(f"node-{number}") for pod in fresh), made.shared_cpus)
+    return scenario.Scenario(tuple(pod.identified(f"node-{number}") for pod in (*named, *extra)), made.shared_cpus)
 
 
 @contextmanager
@@ -118,23 +109,19 @@ def real(number: int, hierarchy: Hierarchy, folder: Path) -> Iterator[DemoNode]:
     pods = tuple(pod for pod in everything.pods if pod.owner_name in {LOUD, MUTED})
     made = scenario.Scenario(pods, everything.shared_cpus)
     with ExitStack() as stack:
-        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("test"), "cgroupfs"))
+        tree = stack.enter_context(CgroupTree(hierarchy, "test", "cgroupfs"))
         # The largest share of the CPUs: on a busy machine waiting would take the place of throttling.
         tree.set("", CpuSettings(shares=MOST_SHARES))
         workforce = stack.enter_context(Workforce())
         jobs = []
         for pod in made.pods:
             tree.add_pod(pod, made.shared_cpus)
-            workforce.start(Workload(), tree.members(tree.container_group(pod)), lifetime=LIFETIME)
-            for container in pod.containers:
-                if container.finished:
-                    continue
-                members = tree.members(tree.container_group(pod, container))
-                job = workforce.start(container.workload, members, lifetime=LIFETIME)
-                if container.workload.kind != "idle":
+            for path, _, workload in pod.cgroups(tree.driver):
+                job = workforce.start(workload, tree.members(path), lifetime=LIFETIME)
+                if workload.kind != "idle":
                     jobs.append(job)
         exporter = stack.enter_context(_exporter(number, made, hierarchy.root, folder))
-        yield DemoNode(f"node-{number}", exporter, jobs=jobs, workforce=workforce)
+        yield DemoNode(f"node-{number}", exporter, jobs=jobs)
 
 
 @contextmanager
@@ -143,7 +130,6 @@ def synthetic(number: int, folder: Path) -> Iterator[DemoNode]:
     made = pods_of(number, SYNTHETIC_CPUS)
     folder.mkdir(parents=True, exist_ok=True)
     with synthetic_node(made, SYNTHETIC_CPUS, directory=folder) as tree:
-        assert tree.move is not None
         tree.move()
         with _exporter(number, made, tree.cgroup_root, folder) as exporter:
             node = DemoNode(f"node-{number}", exporter)
@@ -151,7 +137,6 @@ def synthetic(number: int, folder: Path) -> Iterator[DemoNode]:
 
             def keep_moving() -> None:
                 while not (ended.is_set() or node.calm.is_set()):
-                    assert tree.move is not None
                     tree.move()
                     time.sleep(_MOVE_SECONDS)
 
@@ -167,7 +152,7 @@ def synthetic(number: int, folder: Path) -> Iterator[DemoNode]:
 @contextmanager
 def _exporter(number: int, made: scenario.Scenario, root: Path, folder: Path) -> Iterator[Exporter]:
     folder.mkdir(parents=True, exist_ok=True)
-    pods = kubelet_api.pod_list(made.pods, node_name=f"node-{number}", started=datetime.now(UTC))
+    pods = kubelet_api.pod_list(made.pods, node_name=f"node-{number}")
     reserved = format_cpu_list(sorted(made.shared_cpus or ())[:1])
     configz = kubelet_api.configz(driver="cgroupfs", static_cpus=made.shared_cpus is not None, reserved_cpus=reserved)
     with kubelet(folder, json.dumps(pods).encode(), json.dumps(configz).encode()) as answering:

@@ -57,7 +57,7 @@ class Minute:
             attempts=lambda: 1,
             on_error=lambda error: self.errors.append(str(error)),
         )
-        pods = kubelet_api.pod_list(self.node.pods, node_name="node-1", started=STARTED)
+        pods = kubelet_api.pod_list(self.node.scenario.pods, node_name="node-1")
         self.sampler.set_pods(parse_pod_list(json.dumps(pods).encode(), "test"))
         configz = kubelet_api.configz(driver=self.node.driver, static_cpus=True, reserved_cpus="0")
         self.sampler.set_kubelet(parse_configz(json.dumps(configz).encode()))
@@ -65,8 +65,7 @@ class Minute:
     def pass_seconds(self, seconds: int) -> None:
         """A tick a second and a scan every ten, as the exporter does by default."""
         for _ in range(seconds):
-            if self.node.move is not None:
-                self.node.move()
+            self.node.move()
             self._write_stat()
             if self.clock[0] % 10 == 0:
                 self.sampler.scan()

@@ -10,15 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from exporter.lab import kubelet_api
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.lab.stale_marker import own_prefix
-from exporter.lab.tree import CgroupTree, KubepodsTree
 from exporter.lab.workloads import Job, Workforce
 from exporter.model import Driver
 from tests.support.pages import Page
@@ -40,22 +37,22 @@ Shown = TypeVar("Shown")
 class LiveNode:
     """Pods in real cgroups, and the process that watches them by its own flags alone."""
 
-    tree: KubepodsTree
+    tree: CgroupTree
     workforce: Workforce
     exporter: Exporter
     pods: tuple[Pod, ...]
 
     def start(self, pod: Pod, workload: Workload, container: int = 0) -> Job:
-        members = self.tree.members(self.tree.container_group(pod, pod.containers[container]))
+        members = self.tree.members(group_of(self.tree, pod, container))
         return self.workforce.start(workload, members, lifetime=LIFETIME)
 
     def container(self, pod: Pod, container: int = 0) -> dict[str, float]:
         """What the kernel says of a container, by the names the page must give it."""
-        return kernel_counters(self.tree, self.tree.container_group(pod, pod.containers[container]))
+        return kernel_counters(self.tree, group_of(self.tree, pod, container))
 
     def pod(self, pod: Pod) -> dict[str, float]:
         """What the kernel says of the pod's own group."""
-        return kernel_counters(self.tree, self.tree.pod_group(pod))
+        return kernel_counters(self.tree, pod.cgroup(self.tree.driver))
 
     def settled(self, read: Callable[[], Kernel], show: Callable[[], Shown]) -> tuple[Kernel, Shown]:
         """What groups at rest say, and what was shown while they said exactly that."""
@@ -83,7 +80,7 @@ def live_node(
     The tree gets the largest share of its CPUs: what is asserted is what a quota does, not what a neighbour does.
     """
     with ExitStack() as stack:
-        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("test"), driver))
+        tree = stack.enter_context(CgroupTree(hierarchy, "test", driver))
         tree.set("", CpuSettings(shares=_MOST_SHARES))
         identified = tuple(pod.identified(tree.prefix) for pod in (*pods, *listed))
         for pod in identified[: len(pods)]:
@@ -98,12 +95,17 @@ def live_node(
 
 def pod_list_text(pods: Sequence[Pod]) -> str:
     """A PodList for ``file:PATH``."""
-    return json.dumps(kubelet_api.pod_list(pods, node_name=NODE_NAME, started=datetime.now(UTC)))
+    return json.dumps(kubelet_api.pod_list(pods, node_name=NODE_NAME))
 
 
 def pod(name: str, *containers: Container, limit_cores: float | None = None) -> Pod:
     """A pod without an owner in the namespace ``live``."""
-    return Pod(namespace="live", name=name, containers=containers, limit_cores=limit_cores)
+    return Pod("live", name, "", "", containers, limit_cores=limit_cores)
+
+
+def group_of(tree: CgroupTree, pod: Pod, container: int = 0) -> str:
+    """A container's cgroup."""
+    return pod.cgroup(tree.driver, pod.containers[container].container_id)
 
 
 def labels(pod: Pod, container: int | None = 0) -> dict[str, str]:

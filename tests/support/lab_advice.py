@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
 from exporter.report import Container as Report
 from tests.support.lab import pod

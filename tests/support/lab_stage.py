@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from exporter.lab import kubelet_api
-from exporter.lab.hierarchy import Hierarchy
-from exporter.lab.kubelet_api import KubeletApi
+from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import CpuSettings, Pod, Workload
-from exporter.lab.stale_marker import own_prefix
-from exporter.lab.tree import KubepodsTree
 from exporter.lab.workloads import Job, Workforce
+from tests.support.lab import group_of
 from tests.support.lab_causes import SAMPLES
+from tests.support.lab_kubelet import Kubelet, kubelet
 from tests.support.process import Exporter, started
 
 INTERVAL_SECONDS = 1.0
@@ -28,59 +21,15 @@ INTERVAL_SECONDS = 1.0
 WINDOW_SECONDS = 5.0
 
 _LIFETIME = 90.0
-_ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.25
 _MOST_SHARES = 262144
-T = TypeVar("T")
-
-
-class Kubelet:
-    """The lab's kubelet API in a thread. What it says may change; its configuration only when it is started anew."""
-
-    def __init__(self) -> None:
-        self.pods: tuple[Pod, ...] = ()
-        self.static_cpus = False
-        self.url = ""
-        self._began = datetime.now(UTC)
-        self._api: KubeletApi | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="kubelet")
-        self._thread.start()
-
-    def start(self) -> None:
-        """At the address of the last time, if there was one."""
-        api = KubeletApi(self._pod_list, self._configz, port=urlsplit(self.url).port or 0)
-        self._await(api.__aenter__())
-        self._api, self.url = api, api.url
-
-    def stop(self) -> None:
-        """Nobody answers any more."""
-        if self._api is not None:
-            self._await(self._api.__aexit__())
-        self._api = None
-
-    def close(self) -> None:
-        """For ever."""
-        self.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_ANSWER_SECONDS)
-        self._loop.close()
-
-    def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
-
-    def _pod_list(self) -> dict[str, Any]:
-        return kubelet_api.pod_list(self.pods, node_name="causes-node", started=self._began)
-
-    def _configz(self) -> dict[str, Any]:
-        return kubelet_api.configz(driver="cgroupfs", static_cpus=self.static_cpus, reserved_cpus="", reconcile="1s")
 
 
 @dataclass
 class Stage:
     """A node on real cgroups under one exporter; its pods come and go, scene by scene."""
 
-    tree: KubepodsTree
+    tree: CgroupTree
     workforce: Workforce
     kubelet: Kubelet
     exporter: Exporter
@@ -96,7 +45,7 @@ class Stage:
 
     def group(self, pod: Pod, container: int = 0) -> str:
         """A container's cgroup."""
-        return self.tree.container_group(pod, pod.containers[container])
+        return group_of(self.tree, pod, container)
 
     def start(self, group: str, workload: Workload) -> Job:
         """Work in a cgroup of the tree, until its scene is over."""
@@ -134,13 +83,11 @@ def stage(hierarchy: Hierarchy, folder: Path) -> Iterator[Stage]:
     the pods of a scene do to each other.
     """
     with ExitStack() as stack:
-        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("test")))
+        tree = stack.enter_context(CgroupTree(hierarchy, "test"))
         for group in ("", "kubepods"):
             tree.make(group, CpuSettings(shares=_MOST_SHARES))
         workforce = stack.enter_context(Workforce())
-        kubelet = Kubelet()
-        stack.callback(kubelet.close)
-        kubelet.start()
+        served = stack.enter_context(kubelet("causes-node"))
         flags = [
             f"--sample.interval={INTERVAL_SECONDS:g}s",
             f"--sample.window={WINDOW_SECONDS:g}s",
@@ -149,11 +96,11 @@ def stage(hierarchy: Hierarchy, folder: Path) -> Iterator[Stage]:
             f"--path.cpu-manager-state={folder / 'no-checkpoint'}",
             "--pods.sources=kubelet",
             "--pods.interval=1s",
-            f"--kubelet.url={kubelet.url}",
+            f"--kubelet.url={served.url}",
             "--kubelet.token-file=",
             "--kubelet.ca-file=",
         ]
-        yield Stage(tree, workforce, kubelet, stack.enter_context(started(flags)))
+        yield Stage(tree, workforce, served, stack.enter_context(started(flags)))
 
 
 @contextmanager

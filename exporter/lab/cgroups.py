@@ -1,0 +1,204 @@
+"""Cgroups of pods and containers in the machine's hierarchy, below a directory of their owner's.
+
+Pods below such a directory are what kind and docker-in-docker have too. See cgroups(7) and
+https://docs.kernel.org/admin-guide/cgroup-v2.html.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from exporter.cgroupfs.discover import detect
+from exporter.cgroupfs.readers import ReaderFactory
+from exporter.lab import LabError, abandoned, lock, own_name
+from exporter.lab.spec import CpuSettings, Pod, weight
+from exporter.model import Driver
+
+DEFAULT_ROOT = Path("/sys/fs/cgroup")
+_REMOVAL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """The mounts of the controllers ``cpu``, ``cpuacct`` and ``cpuset``; on v2 one mount serves all."""
+
+    version: Literal["v1", "v2"]
+    root: Path
+    mounts: Mapping[str, Path]
+
+    def directories(self, relative: str) -> tuple[Path, ...]:
+        """Return the cgroup's directory in each distinct mount."""
+        return tuple(dict.fromkeys(mount / relative for mount in self.mounts.values()))
+
+    def cpus(self) -> frozenset[int]:
+        """Return the CPUs that cgroups below the root may use."""
+        return ReaderFactory(detect(str(self.root))).root_cpus() or frozenset(os.sched_getaffinity(0))
+
+
+def find_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
+    """Return the hierarchy below ``root`` that has the cpu controller; raise ``ReadError`` or :class:`LabError`."""
+    found = detect(str(root))
+    mounts = {"cpu": found.cpu, "cpuacct": found.cpuacct, "cpuset": found.cpuset}
+    present = {controller: Path(mount) for controller, mount in mounts.items() if mount is not None}
+    missing = sorted(mounts.keys() - present.keys())
+    if missing or found.cpuset_is_v2 != found.cpu_is_v2:
+        raise LabError(f"{root}: {' and '.join(missing) or 'cpuset'} is not where cpu is", reason="no_controller")
+    return Hierarchy("v2" if found.cpu_is_v2 else "v1", root, present)
+
+
+def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
+    """Return the hierarchy after making a cgroup with a quota in it, and removing what dead owners left.
+
+    On v2 the controllers stay enabled for the root's children: others may have begun to use them.
+    """
+    if os.geteuid() != 0:
+        raise LabError("only root may make cgroups here", reason="not_root")
+    hierarchy = find_hierarchy(root)
+    with CgroupTree(hierarchy, "probe") as tree:
+        tree.set("", CpuSettings(quota_cores=1.0))
+    for mount in hierarchy.directories(""):
+        for directory in abandoned(mount):
+            _remove(directory)
+    return hierarchy
+
+
+def write_control(path: Path, value: str) -> None:
+    """Write a control file that is there; raise a :class:`LabError` that names file and value if it is refused."""
+    try:
+        with open(path, "r+b", buffering=0) as file:
+            file.write(value.encode("ascii"))
+    except OSError as error:
+        raise LabError(f"{path} <- {value!r}: {error.strerror}", reason="control") from error
+
+
+class CgroupTree:
+    """Cgroups below a directory of our own, of pods in the layout of one cgroup driver.
+
+    A context manager that removes them all with whatever runs in them.
+    """
+
+    def __init__(self, hierarchy: Hierarchy, purpose: str, driver: Driver = "cgroupfs") -> None:
+        self.hierarchy = hierarchy
+        self.driver: Driver = driver
+        self.prefix = own_name(purpose)
+        self._locks: list[int] = []
+
+    def __enter__(self) -> Self:
+        try:
+            for directory in self.hierarchy.directories(self.prefix):
+                directory.mkdir()
+                self._locks.append(lock(directory))
+            self._add("")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+        for descriptor in self._locks:
+            os.close(descriptor)
+
+    def path(self, group: str = "") -> str:
+        """Return the group's path relative to the mounts."""
+        return f"{self.prefix}/{group}".rstrip("/")
+
+    def file(self, controller: str, group: str, name: str) -> Path:
+        """Return the path of a control file."""
+        return self.hierarchy.mounts[controller] / self.path(group) / name
+
+    def members(self, group: str) -> tuple[Path, ...]:
+        """Return the files into which a process writes its pid (0: its own) to run in the group."""
+        return tuple(directory / "cgroup.procs" for directory in self.hierarchy.directories(self.path(group)))
+
+    def own_root(self, folder: Path) -> Path:
+        """Return a root for ``--path.cgroup`` that shows this tree alone; on v1 links in ``folder``."""
+        if self.hierarchy.version == "v2":
+            return self.hierarchy.mounts["cpu"] / self.prefix
+        for controller, mount in self.hierarchy.mounts.items():
+            (folder / controller).symlink_to(mount / self.prefix)
+        return folder
+
+    def make(self, group: str, settings: CpuSettings | None = None) -> None:
+        """Make the group and those above it, then write ``settings``."""
+        parts = group.split("/") if group else []
+        for depth in range(1, len(parts) + 1):
+            below = "/".join(parts[:depth])
+            if not all(directory.exists() for directory in self.hierarchy.directories(self.path(below))):
+                self._add(below)
+        if settings is not None:
+            self.set(group, settings)
+
+    def _add(self, group: str) -> None:
+        directories = self.hierarchy.directories(self.path(group))
+        if self.hierarchy.version == "v2":
+            write_control(directories[0].parent / "cgroup.subtree_control", "+cpu +cpuset")
+        for directory in directories:
+            directory.mkdir(exist_ok=True)
+        # A v1 group has no CPUs and no memory at first, and nothing can run in it.
+        for name in ("cpuset.cpus", "cpuset.mems") if self.hierarchy.version == "v1" else ():
+            file = self.file("cpuset", group, name)
+            write_control(file, (file.parent.parent / name).read_text())
+
+    def set(self, group: str, settings: CpuSettings) -> None:
+        """Write ``settings``, also to a group in use (a resize)."""
+        quota, burst, cpus = settings.quota_us, settings.burst_us or None, None
+        if settings.cpus is not None:
+            cpus = ",".join(map(str, sorted(settings.cpus)))
+        values: dict[str, object] = {
+            "cpu.shares": settings.shares,
+            "cpu.cfs_period_us": settings.period_us,
+            "cpu.cfs_quota_us": quota or -1,
+            "cpu.cfs_burst_us": burst,
+        }
+        if self.hierarchy.version == "v2":
+            shares = None if settings.shares is None else weight(settings.shares)
+            values = {"cpu.weight": shares, "cpu.max": f"{quota or 'max'} {settings.period_us}", "cpu.max.burst": burst}
+        for name, value in (*values.items(), ("cpuset.cpus", cpus)):
+            if value is not None:
+                write_control(self.file(name.partition(".")[0], group, name), str(value))
+
+    def remove(self, group: str = "") -> None:
+        """Kill what runs in the group, wait for it and remove the group with all below it."""
+        for directory in self.hierarchy.directories(self.path(group)):
+            _remove(directory)
+
+    def add_pod(self, pod: Pod, shared_cpus: frozenset[int] | None = None) -> None:
+        """Make the groups of an identified pod, its sandbox and its containers, which get the shared CPUs."""
+        for path, settings, _ in pod.cgroups(self.driver, shared_cpus):
+            self.make(path, settings)
+
+    def remove_pod(self, pod: Pod) -> None:
+        """Remove the pod's groups with whatever runs in them."""
+        self.remove(pod.cgroup(self.driver))
+
+
+def _remove(directory: Path) -> None:
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    while True:
+        for group, _, _ in os.walk(directory, topdown=False):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                _kill(Path(group, "cgroup.procs").read_text(encoding="ascii").split())
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
+        # Exiting processes leave a group some time after the kill; v1 sends no event.
+        if not directory.exists():
+            return
+        if time.monotonic() > deadline:
+            raise LabError(f"{directory} stays busy", reason="busy")
+        time.sleep(0.005)
+
+
+def _kill(pids: list[str]) -> None:
+    for pid in pids:
+        # 0: a process of a pid namespace that cannot be seen from here.
+        if pid != "0":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
