@@ -1,134 +1,134 @@
-"""A node of the size to be measured, in this machine's real cgroups, with its kubelet."""
+"""A node of the size to be measured, in this machine's real cgroups, with its kubelet and containers that wake."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
+import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from exporter.lab import kubelet_api
-from exporter.lab.hierarchy import Hierarchy, writable_hierarchy
-from exporter.lab.kubelet_api import KubeletApi
+from exporter.lab import LabError
+from exporter.lab.cgroups import CgroupTree, writable_hierarchy
 from exporter.lab.spec import Container, Pod
-from exporter.lab.stale_marker import own_prefix
-from exporter.lab.tree import KubepodsTree, remove_stale
+from tests.support.lab import group_of
+from tests.support.lab_kubelet import Kubelet, kubelet
+from tests.support.process import ROOT
 
 CONTAINERS_A_POD = 3
+_WAKERS_LIVE_SECONDS = 1800
 
 
-class PodsOfNode:
-    """What the kubelet answers: its pods, and those that come and go during a measurement."""
+class Peer:
+    """A program that does one round for each line it is sent, and answers with what the round cost."""
 
-    def __init__(self, pods: Sequence[Pod]) -> None:
-        self._pods = list(pods)
-        self._answer = self._list()
+    def __init__(self, command: Sequence[str | Path], first: str = "") -> None:
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._input.write(first)
 
-    def answer(self) -> dict[str, Any]:
-        """The PodList; made when pods change, so that a request costs this process little."""
-        return self._answer
+    def ask(self) -> float:
+        """One round; raises ``LabError`` when the program has ended."""
+        with suppress(OSError):  # no answer will come then
+            self._input.write("\n")
+        answer = self._output.readline()
+        if not answer:
+            raise LabError(f"{self._process.args!r} ended with {self._process.wait(10)}", reason="peer")
+        return float(answer)
 
-    def add(self, pod: Pod) -> None:
-        """As after binding: the kubelet knows a pod before its cgroup is there."""
-        self._pods.append(pod)
-        self._answer = self._list()
+    def close(self) -> None:
+        """The end of its input is the end of it."""
+        for stream in (self._input, self._output):
+            with suppress(OSError):
+                stream.close()
+        self._process.wait(30)
 
-    def _list(self) -> dict[str, Any]:
-        return kubelet_api.pod_list(self._pods, node_name="bench-node", started=datetime(2026, 1, 1, tzinfo=UTC))
+
+def build(name: str, folder: Path) -> Path:
+    """The C program ``name``, compiled into ``folder``."""
+    program, source = folder / name, Path(__file__).with_name(f"{name}.c")
+    try:
+        subprocess.run(["gcc", "-O2", "-o", program, source], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LabError(f"compiling {source.name}: {error}", reason="gcc") from error
+    return program
 
 
 @dataclass(frozen=True)
 class BenchNode:
     """What the measurements need to know of it."""
 
-    hierarchy: Hierarchy
-    tree: KubepodsTree
+    tree: CgroupTree
     pods: tuple[Pod, ...]
-    listed: PodsOfNode
+    kubelet: Kubelet
     root: Path
     """Shows this tree alone: other pods of the machine would be measured too."""
-    kubelet_url: str
+    programs: Path
+    """Folder of the compiled ones."""
     members: list[tuple[Path, ...]] = field(repr=False)
     """Of each container, the files that take the pid of who joins it; one container of every pod comes first."""
 
-    @property
-    def containers(self) -> int:
-        return len(self.members)
+    def c_reader(self) -> Peer:
+        """Reads what one tick reads, the counters of every pod and container under a quota; in CPU microseconds."""
+        groups = [path for pod in self.pods for path, settings, _ in pod.cgroups("cgroupfs") if settings.quota_us]
+        names = [("cpu", "cpu.stat")]
+        if self.tree.hierarchy.version == "v1":
+            names.append(("cpuacct", "cpuacct.usage"))
+        files = [self.tree.file(controller, group, name) for group in groups for controller, name in names]
+        return Peer([self.programs / "reader"], "".join(f"{file}\n" for file in files) + "\n")
 
-    def files_of_a_tick(self) -> list[str]:
-        """The files that one tick reads: the counters of every pod and container under a quota."""
-        groups = [self.tree.pod_group(pod) for pod in self.pods]
-        groups += [self.tree.container_group(pod, one) for pod in self.pods for one in pod.containers]
-        names = [("cpu", "cpu.stat")] + ([("cpuacct", "cpuacct.usage")] if self.hierarchy.version == "v1" else [])
-        return [str(self.tree.file(controller, group, name)) for group in groups for controller, name in names]
+    @contextmanager
+    def awake(self, members: Sequence[Sequence[Path]], every_seconds: float, work_seconds: float) -> Iterator[None]:
+        """In each of the cgroups a process that wakes at this pace."""
+        pace = [f"{1e3 * every_seconds:.0f}", f"{1e6 * work_seconds:.0f}", str(_WAKERS_LIVE_SECONDS)]
+        lines = "".join("\t".join(map(str, files)) + "\n" for files in members)
+        wakers = Peer([self.programs / "wakers", *pace], lines)
+        try:
+            joined = wakers.ask()
+            if joined != len(members):
+                raise LabError(f"only {joined:.0f} of {len(members)} containers woke", reason="wakers")
+            yield
+        finally:
+            wakers.close()
 
-    def add(self, pod: Pod) -> tuple[Path, ...]:
-        """The cgroups of one more pod, as a runtime makes them; the files that take pids of its first container."""
-        self.tree.make(self.tree.pod_group(pod), pod.settings())
-        for container in pod.containers:
-            self.tree.make(self.tree.container_group(pod, container), pod.container_settings(container, None))
-        return self.tree.members(self.tree.container_group(pod, pod.containers[0]))
+    @contextmanager
+    def living(self, pods: Sequence[Pod]) -> Iterator[None]:
+        """Pods that come, as the kubelet makes them, do a little work, and go."""
+        self.kubelet.pods = (*self.kubelet.pods, *pods)
+        for pod in pods:
+            self.tree.add_pod(pod)
+        with self.awake([self.tree.members(group_of(self.tree, pod)) for pod in pods], 0.1, 0.001):
+            yield
+        for pod in pods:
+            self.tree.remove_pod(pod)
 
 
 @contextmanager
 def bench_node(pods: int) -> Iterator[BenchNode]:
     """``pods`` times three containers under quotas, nothing running in them. Raises ``LabError`` without cgroups."""
     hierarchy = writable_hierarchy()
-    remove_stale(hierarchy)
     made = tuple(new_pod(number) for number in range(pods))
-    listed = PodsOfNode(made)
     with ExitStack() as stack:
-        tree = stack.enter_context(KubepodsTree(hierarchy, own_prefix("bench")))
-        node = BenchNode(
-            hierarchy,
-            tree,
-            made,
-            listed,
-            tree.own_root(Path(stack.enter_context(TemporaryDirectory()))),
-            stack.enter_context(_kubelet(listed)),
-            [
-                tree.members(tree.container_group(pod, pod.containers[number]))
-                for number in range(CONTAINERS_A_POD)
-                for pod in made
-            ],
-        )
+        programs = Path(stack.enter_context(TemporaryDirectory()))
+        for name in ("reader", "wakers"):
+            build(name, programs)
+        tree = stack.enter_context(CgroupTree(hierarchy, "bench"))
         for pod in made:
-            node.add(pod)
-        yield node
+            tree.add_pod(pod)
+        served = stack.enter_context(kubelet("bench-node"))
+        served.pods = made
+        members = [tree.members(group_of(tree, pod, one)) for one in range(CONTAINERS_A_POD) for pod in made]
+        root = tree.own_root(Path(stack.enter_context(TemporaryDirectory())))
+        yield BenchNode(tree, made, served, root, programs, members)
 
 
 def new_pod(number: int, name: str = "service") -> Pod:
     """Named as a Deployment's pods are."""
-    return Pod(
-        namespace=f"team-{number % 20}",
-        name=f"{name}-{number}-6c8f7b9d5-x{number:04d}",
-        owner_kind="ReplicaSet",
-        owner_name=f"{name}-{number}-6c8f7b9d5",
-        labels={"pod-template-hash": "6c8f7b9d5"},
-        containers=tuple(
-            Container(name=f"app-{one}", request_cores=0.01, limit_cores=1.0) for one in range(CONTAINERS_A_POD)
-        ),
-    ).identified("bench")
-
-
-@contextmanager
-def _kubelet(pods: PodsOfNode) -> Iterator[str]:
-    """Serves the pods from a thread of its own; only the exporter's process is measured."""
-    settings = kubelet_api.configz(driver="cgroupfs", static_cpus=False, reserved_cpus="")
-    loop = asyncio.new_event_loop()
-    api = KubeletApi(pods.answer, lambda: settings)
-    thread = threading.Thread(target=loop.run_forever, name="kubelet", daemon=True)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(api.__aenter__(), loop).result(10)
-        yield api.url
-        asyncio.run_coroutine_threadsafe(api.__aexit__(), loop).result(10)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    containers = tuple(Container(f"app-{one}", 0.01, 1.0) for one in range(CONTAINERS_A_POD))
+    pod = Pod(f"team-{number % 20}", f"{name}-{number}-6c8f7b9d5-x{number:04d}", "ReplicaSet", name, containers)
+    return pod.identified("bench")

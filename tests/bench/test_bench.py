@@ -2,134 +2,71 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.bench.__main__ import report
-from tests.bench.imports import import_costs
-from tests.bench.results import Arrivals, Cadvisor, Crowd, Import, Parts, Running, Scrapes, Size
-from tests.bench.stats import percentile, ratios, spread
-from tests.bench.table import import_table, number, put_between_marks
-from tests.bench.targets import Result, evaluate
+from tests.bench.cadvisor import cadvisor
+from tests.bench.process import Scraper
+from tests.bench.rows import Row, growth, number, percentile, put_between_marks, report
 
-PARTS = Parts(
-    tick=[5.0, 6.0, 16.0],
-    c_loop=[2.0, 4.0, 4.0],
-    page=[10.0, 30.0, 50.0],
-    client=[100.0, 100.0, 100.0],
-    scan=[40.0],
-    samples=20_000,
-    speed=2.0,
+TICK = Row(
+    what="tick",
+    unit="CPU ms",
+    values=[5, 6, 16],
+    peer="the C loop",
+    beside=[2, 4, 4],
+    limit=2.5,
+    judged="ratio",
+    grows=True,
 )
-SIZE = Size(
-    pods=250,
-    containers=750,
-    active=30,
-    quiet=PARTS,
-    awake=replace(PARTS, tick=[9.0, 9.0, 9.0]),
-    starts=[1.0, 1.2, 1.4],
-    starts_speed=1.0,
-    scrapes=Scrapes(first_ms=[9.0, 11.0], last_ms=[10.0, 41.0], bytes=2_500_000, speed=1.0),
-    running=Running(core_percent=[1.4, 1.6], rss_mb=60.0, peak_mb=66.0, speed=1.0),
-    running_awake=Running(core_percent=[2.0], rss_mb=61.0, peak_mb=66.0, speed=1.0),
-    arrivals=Arrivals(served_after=[0.5, 3.5], lived=4, found=4),
-    crowd=None,
-    cadvisor=None,
-    calibration_ms=[54.0, 108.0, 81.0],
-)
-CROWD = Crowd(
-    scrapers=10,
-    seconds=60.0,
-    scrapes=Scrapes(first_ms=[1.0], last_ms=[200.0, 300.0], bytes=10),
-    failed=0,
-    ticks=60,
-    late=1,
-    slow={"0.025": 5, "0.1": 0},
-    core_percent=40.0,
-)
-
-
-def verdict(what: str, size: Size = SIZE, large: Size | None = None) -> str:
-    [found] = [one for one in evaluate(size, large) if one.what == what]
-    return found.verdict
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
     hundred = [float(value) for value in range(100, 0, -1)]
     assert (percentile(hundred, 0.99), percentile(hundred, 0.5), percentile([7.0], 0.01)) == (99.0, 50.0, 7.0)
     assert percentile(hundred[:60], 0.99) == max(hundred[:60])
-    assert spread([3.0, 1.0, 2.0]).times(10) == (10.0, 20.0, 30.0, 30.0)
 
 
-def test_ratios_are_those_of_one_round() -> None:
-    assert ratios(PARTS.tick, PARTS.c_loop) == [2.5, 1.5, 4.0]
-    with pytest.raises(ValueError, match="shorter"):
-        ratios([1.0, 2.0], [1.0])
-
-
-def test_a_verdict_follows_from_the_numbers() -> None:
-    result = Result(what="a", containers="750", limit=4.0, unit="ms", measured=spread([6.0]), speed=2.0)
-    assert result.verdict == "met at that machine's speed"
-    assert replace(result, measured=spread([4.0])).verdict == "met"
-    assert replace(result, measured=spread([16.0])).verdict == "missed: 2.00 x"
-    assert replace(result, measured=spread([12.0]), speed=4.0).verdict == "undecided: 4.0 x as slow"
-    assert replace(result, speed=None).verdict == "missed: 1.50 x"
-    assert replace(result, at_least=True, limit=7.0, speed=None).verdict == "missed: 0.86 x"
-
-
-def test_the_targets_of_one_node() -> None:
-    assert verdict("tick, 30 awake, CPU") == "met at that machine's speed"
-    assert verdict("tick, all awake, CPU") == "missed: 1.12 x"
-    assert verdict("tick, 30 awake, against the C loop") == "met"
-    assert verdict("page, 30 awake, CPU a sample") == "met at that machine's speed"
-    assert verdict("scrape to its last byte, median") == "missed: 1.70 x"
-    assert verdict("scrape to its last byte, p99") == "missed: 1.02 x"
-    assert verdict("whole process, 30 awake, of a core") == "met"
-    assert verdict("resident memory") == "met"
-    assert verdict("start to first complete page") == "met"
-    assert verdict("new container served after") == "missed: 1.17 x"
-    assert verdict("lived 3 s, on the page of a 15 s scrape") == "met"
-
-
-def test_growth_is_seen_at_equal_speed() -> None:
-    slower = replace(PARTS, tick=[30.0, 30.0, 30.0], page=[150.0] * 3, speed=4.0)
-    large = replace(SIZE, pods=1000, containers=3000, quiet=slower)
-    assert verdict("growth of a tick, 30 awake", large=large) == "met at that machine's speed"
-    assert verdict("growth of a page, 30 awake", large=large) == "met at that machine's speed"
-    assert verdict("growth of a scan", large=large) == "met"
-    [grown] = [one for one in evaluate(SIZE, large) if one.what == "growth of a tick, 30 awake"]
-    assert (grown.value, grown.scaled) == (5.0, 2.5)
+@pytest.mark.parametrize(
+    ("row", "value", "verdict"),
+    [
+        (TICK, 2.5, "met"),
+        (replace(TICK, limit=2.4), 2.5, "missed"),
+        (replace(TICK, beside=[]), None, ""),
+        (replace(TICK, beside=[60, 90], judged="times less", limit=12), 12.5, "met"),
+        (replace(TICK, judged="median", limit=5), 6, "missed"),
+        (replace(TICK, judged="largest", limit=16), 16, "met"),
+        (replace(TICK, judged="p99 / median", limit=3), 16 / 6, "met"),
+        (replace(TICK, values=[0.75], judged="share", limit=1), 0.75, "missed"),
+        (replace(TICK, limit=None), 2.5, ""),
+    ],
+)
+def test_a_verdict_follows_from_the_numbers(row: Row, value: float | None, verdict: str) -> None:
+    """Ratios are those of one round: 2.5, 1.5 and 4."""
+    assert row.value == pytest.approx(value)
+    assert row.verdict == verdict
 
 
 def test_the_report_has_what_was_measured() -> None:
-    peer = Cadvisor(version="cAdvisor v1", scrapes=SIZE.scrapes, running=SIZE.running)
-    large = replace(SIZE, pods=1000, containers=3000, arrivals=None, crowd=CROWD, cadvisor=peer)
-    large = replace(large, running=replace(SIZE.running, rss_mb=126.0))
-    text = "\n".join(report([replace(SIZE, cadvisor=Cadvisor(version="cAdvisor", why_not="x; y")), large], 30))
-    for line in (
-        (
-            "| tick, 30 awake, CPU | 750 | <= 4 ms | 5.00 / 6.00 / 16.0 | 2.50 x the C loop | 3.00 "
-            "| met at that machine's speed |"
-        ),
-        "| scrape to its last byte, p99 | 750 | <= 40 ms | p99 41.0 |  | 41.0 | missed: 1.02 x |",
-        "| tick, 30 awake, CPU ms | 5.00 | 6.00 | 16.0 | 1.50 / 2.50 / 4.00 x the C loop |",
-        "| resident memory | 3,000 | <= 110 MB | 126 |  |  | missed: 1.15 x |",
-        "| cAdvisor: not measured, x; y | | | | |",
-        "Memory: 30.0 KiB a container, 38.0 MB before the first (a line through both).",
-    ):
-        assert f"\n{line}\n" in text
-    assert "**1.50 x as slow**" in text
-    assert "these verdicts only show" not in text
-    assert "these verdicts only show" in "\n".join(report([large], 30))
-    assert "2 scrapes, 0 scrapers failed; to the last byte 250 ms median, 300 p99, 300 at most" in text
-    assert "**1 late ticks** of 60 (5 took over 25 ms)" in text
-    assert "| cAdvisor v1, % of a core | 1.40 | 1.50 | 1.60 | 10 s housekeeping, 15 s scrapes |" in text
+    large = replace(TICK, values=[30.0], beside=[10.0])
+    text = report("2 CPUs", {"small": [TICK], "growth": growth([TICK], [large, replace(large, grows=False)])})
+    assert (
+        "| tick, CPU ms | 5.00 | 6.00 | 16.0 | 1.50 / 2.50 / 4.00 x the C loop | ratio <= 2.5, is 2.50 | met |" in text
+    )
+    assert "| growth: tick, x | 5.00 | 5.00 | 5.00 |  | median <= 4.4, is 5.00 | missed |" in text
+    assert text.count("growth: tick") == 1
 
 
 def test_numbers_keep_three_digits() -> None:
-    shown = [number(value) for value in (0.0, 0.456, 4.56, 45.6, 456.7, float("inf"), float("nan"))]
-    assert shown == ["0", "0.46", "4.56", "45.6", "457", "never", "unknown"]
+    shown = [number(value) for value in (0.0, 0.456, 4.56, 45.6, 456.7, float("nan"))]
+    assert shown == ["0", "0.46", "4.56", "45.6", "457", "unknown"]
 
 
 def test_what_is_between_the_marks_is_replaced() -> None:
@@ -139,14 +76,72 @@ def test_what_is_between_the_marks_is_replaced() -> None:
         put_between_marks("no marks", "new")
 
 
-def test_imports_are_summed_up_by_package() -> None:
-    text = (
-        "import time: self [us] | cumulative | imported package\n"
-        "import time:      1500 |       1500 |     aiohttp.web\n"
-        "import time:       500 |       2000 |   aiohttp\n"
-        "import time:       250 |        250 | _json\n"
-    )
-    assert import_costs(text) == {"aiohttp": (2.0, 2), "json": (0.25, 1)}
-    rows = [Import(name="aiohttp", milliseconds=2.0, modules=2, megabytes=25.0)]
-    rows.append(Import(name="Python alone", milliseconds=None, modules=None, megabytes=8.5))
-    assert import_table(rows)[4:6] == ["| aiohttp | 2.00 | 2 | 25.0 |", "| Python alone |  |  | 8.50 |"]
+@contextmanager
+def answering(*answers: bytes) -> Iterator[int]:
+    """A port that gives these answers, one to each request, all on one connection."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for answer in answers:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def test_the_scraper_knows_where_an_answer_ends() -> None:
+    body = b"x" * 3_000_000
+    plain = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2dc6c0\r\n%s\r\n0\r\n\r\n" % body
+    refused = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    with answering(plain, chunked, plain, refused) as port:
+        scraper = Scraper(port)
+        assert all(scraper.scrape() > 0 for _ in range(3))
+        with pytest.raises(OSError, match="503"):
+            scraper.scrape()
+        scraper.close()
+
+
+FAKE_CADVISOR = """#!{python}
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+if "version" in options:
+    sys.exit("cAdvisor version v0.0.1 (fake)")
+if {broken}:
+    sys.exit("F1128 no cgroup | today")
+class Page(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"4\\r\\na 1\\n\\r\\n0\\r\\n\\r\\n")
+HTTPServer((options["listen_ip"], int(options["port"])), Page).serve_forever()
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [(False, "cAdvisor v0.0.1"), (True, "cAdvisor: not measured, no page; exit code 1: F1128 no cgroup   today")],
+)
+def test_a_cadvisor_on_the_path_is_measured_and_one_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool, told: str
+) -> None:
+    program = tmp_path / "cadvisor"
+    program.write_text(FAKE_CADVISOR.format(python=sys.executable, broken=broken))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    version, found = cadvisor(0.5, 1)
+
+    assert version == told
+    assert (found is None) == broken
+    if found is not None:
+        assert found.memory_mb[0] > 1
+        assert len(found.scrape_ms) == len(found.core_percent) == 1
