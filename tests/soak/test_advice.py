@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.lab.hierarchy import Hierarchy
+from exporter.lab.cgroups import Hierarchy
 from exporter.node.machine import read_topology
 from tests.live.conftest import hierarchy
 from tests.support.lab_advice import Load, follow
