@@ -1,4 +1,4 @@
-"""Immutable values shared by every layer: readings, identities, windows, rows, and the snapshot that holds them.
+"""Immutable values shared by every layer: readings, windows, rows, and the snapshot that holds them.
 
 Behind the readers all time is in seconds and all CPU in cores (1.0 = one CPU). ``None`` means absent: the kernel, the
 kubelet or the pod's spec does not say. It is never zero.
@@ -16,6 +16,8 @@ QuotaState = Literal["set", "none", "unsupported"]
 Driver = Literal["cgroupfs", "systemd"]
 HierarchyVersion = Literal["v1", "v2", "hybrid"]
 CfsQuotaBug = Literal["affected", "fixed", "unknown"]
+IsolationState = Literal["exclusive", "shared", "eligible"]
+RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 class CgroupRef(NamedTuple):
@@ -36,13 +38,15 @@ class CgroupRef(NamedTuple):
 
 
 class CpuStat(NamedTuple):
-    """Counters of one cgroup since it was made: ``cpu.stat``, and on v1 ``cpuacct.usage`` and ``cpuacct.stat``."""
+    """Counters since the cgroup was made: ``cpu.stat``, and on v1 ``cpuacct.usage`` and ``cpuacct.stat``.
+
+    Periods are enforcement periods in which the group was active, not wall time divided by the period. Throttled time
+    is summed over CPUs and may grow faster than wall time.
+    """
 
     periods: int | None = None
-    """``nr_periods``: enforcement periods in which the group was active; not wall time divided by the period."""
     throttled_periods: int | None = None
     throttled_seconds: float | None = None
-    """Summed over CPUs: may grow faster than wall time."""
     burst_periods: int | None = None
     burst_seconds: float | None = None
     runqueue_wait_seconds: float | None = None
@@ -88,42 +92,16 @@ class Cpuset:
 
 
 class Window(NamedTuple):
-    """The last :attr:`seconds` of one cgroup under a quota."""
+    """What one cgroup under a quota did between the first and the last reading in the window."""
 
     seconds: float
-    """Time between the first and the last reading used; shorter than configured while the container is young."""
+    """Shorter than configured while the container is young."""
     periods: int
     throttled_periods: int
     ratio: float
-    """``throttled_periods / periods``; 0.0 when the group was idle."""
+    """See :func:`throttled_ratio`."""
     peak: float
     """Highest ratio between two neighbouring readings."""
-
-
-def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> QosClass:
-    """Return the QoS class of the pod's status where it is known, else that of the cgroup's path."""
-    told = None if pod is None or pod.spec is None else pod.spec.qos_class
-    return told or ref.qos_class
-
-
-IsolationState = Literal["exclusive", "shared", "eligible"]
-
-
-class Deltas(NamedTuple):
-    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter."""
-
-    seconds: float
-    """Time between the two readings."""
-    usage_seconds: float | None = None
-    throttled_seconds: float | None = None
-    local_throttled_seconds: float | None = None
-    waiting_seconds: float | None = None
-    """PSI ``some``: throttled tasks wait too."""
-    stalled_seconds: float | None = None
-    runqueue_wait_seconds: float | None = None
-    """v1 with schedstats."""
-    nested_throttled_seconds: float | None = None
-    """Throttled time of all cgroups below, by quotas set inside the container; 0.0 without cgroups below."""
 
 
 class Interval(NamedTuple):
@@ -147,7 +125,21 @@ def throttled_ratio(throttled: int, periods: int) -> float:
     return min(1.0, throttled / periods) if periods > 0 else 0.0
 
 
-RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+class Deltas(NamedTuple):
+    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter."""
+
+    seconds: float
+    """Time between the two readings."""
+    usage_seconds: float | None = None
+    throttled_seconds: float | None = None
+    local_throttled_seconds: float | None = None
+    waiting_seconds: float | None = None
+    """PSI ``some``: throttled tasks wait too."""
+    stalled_seconds: float | None = None
+    runqueue_wait_seconds: float | None = None
+    """v1 with schedstats."""
+    nested_throttled_seconds: float | None = None
+    """Throttled time of all cgroups below, by quotas set inside the container; 0.0 without cgroups below."""
 
 
 class Distribution(NamedTuple):
@@ -182,7 +174,7 @@ class CgroupRow(NamedTuple):
     """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``.
 
     First what follows from names, limits, cpusets and specs: it is the same in all snapshots of one
-    ``settings_version``. Then what is read.
+    ``settings_version``. Then what is read; the fields with defaults only for a detailed snapshot.
     """
 
     namespace: str
@@ -199,7 +191,6 @@ class CgroupRow(NamedTuple):
     """The smallest limit on the way to the root, and the number of CPUs in the cpuset."""
     numa_nodes: int | None
     isolation: IsolationState | None
-    """Containers with a cpuset only."""
     exclusive: bool | None
     """Whether no other container may run on any of its CPUs."""
     limit_drift: bool | None
@@ -213,7 +204,7 @@ class CgroupRow(NamedTuple):
     distribution: Distribution | None
     """Only with the collector ``distribution``."""
     threads: int | None = None
-    """Threads at the last scan; only read where it was throttled. This and the rest only in a detailed snapshot."""
+    """At the last scan; only read where it was throttled."""
     deltas: Deltas | None = None
     """Since a limit, period or burst changed, its own or one above it; ``None`` while that is too young."""
     placement_deltas: Deltas | None = None
@@ -240,6 +231,11 @@ class CgroupRow(NamedTuple):
     def counts_periods(self) -> bool:
         """Whether the period counters say anything: without a quota the kernel leaves them at 0 for ever."""
         return bool(self.stat.periods) or (self.limits is not None and self.limits.quota_state == "set")
+
+
+def qos_class_of(ref: CgroupRef, pod: PodIdentity | None) -> QosClass:
+    """Return the QoS class of the pod's status where it is known, else that of the cgroup's path."""
+    return (None if pod is None or pod.spec is None else pod.spec.qos_class) or ref.qos_class
 
 
 class CgroupName(NamedTuple):
@@ -289,12 +285,11 @@ class Ancestor(NamedTuple):
     limits: CpuLimits | None
     """``None`` when they cannot be read."""
     deltas: Deltas | None
-    """Of usage and throttled time since its limits changed last, over the last window at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """The node itself."""
+    """The node itself; CPUs by number, ancestors by path relative to the hierarchy's root."""
 
     hierarchy: HierarchyVersion
     driver: Driver | None
@@ -303,34 +298,16 @@ class NodeRow:
     online_cpus: frozenset[int] | None
     kubelet: KubeletConfig | None
     numa_node: Mapping[int, int] = field(default_factory=dict)
-    """CPU -> NUMA node."""
     shared_cpus: frozenset[int] | None = None
     """Online CPUs that no container owns."""
     owners: Mapping[int, CgroupName] = field(default_factory=dict)
-    """CPU -> the container it belongs to alone."""
+    """The container that a CPU belongs to alone."""
     overlaps: tuple[Overlap, ...] = ()
     checkpoint: CpuManagerState | None = None
     cpu_times: Mapping[int, CpuTimes] = field(default_factory=dict)
-    """CPU -> what it did over the last window."""
     effective_cpus: frozenset[int] | None = None
     """``cpuset.cpus.effective`` (v1 ``cpuset.effective_cpus``) of the root: no container can run elsewhere."""
     ancestors: Mapping[str, Ancestor] = field(default_factory=dict)
-    """By path relative to the hierarchy's root."""
-
-
-class CpuRow(NamedTuple):
-    """One online CPU and the container it belongs to alone; names are empty in the shared pool."""
-
-    cpu: int
-    numa_node: int | None
-    owner: CgroupName | None
-
-
-class PoolRow(NamedTuple):
-    """A set of the node's CPUs: ``online``, ``exclusive``, ``shared`` or ``reserved``."""
-
-    state: str
-    cpus: int
 
 
 @dataclass(frozen=True, slots=True)

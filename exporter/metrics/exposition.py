@@ -15,7 +15,7 @@ from exporter.analysis.isolation import reserved_cpus
 from exporter.errors import ExporterError, RenderError
 from exporter.metrics.catalog import CADVISOR_FAMILIES, FAMILIES
 from exporter.metrics.metric import LABELS, Family, Labels, RowType
-from exporter.model import RATIO_BUCKETS, CgroupRow, CpuRow, NodeRow, PoolRow, Snapshot
+from exporter.model import RATIO_BUCKETS, CgroupName, CgroupRow, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
 Block = tuple[str, Any]
@@ -45,11 +45,6 @@ def format_value(value: float) -> str:
     return repr(float(value)) if -_PLAIN_FLOAT < value < _PLAIN_FLOAT else _go_float(value)
 
 
-def _cpu_labels(row: CpuRow) -> Labels:
-    numa_node = "" if row.numa_node is None else str(row.numa_node)
-    return (str(row.cpu), numa_node, *(row.owner or ("", "", "")))
-
-
 def _cadvisor_labels(row: CgroupRow) -> Labels:
     """A pod's own cgroup has no container and no name."""
     image = row.identity.image if row.identity else ""
@@ -60,8 +55,8 @@ LABEL_VALUES: Mapping[RowType, Callable[[Any], Labels]] = {
     "container": lambda row: row[:3],
     "pod": lambda row: row[:2],
     "node": lambda _: (),
-    "pool": lambda row: (row.state,),
-    "cpu": _cpu_labels,
+    "pool": lambda row: row[:1],
+    "cpu": lambda row: row,
     "cadvisor": _cadvisor_labels,
 }
 """Values of :data:`LABELS`."""
@@ -192,23 +187,25 @@ def rows_of(snapshot: Snapshot) -> Mapping[RowType, Sequence[Any]]:
         "pod": snapshot.pods,
         "cadvisor": (*snapshot.containers, *snapshot.pods),
         "node": (node,),
-        "pool": _pool_rows(node),
-        "cpu": _cpu_rows(node),
+        "pool": _pools(node),
+        "cpu": _assignments(node),
     }
 
 
-def _pool_rows(node: NodeRow) -> list[PoolRow]:
-    """Return the number of CPUs in each state, as far as known."""
-    rows = [] if node.online_cpus is None else [PoolRow("online", len(node.online_cpus))]
+def _pools(node: NodeRow) -> list[tuple[str, int]]:
+    """Return each state of CPUs and their number, as far as known."""
+    known = {"online": node.online_cpus, "reserved": reserved_cpus(node.kubelet) or None}
     if node.shared_cpus is not None:
-        rows += [PoolRow("exclusive", len(node.owners)), PoolRow("shared", len(node.shared_cpus))]
-    if reserved := reserved_cpus(node.kubelet):
-        rows.append(PoolRow("reserved", len(reserved)))
-    return rows
+        known |= {"exclusive": frozenset(node.owners), "shared": node.shared_cpus}
+    order = ("online", "exclusive", "shared", "reserved")
+    return [(state, len(cpus)) for state in order if (cpus := known.get(state)) is not None]
 
 
-def _cpu_rows(node: NodeRow) -> list[CpuRow]:
-    """Return one row for each online CPU; none while cpusets are unknown."""
+def _assignments(node: NodeRow) -> list[Labels]:
+    """Return the label values of each online CPU: itself, its NUMA node, its owner; none while cpusets are unknown."""
     if node.shared_cpus is None or node.online_cpus is None:
         return []
-    return [CpuRow(cpu, node.numa_node.get(cpu), node.owners.get(cpu)) for cpu in sorted(node.online_cpus)]
+    nobody = CgroupName("", "", "")
+    return [
+        (str(cpu), str(node.numa_node.get(cpu, "")), *node.owners.get(cpu, nobody)) for cpu in sorted(node.online_cpus)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from exporter.model import CgroupRow
@@ -56,18 +56,19 @@ class Metric(Generic[Row]):
     """File or interface that the value is read from."""
     value: Callable[[Row], float | int | None] = _one
     """The sample's value, for a histogram its count; ``None`` gives no sample."""
-    row_types: tuple[RowType, ...] = field(default=("container",), kw_only=True)
-    collector: Collector | None = field(default=None, kw_only=True)
+    _: KW_ONLY
+    row_types: tuple[RowType, ...] = ("container",)
+    collector: Collector | None = None
     """Group switched by ``--collector.NAME``; ``None`` is always served."""
-    labels: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict, kw_only=True)
+    labels: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
     """Labels beyond the row type's own, and their values; ``None`` for one gives no sample."""
-    is_histogram: bool = field(default=False, kw_only=True)
+    is_histogram: bool = False
     """Its buckets are the row's ``distribution``."""
-    is_identity: bool = field(default=False, kw_only=True)
+    is_identity: bool = False
     """Names what the counters belong to, and so lingers as long as they do."""
-    since: str = field(default="0.1.0", kw_only=True)
-    stability: Stability = field(default="experimental", kw_only=True)
-    rationale: str = field(default="", kw_only=True)
+    since: str = "0.1.0"
+    stability: Stability = "experimental"
+    rationale: str = ""
     """Derived gauges only: why PromQL over the exporter's own counters cannot compute it."""
 
     @property

@@ -29,22 +29,21 @@ class CgroupInventory:
     """The live cgroups of pods and containers by path, those above them, and removed ones whose counters linger."""
 
     def __init__(
-        self, readers: ReaderFactory, *, linger: float, owners: Callable[[], Owners], on_error: OnError
+        self, readers: ReaderFactory, *, now: float, linger: float, owners: Callable[[], Owners], on_error: OnError
     ) -> None:
         """``owners`` returns the containers of the last pod list."""
         self.live: dict[str, TrackedCgroup] = {}
         """In the order in which they were found."""
         self.ancestors: dict[str, TrackedCgroup] = {}
-        """Each is read once a scan, however many pods are below it."""
+        """Each is read once, however many pods are below it."""
         self.gone: list[TrackedCgroup] = []
         self._readers, self._linger, self._owners, self._on_error = readers, linger, owners, on_error
         self._root = readers.hierarchy.cpu
         self.generation = 0
         """Grows when a cgroup comes, goes or is forgotten."""
         self._written: dict[TrackedCgroup, None] = {}
-        self._inotify: Inotify | None = None
-        self._refused_at: float | None = None
-        self._start_inotify()
+        self._inotify: Inotify | None
+        self._start_inotify(now)
 
     @property
     def everything(self) -> list[TrackedCgroup]:
@@ -72,13 +71,8 @@ class CgroupInventory:
 
     def scan(self, now: float, attempts: int) -> None:
         """Walk the whole tree and reconcile the inventory with it."""
-        if self._inotify is not None:
-            self._refused_at = None
-        elif self._refused_at is None:
-            self._refused_at = now
-        elif now - self._refused_at >= INOTIFY_RETRY_SECONDS:
-            self._refused_at = now
-            self._start_inotify()
+        if self._inotify is None and now >= self._retry_at:
+            self._start_inotify(now)
         walked = walk(self._root, known=self.live, owners=self._owners())
         for reason, count in walked.problems.items():
             for _ in range(count):
@@ -110,13 +104,18 @@ class CgroupInventory:
         self._written.clear()
         return written
 
+    def retire_vanished(self, one: TrackedCgroup, now: float) -> None:
+        """Retire a cgroup that a reading found to be gone."""
+        if one.vanished:
+            self.retire(one, now)
+
     def retire(self, one: TrackedCgroup, now: float) -> None:
         """Move a removed cgroup to those that linger, if its counters were ever read."""
         one.retire(now)
+        self._written.pop(one, None)
         if self.ancestors.pop(one.ref.path, None) is one:
             return
         self.generation += 1
-        self._written.pop(one, None)
         self.live.pop(one.ref.path, None)
         if len(self.gone) >= MAX_LINGERING:
             del self.gone[: MAX_LINGERING // 10]
@@ -134,32 +133,30 @@ class CgroupInventory:
         if self._inotify is not None:
             self._inotify.close()
 
-    def _start_inotify(self) -> None:
-        self._inotify = None
+    def _start_inotify(self, now: float) -> None:
+        self._inotify, self._retry_at = None, now + INOTIFY_RETRY_SECONDS
         try:
             self._inotify = Inotify()
         except ReadError as error:
             self._on_error(error)
 
     def _apply(self, inotify: Inotify, event: Event, now: float, attempts: int) -> None:
-        if event.kind == "overflow":
-            self._on_error(ReadError(self._root, "more cgroups came and went than the kernel keeps", reason="overflow"))
-            inotify.close()  # which of its watches are left is among the lost events
-            self._start_inotify()
-            self.scan(now, attempts)
-            self._written.update(dict.fromkeys(self.existing))
-            return
         parent = event.directory.removeprefix(self._root).strip("/")
         path = f"{parent}/{event.name}".lstrip("/")
         holder = self.live.get(parent)
-        if event.kind == "modified":
+        if event.kind == "overflow":
+            self._on_error(ReadError(self._root, "more cgroups came and went than the kernel keeps", reason="overflow"))
+            inotify.close()  # which of its watches are left is among the lost events
+            self._start_inotify(now)
+            self.scan(now, attempts)
+            self._written.update(dict.fromkeys(self.existing))
+        elif event.kind == "modified":
             written = holder or self.ancestors.get(parent)
             if event.name in SETTINGS and written is not None:
                 self._written[written] = None
         elif event.kind == "deleted":
-            one = self.live.get(path)
-            if one is not None:
-                self.retire(one, now)
+            if path in self.live:
+                self.retire(self.live[path], now)
             inotify.unwatch(f"{self._root}/{path}")
         elif holder is None or holder.ref.container_id is None:
             # Watch first, then look: directories made in it before the watch give no event.
@@ -174,14 +171,16 @@ class CgroupInventory:
         for path, here in found.items():
             one = self.live.get(path)
             if one is None:
-                self._share_strings(here)
+                pod = self.live.get(here.ref.pod_path)
+                if pod is not None and here.ref.container_id is not None:
+                    # The pod's own strings instead of one copy for each container.
+                    here.ref = here.ref._replace(pod_path=pod.ref.path, pod_uid=pod.ref.pod_uid)
                 self.generation += 1
                 self.live[path] = self._track(here, now, attempts)
-                for above in parents(here.ref.pod_path):
-                    if above not in self.ancestors:
-                        ref = NO_REF._replace(path=above)
-                        self.ancestors[above] = self._track(Found(ref, 0, subgroup=False), now, attempts)
-                        self.ancestors[above].read_settings()
+                for above in set(parents(here.ref.pod_path)) - self.ancestors.keys():
+                    ancestor = self._track(Found(NO_REF._replace(path=above), 0, subgroup=False), now, attempts)
+                    ancestor.read_settings()
+                    self.ancestors[above] = ancestor
             elif here.subgroup != one.subgroup:
                 one.files.close()
                 one.files, one.subgroup = self._readers.open(here), here.subgroup
@@ -193,31 +192,17 @@ class CgroupInventory:
 
     def _track(self, found: Found, now: float, attempts: int) -> TrackedCgroup:
         return TrackedCgroup(
-            ref=found.ref,
-            inode=found.inode,
-            subgroup=found.subgroup,
-            files=self._readers.open(found),
-            on_error=self._on_error,
-            first_seen=now,
-            first_attempts=attempts,
-            placement_began=now,
+            found.ref, found.inode, found.subgroup, self._readers.open(found), self._on_error, now, attempts, now
         )
-
-    def _share_strings(self, found: Found) -> None:
-        """Use the pod's own strings instead of one copy for each container."""
-        pod = self.live.get(found.ref.pod_path)
-        if pod is not None and found.ref.container_id is not None:
-            found.ref = found.ref._replace(pod_path=pod.ref.path, pod_uid=pod.ref.pod_uid)
 
     def _watch(self, path: str) -> bool:
         """Watch a directory; True when it was not watched before."""
         inotify = self._inotify
         if inotify is None:
             return False
-        directory = f"{self._root}/{path}" if path else self._root
         before = len(inotify)
         try:
-            inotify.watch(directory)
+            inotify.watch(f"{self._root}/{path}" if path else self._root)
         except ReadError as error:
             self._on_error(error)
             inotify.close()  # with some directories unwatched, silence would not mean "no change"

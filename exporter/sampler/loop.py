@@ -58,7 +58,7 @@ class SamplingLoop:
         """Tick until cancelled."""
         due = self._monotonic()
         while True:
-            hint = await self._run_on_sampler(self._scan_and_tick)
+            hint = await self._on_sampler(self._scan_and_tick, None)
             if hint is not RefreshHint.NOTHING:
                 self._on_hint(hint)
             self.ticks += 1
@@ -69,24 +69,30 @@ class SamplingLoop:
 
     async def scan(self) -> None:
         """Scan and tick once, out of schedule. Raises as :meth:`snapshot` does."""
-        await self._with_timeout(self._scan_and_tick)
+        await self._on_sampler(self._scan_and_tick)
 
     async def snapshot(self, *, detailed: bool = False) -> Snapshot:
         """Take a snapshot now; ``detailed`` with what findings need.
 
         Raises ``ReadError``, reason ``timeout``, when the thread is stuck in a read; later calls then raise at once.
         """
-        return await self._with_timeout(partial(self._sampler.snapshot, detailed=detailed))
+        return await self._on_sampler(partial(self._sampler.snapshot, detailed=detailed))
 
-    async def _with_timeout(self, work: Callable[[], T]) -> T:
-        if self._is_stuck:
+    async def _on_sampler(self, work: Callable[[], T], timeout: float | None = PAGE_TIMEOUT_SECONDS) -> T:  # noqa: ASYNC109 - what it does on timeout is its subject
+        if self._is_stuck and timeout is not None:
             raise _stuck()
         try:
-            async with asyncio.timeout(PAGE_TIMEOUT_SECONDS):
-                return await self._run_on_sampler(work)
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(self._thread.submit(partial(self._finish, work)))
         except TimeoutError as error:
             self._is_stuck = True
             raise _stuck() from error
+
+    def _finish(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._is_stuck = False
 
     def close(self) -> None:
         """Release all descriptors when the thread has ended; one that is stuck is left behind with them."""
@@ -109,15 +115,6 @@ class SamplingLoop:
         hint = self._sampler.tick()
         self._own.sample_seconds.observe(self._monotonic() - start)
         return hint
-
-    async def _run_on_sampler(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._thread.submit(partial(self._finish, work)))
-
-    def _finish(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        finally:
-            self._is_stuck = False
 
 
 def _stuck() -> ReadError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exporter.cgroupfs.names import KATA, Owners
 from exporter.identities import ContainerIdentity, PodIdentity, PodList
-from exporter.sampler.tracked import Name, State, TrackedCgroup
+from exporter.sampler.tracked import Name, TrackedCgroup
 
 ATTEMPTS = 2
 """Refreshes of the pod list before a container is shown without its name: the status lags the cgroup."""
@@ -15,6 +15,15 @@ DEADLINE_SECONDS = 10.0
 """The same as a time, for a kubelet that accepts connections and never answers."""
 _MIN_SHARES, _MIN_WEIGHT = 2, 1
 _ID_LENGTH = 64
+HasWaited = Callable[[TrackedCgroup], bool]
+"""Whether a cgroup has waited long enough for its name."""
+
+
+def deadline(attempts: int, now: float, *, expects_names: bool) -> HasWaited:
+    """Return who has waited after ``attempts`` ended refreshes; nobody waits with the pod source ``none``."""
+    return lambda one: (
+        not expects_names or attempts - one.first_attempts >= ATTEMPTS or now - one.first_seen >= DEADLINE_SECONDS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +74,31 @@ class PodIndex:
         return sum(uid in known and container_id not in found for container_id, (uid, _) in self.owners.items())
 
 
-@dataclass(frozen=True, slots=True)
-class MappingDeadline:
-    """How long an unknown container is held back."""
-
-    attempts: int
-    """Refreshes that have ended, successful or not."""
-    now: float
-    expects_names: bool
-    """False with the pod source ``none``: nothing is held back."""
-
-    def has_passed(self, one: TrackedCgroup) -> bool:
-        """Tell whether ``one`` has waited long enough for its name."""
-        waited = self.attempts - one.first_attempts >= ATTEMPTS or self.now - one.first_seen >= DEADLINE_SECONDS
-        return waited or not self.expects_names
-
-
-def assign(tracked: Collection[TrackedCgroup], index: PodIndex, deadline: MappingDeadline) -> bool:
+def assign(tracked: Collection[TrackedCgroup], index: PodIndex, has_waited: HasWaited) -> bool:
     """Set state, pod and container of every cgroup; True when any changed.
 
     A name once known stays, whatever a later list leaves out.
     """
     before = [(one.state, one.pod, one.container) for one in tracked]
     siblings: dict[str, list[TrackedCgroup]] = {}
-    pod_cgroups: list[TrackedCgroup] = []
+    for one in tracked:
+        if one.ref.container_id is not None:
+            siblings.setdefault(one.ref.pod_path, []).append(one)
+    ids = {one.ref.container_id for one in tracked if one.live}
+    pods = {path: _assign_siblings(found, index, has_waited, ids) for path, found in siblings.items()}
     for one in tracked:
         if one.ref.container_id is None:
-            pod_cgroups.append(one)
-        else:
-            siblings.setdefault(one.ref.pod_path, []).append(one)
-    ids = frozenset(one.ref.container_id or "" for one in tracked if one.live)
-    pods = {path: _assign_siblings(found, index, deadline, ids) for path, found in siblings.items()}
-    for one in pod_cgroups:
-        one.has_containers = one.ref.path in siblings
-        one.pod = index.pods.get(one.ref.pod_uid) or pods.get(one.ref.path) or one.pod
-        one.state = _unknown_state(one, deadline) if one.pod is None else "mapped"
+            one.has_containers = one.ref.path in siblings
+            one.pod = index.pods.get(one.ref.pod_uid) or pods.get(one.ref.path) or one.pod
+            if one.pod is not None:
+                one.state = "mapped"
+            else:
+                _set_unknown(one, has_waited)
     return before != [(one.state, one.pod, one.container) for one in tracked]
 
 
 def _assign_siblings(
-    siblings: list[TrackedCgroup], index: PodIndex, deadline: MappingDeadline, ids: frozenset[str]
+    siblings: list[TrackedCgroup], index: PodIndex, has_waited: HasWaited, ids: Collection[str | None]
 ) -> PodIdentity | None:
     """Map the containers of one pod directory, ``ids`` being those of all cgroups; return the pod, if known."""
     unknown: list[TrackedCgroup] = []
@@ -118,55 +112,39 @@ def _assign_siblings(
             unknown.append(one)
             one.pod = known
         known = known or one.pod
-    sandbox = _sandbox(siblings, unknown, deadline, known)
-    if sandbox is None and known is not None and _is_whole_pod(siblings, unknown, deadline, known, ids):
-        sandbox = unknown[0]
+    sandbox = _sandbox(siblings, unknown, has_waited, known)
+    if sandbox is None and known is not None and _is_whole_pod(siblings, unknown, known, ids):
+        sandbox = unknown[0] if has_waited(unknown[0]) else None
     for one in unknown:
         if one is sandbox:
             one.state = "sandbox"
-        elif one.is_empty and known is not None and deadline.has_passed(one):
+        elif one.is_empty and known is not None and has_waited(one):
             one.state = "empty"
         elif one.live or one.state not in {"sandbox", "empty"}:
-            one.state = _unknown_state(one, deadline)
+            _set_unknown(one, has_waited)
     return known
 
 
+def _set_unknown(one: TrackedCgroup, has_waited: HasWaited) -> None:
+    one.state = "unmapped" if one.state == "unmapped" or has_waited(one) else "pending"
+
+
 def _sandbox(
-    siblings: list[TrackedCgroup], unknown: list[TrackedCgroup], deadline: MappingDeadline, pod: PodIdentity | None
+    siblings: list[TrackedCgroup], unknown: list[TrackedCgroup], has_waited: HasWaited, pod: PodIdentity | None
 ) -> TrackedCgroup | None:
     """Return the one leaf that a pod has beside the containers of its status.
 
-    The first leaf of its pod is the sandbox at once; a later one, which may be a container whose status lags, after the
-    deadline. A single leaf of an unknown pod is taken for a container: pods without sandbox cgroups exist, and a hidden
-    container is worse than a visible sandbox.
+    The first leaf of its pod is the sandbox at once; a later one, which may be a container whose status lags, after it
+    has waited. A single leaf of an unknown pod is taken for a container: pods without sandbox cgroups exist, and a
+    hidden container is worse than a visible sandbox.
     """
     live = [one for one in siblings if one.live]
     alike = [one for one in unknown if one.live and _looks_like_sandbox(one)]
     if not alike or (len(live) == 1 and pod is None):
         return None
     first = min(alike, key=lambda one: (one.first_seen, one.inode))
-    if first.ref.runtime == KATA:
-        return first
     came_first = len(live) > 1 and all(first.first_seen <= one.first_seen for one in live)
-    return first if came_first or deadline.has_passed(first) else None
-
-
-def _is_whole_pod(
-    siblings: list[TrackedCgroup],
-    unknown: list[TrackedCgroup],
-    deadline: MappingDeadline,
-    pod: PodIdentity,
-    ids: frozenset[str],
-) -> bool:
-    """Tell whether a single leaf, whatever its weight, holds the whole pod: Kata with ``sandbox_cgroup_only``.
-
-    The pod's list of containers has running ones, and none of them has a cgroup.
-    """
-    live = [one for one in siblings if one.live]
-    if len(live) != 1 or live != unknown or not deadline.has_passed(live[0]):
-        return False
-    running = {one.container_id for one in pod.containers if one.running} - {""}
-    return bool(running) and running.isdisjoint(ids)
+    return first if came_first or first.ref.runtime == KATA or has_waited(first) else None
 
 
 def _looks_like_sandbox(one: TrackedCgroup) -> bool:
@@ -178,8 +156,16 @@ def _looks_like_sandbox(one: TrackedCgroup) -> bool:
     return limits.shares == _MIN_SHARES or limits.weight == _MIN_WEIGHT
 
 
-def _unknown_state(one: TrackedCgroup, deadline: MappingDeadline) -> State:
-    return "unmapped" if one.state == "unmapped" or deadline.has_passed(one) else "pending"
+def _is_whole_pod(
+    siblings: list[TrackedCgroup], unknown: list[TrackedCgroup], pod: PodIdentity, ids: Collection[str | None]
+) -> bool:
+    """Tell whether a single leaf, whatever its weight, holds the whole pod: Kata with ``sandbox_cgroup_only``.
+
+    The pod's list of containers has running ones, and none of them has a cgroup.
+    """
+    live = [one for one in siblings if one.live]
+    running = {one.container_id for one in pod.containers if one.running} - {""}
+    return len(live) == 1 and live == unknown and bool(running) and running.isdisjoint(ids)
 
 
 def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
@@ -189,11 +175,8 @@ def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup
     """
     chosen: dict[Name, TrackedCgroup] = {}
     for one in tracked:
-        name = one.name
-        if name is not None:
-            rival = chosen.get(name)
-            if rival is None or _rank(rival) < _rank(one):
-                chosen[name] = one
+        if (name := one.name) is not None:
+            chosen[name] = max(chosen.get(name, one), one, key=_rank)
     return chosen
 
 

@@ -19,7 +19,7 @@ from exporter.cgroupfs.readers import ReaderFactory
 from exporter.identities import KubeletConfig, PodList
 from exporter.model import Snapshot
 from exporter.sampler.inventory import CgroupInventory, parents
-from exporter.sampler.mapping import MappingDeadline, PodIndex, assign, newest_by_name
+from exporter.sampler.mapping import PodIndex, assign, deadline, newest_by_name
 from exporter.sampler.node import NodeFacts
 from exporter.sampler.tracked import NO_COUNTERS, PageNeeds, TrackedCgroup
 
@@ -86,7 +86,7 @@ class Sampler:
         self._samples_quota = not collectors.isdisjoint({"throttle", "distribution", "recommend"})
         self._needs = PageNeeds(*(name in collectors for name in ("throttle", "pressure", "usage_modes")))
         self._inventory = CgroupInventory(
-            readers, linger=options.linger, owners=lambda: self._pods.owners, on_error=on_error
+            readers, now=monotonic(), linger=options.linger, owners=lambda: self._pods.owners, on_error=on_error
         )
         paths = {"proc": options.proc, "sys": options.sys, "checkpoint_path": options.checkpoint}
         self._node = NodeFacts(readers, **paths, on_error=on_error)
@@ -138,7 +138,7 @@ class Sampler:
                 one.look_for_nested()
             if self._options.expects_names:
                 self._must_assign |= one.read_is_empty()
-            self._retire_vanished(one, now)
+            self._inventory.retire_vanished(one, now)
         self._begin_epochs(now)
         if self._node.topology != topology or self._node.has_overlaps:
             self._must_derive = True
@@ -198,12 +198,10 @@ class Sampler:
             self._changed_quotas.clear()
 
     def _begin_placements(self, moved: Iterable[TrackedCgroup], now: float) -> None:
+        """Read the counters from which waiting is counted after cgroups were placed on other CPUs, or beside others."""
         for one in moved:
-            one.begin_placement(now, self._needs, self._scan_times.began)
-
-    def _retire_vanished(self, one: TrackedCgroup, now: float) -> None:
-        if one.vanished:
-            self._inventory.retire(one, now)
+            one.placement_began = now
+            one.read_window(now, self._needs, self._scan_times.began)
 
     @property
     def _state(self) -> tuple[int, int]:
@@ -226,13 +224,13 @@ class Sampler:
         for one in self._inventory.younger_than(self._options.linger, now):
             if not (self._samples_quota and one.has_quota):
                 one.read_stat()
-                self._retire_vanished(one, now)
+                self._inventory.retire_vanished(one, now)
 
     def _sample_all(self, now: float) -> None:
         """Read all counters of all cgroups, into the windows that findings compare, once a scan."""
         for one in self._inventory.existing:
             one.read_window(now, self._needs, self._scan_times.began)
-            self._retire_vanished(one, now)
+            self._inventory.retire_vanished(one, now)
         if self._samples_quota:
             for one in self._find_under_quota():
                 one.push_history(now, self._new_history)
@@ -241,7 +239,7 @@ class Sampler:
         for one in live:
             if one.ref.container_id is not None:
                 one.read_threads(pod_is_throttled=one.ref.pod_path in throttled)
-                self._retire_vanished(one, now)
+                self._inventory.retire_vanished(one, now)
         if "recommend" in self._options.collectors:
             self._learn(live, now)
 
@@ -267,9 +265,9 @@ class Sampler:
                     one.read_nested()
                     if not self._inventory.has_inotify and one.probe_settings():
                         self._read_settings(one, now)
-                self._retire_vanished(one, now)
-        ancestors = list(self._inventory.ancestors.items()) if detailed else []
-        for _, one in ancestors:
+                self._inventory.retire_vanished(one, now)
+        ancestors = self._inventory.ancestors if detailed else {}
+        for one in list(ancestors.values()):
             one.read_stat()
         self._follow_changes(now, is_tick=False)
         self._assign(now)
@@ -284,7 +282,7 @@ class Sampler:
             settings_version=self._version,
             containers=tuple(row for row in rows if row.container is not None),
             pods=tuple(row for row in rows if row.container is None),
-            node=self._node.row(driver, {path: one.ancestor(now) for path, one in ancestors}),
+            node=self._node.row(driver, {path: one.ancestor(now) for path, one in ancestors.items()}),
             cgroups=self._counts | {"missing": self._missing},
             inputs=self._inputs(),
         )
@@ -300,8 +298,8 @@ class Sampler:
         if has_changed or self._must_assign or attempts != self._attempts:
             self._must_assign = True  # until it is done
             self._attempts, self._generation = attempts, self._inventory.generation
-            deadline = MappingDeadline(attempts, now, self._options.expects_names)
-            if assign(self._inventory.everything, self._pods, deadline) or has_changed:
+            has_waited = deadline(attempts, now, expects_names=self._options.expects_names)
+            if assign(self._inventory.everything, self._pods, has_waited) or has_changed:
                 self._version += 1
                 self._must_derive = True
             waiting = [one for one in self._inventory.everything if self._waits_for_name(one, now)]

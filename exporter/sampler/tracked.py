@@ -40,11 +40,10 @@ _READ_FAILURES = (VanishedError, ExporterError, OverflowError, ValueError)
 
 
 class Changed(NamedTuple):
-    """What a reading of settings found to be other than before."""
+    """What a reading of settings found to be other than before; quota: a limit, period or burst."""
 
     settings: bool = False
     quota: bool = False
-    """Limit, period or burst: the settings on which ratios and losses depend."""
     cpuset: bool = False
 
 
@@ -62,7 +61,7 @@ UNDERIVED = Derived()
 
 
 class PageNeeds(NamedTuple):
-    """Which files the collectors need that neither a tick nor a scan reads."""
+    """Which files the collectors need that no tick reads."""
 
     local: bool
     pressure: bool
@@ -168,7 +167,7 @@ class TrackedCgroup(Found):
             self.distribution = before if interval is None else before.with_interval(interval)
 
     def read_stat(self) -> None:
-        """Read the counters."""
+        """Read ``cpu.stat``."""
         stat = self._try(lambda: self.files.stat(self.on_error))
         if not self.vanished:
             self.stat = stat
@@ -223,11 +222,6 @@ class TrackedCgroup(Found):
             self.demand.restart()
         self.window.clear()
         self.read_window(now, needs, now)
-
-    def begin_placement(self, now: float, needs: PageNeeds, window_began: float) -> None:
-        """Read the counters from which waiting is counted after it was placed on other CPUs, or beside others."""
-        self.placement_began = now
-        self.read_window(now, needs, window_began)
 
     def read_window(self, now: float, needs: PageNeeds, window_began: float) -> None:
         """Read all counters into the window."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from exporter.cgroupfs.files import Descriptors, reraise
 from exporter.identities import ContainerIdentity, ContainerSpec, PodIdentity, PodList, PodSpec, QosClass
 from exporter.model import CgroupRef, CpuLimits
-from exporter.sampler.mapping import MappingDeadline, PodIndex, assign
+from exporter.sampler.mapping import PodIndex, assign, deadline
 from exporter.sampler.tracked import State, TrackedCgroup
 from tests.support.readers import v2_files
 from tests.support.treebuilder import container_id
@@ -82,5 +82,5 @@ def states(
 ) -> list[State]:
     """The state of each cgroup after names were given at ``waited`` seconds from :data:`NOW`."""
     cgroups = list(cgroups)
-    assign(cgroups, known, MappingDeadline(attempts, NOW + waited, expects_names))
+    assign(cgroups, known, deadline(attempts, NOW + waited, expects_names=expects_names))
     return [one.state for one in cgroups]

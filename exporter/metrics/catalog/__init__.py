@@ -12,8 +12,8 @@ from typing import Any
 
 from exporter.identities import KubeletConfig
 from exporter.metrics.catalog.cgroups import CONFIG_METRICS, COUNTER_METRICS
-from exporter.metrics.metric import CgroupMetric, Family, Metric, RowType
-from exporter.model import CgroupRow, CpuRow, NodeRow, PoolRow
+from exporter.metrics.metric import CgroupMetric, Family, Labels, Metric, RowType
+from exporter.model import CgroupRow, NodeRow
 
 
 def _kubelet_label(label: Callable[[KubeletConfig], str | None]) -> Callable[[NodeRow], str | None]:
@@ -62,17 +62,17 @@ NODE_METRICS: tuple[Metric[NodeRow], ...] = (
         row_types=("node",),
     ),
 )
-POOL_METRICS: tuple[Metric[PoolRow], ...] = (
+POOL_METRICS: tuple[Metric[tuple[str, int]], ...] = (
     Metric(
         "cpus",
         "Number of CPUs by state: online, exclusive to a container, shared, or reserved by the kubelet.",
         "/sys/devices/system/cpu/online, cpuset.cpus.effective, kubelet /configz reservedSystemCPUs",
-        lambda pool: pool.cpus,
+        lambda pool: pool[1],
         row_types=("pool",),
         rationale="PromQL cannot expand CPU lists.",
     ),
 )
-CPU_METRICS: tuple[Metric[CpuRow], ...] = (
+CPU_METRICS: tuple[Metric[Labels], ...] = (
     Metric(
         "cpu_assignment",
         "1 for each online CPU, labelled with its exclusive container; empty labels for a shared CPU.",
@@ -106,15 +106,15 @@ FAMILIES: tuple[Family, ...] = _families(CATALOG, PREFIXES)
 """All families of the page, in page order."""
 
 
-def _microseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1_000_000)
-
-
 def _quota_us(row: CgroupRow) -> float | None:
     limits = row.limits
     if limits is None or limits.limit_cores is None or limits.period_seconds is None:
         return None
-    return _microseconds(limits.limit_cores * limits.period_seconds)
+    return round(limits.limit_cores * limits.period_seconds * 1_000_000)
+
+
+def _period_us(row: CgroupRow) -> float | None:
+    return round(row.limits.period_seconds * 1_000_000) if row.limits and row.limits.period_seconds else None
 
 
 def _shares(row: CgroupRow) -> float | None:
@@ -133,32 +133,20 @@ def _cadvisor(ours: str, name: str, text: str, **changes: Any) -> CgroupMetric:
     return replace(metric, name=name, help=text, row_types=("cadvisor",), collector=None, **changes)
 
 
+_CFS = (
+    ("periods_total", "Number of elapsed enforcement period intervals."),
+    ("throttled_periods_total", "Number of throttled period intervals."),
+    ("throttled_seconds_total", "Total time duration the container has been throttled."),
+)
+_USAGE, _TOTAL = "Cumulative cpu time consumed in seconds.", {"cpu": lambda _row: "total"}
 # Kubelets may leave these out (KEP-2371 lists them as optional) and charts drop them. cAdvisor serves no CFS series
 # without a quota, and neither do these.
 CADVISOR_FAMILIES: tuple[Family, ...] = _families(
     (
-        _cadvisor("cpu_periods_total", "cpu_cfs_periods_total", "Number of elapsed enforcement period intervals."),
-        _cadvisor(
-            "cpu_throttled_periods_total", "cpu_cfs_throttled_periods_total", "Number of throttled period intervals."
-        ),
-        _cadvisor(
-            "cpu_throttled_seconds_total",
-            "cpu_cfs_throttled_seconds_total",
-            "Total time duration the container has been throttled.",
-        ),
-        _cadvisor(
-            "cpu_usage_seconds_total",
-            "cpu_usage_seconds_total",
-            "Cumulative cpu time consumed in seconds.",
-            labels={"cpu": lambda _: "total"},
-        ),
+        *(_cadvisor(f"cpu_{name}", f"cpu_cfs_{name}", text) for name, text in _CFS),
+        _cadvisor("cpu_usage_seconds_total", "cpu_usage_seconds_total", _USAGE, labels=_TOTAL),
         _cadvisor("cpu_limit_cores", "spec_cpu_quota", "CPU quota of the container.", value=_quota_us),
-        _cadvisor(
-            "cpu_period_seconds",
-            "spec_cpu_period",
-            "CPU period of the container.",
-            value=lambda row: _microseconds(row.limits.period_seconds) if row.limits else None,
-        ),
+        _cadvisor("cpu_period_seconds", "spec_cpu_period", "CPU period of the container.", value=_period_us),
         _cadvisor("cpu_shares", "spec_cpu_shares", "CPU share of the container.", value=_shares),
     ),
     {"cadvisor": "container_"},
