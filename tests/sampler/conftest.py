@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from tests.sampler.rig import SmallNode, running
 from tests.support import trees
 from tests.support.treebuilder import Tree
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[SmallNode]:
+    with running(SmallNode(tmp_path)) as rig:
+        yield rig
+
 
 # Of all layouts those that ask something of the sampler: other paths are the walk's and the opener's business.
 LAYOUTS = (

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
@@ -20,6 +21,9 @@ from exporter.metrics.exposition import Renderer
 from exporter.model import CgroupRow, Snapshot
 from exporter.sampler.sampler import RefreshHint, Sampler, SamplerOptions
 from tests.support.pages import Page
+from tests.support.recordings import overwrite
+from tests.support.treebuilder import container_id, pod_uid, v2
+from tests.support.trees import cgroupfs_pod
 
 COLLECTORS = frozenset(metric.collector for metric in CATALOG if metric.collector)
 LINGER = 60.0
@@ -91,6 +95,46 @@ class Rig:
         return found
 
 
+UID = pod_uid("web")
+
+
+class SmallNode(Rig):
+    """A rig on one pod of two containers, ``app`` and ``log``, with a quota each; v2 files."""
+
+    def __init__(self, root: Path, *, descriptors: int = 4096, linger: float = LINGER) -> None:
+        build = v2(root)
+        self.pod = root / build.pod(cgroupfs_pod(UID, "Burstable"), UID, "Burstable")
+        for name in ("app", "log"):
+            build.container(f"{build.pods[0].path}/{container_id(name)}", container_id(name), "")
+        self.tree = build.tree()
+        super().__init__(root, descriptors=descriptors, linger=linger)
+
+    def path(self, name: str) -> Path:
+        """The cgroup of a container; of the pod under the name ``pod``."""
+        return self.pod if name == "pod" else self.pod / container_id(name)
+
+    def write(self, name: str, file: str, text: str) -> None:
+        overwrite(self.path(name) / file, f"{text}\n".encode())
+
+    def count(self, name: str, **fields: int) -> None:
+        """New counters of a container, in place."""
+        self.write(name, "cpu.stat", "\n".join(f"{key} {value}" for key, value in fields.items()))
+
+    def rescan(self, ticks: int = 1) -> None:
+        self.now += 10
+        self.scan()
+        for _ in range(ticks):
+            self.tick()
+
+    def found(self, name: str = "app") -> CgroupRow | None:
+        return row(self.snapshot(), container_id(name))
+
+    def app(self, name: str = "app") -> CgroupRow:
+        found = self.found(name)
+        assert found is not None
+        return found
+
+
 def without_inotify(tree: Path) -> Rig:
     """A rig whose process had no descriptor left for an inotify instance."""
     readers = ReaderFactory(detect(str(tree)), Descriptors(0))
@@ -104,8 +148,11 @@ def without_inotify(tree: Path) -> Rig:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+AnyRig = TypeVar("AnyRig", bound=Rig)
+
+
 @contextmanager
-def running(rig: Rig) -> Iterator[Rig]:
+def running(rig: AnyRig) -> Iterator[AnyRig]:
     """Scanned and ticked once; closed in the end, with nothing left open."""
     try:
         rig.scan()

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from exporter.kube.cache import PodCacheStatus
 from exporter.metrics.own import OwnMetrics
 from exporter.sampler.loop import SamplingLoop
@@ -96,18 +98,14 @@ async def test_ticks_that_could_not_be_kept_are_counted(tmp_path: Path) -> None:
         assert rig.said("sample_overruns_total") >= 3 * 2
 
 
-async def test_waiting_containers_ask_for_names_and_say_that_they_are_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize("expects_names", [True, False])
+async def test_containers_that_wait_for_names_ask_for_them_and_say_that_they_are_new(
+    expects_names: bool, tmp_path: Path
+) -> None:
     containerd_systemd(tmp_path)
-    rig = await rig_on(tmp_path, expects_names=True)
-    async with ticking(rig, 2):
-        assert rig.hints[0] is RefreshHint.NEW
-
-
-async def test_with_nobody_waiting_no_names_are_asked_for(tmp_path: Path) -> None:
-    containerd_systemd(tmp_path)
-    rig = await rig_on(tmp_path)
+    rig = await rig_on(tmp_path, expects_names=expects_names)
     async with ticking(rig, 3):
-        assert rig.hints == []
+        assert rig.hints[:1] == ([RefreshHint.NEW] if expects_names else [])
 
 
 async def test_a_snapshot_may_be_asked_for_at_any_time(tmp_path: Path) -> None:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.windows import reading_of
 from exporter.identities import ContainerIdentity, PodIdentity, PodSpec
-from exporter.metrics.catalog import CATALOG
-from exporter.metrics.exposition import Renderer
-from exporter.model import CpuStat, Snapshot
+from exporter.model import CpuStat
 from exporter.sampler.mapping import newest_by_name
-from exporter.sampler.tracked import Name, TrackedCgroup
+from exporter.sampler.tracked import TrackedCgroup
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
-from tests.support.pages import duplicates
-from tests.support.snapshots import node
 from tests.support.treebuilder import container_id
-
-
-def shown(cgroups: list[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
-    return newest_by_name(cgroups)
 
 
 def gone(one: TrackedCgroup) -> TrackedCgroup:
@@ -29,37 +21,26 @@ def gone(one: TrackedCgroup) -> TrackedCgroup:
     return one
 
 
-def test_of_two_instances_the_newer_is_shown() -> None:
-    old, new = cgroup("uid-1", "first"), cgroup("uid-1", "second")
-    known = directory(pod("uid-1", "web", running("app", now="second", before=("first",))))
-    states([old, new], known)
-    for order in ([old, new], [new, old]):
-        assert shown(order) == {("shop", "web", "app"): new}
-
-
-def test_a_lingering_instance_is_shown_until_a_newer_one_runs() -> None:
-    old = gone(cgroup("uid-1", "first"))
-    known = directory(pod("uid-1", "web", running("app", now="second", before=("first",))))
-    states([old], known)
-    assert shown([old]) == {("shop", "web", "app"): old}
-    new = cgroup("uid-1", "second")
-    states([old, new], known)
-    assert shown([old, new]) == {("shop", "web", "app"): new}
-
-
-def test_what_runs_is_shown_before_what_is_gone_whichever_is_newer() -> None:
-    alive, dead = cgroup("uid-1", "first"), gone(cgroup("uid-1", "second"))
-    known = directory(pod("uid-1", "web", running("app", now="first", before=("second",))))
-    states([alive, dead], known)
-    for order in ([alive, dead], [dead, alive]):
-        assert shown(order) == {("shop", "web", "app"): alive}
-
-
-def test_of_several_lingering_instances_the_last_is_shown() -> None:
-    first, second = gone(cgroup("uid-1", "first")), gone(cgroup("uid-1", "second"))
+@pytest.mark.parametrize(
+    ("made", "removed", "shown"),
+    [
+        ("first second", "", "second"),
+        ("first", "first", "first"),
+        ("first second", "first", "second"),
+        ("first second", "second", "first"),
+        ("first second", "first second", "second"),
+    ],
+)
+def test_of_instances_of_a_container_the_newest_is_shown_but_one_that_runs_before_one_that_is_gone(
+    made: str, removed: str, shown: str
+) -> None:
+    instances = {name: cgroup("uid-1", name) for name in made.split()}
     known = directory(pod("uid-1", "web", running("app", now="third", before=("first", "second"))))
-    states([first, second], known)
-    assert shown([second, first]) == {("shop", "web", "app"): second}
+    states(instances.values(), known)
+    for name in removed.split():
+        instances[name].retire(NOW)
+    for order in (list(instances.values()), list(reversed(instances.values()))):
+        assert newest_by_name(order) == {("shop", "web", "app"): instances[shown]}
 
 
 def test_a_pod_made_again_under_its_name_takes_its_place() -> None:
@@ -71,40 +52,17 @@ def test_a_pod_made_again_under_its_name_takes_its_place() -> None:
     )
     states([*old, *new], known)
     for order in ([*old, *new], [*new, *old]):
-        assert shown(order) == {("shop", "web-0", None): new[0], ("shop", "web-0", "app"): new[1]}
-
-
-def test_pending_and_sandbox_cgroups_are_not_shown() -> None:
-    sandbox, app, later = cgroup("uid-1", "pause", limits=SMALLEST), cgroup("uid-1", "app"), cgroup("uid-9", "x")
-    assert states([sandbox, app, later], directory(pod("uid-1", "web", running("app")))) == [
-        "sandbox",
-        "mapped",
-        "pending",
-    ]
-    assert shown([sandbox, app, later]) == {("shop", "web", "app"): app}
+        assert newest_by_name(order) == {("shop", "web-0", None): new[0], ("shop", "web-0", "app"): new[1]}
 
 
 def test_row_of_what_was_never_read_is_empty() -> None:
     one = cgroup("uid-1", "app")
     states([one], directory(), expects_names=False)
-    [name] = shown([one])
+    [name] = newest_by_name([one])
     row = one.row(one.settings(name), None)
     assert row[:4] == ("", "uid-1", container_id("app")[:12], True)
     assert row.stat == CpuStat()
     assert (row.window, row.pressure, row.local_throttled_seconds, row.cpuset, row.identity) == (None,) * 5
-
-
-def test_only_a_detailed_row_carries_what_findings_need() -> None:
-    one = cgroup("uid-1", "app")
-    one.stat = CpuStat(10, 1, 0.1, usage_seconds=1.0)
-    states([one], directory(), expects_names=False)
-    [name] = shown([one])
-    one.window.push(reading_of(NOW, one.stat, None, None, 0.0), NOW)
-    row = one.row(one.settings(name), None)
-    assert (row.deltas, row.intervals) == (None, ())
-    detailed = one.row(one.settings(name), NOW + 10)
-    assert detailed.deltas is not None
-    assert detailed._replace(deltas=None, placement_deltas=None, intervals=()) == row
 
 
 # ---- any population ----
@@ -131,8 +89,8 @@ pods = st.builds(
     few_names,
     st.lists(containers, max_size=3),
 )
-cgroups = st.builds(
-    lambda uid, name, prefix, is_gone, inode, smallest: (uid, name, prefix, is_gone, inode, smallest),
+Drawn = tuple[str, str | None, str, bool, int, bool]
+cgroups = st.tuples(
     uids,
     st.sampled_from((None, "x", "y", "z", "pause")),
     st.sampled_from(("kubepods", "docker/a/kubepods")),
@@ -142,7 +100,8 @@ cgroups = st.builds(
 )
 
 
-def built(uid: str, name: str | None, prefix: str, is_gone: bool, inode: int, smallest: bool) -> TrackedCgroup:
+def built(drawn: Drawn) -> TrackedCgroup:
+    uid, name, prefix, is_gone, inode, smallest = drawn
     one = cgroup(uid, name, prefix=prefix, inode=inode)
     if smallest:
         one.limits = SMALLEST
@@ -155,9 +114,9 @@ def built(uid: str, name: str | None, prefix: str, is_gone: bool, inode: int, sm
     expects_names=st.booleans(),
 )
 def test_no_name_is_ever_shown_twice_and_none_is_lost(
-    drawn: list[tuple[str, str | None, str, bool, int, bool]], lists: list[list[PodIdentity]], expects_names: bool
+    drawn: list[Drawn], lists: list[list[PodIdentity]], expects_names: bool
 ) -> None:
-    population = [built(*one) for one in drawn]
+    population = [built(one) for one in drawn]
     for attempt, found in enumerate(lists):
         states(population, directory(*found), attempts=attempt, waited=5.0 * attempt, expects_names=expects_names)
         chosen = newest_by_name(population)
@@ -166,28 +125,15 @@ def test_no_name_is_ever_shown_twice_and_none_is_lost(
         for name, one in claims:
             best = chosen[name]
             assert (best.live, best.has_containers, best.inode) >= (one.live, one.has_containers, one.inode)
-        rows = [one.row(one.settings(name), None) for name, one in chosen.items()]
-        page = Renderer({metric.collector for metric in CATALOG if metric.collector}).render(
-            Snapshot(
-                0.0,
-                1,
-                attempt,
-                tuple(row for row in rows if row.container is not None),
-                tuple(row for row in rows if row.container is None),
-                node(),
-            ),
-            "text",
-        )
-        assert duplicates(page.decode()) == {}
 
 
 @given(st.lists(cgroups, max_size=8), st.lists(pods, max_size=4))
 def test_names_do_not_depend_on_the_order_in_which_cgroups_are_met(
-    drawn: list[tuple[str, str | None, str, bool, int, bool]], found: list[PodIdentity]
+    drawn: list[Drawn], found: list[PodIdentity]
 ) -> None:
     # Inodes differ on one hierarchy.
     distinct = [(*one[:4], number, one[5]) for number, one in enumerate(drawn)]
-    forwards, backwards = [built(*one) for one in distinct], [built(*one) for one in reversed(distinct)]
+    forwards, backwards = [built(one) for one in distinct], [built(one) for one in reversed(distinct)]
     for population in (forwards, backwards):
         states(population, directory(*found), attempts=9)
     assert [(one.state, one.name) for one in forwards] == [(one.state, one.name) for one in reversed(backwards)]
