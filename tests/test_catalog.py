@@ -13,13 +13,10 @@ from exporter.metrics.catalog import CATALOG, FAMILIES, PREFIXES
 from exporter.metrics.exposition import Renderer
 from exporter.metrics.metric import LABELS, Collector, Family, Kind, Metric
 from exporter.model import (
-    CgroupName,
     CgroupRow,
-    CpuRow,
     CpuStat,
     Distribution,
     NodeRow,
-    PoolRow,
     Pressure,
     Recommendation,
     Snapshot,
@@ -171,6 +168,9 @@ class Recorder:
         self._row = row
         self.asked: set[str] = set()
 
+    def __getitem__(self, at: int) -> Any:
+        return self._row[at]
+
     def __getattr__(self, name: str) -> Any:
         self.asked.add(name)
         return getattr(self._row, name)
@@ -187,8 +187,8 @@ ROWS: dict[str, Any] = {
     "container": FULL,
     "pod": pod(FULL, limit=1.0),
     "node": node(),
-    "pool": PoolRow("online", 8),
-    "cpu": CpuRow(0, 0, CgroupName("shop", "web", "app")),
+    "pool": ("online", 8),
+    "cpu": ("0", "0", "shop", "web", "app"),
 }
 
 
