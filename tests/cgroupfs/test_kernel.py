@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cgroupfs.discover import walk
-from exporter.cgroupfs.files import CachedFile, Descriptors, count_lines
+from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import CgroupFiles
 from exporter.errors import VanishedError
 from exporter.model import CpuStat
@@ -35,7 +35,7 @@ def mounted(kind: str) -> Path | None:
 
 @pytest.fixture(params=["cgroup", "cgroup2"], ids=["v1", "v2"])
 def live(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A directory that may become a cgroup of this machine, in each hierarchy that it has."""
+    """A cgroup of this machine, in each hierarchy that it has."""
     mounts = {kind: mount for kind in ("cgroup", "cgroup2") if (mount := mounted(kind))}
     if not mounts:
         unavailable("needs a cgroup hierarchy")
@@ -50,7 +50,6 @@ def live(request: pytest.FixtureRequest) -> Iterator[Path]:
         folder.mkdir()
     except OSError as error:
         unavailable(f"needs a hierarchy in which cgroups can be made: {error}")
-    folder.rmdir()
     yield folder
     with suppress(FileNotFoundError):
         folder.rmdir()
@@ -63,31 +62,19 @@ def files_of(folder: Path, budget: Descriptors) -> CgroupFiles:
 
 
 @pytest.mark.parametrize("limit", [8, 0], ids=["kept", "not kept"])
-def test_a_removed_cgroup_has_vanished_for_whoever_reads_it(live: Path, limit: int) -> None:
-    live.mkdir()
+def test_a_removed_cgroup_has_vanished_and_one_made_anew_is_read_at_once(live: Path, limit: int) -> None:
     budget = Descriptors(limit)
     files = files_of(live, budget)
-    assert isinstance(files.stat(), CpuStat)
+    first = files.stat()
+    assert isinstance(first, CpuStat)
     live.rmdir()
-    with pytest.raises(VanishedError):
-        files.stat()
-    with pytest.raises(VanishedError):
-        files.local_throttled_seconds()
-    with pytest.raises(VanishedError):
-        files.limits()
-    with pytest.raises(VanishedError):
-        files.threads()
+    live.mkdir()
+    assert files.stat() == first, "both are new: all counters are zero"
+    live.rmdir()
+    for read in (files.stat, files.local_throttled_seconds, files.limits, files.threads):
+        with pytest.raises(VanishedError):
+            read()
     assert budget.kept == 0
-
-
-def test_a_cgroup_made_anew_at_the_same_path_is_read_at_once(live: Path) -> None:
-    live.mkdir()
-    file = CachedFile(str(live), "cpu.stat", lambda data, _: data, Descriptors(8))
-    first = file.value()
-    live.rmdir()
-    live.mkdir()
-    assert file.value() == first, "both are new: all counters are zero"
-    file.close()
 
 
 @contextmanager
@@ -101,15 +88,17 @@ def churning(folder: Path) -> Iterator[None]:
             yield
         finally:
             process.kill()
+    with suppress(FileNotFoundError):
+        folder.rmdir()
 
 
 @pytest.mark.parametrize("limit", [8, 0], ids=["kept", "not kept"])
 def test_a_cgroup_that_dies_under_the_reader_is_never_one_without_counters(live: Path, limit: int) -> None:
-    budget = Descriptors(limit)
-    with churning(live):
+    budget, pod = Descriptors(limit), live / "pod"
+    with churning(pod):
         died = 0
         while died < 15:
-            files = files_of(live, budget)
+            files = files_of(pod, budget)
             with suppress(VanishedError):
                 while files.stat() is None:
                     pass  # files appear a moment after their directory, and go a moment before it
@@ -122,21 +111,16 @@ def test_a_cgroup_that_dies_under_the_reader_is_never_one_without_counters(live:
 
 
 def test_a_walk_over_cgroups_that_come_and_go_meets_no_problem(live: Path) -> None:
-    live.mkdir()
-    pod = live / "pod6a1b2c3d-0d11-4e22-8f33-123456789abc"
     problems, numbers = Counter[str](), Counter[int]()
-    with churning(pod):
+    with churning(live / "pod6a1b2c3d-0d11-4e22-8f33-123456789abc"):
         while min(numbers[0], numbers[1]) < 10:
             found = walk(str(live))
             problems.update(found.problems)
             numbers[len(found.found)] += 1
-    with suppress(FileNotFoundError):
-        pod.rmdir()
     assert problems == Counter()
 
 
 def test_pressure_that_is_switched_off_is_absent_and_comes_back(live: Path) -> None:
-    live.mkdir()
     switch = live / "cgroup.pressure"
     if not switch.exists():
         pytest.skip("v1, or a kernel without a PSI switch")
@@ -162,7 +146,6 @@ sys.stdin.read()
 
 
 def test_threads_are_counted_beyond_a_page_of_their_numbers(live: Path) -> None:
-    live.mkdir()
     files = files_of(live, Descriptors(8))
     assert files.threads() is None
     with subprocess.Popen(
@@ -174,4 +157,3 @@ def test_threads_are_counted_beyond_a_page_of_their_numbers(live: Path) -> None:
         counted = files.threads()
         (live.parent / "cgroup.procs").write_text(str(process.pid))
     assert counted == 1200
-    assert count_lines(f"{live}/cgroup.procs") == 0

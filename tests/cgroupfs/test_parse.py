@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.cgroupfs import parse
@@ -15,31 +15,22 @@ FILE = "/sys/fs/cgroup/kubepods/cpu.stat"
 LARGEST = 2**63 - 1
 
 Parser = Callable[[bytes, str], object]
-PARSERS: tuple[Parser, ...] = (
-    parse.cpu_stat_v1,
-    parse.cpu_stat_v2,
-    parse.cpu_stat_local,
-    parse.cpuacct_stat,
-    parse.number,
-    parse.nanoseconds,
-    parse.microseconds,
-    parse.cfs_period,
-    parse.cfs_quota,
-    parse.cpu_max,
-    parse.pressure,
-    cpu_list,
-)
-FLAT = (parse.cpu_stat_v1, parse.cpu_stat_v2, parse.cpu_stat_local, parse.cpuacct_stat)
+FLAT: dict[Parser, bytes] = {
+    parse.cpu_stat_v1: b"nr_periods nr_throttled throttled_time nr_bursts burst_time wait_sum",
+    parse.cpu_stat_v2: b"nr_periods nr_throttled throttled_usec nr_bursts burst_usec usage_usec user_usec system_usec",
+    parse.cpu_stat_local: b"throttled_usec throttled_time",
+    parse.cpuacct_stat: b"user system",
+}
+"""Parsers of lines of keys and values, and the keys they know."""
 NUMBERS = (parse.number, parse.nanoseconds, parse.microseconds, parse.cfs_period, parse.cfs_quota)
+PARSERS: tuple[Parser, ...] = (*FLAT, *NUMBERS, parse.cpu_max, parse.pressure, cpu_list)
 
 
 def refused(parser: Parser, data: bytes) -> ParseError:
     with pytest.raises(ParseError) as caught:
         parser(data, FILE)
     error = caught.value
-    assert error.path == FILE
-    assert error.stage == "parse"
-    assert error.reason == "malformed"
+    assert (error.path, error.stage, error.reason) == (FILE, "parse", "malformed")
     assert str(error).isascii()
     assert str(error).isprintable()
     assert len(str(error)) < 400
@@ -66,14 +57,12 @@ def refused(parser: Parser, data: bytes) -> ParseError:
             CpuStat(usage_seconds=99.0, user_seconds=90.0, system_seconds=9.0),
             id="no cpu controller",
         ),
+        pytest.param(b"nr_periods 1\nrun_delay_usec 12\nnr_throttled 1\n", CpuStat(1, 1), id="a key of a later kernel"),
         pytest.param(
-            b"nr_periods 1\nrun_delay_usec 12\nnr_throttled 1\n",
-            CpuStat(1, 1),
-            id="a key of a later kernel",
+            b"state idle\nnr_periods 4\nsigned -3\nbig 18446744073709551616\nhuge " + b"9" * 5000 + b"\n",
+            CpuStat(4),
+            id="later keys that are no counters",
         ),
-        pytest.param(b"some_state idle\nnr_periods 4\nsigned -3\n", CpuStat(4), id="later keys that are no numbers"),
-        pytest.param(b"nr_periods 4\nbig 18446744073709551616\n", CpuStat(4), id="a later key above 64 bits"),
-        pytest.param(b"nr_periods 4\nhuge " + b"9" * 5000 + b"\n", CpuStat(4), id="a later key of 5000 digits"),
         pytest.param(b"nr_periods 4\nnr_periods 5\n", CpuStat(5), id="a key twice: the last one holds"),
         pytest.param(b"nr_periods 9223372036854775807\n", CpuStat(LARGEST), id="2**63-1"),
         pytest.param(b"throttled_time 5\nwait_sum 6\n", CpuStat(), id="keys of v1 say nothing here"),
@@ -99,7 +88,6 @@ def test_v2_cpu_stat(text: bytes, stat: CpuStat) -> None:
             CpuStat(0, 0, 0.0, runqueue_wait_seconds=2.5),
             id="with schedstats",
         ),
-        pytest.param(b"throttled_time 9223372036854775807\n", CpuStat(None, None, LARGEST / 1e9), id="2**63-1 ns"),
         pytest.param(b"throttled_usec 5\nusage_usec 6\n", CpuStat(), id="keys of v2 say nothing here"),
     ],
 )
@@ -108,30 +96,31 @@ def test_v1_cpu_stat(text: bytes, stat: CpuStat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
+    ("parser", "text", "value"),
     [
-        (b"throttled_usec 2600000\n", 2.6),
-        (b"throttled_time 2600000000\n", 2.6),
-        (b"throttled_usec 0\n", 0.0),
-        (b"something_new 5\n", None),
-        (b"something_new 5\nthrottled_usec 1000000\n", 1.0),
+        (parse.cpu_stat_local, b"throttled_usec 2600000\n", 2.6),
+        (parse.cpu_stat_local, b"throttled_time 2600000000\n", 2.6),
+        (parse.cpu_stat_local, b"throttled_usec 0\n", 0.0),
+        (parse.cpu_stat_local, b"something_new 5\n", None),
+        (parse.cpu_stat_local, b"something_new 5\nthrottled_usec 1000000\n", 1.0),
+        (parse.cpuacct_stat, b"user 12345\nsystem 678\n", (123.45, 6.78)),
+        (parse.cpuacct_stat, b"system 1\n", (None, 0.01)),
+        (parse.cpuacct_stat, b"nice 1\n", (None, None)),
+        (parse.number, b"79\n", 79),
+        (parse.number, b"9223372036854775807\n", LARGEST),
+        (parse.nanoseconds, b"1500000000\n", 1.5),
+        (parse.microseconds, b"20000\n", 0.02),
+        (parse.microseconds, b"0\n", 0.0),
+        (parse.cfs_period, b"100000\n", 100_000),
+        (parse.cfs_quota, b"-1\n", -1),
+        (parse.cfs_quota, b"6400000\n", 6_400_000),
+        (parse.cpu_max, b"max 20000\n", (-1, 20_000)),
+        (parse.cpu_max, b"1000 1000\n", (1000, 1000)),
+        (parse.cpu_max, b"1200000 100000\n", (1_200_000, 100_000)),
     ],
 )
-def test_cpu_stat_local(text: bytes, seconds: float | None) -> None:
-    assert parse.cpu_stat_local(text, FILE) == seconds
-
-
-@pytest.mark.parametrize(
-    ("text", "modes"),
-    [
-        (b"user 12345\nsystem 678\n", (123.45, 6.78)),
-        (b"system 1\n", (None, 0.01)),
-        (b"user 1\n", (0.01, None)),
-        (b"nice 1\n", (None, None)),
-    ],
-)
-def test_cpuacct_stat(text: bytes, modes: tuple[float | None, float | None]) -> None:
-    assert parse.cpuacct_stat(text, FILE) == modes
+def test_the_smaller_files(parser: Parser, text: bytes, value: object) -> None:
+    assert parser(text, FILE) == value
 
 
 @pytest.mark.parametrize("parser", FLAT)
@@ -139,21 +128,14 @@ def test_cpuacct_stat(text: bytes, modes: tuple[float | None, float | None]) -> 
     "text",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(b"\n", id="an empty line"),
-        pytest.param(b"\n\n\n", id="empty lines"),
+        pytest.param(b"\n\n", id="empty lines"),
         pytest.param(b"nr_periods 12", id="cut before the newline"),
-        pytest.param(b"nr_periods 12\nnr_throt", id="cut in a key"),
         pytest.param(b"nr_periods 12\nnr_throttled 1", id="cut in a number"),
         pytest.param(b"nr_periods 12\nnr_throttled\n", id="a key without a value"),
-        pytest.param(b"12\n", id="a number alone"),
         pytest.param(b"nr_periods 1 2\n", id="two values"),
-        pytest.param(b"nr_periods 1 2\nfoo\n", id="two values and a key"),
         pytest.param(b"nr_periods\n1 nr_throttled\n2 x\ny\n", id="lines broken in the wrong places"),
-        pytest.param(b"a\nnr_periods 6 7\n", id="shifted by a word"),
-        pytest.param(b"\x7fELF\x02\x01\x01\x00\x00\n", id="binary"),
         pytest.param(b"\xff\xfe\n\xff\n", id="no text in any encoding"),
-        pytest.param(b"\x00" * 4096, id="NULs"),
-        pytest.param(b"\x00" * 4096 + b"\n", id="NULs on a line"),
+        pytest.param(b"\x00" * 4096 + b"\n", id="NULs"),
         pytest.param(b"<html>\n<body>The page was not found.</body>\n</html>\n", id="HTML"),
     ],
 )
@@ -161,122 +143,37 @@ def test_text_that_is_no_keys_and_values_is_refused(parser: Parser, text: bytes)
     refused(parser, text)
 
 
-KNOWN_KEYS = {
-    parse.cpu_stat_v1: b"nr_periods nr_throttled throttled_time nr_bursts burst_time wait_sum",
-    parse.cpu_stat_v2: b"nr_periods nr_throttled throttled_usec nr_bursts burst_usec usage_usec user_usec system_usec",
-    parse.cpu_stat_local: b"throttled_usec throttled_time",
-    parse.cpuacct_stat: b"user system",
-}
 NO_COUNTERS = (
-    b"-1",
-    b"+1",
-    b"1.5",
-    b"1e3",
-    b"0x10",
-    b"1_000",
-    b"nan",
-    b"inf",
-    b"max",
-    b"ten",
-    b"1\x00",
-    "١٢".encode(),
-    "²".encode(),
-    b"18446744073709551616",
-    b"9" * 5000,
+    *(b"-1", b"+1", b"1.5", b"1e3", b"0x10", b"1_000", b"nan", b"max", b"1\x00"),
+    *("١٢".encode(), "²".encode(), b"18446744073709551616", b"9" * 5000),
 )
 
 
 @pytest.mark.parametrize("value", NO_COUNTERS, ids=lambda value: ascii(value[:24]))
-def test_a_value_that_is_no_unsigned_64_bit_number_is_refused_by_its_key(value: bytes) -> None:
-    for parser, keys in KNOWN_KEYS.items():
+def test_a_value_that_is_no_unsigned_64_bit_number_is_refused(value: bytes) -> None:
+    for parser, keys in FLAT.items():
         for key in keys.split():
-            error = refused(parser, b"other 1\n" + key + b" " + value + b"\n")
-            assert key.decode() in str(error)
-
-
-@pytest.mark.parametrize("value", NO_COUNTERS, ids=lambda value: ascii(value[:24]))
-@pytest.mark.parametrize("parser", NUMBERS)
-def test_a_file_of_one_number_refuses_what_is_none(parser: Parser, value: bytes) -> None:
-    if (parser, value) != (parse.cfs_quota, b"-1"):
-        refused(parser, value + b"\n")
-
-
-@pytest.mark.parametrize("text", [b"", b"\n", b" \n", b"5", b"5 6\n", b"5\n6\n", b"\x00\n", b"\xff\xff\n"])
-@pytest.mark.parametrize("parser", NUMBERS)
-def test_a_file_of_one_number_refuses_less_and_more(parser: Parser, text: bytes) -> None:
-    refused(parser, text)
-
-
-def test_units_of_files_of_one_number() -> None:
-    assert parse.number(b"79\n", FILE) == 79
-    assert parse.number(b"0\n", FILE) == 0
-    assert parse.number(b"9223372036854775807\n", FILE) == LARGEST
-    assert parse.nanoseconds(b"1500000000\n", FILE) == 1.5
-    assert parse.microseconds(b"20000\n", FILE) == 0.02
-    assert parse.microseconds(b"0\n", FILE) == 0.0
-    assert parse.cfs_period(b"100000\n", FILE) == 100_000
+            assert key.decode() in str(refused(parser, b"other 1\n" + key + b" " + value + b"\n"))
+    for number in NUMBERS:
+        if (number, value) != (parse.cfs_quota, b"-1"):
+            refused(number, value + b"\n")
 
 
 @pytest.mark.parametrize(
-    ("text", "quota"), [(b"-1\n", -1), (b"1000\n", 1000), (b"50000\n", 50_000), (b"6400000\n", 6_400_000)]
-)
-def test_v1_quota_in_microseconds(text: bytes, quota: int) -> None:
-    assert parse.cfs_quota(text, FILE) == quota
-
-
-@pytest.mark.parametrize("text", [b"0\n", b"-2\n", b"-50000\n", b"max\n", b"-\n", b"- 1\n", b"-1"])
-def test_v1_quota_that_the_kernel_never_writes_is_refused(text: bytes) -> None:
-    refused(parse.cfs_quota, text)
-
-
-def test_a_period_of_zero_is_refused_since_limits_are_divided_by_it() -> None:
-    refused(parse.cfs_period, b"0\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
+    ("parser", "texts"),
     [
-        (b"max 100000\n", (-1, 100_000)),
-        (b"50000 100000\n", (50_000, 100_000)),
-        (b"max 20000\n", (-1, 20_000)),
-        (b"1000 1000\n", (1000, 1000)),
-        (b"1200000 100000\n", (1_200_000, 100_000)),
+        *((parser, [b"", b"\n", b" \n", b"5", b"5 6\n", b"5\n6\n", b"\xff\xff\n"]) for parser in NUMBERS),
+        (parse.cfs_period, [b"0\n"]),
+        (parse.cfs_quota, [b"0\n", b"-2\n", b"-50000\n", b"max\n", b"-\n", b"- 1\n", b"-1"]),
+        (parse.cpu_max, [b"", b"\n", b"max\n", b"100000\n", b"0 100000\n", b"50000 0\n", b"max 0\n", b"max max\n"]),
+        (parse.cpu_max, [b"Max 100000\n", b"-1 100000\n", b"50000 100000 5\n", b"50000 -100000\n", b"5e4 100000\n"]),
+        (parse.cpu_max, [b"50000 100000\n"[:end] for end in range(13)]),
     ],
 )
-def test_v2_cpu_max_in_microseconds(text: bytes, limit: tuple[int, int]) -> None:
-    assert parse.cpu_max(text, FILE) == limit
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"\n",
-        b"max\n",
-        b"100000\n",
-        b"0 100000\n",
-        b"50000 0\n",
-        b"max 0\n",
-        b"max max\n",
-        b"Max 100000\n",
-        b"-1 100000\n",
-        b"50000 100000 5\n",
-        b"50000 100000 max\n",
-        b"50000 -100000\n",
-        b"5e4 100000\n",
-        b"50000.0 100000\n",
-        b"18446744073709551616 100000\n",
-        b"\x00 \x00\n",
-    ],
-)
-def test_v2_cpu_max_of_anything_else_is_refused(text: bytes) -> None:
-    refused(parse.cpu_max, text)
-
-
-def test_a_cut_cpu_max_is_not_a_limit_ten_times_as_high() -> None:
-    whole = b"50000 100000\n"
-    for end in range(len(whole)):
-        refused(parse.cpu_max, whole[:end])
+def test_a_line_that_the_kernel_never_writes_is_refused(parser: Parser, texts: list[bytes]) -> None:
+    """Neither quota nor period may be zero, or cut: "50000 10000" is ten times as high."""
+    for text in texts:
+        refused(parser, text)
 
 
 SOME = b"some avg10=1.00 avg60=2.00 avg300=3.00 total=12700000\n"
@@ -301,84 +198,53 @@ def test_pressure(text: bytes, pressure: Pressure) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
-        b"\n",
-        FULL,
-        SOME[:-1],
-        SOME[:-4],
-        SOME + FULL[:-1],
-        SOME + b"full avg10=0.00\n",
-        b"some avg10=0.00 avg60=0.00 avg300=0.00\n",
-        b"some\n",
-        b"some total\n",
-        b"some total=\n",
-        b"some total=-1\n",
-        b"some total=1.5\n",
-        b"some total=18446744073709551616\n",
-        b"some subtotal=5\n",
-        b"\x00\xff\n",
+        *(b"", b"\n", FULL, SOME[:-1], SOME[:-4], SOME + FULL[:-1], SOME + b"full avg10=0.00\n", b"some\n"),
+        *(b"some avg10=0.00 avg60=0.00 avg300=0.00\n", b"some total=\n", b"some total=-1\n", b"some total=1.5\n"),
+        *(b"some total=18446744073709551616\n", b"some subtotal=5\n", b"\x00\xff\n"),
     ],
 )
 def test_pressure_without_its_totals_is_refused(text: bytes) -> None:
     refused(parse.pressure, text)
 
 
-V2_FIELDS = {
-    b"nr_periods": (0, 1),
-    b"nr_throttled": (1, 1),
-    b"throttled_usec": (2, 1_000_000),
-    b"nr_bursts": (3, 1),
-    b"burst_usec": (4, 1_000_000),
-    b"usage_usec": (6, 1_000_000),
-    b"user_usec": (7, 1_000_000),
-    b"system_usec": (8, 1_000_000),
-}
-V1_FIELDS = {
-    b"nr_periods": (0, 1),
-    b"nr_throttled": (1, 1),
-    b"throttled_time": (2, 1_000_000_000),
-    b"nr_bursts": (3, 1),
-    b"burst_time": (4, 1_000_000_000),
-    b"wait_sum": (5, 1_000_000_000),
-}
-KNOWN = {*V2_FIELDS, *V1_FIELDS, b"user", b"system"}
-u64 = st.integers(0, LARGEST)
-words = st.text("abcdefghijklmnopqrstuvwxyz_.-0123456789", min_size=1).map(str.encode)
+COUNTS = st.one_of(st.integers(0, 10**6), st.integers(10**17, 2**63 - 1))
 
 
-@pytest.mark.parametrize(
-    ("parser", "fields"), [(parse.cpu_stat_v2, V2_FIELDS), (parse.cpu_stat_v1, V1_FIELDS)], ids=["v2", "v1"]
+words = st.text("abcdefghijklmnopqrstuvwxyz_.-0123456789", min_size=1).map(lambda word: b"later." + word.encode())
+
+
+@settings(max_examples=60)
+@given(
+    numbers=st.lists(COUNTS, min_size=10, max_size=10),
+    has=st.sets(st.sampled_from([b"nice", b"idle", b"cfs", b"burst"])),
+    unknown=st.dictionaries(words, words | st.just(b"-1"), min_size=1),
+    data=st.data(),
 )
-@given(data=st.data())
-def test_any_subset_of_known_keys_in_any_order_among_any_others_is_read(
-    parser: Callable[[bytes, str], CpuStat], fields: dict[bytes, tuple[int, int]], data: st.DataObject
+def test_lines_as_kernels_write_them_mean_the_same_in_any_order_among_any_others(
+    numbers: list[int], has: set[bytes], unknown: dict[bytes, bytes], data: st.DataObject
 ) -> None:
-    known = data.draw(st.dictionaries(st.sampled_from(sorted(fields)), u64, min_size=1))
-    unknown = data.draw(st.dictionaries(words.filter(lambda word: word not in KNOWN), words | st.just(b"-1")))
-    lines = [b"%s %d\n" % line for line in known.items()] + [b"%s %s\n" % line for line in unknown.items()]
-    stat = parser(b"".join(data.draw(st.permutations(lines))), FILE)
-    assert dict(enumerate(stat)) == dict.fromkeys(range(9)) | {
-        fields[key][0]: value if fields[key][1] == 1 else value / fields[key][1] for key, value in known.items()
-    }
-
-
-@given(st.none() | st.integers(1, LARGEST), st.integers(1, LARGEST))
-def test_any_quota_and_period_is_read(quota: int | None, period: int) -> None:
-    text = f"{'max' if quota is None else quota} {period}\n".encode()
-    assert parse.cpu_max(text, FILE) == (-1 if quota is None else quota, period)
+    v2 = [b"usage_usec", b"user_usec", b"system_usec"]
+    v2 += [b"nice_usec"] * (b"nice" in has) + [b"core_sched.force_idle_usec"] * (b"idle" in has)
+    v2 += [b"nr_periods", b"nr_throttled", b"throttled_usec"] * (b"cfs" in has)
+    v2 += [b"nr_bursts", b"burst_usec"] * ({b"cfs", b"burst"} <= has)
+    v1 = [b"nr_periods", b"nr_throttled", b"throttled_time"] + [b"wait_sum"] * (b"idle" in has)
+    v1 += [b"nr_bursts", b"burst_time"] * (b"burst" in has)
+    for parser, keys in ((parse.cpu_stat_v2, v2), (parse.cpu_stat_v1, v1)):
+        lines = [b"%b %d\n" % pair for pair in zip(keys, numbers, strict=False)]
+        others = [b"%b %b\n" % pair for pair in unknown.items()]
+        shuffled = data.draw(st.permutations([*lines, *others]))
+        assert parser(b"".join(lines), FILE) == parser(b"".join(shuffled), FILE)
 
 
 @given(st.integers(1, 512_000), st.sampled_from((1_000, 20_000, 100_000, 1_000_000)))
 def test_a_limit_is_the_double_nearest_to_its_cores(millicores: int, period: int) -> None:
     limits = parse.limits(millicores * period // 1000, period, None)
-    assert limits.quota_state == "set"
-    assert limits.limit_cores == millicores / 1000
-    assert limits.period_seconds == period / 1_000_000
+    assert limits == CpuLimits("set", millicores / 1000, period / 1_000_000)
 
 
-def test_no_quota_is_no_limit() -> None:
-    limits = parse.limits(-1, 100_000, 0.0, weight=79)
-    assert limits == CpuLimits("none", None, 0.1, 0.0, 79, None)
+def test_no_quota_is_no_limit_and_another_fact_than_no_bandwidth_control() -> None:
+    assert parse.limits(-1, 100_000, 0.0, weight=79) == CpuLimits("none", None, 0.1, 0.0, 79, None)
+    assert parse.limits(None, None, None, shares=2) == CpuLimits("unsupported", shares=2)
 
 
 fragments = st.sampled_from(
@@ -391,11 +257,11 @@ fragments = st.sampled_from(
 
 
 @pytest.mark.parametrize("parser", PARSERS)
+@settings(max_examples=50)
 @given(data=st.binary() | st.lists(fragments, max_size=12).map(b"".join))
 @example(b"nr_periods " + b"1" * 5000 + b"\n")
-@example(b"1" * 5000 + b"\n")
-@example(b"some total=" + b"1" * 5000 + b"\n")
 @example(b"1" * 5000 + b" 100000\n")
+@example(b"some total=" + b"1" * 5000 + b"\n")
 def test_any_bytes_are_a_value_or_our_error(parser: Parser, data: bytes) -> None:
     message = FILE
     try:
@@ -405,21 +271,3 @@ def test_any_bytes_are_a_value_or_our_error(parser: Parser, data: bytes) -> None
     assert message.startswith(FILE)
     assert message.isascii()
     assert message.isprintable()
-
-
-COUNTS = st.one_of(st.integers(0, 10**6), st.integers(10**17, 2**63 - 1))
-
-
-@given(st.lists(COUNTS, min_size=10, max_size=10), st.sets(st.sampled_from([b"nice", b"idle", b"cfs", b"burst"])))
-def test_a_text_as_kernels_write_it_means_what_it_means_line_by_line(numbers: list[int], has: set[bytes]) -> None:
-    keys = [b"usage_usec", b"user_usec", b"system_usec"]
-    keys += [b"nice_usec"] * (b"nice" in has) + [b"core_sched.force_idle_usec"] * (b"idle" in has)
-    keys += [b"nr_periods", b"nr_throttled", b"throttled_usec"] * (b"cfs" in has)
-    keys += [b"nr_bursts", b"burst_usec"] * ({b"cfs", b"burst"} <= has)
-    text = b"".join(b"%b %d\n" % pair for pair in zip(keys, numbers, strict=False))
-    assert parse.cpu_stat_v2(text, FILE) == parse.cpu_stat_v2(b"a_later_key 1\n" + text, FILE)
-
-    keys = [b"nr_periods", b"nr_throttled", b"throttled_time"] + [b"wait_sum"] * (b"idle" in has)
-    keys += [b"nr_bursts", b"burst_time"] * (b"burst" in has)
-    text = b"".join(b"%b %d\n" % pair for pair in zip(keys, numbers, strict=False))
-    assert parse.cpu_stat_v1(text, FILE) == parse.cpu_stat_v1(b"a_later_key 1\n" + text, FILE)

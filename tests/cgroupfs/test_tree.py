@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,60 +30,58 @@ from tests.support.trees import (
 
 # ---- detect ----
 
+CPU = {"cpu.shares": "1024"}
+SPLIT = {"cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset"}
+JOINT = {"cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}
 
-def under(
-    root: Path,
-    *,
-    version: str,
-    cpu: str,
-    cpuacct: str | None,
-    cpuset: str | None,
-    pids: str | None = None,
-    v2_files: str = "",
-) -> Hierarchy:
-    """``v2_files``: which of ``cpu`` and ``cpuset`` have the files of v2."""
-    return Hierarchy(
-        version=version,  # type: ignore[arg-type] # a plain string keeps the table below short
-        cpu_is_v2="cpu" in v2_files.split(),
-        cpu=str(root / cpu),
-        cpuacct=None if cpuacct is None else str(root / cpuacct),
-        cpuset=None if cpuset is None else str(root / cpuset),
-        cpuset_is_v2="cpuset" in v2_files.split(),
-        pids=None if pids is None else str(root / pids),
-    )
+
+def on_v2(folder: str) -> dict[str, Any]:
+    return dict.fromkeys(("cpu", "cpuacct", "cpuset", "pids"), folder) | {"cpu_is_v2": True, "cpuset_is_v2": True}
+
+
+def dangling_symlinks(root: Path) -> None:
+    v1_joint_mount_only(root)
+    for name in ("cpu", "cpuacct"):
+        (root / name).symlink_to("elsewhere")
+
+
+def only_cpu(root: Path) -> None:
+    write_files(root / "cpu", CPU)
+
+
+def only_cpuset_on_v2(root: Path) -> None:
+    write_files(root / "cpu", CPU)
+    write_files(root / "unified", {"cgroup.controllers": "cpuset memory"})
+
+
+def only_cpu_on_v2(root: Path) -> None:
+    write_files(root / "cpuset", {"cpuset.cpus": "0-3"})
+    write_files(root / "unified", {"cgroup.controllers": "cpu io"})
 
 
 @pytest.mark.parametrize(
-    ("layout", "expected"),
+    ("layout", "version", "expected"),
     [
-        (
-            containerd_systemd,
-            {"version": "v2", "cpu": "", "cpuacct": "", "cpuset": "", "pids": "", "v2_files": "cpu cpuset"},
-        ),
-        (v1_paths_differ, {"version": "v1", "cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset"}),
-        (v1_joint_mount, {"version": "v1", "cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}),
-        (v1_joint_mount_only, {"version": "v1", "cpu": "cpu,cpuacct", "cpuacct": "cpu,cpuacct", "cpuset": "cpuset"}),
-        (hybrid, {"version": "hybrid", "cpu": "cpu", "cpuacct": "cpuacct", "cpuset": "cpuset"}),
-        (
-            hybrid_cpu_on_unified,
-            {
-                "version": "hybrid",
-                "cpu": "unified",
-                "cpuacct": "unified",
-                "cpuset": "unified",
-                "pids": "unified",
-                "v2_files": "cpu cpuset",
-            },
-        ),
+        (containerd_systemd, "v2", on_v2("")),
+        (v1_paths_differ, "v1", SPLIT),
+        (v1_joint_mount, "v1", JOINT),
+        (v1_joint_mount_only, "v1", JOINT),
+        (dangling_symlinks, "v1", JOINT),
+        (only_cpu, "v1", {"cpu": "cpu", "cpuacct": None, "cpuset": None}),
+        (hybrid, "hybrid", SPLIT),
+        (hybrid_cpu_on_unified, "hybrid", on_v2("unified")),
+        (only_cpuset_on_v2, "hybrid", {"cpu": "cpu", "cpuacct": None, "cpuset": "unified", "cpuset_is_v2": True}),
+        (only_cpu_on_v2, "hybrid", SPLIT | {"cpu": "unified", "cpuacct": "unified", "cpu_is_v2": True}),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_hierarchy_is_known_by_the_tree_alone(
-    layout: Callable[[Path], Tree], expected: dict[str, str], tmp_path: Path
+    layout: Callable[[Path], object], version: str, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     layout(tmp_path)
-    found = detect(str(tmp_path))
-    assert found == under(tmp_path, **{"v2_files": "", **expected})
+    fields: dict[str, Any] = {"version": version, "cpu_is_v2": False}
+    fields |= {name: str(tmp_path / value) if isinstance(value, str) else value for name, value in expected.items()}
+    assert detect(str(tmp_path)) == Hierarchy(**fields)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
@@ -93,76 +92,38 @@ def test_recorded_hierarchy_is_what_its_name_says(recording: Recording) -> None:
     assert (found.cpu, found.cpuacct, found.cpuset) == (str(node.cpu), str(node.cpuacct), str(node.cpuset))
 
 
-def test_a_dangling_symlink_beside_the_joint_mount_misleads_nobody(tmp_path: Path) -> None:
-    v1_joint_mount_only(tmp_path)
-    (tmp_path / "cpu").symlink_to("elsewhere")
-    (tmp_path / "cpuacct").symlink_to("elsewhere")
-    assert detect(str(tmp_path)).cpu == str(tmp_path / "cpu,cpuacct")
-
-
-def test_controllers_without_cpuacct_and_cpuset_are_enough(tmp_path: Path) -> None:
-    write_files(tmp_path / "cpu", {"cpu.shares": "1024"})
-    assert detect(str(tmp_path)) == under(tmp_path, version="v1", cpu="cpu", cpuacct=None, cpuset=None)
-
-
-def test_hybrid_with_only_cpuset_on_v2(tmp_path: Path) -> None:
-    write_files(tmp_path / "cpu", {"cpu.shares": "1024"})
-    write_files(tmp_path / "unified", {"cgroup.controllers": "cpuset memory"})
-    expected = under(tmp_path, version="hybrid", cpu="cpu", cpuacct=None, cpuset="unified", v2_files="cpuset")
-    assert detect(str(tmp_path)) == expected
-
-
-def test_hybrid_with_only_cpu_on_v2(tmp_path: Path) -> None:
-    write_files(tmp_path / "cpuset", {"cpuset.cpus": "0-3"})
-    write_files(tmp_path / "unified", {"cgroup.controllers": "cpu io"})
-    expected = under(tmp_path, version="hybrid", cpu="unified", cpuacct="unified", cpuset="cpuset", v2_files="cpu")
-    assert detect(str(tmp_path)) == expected
-
-
 @pytest.mark.parametrize(
-    "make",
+    ("folder", "files"),
     [
-        pytest.param(lambda root: None, id="an empty directory"),
-        pytest.param(lambda root: (root / "cpu").mkdir(), id="an empty directory called cpu"),
-        pytest.param(lambda root: (root / "cpu").write_text("x"), id="a file called cpu"),
-        pytest.param(lambda root: (root / "memory").mkdir(), id="another controller"),
-        pytest.param(
-            lambda root: write_files(root / "cpuset", {"cpuset.cpus": "0"}), id="v1 without the cpu controller"
-        ),
-        pytest.param(
-            lambda root: write_files(root / "unified", {"cgroup.controllers": "memory"}),
-            id="hybrid without a cpu controller",
-        ),
-        pytest.param(
-            lambda root: write_files(root, {"cgroup.controllers": "memory pids"}), id="v2 without the cpu controller"
-        ),
-        pytest.param(lambda root: write_files(root, {"cgroup.controllers": ""}), id="v2 without any controller"),
+        pytest.param("", {}, id="an empty directory"),
+        pytest.param("cpu", {}, id="an empty directory called cpu"),
+        pytest.param("", {"cpu": "x"}, id="a file called cpu"),
+        pytest.param("memory", {}, id="another controller"),
+        pytest.param("cpuset", {"cpuset.cpus": "0"}, id="v1 without the cpu controller"),
+        pytest.param("unified", {"cgroup.controllers": "memory"}, id="hybrid without a cpu controller"),
+        pytest.param("", {"cgroup.controllers": "memory pids"}, id="v2 without the cpu controller"),
+        pytest.param("", {"cgroup.controllers": ""}, id="v2 without any controller"),
     ],
 )
-def test_a_tree_without_a_cpu_controller_is_refused(make: Callable[[Path], object], tmp_path: Path) -> None:
-    make(tmp_path)
+def test_a_tree_without_a_cpu_controller_is_refused(folder: str, files: dict[str, str], tmp_path: Path) -> None:
+    write_files(tmp_path / folder, files)
     with pytest.raises(ReadError) as caught:
         detect(str(tmp_path))
     assert (caught.value.reason, caught.value.path) == ("not_cgroup", str(tmp_path))
 
 
-@pytest.mark.parametrize(("path", "reason"), [("absent", "enoent"), ("file", "enotdir"), ("loop", "eloop")])
-def test_a_root_that_cannot_be_listed_is_refused_with_its_reason(path: str, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(ReadError) as caught:
-        detect(str(tmp_path / path))
-    assert caught.value.reason == reason
-
-
-def test_a_root_that_may_not_be_entered_is_refused_as_such(public_path: Path) -> None:
-    root = public_path / "cgroup"
-    v1(root)
-    root.chmod(0)
+@pytest.mark.parametrize(
+    ("path", "reason"), [("absent", "enoent"), ("file", "enotdir"), ("loop", "eloop"), ("secret", "eacces")]
+)
+def test_a_root_that_cannot_be_listed_is_refused_with_its_reason(path: str, reason: str, public_path: Path) -> None:
+    (public_path / "file").write_text("")
+    (public_path / "loop").symlink_to("loop")
+    v1(public_path / "secret")
+    (public_path / "secret").chmod(0)
     with unprivileged(), pytest.raises(ReadError) as caught:
-        detect(str(root))
-    root.chmod(0o755)
-    assert caught.value.reason == "eacces"
+        detect(str(public_path / path))
+    (public_path / "secret").chmod(0o755)
+    assert caught.value.reason == reason
 
 
 # ---- walk ----
@@ -172,52 +133,55 @@ def cpu_tree(tree: Tree) -> Path:
     return Path(detect(str(tree.root)).cpu) if tree.pods else tree.root
 
 
+def facts(one: Found) -> tuple[CgroupRef, int, bool]:
+    return one.ref, one.inode, one.subgroup
+
+
 def test_walk_finds_every_pod_and_container_and_nothing_else(tree: Tree) -> None:
     root = cpu_tree(tree)
-    walked = walk(str(root))
-    assert set(walked.found) == {pod.path for pod in tree.pods} | {container.path for container in tree.containers}
-    assert dict(walked.problems) == {}
-    for path, found in walked.found.items():
-        assert found.ref == decode(path)
-        assert found.inode == (root / path).stat().st_ino
-        assert found.subgroup is (root / path / "container").is_dir()
+    found, problems = walk(str(root))
+    assert set(found) == {pod.path for pod in tree.pods} | {container.path for container in tree.containers}
+    assert problems == {}
+    for path, one in found.items():
+        assert facts(one) == (decode(path), (root / path).stat().st_ino, (root / path / "container").is_dir())
+
+
+def test_walk_gives_what_is_known_as_it_is(tree: Tree) -> None:
+    root = str(cpu_tree(tree))
+    known = walk(root).found
+    again = walk(root, known=known).found
+    assert {path: facts(one) for path, one in again.items()} == {path: facts(one) for path, one in known.items()}
+    for path, one in again.items():
+        assert one is known[path] or one.ref.runtime == "cri-o", "crun makes its child after the container"
+    made_again = {path: Found(one.ref, one.inode + 1, subgroup=False) for path, one in known.items()}
+    assert all(one is not made_again[path] for path, one in walk(root, known=made_again).found.items())
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
 def test_walk_finds_all_that_a_slower_search_finds(recording: Recording) -> None:
     cpu = Node(recording.t0).cpu
     relative = (str(path.relative_to(cpu)) for path in cpu.rglob("*") if path.is_dir())
-    assert dict(walk(str(cpu)).problems) == {}
-    assert {path: one.ref for path, one in walk(str(cpu)).found.items()} == {
-        path: ref for path in relative if (ref := decode(path))
-    }
+    found, problems = walk(str(cpu))
+    assert problems == {}
+    assert {path: one.ref for path, one in found.items()} == {path: ref for path in relative if (ref := decode(path))}
 
 
 def test_walk_below_a_path_finds_that_one_and_those_under_it(tree: Tree) -> None:
-    root = cpu_tree(tree)
-    whole = walk(str(root)).found
+    root = str(cpu_tree(tree))
+    whole = walk(root).found
     for below in (*whole, "kubepods", "kubepods.slice", "absent", *tree.inside):
         expected = {path: facts(one) for path, one in whole.items() if path == below or path.startswith(f"{below}/")}
-        assert {path: facts(one) for path, one in walk(str(root), below).found.items()} == expected, below
+        assert {path: facts(one) for path, one in walk(root, below).found.items()} == expected, below
 
 
-def facts(one: Found) -> tuple[CgroupRef, int, bool]:
-    return one.ref, one.inode, one.subgroup
-
-
-def test_only_what_a_cri_o_container_holds_is_its_subgroup(tmp_path: Path) -> None:
+def test_only_a_directory_that_a_cri_o_container_holds_is_its_subgroup(tmp_path: Path) -> None:
     tree = containerd_cgroupfs(tmp_path)
     for one in tree.containers:
         (tmp_path / one.path / "container").mkdir()
-    assert not any(one.subgroup for one in walk(str(tmp_path)).found.values())
-
-
-def test_a_file_called_container_is_no_subgroup(tmp_path: Path) -> None:
-    cid = container_id("x")
-    path = tmp_path / cgroupfs_pod(pod_uid("x"), "Burstable") / f"crio-{cid}"
+    path = tmp_path / cgroupfs_pod(pod_uid("x"), "Burstable") / f"crio-{container_id('x')}"
     (path / "other").mkdir(parents=True)
     (path / "container").write_text("")
-    assert [one.subgroup for one in walk(str(tmp_path)).found.values()] == [False, False]
+    assert not any(one.subgroup for one in walk(str(tmp_path)).found.values())
 
 
 def test_symlinks_are_not_followed(tmp_path: Path) -> None:
@@ -226,17 +190,20 @@ def test_symlinks_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kubepods" / "self").symlink_to(".")
     (tmp_path / "kubepods" / "up").symlink_to("..")
     (tmp_path / tree.pods[0].path / container_id("link")).symlink_to(tmp_path / tree.containers[0].path)
-    walked = walk(str(tmp_path))
-    assert set(walked.found) == expected
-    assert dict(walked.problems) == {}
+    found, problems = walk(str(tmp_path))
+    assert (set(found), problems) == (expected, {})
 
 
-def test_a_root_that_is_gone_holds_nothing_and_is_a_problem(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("root", "reason"), [("gone", "enoent"), ("file", "enotdir"), ("secret", "eacces")])
+def test_a_root_that_is_gone_holds_nothing_and_is_a_problem(root: str, reason: str, public_path: Path) -> None:
     """A node without containers has a root; one whose cgroups were unmounted must not look like it."""
-    (tmp_path / "file").write_text("")
-    for root, reason in (("gone", "enoent"), ("file", "enotdir")):
-        walked = walk(str(tmp_path / root))
-        assert (dict(walked.found), dict(walked.problems)) == ({}, {reason: 1})
+    (public_path / "file").write_text("")
+    containerd_cgroupfs(public_path / "secret")
+    (public_path / "secret").chmod(0)
+    with unprivileged():
+        found, problems = walk(str(public_path / root))
+    (public_path / "secret").chmod(0o755)
+    assert (found, problems) == ({}, {reason: 1})
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444])
@@ -246,20 +213,10 @@ def test_an_unreadable_directory_costs_what_is_in_it_and_is_counted(public_path:
     paths = [pod.path for pod in tree.pods] + [container.path for container in tree.containers]
     (root / "kubepods" / "burstable").chmod(mode)
     with unprivileged():
-        walked = walk(str(root))
+        found, problems = walk(str(root))
     (root / "kubepods" / "burstable").chmod(0o755)
-    assert set(walked.found) == {path for path in paths if "/burstable/" not in path} != set(paths)
-    assert set(walked.problems) == {"eacces"}
-
-
-def test_an_unreadable_root_is_counted(public_path: Path) -> None:
-    root = public_path / "cgroup"
-    containerd_cgroupfs(root)
-    root.chmod(0)
-    with unprivileged():
-        walked = walk(str(root))
-    root.chmod(0o755)
-    assert (dict(walked.found), dict(walked.problems)) == ({}, {"eacces": 1})
+    assert set(found) == {path for path in paths if "/burstable/" not in path} != set(paths)
+    assert set(problems) == {"eacces"}
 
 
 def test_what_a_container_makes_inside_itself_is_not_even_looked_at(public_path: Path) -> None:
@@ -268,15 +225,14 @@ def test_what_a_container_makes_inside_itself_is_not_even_looked_at(public_path:
     for path in sorted(tree.inside, reverse=True):
         (root / path).chmod(0)
     with unprivileged():
-        walked = walk(str(root))
+        found, problems = walk(str(root))
     for path in sorted(tree.inside):
         (root / path).chmod(0o755)
-    assert dict(walked.problems) == {}
-    assert {one.path for one in tree.containers} <= set(walked.found)
+    assert problems == {}
+    assert {one.path for one in tree.containers} <= set(found)
 
 
-def test_names_that_are_no_utf_8_are_directories_like_others(tmp_path: Path) -> None:
-    build = v2(tmp_path)
-    path = os.fsdecode(b"sl\xff\xfeice/" + cgroupfs_pod(pod_uid("x"), "Guaranteed").encode())
-    (tmp_path / path).mkdir(parents=True)
-    assert set(walk(str(build.root)).found) == {path}
+def test_names_that_are_no_utf_8_and_deep_ones_are_directories_like_others(tmp_path: Path) -> None:
+    path = os.fsdecode(b"sl\xff\xfeice/" * 40 + cgroupfs_pod(pod_uid("x"), "Guaranteed").encode())
+    (v2(tmp_path).root / path).mkdir(parents=True)
+    assert set(walk(str(tmp_path)).found) == {path}

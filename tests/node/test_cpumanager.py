@@ -60,13 +60,7 @@ def test_the_policy_none_has_neither_pool_nor_entries() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff\xfe",
-        b"{}",
-        b'{"policyName": 3}',
+        *(b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b'{"policyName": 3}'),
         b'{"policyName": "static", "defaultCpuSet": "zero"}',
         b'{"policyName": "static", "defaultCpuSet": 7}',
         b'{"policyName": "static", "entries": []}',
