@@ -23,14 +23,8 @@ START_SECONDS = 10.0
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Report]]:
     """Every node, by name: ``demo`` is a minute of the demo's."""
     with minute(tmp_path_factory.mktemp("minute")) as one:
-        yield {
-            "demo": one.report(),
-            "empty": nodes.empty(),
-            "starting": nodes.starting(),
-            "unmapped": nodes.unmapped(),
-            "hostile": nodes.hostile(),
-            "many": nodes.many(),
-        }
+        builders = (nodes.empty, nodes.starting, nodes.unmapped, nodes.hostile, nodes.many)
+        yield {"demo": one.report(), **{build.__name__: build() for build in builders}}
 
 
 @dataclass

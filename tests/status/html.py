@@ -21,11 +21,7 @@ MAY_HOLD: Final = {
     "tbody": {"tr"},
     "tr": {"th", "td"},
 }
-ONLY_IN: Final = {
-    "li": {"ul", "ol"}, "dt": {"div"}, "dd": {"div"}, "tr": {"thead", "tbody"}, "th": {"tr"}, "td": {"tr"},
-    "thead": {"table"}, "tbody": {"table"}, "caption": {"table"}, "summary": {"details"}, "figcaption": {"figure"},
-    "path": {"svg"}, "title": {"head"}, "meta": {"head"}, "link": {"head"}, "style": {"head"},
-}  # fmt: skip
+PARTS: Final = set().union(*MAY_HOLD.values()) - {"div"}
 NO_BLOCKS_IN: Final = {"p", "h1", "h2", "h3", "summary", "a", "small", "strong", "code", "bdi", "span", "figcaption"}
 
 
@@ -86,7 +82,7 @@ class _Parser(HTMLParser):
         parent = self.open[-1].tag
         if parent in MAY_HOLD and tag not in MAY_HOLD[parent]:
             self._fail(f"<{tag}> directly in <{parent}>")
-        if tag in ONLY_IN and parent not in ONLY_IN[tag]:
+        if tag in PARTS and tag not in MAY_HOLD.get(parent, ()):
             self._fail(f"<{tag}> in <{parent}>")
         if tag in BLOCKS and (around := NO_BLOCKS_IN & {one.tag for one in self.open}):
             self._fail(f"<{tag}> in {around}")

@@ -65,13 +65,8 @@ def unmapped() -> Report:
     failing = Source(
         name="kubelet", up=False, active=False, last_success=1_799_990_000.0, last_error="401 Unauthorized"
     )
-    health: Exporter = {
-        **HEALTHY,
-        "healthy": False,
-        "age_seconds": 34.0,
-        "sources": [failing],
-        "errors": [Error(stage="pods", reason="unauthorized", count=17)],
-    }
+    error = Error(stage="pods", reason="unauthorized", count=17)
+    health: Exporter = {**HEALTHY, "healthy": False, "age_seconds": 34.0, "sources": [failing], "errors": [error]}
     return of(replace(make.snapshot(*rows), cgroups={"mapped": 0, "unmapped": 2, "sandbox": 2}), health)
 
 

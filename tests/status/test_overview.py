@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from exporter.analysis import text as words
 from exporter.analysis.findings import Finding, Severity
 from exporter.model import CgroupName, Snapshot
 from exporter.report import DOCS, Exporter, Report, Source
-from exporter.report.summary import headline
 from exporter.web.status import PageRequest
 from exporter.web.status.node_page import MAX_FULL, MAX_NAMED, MAX_WORKLOADS
 from tests.status import nodes
 from tests.status.html import Element
-from tests.status.page import facts_of, overview_of, rows_of
+from tests.status.page import overview_of, rows_of
 from tests.support import snapshots as make
 from tests.support.process import ROOT
 
@@ -40,24 +36,6 @@ def with_findings(snapshot: Snapshot, *found: Finding) -> Report:
     return Report(snapshot, found, {**nodes.HEALTHY, "cgroups": dict(snapshot.cgroups)})
 
 
-def test_the_headline_ends_with_the_worst_problem_and_its_advice(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["demo"])
-    head = page.one("section", "verdict")
-
-    assert head.one("h1").text == headline(reports["demo"].containers())
-    assert head.one("h1").text == "4 of 11 containers have problems (3 critical, 1 warning)"
-    assert "critical" in head.classes
-    assert head.one("p", "worst").text.startswith(
-        "Worst: shop/checkout-7d9f8b6c5d-x2k9p/app. It uses up its limit of 0.2"
-    )
-    assert head.one("p", "advice").text.startswith("Do: ")
-    assert head.one("p", "command").text == "kubectl -n shop set resources deploy/checkout -c app --limits=cpu=400m"
-    assert "All of it: kubectl throttle explain shop/checkout-7d9f8b6c5d-x2k9p/app" in head.text
-    assert re.search(r"node node-1", page.one("header").text)
-    assert head.one("time").attributes["datetime"] == "2026-01-01T00:01:01+00:00"
-    assert "Kernel 6.12.48-generic" in head.one("p", "asof").text
-
-
 @pytest.mark.parametrize(
     ("found", "headline", "colour"),
     [
@@ -73,72 +51,6 @@ def test_the_headline_has_the_colour_of_the_worst(found: list[Finding], headline
     head = overview_of(with_findings(snapshot, *found)).one("section", "verdict")
 
     assert (head.one("h1").text, head.classes) == (headline, {"verdict", colour})
-
-
-def test_figures_that_are_old_are_not_called_good(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["unmapped"])
-
-    assert page.one("section", "verdict").classes == {"verdict"}
-    assert page.one("h1").text == "Samples are late, the last is 34 s old: the state of 2 containers is unknown"
-    notes = [one.text for one in page.one("ul", "notices").every("li")]
-    assert notes == [
-        "Samples are late: these numbers are 34 s old. The node may be overloaded.",
-        "No pod source answers, so names may be missing or old (kubelet: 401 Unauthorized).",
-        "2 containers are shown by pod uid and container id: no source knows the name.",
-    ]
-
-
-def test_workloads_come_worst_first_with_the_numbers_of_the_api(reports: dict[str, Report]) -> None:
-    containers = reports["demo"].containers()["containers"]
-    page = overview_of(reports["demo"])
-    table = rows(page)
-
-    assert workloads(page)[0].text.startswith("shop/checkout Deployment, 1 pod, 2 containers critical Throttled")
-    assert [row.one("span", "who").text.split()[0] for row in workloads(page)][:3] == [
-        "shop/checkout", "data/report", "shop/catalog",
-    ]  # fmt: skip
-    for one in containers:
-        row = table[f"{one['pod']}/{one['container']}"]
-        ratio, usage = one["throttling"]["ratio"], one["usage_cores"]
-        assert row[1].startswith("–" if ratio is None else words.percent(ratio))
-        assert usage is not None
-        assert row[5].startswith(words.cpus(usage))
-
-
-def test_a_workload_that_its_pod_s_quota_stops_has_its_pod_s_ratio(reports: dict[str, Report]) -> None:
-    report = workloads(overview_of(reports["demo"]))[1]
-    assert report.text.startswith(
-        "data/report CronJob, 1 pod, 2 containers critical Ancestor throttled, 2 of 2 100 % of its pod"
-    )
-
-
-def test_a_row_says_what_its_ratio_alone_would_hide(reports: dict[str, Report]) -> None:
-    table = rows(overview_of(reports["demo"]))
-
-    assert table["report-28766160-l4x8c/query"][1] == "0 % its pod 100 %"
-    assert table["node-agent-node-1/agent"][1].endswith("peak 20 %")
-    assert table["checkout-7d9f8b6c5d-x2k9p/app"][1] == "100 %"
-
-
-def test_a_container_without_a_quota_has_a_dash_and_no_drawing(reports: dict[str, Report]) -> None:
-    row = rows(overview_of(reports["demo"]))["indexer-7f4b9/scan"]
-
-    assert row[0] == "no problems"
-    assert row[1:4] == ["–", "–", "–"]
-    assert row[5].endswith("no limit")
-
-
-def test_findings_are_shown_with_their_advice_and_page(reports: dict[str, Report]) -> None:
-    report = reports["demo"]
-    section = overview_of(report).by_id("findings")
-    shown = section.text
-
-    for one in report.containers()["containers"]:
-        for found in one["findings"]:
-            assert found["summary"] in shown
-            assert found["advice"] in shown
-            links = [link.attributes["href"] for link in section.every("a")]
-            assert f"{DOCS}docs/findings/{found['name']}.md" in links
 
 
 @pytest.mark.parametrize(
@@ -232,37 +144,6 @@ def test_a_filter_leaves_what_it_names(reports: dict[str, Report]) -> None:
     assert [one.attributes.get("value") for one in page.every("input")] == ["CATALOG", "shop"]
 
 
-def test_an_empty_node_looks_as_it_should(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["empty"])
-
-    assert page.every("table", "list") == []
-    assert "--path.cgroup" in page.one("section", "verdict").text
-    assert page.by_id("cpus").text.startswith("CPUs 8 CPUs online, 8 shared.")
-    assert page.by_id("exporter").text.endswith("No errors since the start.")
-    assert page.every("ul", "notices") == []
-
-
-def test_before_the_first_sample_it_says_so(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["starting"])
-
-    assert page.one("h1").text == "No sample has been taken yet"
-    assert "--path.cgroup" not in page.one("section", "verdict").text
-    assert page.one("ul", "notices").every("li")[0].text.startswith("The exporter has just started")
-    assert facts_of(page)["Last sample"] == "none yet"
-    assert "sysfs" in page.by_id("cpus").text
-
-
-def test_unmapped_containers_go_by_their_ids(reports: dict[str, Report]) -> None:
-    page = overview_of(reports["unmapped"])
-
-    assert list(rows(page)) == [
-        "5c3e1b09-7a1d-4c0e-9d56-b9ff23590001/9d56b9ff0001",
-        "5c3e1b09-7a1d-4c0e-9d56-b9ff23590002/9d56b9ff0002",
-    ]
-    [link, _] = page.by_id("containers").every("a", "name")
-    assert link.attributes["href"] == "/container/-/5c3e1b09-7a1d-4c0e-9d56-b9ff23590001/9d56b9ff0001"
-
-
 def test_a_container_that_is_gone_has_no_problem() -> None:
     gone = make.container("a", live=False, limits=None, window=None, deltas=None)
     page = overview_of(with_findings(make.snapshot(gone, make.container("b")), finding(make.named("a"))))
@@ -270,22 +151,6 @@ def test_a_container_that_is_gone_has_no_problem() -> None:
     assert page.one("h1").text.startswith("No problems in 2 containers")
     row = next(one for one in page.by_id("containers").every("tr") if "gone" in one.classes)
     assert row.one("th").text == "a/app ended"
-
-
-def test_the_exporter_s_health(reports: dict[str, Report]) -> None:
-    section = overview_of(reports["unmapped"]).by_id("exporter")
-    sources, errors = section.every("table")
-
-    assert facts_of(section) == {
-        "Last sample": "34 s old, late",
-        "Samples": "4711, every 1 s",
-        "Window": "60 s",
-        "Containers with a known name": "0",
-        "Containers without a known name": "2",
-        "Pod sandboxes, not shown": "2",
-    }
-    assert rows_of(sources) == [["kubelet", "fails", "3 h before this page", "401 Unauthorized"]]
-    assert rows_of(errors) == [["pods", "unauthorized", "17"]]
 
 
 def test_a_source_that_another_replaces_is_no_warning_and_says_why() -> None:

@@ -37,10 +37,6 @@ def drawn(one: Series, seconds: float, *, slots: int = ROW_SLOTS, with_use: bool
 # Charts
 
 
-def test_without_samples_there_is_no_chart() -> None:
-    assert window_chart(Series(interval_seconds=None, ratio=[], usage_share=[]), 60, slots=ROW_SLOTS) is None
-
-
 @pytest.mark.parametrize(
     ("ratios", "seconds", "slots", "bars"),
     [
@@ -54,6 +50,7 @@ def test_the_ratio_is_drawn(ratios: tuple[float, ...], seconds: float, slots: in
 
     assert (chart.slots, chart.bars, chart.flat) == (slots, bars, False)
     assert drawn(series(0.0), 1).flat
+    assert window_chart(Series(interval_seconds=None, ratio=[], usage_share=[]), 60, slots=ROW_SLOTS) is None
 
 
 def test_a_gap_in_the_use_breaks_the_line() -> None:
@@ -125,7 +122,10 @@ def test_cpus_are_grouped_by_numa_node_with_their_owners() -> None:
         owners={6: owner, 7: owner},
         shared_cpus=cpu_list("0-5", ""),
         kubelet=replace(make.static(), reserved_system_cpus="0"),
-        cpu_times={cpu: make.busy(cpu / 10) for cpu in range(8)},
+        cpu_times={
+            **{cpu: make.busy(cpu / 10) for cpu in range(8)},
+            4: make.busy(0.4, steal_seconds=6.0, irq_seconds=3.0),
+        },
     )
 
     assert [one.text for one in section.every("h3")] == [
@@ -141,6 +141,8 @@ def test_cpus_are_grouped_by_numa_node_with_their_owners() -> None:
     assert ["reserved" in cell.classes for cell in cells] == [True] + [False] * 7
     assert cells[7].one("span", "busy").text == "70 %"
     assert cells[0].attributes["title"] == "CPU 0: shared, busy: 0 %, reserved for the system"
+    stolen = "CPU 4: shared, busy: 40 %, 10 % stolen by the hypervisor, 5 % in interrupts"
+    assert cells[4].attributes["title"] == stolen
     assert cells[6].attributes["title"] == "CPU 6: exclusive of shop/owner/app, busy: 60 %"
     assert rows_of(section.one("table")) == [
         ["A shop/owner/app", "6-7", "1", "65 %"],
@@ -161,12 +163,6 @@ def test_unknown_cpus_are_called_unknown() -> None:
     assert cells[0].attributes["title"] == "CPU 0: owner unknown, busy: unknown"
     assert section.every("table") == []
     assert section.every("p")[0].text == "8 CPUs online. CPU manager policy: unknown."
-
-
-def test_stolen_time_and_interrupts_are_shown() -> None:
-    [first, *_] = cells_of(map_of(cpu_times={0: make.busy(0.5, steal_seconds=6.0, irq_seconds=3.0)}))
-
-    assert first.attributes["title"].endswith("busy: 50 %, 10 % stolen by the hypervisor, 5 % in interrupts")
 
 
 def test_a_map_has_a_bound_and_says_so() -> None:
