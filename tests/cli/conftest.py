@@ -13,29 +13,17 @@ from typing import Self
 
 import pytest
 
-from exporter import report
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node
-from exporter.report import ContainersDocument
-from tests.report.node import CPUS, minute
+from tests.report.conftest import by_name, document, report
+from tests.report.node import CPUS
 from tests.support.process import Exporter, started
 
+__all__ = ["by_name", "document", "report"]
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
 THROTTLED = "cgroup_container_cpu_throttled_periods_total"
 MOVED_PERIODS = 12
 _MOVE_SECONDS = 0.05
-
-
-@pytest.fixture(scope="session")
-def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainersDocument]:
-    with minute(tmp_path_factory.mktemp("minute")) as one:
-        yield one.report().containers()
-
-
-@pytest.fixture(scope="session")
-def by_name(document: ContainersDocument) -> dict[str, report.Container]:
-    """The containers by ``pod prefix/container``."""
-    return {f"{one['pod'].partition('-')[0]}/{one['container']}": one for one in document["containers"]}
 
 
 @dataclass(frozen=True)
