@@ -8,10 +8,12 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 
 import pytest
+from typing_extensions import override
 
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node
@@ -116,3 +118,45 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def url(running: Running) -> str:
     return running.url
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Something that speaks HTTP and is no exporter."""
+
+    url: str
+    shown: list[str | None]
+    """The header Authorization of each request."""
+
+
+@contextmanager
+def stranger(status: int, body: bytes = b"", wait: threading.Event | None = None) -> Iterator[Stranger]:
+    """Answers every request alike, once ``wait`` is set."""
+    shown: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            if wait is not None:
+                wait.wait(20)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield Stranger(f"http://127.0.0.1:{server.server_port}", shown)
+    finally:
+        if wait is not None:
+            wait.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

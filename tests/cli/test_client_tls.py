@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from typing_extensions import override
 
 from exporter.cli.source import Credentials, NoAnswerError, fetch_containers
 from exporter.errors import ConfigError
 from exporter.settings_sources import CLIENT_VARIABLES, load
-from tests.cli.conftest import lab
+from tests.cli.conftest import lab, stranger
 from tests.cli.pseudoterminal import in_terminal
 from tests.support.process import ROOT, Exporter, command, environment, started
 from tests.web.serving import HASH, SECRET, Authority, write_config
@@ -36,21 +33,21 @@ class Secured:
     folder: Path
 
     @property
-    def listen(self) -> str:
-        return f"--web.listen-address=127.0.0.1:{self.exporter.port}"
-
-    @property
-    def same_config(self) -> str:
-        return f"--web.config.file={self.folder / 'web.yml'}"
+    def own(self) -> list[str]:
+        """The exporter's own options."""
+        return [f"--web.listen-address=127.0.0.1:{self.exporter.port}", f"--web.config.file={self.folder / 'web.yml'}"]
 
     def url(self, scheme: str = "https") -> str:
         return f"{scheme}://127.0.0.1:{self.exporter.port}"
 
     @property
-    def credentials(self) -> Credentials:
-        folder = self.folder
-        ca, cert, key = (str(folder / name) for name in ("ca.crt", "client.crt", "client.key"))
-        return Credentials(USER, SECRET.encode(), ca, cert, key)
+    def values(self) -> dict[str, str]:
+        """What each option of a client has to be."""
+        files = {"password-file": "password", "tls.ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
+        return {"user": USER, **{name: str(self.folder / file) for name, file in files.items()}}
+
+    def options(self, *names: str) -> list[str]:
+        return [f"--{name}={self.values[name]}" for name in names]
 
 
 @contextmanager
@@ -82,17 +79,12 @@ def with_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         yield one
 
 
-def ask(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ask(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """``top --once``, which has no exit code of findings."""
     return subprocess.run(
-        command("top", "--once", *arguments),
-        cwd=ROOT,
-        env=environment() | dict(environ or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+        command("top", "--once", *arguments), cwd=ROOT, env=environment() | environ, capture_output=True, text=True,
+        check=False, timeout=30,
+    )  # fmt: skip
 
 
 def told(secured: Secured, *arguments: str) -> str:
@@ -107,29 +99,15 @@ def told(secured: Secured, *arguments: str) -> str:
 
 def test_by_the_same_settings_it_speaks_tls(with_users: Secured) -> None:
     # The certificate is for another name and of a CA that the system does not know: it is a loopback address.
-    result = ask(
-        with_users.listen, with_users.same_config, f"--user={USER}", f"--password-file={with_users.folder / 'password'}"
-    )
+    result = ask(*with_users.own, *with_users.options("user", "password-file"))
 
     assert (result.returncode, result.stderr) == (0, "")
     assert "shop/checkout" in result.stdout
 
 
 def test_all_of_it_from_the_environment_and_the_server_is_not_disturbed_by_it(with_clients: Secured) -> None:
-    folder = with_clients.folder
-    environ = {
-        CLIENT_VARIABLES["user"]: USER,
-        **{
-            CLIENT_VARIABLES[name]: str(folder / file)
-            for name, file in {
-                "password-file": "password",
-                "tls.ca": "ca.crt",
-                "cert": "client.crt",
-                "key": "client.key",
-            }.items()
-        },
-    }
-    result = ask(with_clients.listen, with_clients.same_config, environ=environ)
+    environ = {CLIENT_VARIABLES[name]: value for name, value in with_clients.values.items()}
+    result = ask(*with_clients.own, **environ)
 
     assert (result.returncode, result.stderr) == (0, "")
     assert "shop/checkout" in result.stdout
@@ -137,12 +115,7 @@ def test_all_of_it_from_the_environment_and_the_server_is_not_disturbed_by_it(wi
 
 
 def test_top_shows_them_at_every_look(with_clients: Secured) -> None:
-    folder = with_clients.folder
-    options = [
-        f"--user={USER}",
-        f"--password-file={folder / 'password'}",
-        *(f"--{name}={folder / file}" for name, file in (("cert", "client.crt"), ("key", "client.key"))),
-    ]
+    options = with_clients.options("user", "password-file", "cert", "key")
     with in_terminal(command("top", f"--url={with_clients.url()}", "--interval=200ms", *options)) as terminal:
         terminal.until(lambda text: "11 containers" in text)
         taken_at = re.compile(r"(\d\d:\d\d:\d\d) UTC  https://127")
@@ -159,13 +132,9 @@ def test_a_misspelt_variable_is_still_told() -> None:
         load({}, {"THROTTLE_EXPORTER_CLIENT_PASSWORD": SECRET})
 
 
-def test_without_a_password(with_users: Secured) -> None:
+def test_without_the_right_password(with_users: Secured) -> None:
     assert told(with_users).endswith("refuses to answer without a password (HTTP 401): --user and --password-file")
-
-
-def test_with_the_wrong_password(with_users: Secured) -> None:
     line = told(with_users, f"--user={USER}", f"--password-file={with_users.folder / 'wrong'}")
-
     assert line.endswith("refuses to answer to this user with this password (HTTP 401)")
 
 
@@ -193,11 +162,11 @@ def test_a_name_is_verified_in_full(with_users: Secured) -> None:
     with pytest.raises(NoAnswerError, match=r"certificate is not trusted .*issuer certificate"):
         fetch_containers(url)
     with pytest.raises(NoAnswerError, match=r"certificate is not trusted .*not valid for 'localhost'"):
-        fetch_containers(url, with_users.credentials)
+        fetch_containers(url, Credentials(USER, SECRET.encode(), with_users.values["tls.ca"]))
 
 
 def test_without_a_client_certificate(with_clients: Secured) -> None:
-    line = told(with_clients, f"--user={USER}", f"--password-file={with_clients.folder / 'password'}")
+    line = told(with_clients, *with_clients.options("user", "password-file"))
 
     assert line.endswith("it may ask for a client certificate: --cert and --key")
 
@@ -210,46 +179,20 @@ def test_a_certificate_and_its_key_in_one_file(with_clients: Secured, tmp_path: 
     assert document["containers"]
 
 
-def test_https_where_none_is(tmp_path: Path) -> None:
-    with asked() as (url, _), pytest.raises(NoAnswerError, match=f"there is none: --url {url}$"):
-        fetch_containers(url.replace("http", "https"))
-
-
-@contextmanager
-def asked() -> Iterator[tuple[str, list[str | None]]]:
-    """A server that refuses everybody, and what it was shown."""
-    shown: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            shown.append(self.headers["Authorization"])
-            self.send_error(401)
-
-        @override
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", shown
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def test_https_where_none_is() -> None:
+    with stranger(401) as other, pytest.raises(NoAnswerError, match=f"there is none: --url {other.url}$"):
+        fetch_containers(other.url.replace("http", "https"))
 
 
 def test_a_password_goes_over_tls_or_stays_on_this_machine() -> None:
     credentials = Credentials(USER, SECRET.encode())
-    with asked() as (url, shown):
+    with stranger(401) as other:
         with pytest.raises(NoAnswerError, match="to this user with this password"):
-            fetch_containers(url, credentials)
+            fetch_containers(other.url, credentials)
         with pytest.raises(NoAnswerError, match="which goes over TLS or to a loopback address only"):
-            fetch_containers(url.replace("127.0.0.1", "localhost"), credentials)
+            fetch_containers(other.url.replace("127.0.0.1", "localhost"), credentials)
 
-    assert shown == ["Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==", None]
+    assert other.shown == ["Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==", None]
     assert SECRET not in repr(credentials)
 
 
@@ -294,7 +237,7 @@ def test_the_page_names_each_option_with_its_variable() -> None:
 def test_a_web_config_that_it_may_not_read_costs_only_the_knowledge(with_users: Secured, tmp_path: Path) -> None:
     web = tmp_path / "web.yml"
     web.write_text("tls_server_config: [")
-    result = ask(with_users.listen, f"--web.config.file={web}", "--for=1s", f"--path.cgroup={tmp_path}/none")
+    result = ask(with_users.own[0], f"--web.config.file={web}", "--for=1s", f"--path.cgroup={tmp_path}/none")
 
     # It goes on to look by itself, as with every exporter that does not answer.
     assert "speaks TLS only: --url https://127.0.0.1" in result.stderr.splitlines()[0]

@@ -8,19 +8,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from typing_extensions import override
 
 from exporter.cli import explain as explain_command
 from exporter.cli.source import NoAnswerError, containers_document, fetch_containers
 from exporter.errors import ConfigError
 from exporter.settings_sources import Parser, load
-from tests.cli.conftest import Lab, Mover, Running, lab
+from tests.cli.conftest import Mover, Running, lab, stranger
 from tests.support.process import ROOT, command, environment, run
 
 THROTTLED = "shop/checkout-7d9f8b6c5d-x2k9p/app"
@@ -39,37 +36,6 @@ def explain_here(*arguments: str) -> int:
     return explain_command.run(load({}, {}), parser.parse_args(arguments))
 
 
-@contextmanager
-def answering(status: int, body: bytes, wait: threading.Event | None = None) -> Iterator[str]:
-    """Something that speaks HTTP and is no exporter; its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if wait is not None:
-                wait.wait(20)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        @override
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        if wait is not None:
-            wait.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -77,20 +43,15 @@ def free_port() -> int:
         return port
 
 
-def test_a_throttled_container(running: Running, url: str) -> None:
+def test_a_throttled_and_a_healthy_container(url: str) -> None:
     result = explain(THROTTLED, f"--url={url}")
 
-    assert result.returncode == 1, result.stderr
-    assert result.stderr == ""
-    assert "throttled" in result.stdout
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "WARNING throttled" in result.stdout or "CRITICAL throttled" in result.stdout
     assert "docs/findings/" in result.stdout
     assert f"the exporter at {url}" in result.stdout
-
-
-def test_a_healthy_container(running: Running, url: str) -> None:
     result = explain(HEALTHY, f"--url={url}")
-
-    assert result.returncode == 0, result.stdout
+    assert (result.returncode, result.stderr) == (0, "")
     assert "No problems: it was idle" in result.stdout
 
 
@@ -103,9 +64,8 @@ def test_the_node_by_the_listen_address(running: Running) -> None:
     assert "100%" in line
 
 
-@pytest.mark.parametrize("name", ["shop/deploy/checkout", "checkout", "deploy/checkout"])
-def test_a_workload_and_a_sole_near_match(running: Running, url: str, name: str) -> None:
-    result = run("explain", name, f"--url={url}")
+def test_a_workload(url: str) -> None:
+    result = run("explain", "deploy/checkout", f"--url={url}")
 
     assert (result.returncode, result.stderr) == (0, "")
     assert THROTTLED in result.stdout
@@ -155,51 +115,30 @@ def test_its_numbers_are_those_of_the_page(running: Running, url: str) -> None:
     assert container["series"]["ratio"]
 
 
-def test_it_answers_within_a_second(url: str) -> None:
-    # Of CPU time: on a busy machine nothing else says how long a command needs.
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    explain(HEALTHY, f"--url={url}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-
-    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 1.0
-
-
 def test_asking_costs_no_more_than_it_must(url: str) -> None:
     script = (
         "import sys; from exporter.__main__ import main; "
         f"code = main(['explain', '{HEALTHY}', '--url={url}']); print(*sys.modules); sys.exit(code)"
     )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
     )
-    loaded = set(result.stdout.splitlines()[-1].split())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
+    loaded = set(result.stdout.splitlines()[-1].split())
     assert "exporter.cli.explain" in loaded
     assert loaded & {"aiohttp", "asyncio", "kubernetes", "prometheus_client", "exporter.app"} == set()
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("shop/chekcout", "no container of this node (node-1) is shop/chekcout"),
-        ("a/b/c/d", "must be NAMESPACE/POD"),
-        ("shop/x\x1b[2Jy", r"no container of this node (node-1) is shop/x\x1b[2Jy"),
-    ],
-)
-def test_a_name_that_is_not_there(url: str, name: str, said: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        explain_here(name, f"--url={url}")
-
-    assert said in str(raised.value)
-    assert str(raised.value).isprintable()
+    # Of CPU time: on a busy machine nothing else says how long a command needs.
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 1.0
 
 
 def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
-    result = explain("nobody", f"--url={url}", "--output=json")
+    result = explain("shop/x\x1b[2Jy", f"--url={url}", "--output=json")
 
     assert (result.returncode, result.stdout) == (2, "")
     *hints, last = result.stderr.splitlines()
-    assert last == "throttle-exporter: error: no container of this node (node-1) is nobody"
+    assert last == r"throttle-exporter: error: no container of this node (node-1) is shop/x\x1b[2Jy"
     assert [line.split()[0] for line in hints] == ["To", "kubectl", "kubectl"]
 
 
@@ -217,11 +156,11 @@ def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
     ],
 )
 def test_who_is_no_exporter_is_told_so(status: int, body: bytes, said: str) -> None:
-    with answering(status, body) as url, pytest.raises(NoAnswerError) as raised:
-        explain_here(f"--url={url}")
+    with stranger(status, body) as other, pytest.raises(NoAnswerError) as raised:
+        explain_here(f"--url={other.url}")
 
     assert said in str(raised.value)
-    assert url in str(raised.value)
+    assert other.url in str(raised.value)
     assert str(raised.value).isprintable()
 
 
@@ -230,11 +169,6 @@ def test_nobody_at_the_url_that_was_named() -> None:
 
     with pytest.raises(NoAnswerError, match=f"^nothing answers at {url}$"):
         explain_here(f"--url={url}")
-
-
-def test_an_https_url_without_https_behind_it(url: str) -> None:
-    with pytest.raises(NoAnswerError, match="TLS"):
-        explain_here(f"--url={url.replace('http', 'https')}")
 
 
 @pytest.mark.parametrize(
@@ -256,37 +190,25 @@ def test_wrong_options(arguments: list[str]) -> None:
     assert "secret" not in str(raised.value)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A node without an exporter."""
-    with lab(tmp_path_factory.mktemp("alone")) as one:
-        yield one
-
-
-def test_without_an_exporter_it_samples_by_itself(alone: Lab) -> None:
+def test_without_an_exporter_it_samples_by_itself(tmp_path: Path) -> None:
     port = free_port()
-    with Mover(alone.node):
+    with lab(tmp_path) as alone, Mover(alone.node):
         result = explain(THROTTLED, *alone.options, f"--web.listen-address=127.0.0.1:{port}", "--for=2s")
+        other = explain(HEALTHY, *alone.options, "--local", "--for=1s", "--output=json")
 
     assert result.returncode == 1, result.stdout + result.stderr
     assert result.stderr == (f"throttle-exporter: nothing answers at http://127.0.0.1:{port}: sampling here for 2s\n")
     assert "sampled here for 2s" in result.stdout
     assert "in 100 % of" in result.stdout
-
-
-def test_a_healthy_container_without_an_exporter(alone: Lab) -> None:
-    with Mover(alone.node):
-        result = explain(HEALTHY, *alone.options, "--local", "--for=1s", "--output=json")
-
-    assert result.returncode == 0, result.stdout + result.stderr
-    [container] = containers_document(json.loads(result.stdout))["containers"]
+    assert other.returncode == 0, other.stdout + other.stderr
+    [container] = containers_document(json.loads(other.stdout))["containers"]
     assert container["throttling"]["throttled_periods"] == 0
     assert container["findings"] == []
 
 
 def test_an_exporter_that_hangs_is_not_waited_for_long() -> None:
-    with answering(200, b"", threading.Event()) as url, pytest.raises(NoAnswerError, match="did not answer in time"):
-        fetch_containers(url, answer_seconds=0.2)
+    with stranger(200, b"", threading.Event()) as other, pytest.raises(NoAnswerError, match="did not answer in time"):
+        fetch_containers(other.url, answer_seconds=0.2)
 
 
 def test_an_exporter_that_drips_is_not_waited_for_either() -> None:
