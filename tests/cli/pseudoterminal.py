@@ -35,9 +35,6 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
-    def resize(self, columns: int, lines: int) -> None:
-        set_size(self.slave, columns, lines)
-
     def modes(self) -> list[Any]:
         """What ``stty`` would print."""
         return termios.tcgetattr(self.slave)
@@ -68,17 +65,11 @@ class Terminal:
         self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
 
 
-def set_size(descriptor: int, columns: int, lines: int) -> None:
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-
 @contextmanager
-def in_terminal(
-    arguments: Sequence[str], *, columns: int = 80, lines: int = 24, **variables: str
-) -> Iterator[Terminal]:
+def in_terminal(arguments: Sequence[str], **variables: str) -> Iterator[Terminal]:
     """``arguments`` with a controlling terminal of their own; killed at the end if they still run."""
     master, slave = os.openpty()
-    set_size(slave, columns, lines)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         arguments,
         cwd=ROOT,
