@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dashboards.thresholds import THRESHOLDS, stamp
-from tests.chart.charting import CASES, CHART, Json, kinds, objects, only, refusal
+from tests.chart.charting import CASES, CHART, LOADER, Json, kinds, objects, only, refusal
 from tests.conftest import needs
 
 RULES = sorted((CHART / "rules").glob("*.yaml"))
@@ -85,14 +85,19 @@ def test_every_rule_of_the_folder_is_in_the_objects() -> None:
     wanted = [
         rule.get("alert") or rule["record"]
         for path in RULES
-        for group in yaml.safe_load(path.read_text())["groups"]
+        for group in yaml.load(path.read_text(), Loader=LOADER)["groups"]
         for rule in group["rules"]
     ]
     assert [rule.get("alert") or rule["record"] for rule in rules({})] == wanted
 
 
 def test_rules_are_untouched_unless_something_is_changed() -> None:
-    plain = [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    plain = [
+        rule
+        for path in RULES
+        for group in yaml.load(path.read_text(), Loader=LOADER)["groups"]
+        for rule in group["rules"]
+    ]
     assert rules({}) == plain
 
 
@@ -128,7 +133,7 @@ def test_each_threshold_can_be_changed_and_changes_nothing_else(name: str) -> No
     wanted = [
         rule
         for path in RULES
-        for group in yaml.safe_load(stamp(path.read_text(), changed))["groups"]
+        for group in yaml.load(stamp(path.read_text(), changed), Loader=LOADER)["groups"]
         for rule in group["rules"]
     ]
     assert wanted != rules({})

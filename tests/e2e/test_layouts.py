@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from exporter.app import Exporter
 from exporter.settings import Settings
 from tests.support.pages import Page, duplicates, triples
 from tests.support.treebuilder import Tree
 from tests.support.trees import LAYOUTS, crio, pod_list, v1_paths_differ
+from tests.support.whole import page_of
 
 PERIODS = "cgroup_container_cpu_periods_total"
 Layout = Callable[[Path], Tree]
 
 
-def page_of(tree: Tree, *, named: bool) -> Page:
+def page_on(tree: Tree, *, named: bool) -> Page:
     folder = tree.root.parent
     pods = folder / "pods.json"
     pods.write_text(json.dumps(pod_list(tree)))
     sources = (f"file:{pods}",) if named else ()
-    settings = Settings(path_cgroup=str(tree.root), path_proc=str(folder), path_sys=str(folder), pods_sources=sources)
-    exporter = Exporter(settings)
-
-    async def page() -> bytes:
-        try:
-            await exporter.resolve_pods_once()
-            return await exporter.page("text")
-        finally:
-            await exporter.close()
-
-    return Page(asyncio.run(page()).decode(), "text/plain")
+    return page_of(
+        Settings(path_cgroup=str(tree.root), path_proc=str(folder), path_sys=str(folder), pods_sources=sources)
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_exactly_the_containers_of_the_layout(layout: Layout, tmp_path: Path) -> None:
     tree = layout(tmp_path / "cgroup")
 
-    page = page_of(tree, named=False)
+    page = page_on(tree, named=False)
 
     rows = {("", one.pod_uid, one.container_id[:12]): float(one.periods) for one in tree.containers}
     assert {
@@ -69,7 +60,7 @@ def test_exactly_the_containers_of_the_layout(layout: Layout, tmp_path: Path) ->
 def test_layouts_under_names(layout: Layout, tmp_path: Path) -> None:
     tree = layout(tmp_path / "cgroup")
 
-    page = page_of(tree, named=True)
+    page = page_on(tree, named=True)
 
     assert {namespace for namespace, _, _ in triples(page.rows(PERIODS))} == {"apps"}
     assert sorted(page.rows(PERIODS).values()) == sorted(float(one.periods) for one in tree.containers)
@@ -80,7 +71,7 @@ def test_facts_of_one_container_from_differing_paths(tmp_path: Path) -> None:
     [container] = tree.containers
     labels = {"namespace": "apps", "pod": f"pod-{container.pod_uid[:8]}", "container": "c0"}
 
-    page = page_of(tree, named=True)
+    page = page_on(tree, named=True)
 
     assert page.info("cgroup_container_cpuset_info", **labels)["cpus"] == "2"
     assert page.get("cgroup_container_cpu_usage_seconds_total", **labels) is not None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from exporter.metrics.catalog import CADVISOR_FAMILIES
+from exporter.settings import Settings
 from tests.support.trees import containerd_systemd, pod_list
+from tests.support.whole import page_of
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 LINE = re.compile(r"^(container_\w+)\{([^}]*)\} (\S+)")
@@ -30,10 +30,14 @@ def series(text: str) -> dict[tuple[str, str], float]:
 def test_series_are_the_kubelet_s_own_name_by_name_and_label_by_label(name: str) -> None:
     folder = TREES / name
     root = folder / "t0"
-    flags = [f"--path.cgroup={root}/sys/fs/cgroup", f"--path.proc={root}/proc", f"--path.sys={root}/sys"]
-    flags += [f"--pods.sources=file:{folder}/pods.json", "--web.cadvisor-names"]
-    command = [sys.executable, "-m", "exporter", "once", *flags]
-    ours = series(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    settings = Settings(
+        path_cgroup=f"{root}/sys/fs/cgroup",
+        path_proc=f"{root}/proc",
+        path_sys=f"{root}/sys",
+        pods_sources=(f"file:{folder}/pods.json",),
+        web_cadvisor_names=True,
+    )
+    ours = series(page_of(settings).text)
     theirs = series((folder / "cadvisor.txt").read_text(encoding="utf-8"))
     names = {family.name for family in CADVISOR_FAMILIES}
 
@@ -56,12 +60,11 @@ def test_a_weight_is_converted_as_cadvisor_does(tmp_path: Path, weight: str, sha
     for container in tree.containers:
         (tree.root / container.path / "cpu.weight").write_text(f"{weight}\n")
     (tmp_path / "pods.json").write_text(json.dumps(pod_list(tree)))
-    flags = [f"--path.cgroup={tree.root}", f"--pods.sources=file:{tmp_path}/pods.json"]
-    command = [sys.executable, "-m", "exporter", "once", *flags]
-    page = subprocess.run([*command, "--web.cadvisor-names"], check=True, capture_output=True, text=True).stdout
+    sources = (f"file:{tmp_path}/pods.json",)
+    page = page_of(Settings(path_cgroup=str(tree.root), pods_sources=sources, web_cadvisor_names=True))
     found = {
         value
-        for (name, labels), value in series(page).items()
+        for (name, labels), value in series(page.text).items()
         if name == "container_spec_cpu_shares" and 'container=""' not in labels
     }
     assert found == ({shares} if shares else set())
