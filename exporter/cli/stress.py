@@ -50,14 +50,7 @@ _MOST: Final = 1024
 """Workers, and CPUs of a limit."""
 _DEFAULTS: Final = {"steady": (1, 0.01), "burst": (4, 0.05), "fibtest": (1, 0.01)}
 """A profile's workers a CPU, and the CPU time of a unit of work."""
-_ROWS: Final = (
-    "periods",
-    "throttled periods",
-    "throttled ratio",
-    "throttled time",
-    "CPU time used",
-    "latency of a unit",
-)
+_ROWS = ("periods", "throttled periods", "throttled ratio", "throttled time", "CPU time used", "latency of a unit")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -235,14 +228,11 @@ def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[in
         return 0, f"{{}} does not throttle below the limit: {evidence}"
     if alone < MIN_USED_QUOTA:
         return EXIT_UNDECIDED, f"{undecided}: {evidence}, but the fast worker alone got no more than {alone:.0%}"
-    return (
-        EXIT_THROTTLES_BELOW_LIMIT,
-        f"{{}} throttles below the limit: {evidence}, where the fast worker alone got {alone:.0%}",
-    )
+    evidence += f", where the fast worker alone got {alone:.0%}"
+    return EXIT_THROTTLES_BELOW_LIMIT, f"{{}} throttles below the limit: {evidence}"
 
 
 # ---- Practice ----
-
 
 Plan = Iterator[tuple[str, Figures, list[Workload]]]
 """Title, prediction and loads of each run of a profile."""

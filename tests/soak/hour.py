@@ -27,6 +27,7 @@ from exporter.lab.cgroups import CgroupTree, Hierarchy, writable_hierarchy
 from exporter.lab.workloads import Workforce
 from tests.bench.process import cpu_seconds
 from tests.soak.life import Faults, Life
+from tests.soak.soak import thirds
 from tests.support.lab import CONTAINER, errors, group_of, in_background, kernel_counters, labels, resident, watches
 from tests.support.lab_kubelet import kubelet
 from tests.support.pages import Page, duplicates, misplaced_families
@@ -247,17 +248,10 @@ def _all_named(page: Page) -> bool:
     return not any(page.total("throttle_exporter_cgroups", state=state) for state in ("unmapped", "pending"))
 
 
-def thirds(minutes: Sequence[Figures], name: str) -> list[float]:
-    """The median of each third."""
-    size = max(1, len(minutes) // 3)
-    parts = (minutes[:size], minutes[size : 2 * size] or minutes[-size:], minutes[-size:])
-    return [median(one[name] for one in part) for part in parts]
-
-
 def grown(minutes: Sequence[Figures]) -> Iterator[str]:
     """What grew, where the run was long enough to say so."""
     for name, most in MOST_GROWTH.items() if len(minutes) >= LEAST_MINUTES else ():
-        _, middle, last = thirds(minutes, name)
+        _, middle, last = thirds([one[name] for one in minutes])
         if last - middle > most:
             yield f"{name} grew from {middle:.2f} to {last:.2f}"
 
@@ -267,7 +261,7 @@ def table(hour: Hour, failing: Faults) -> Iterator[str]:
     yield "| what | first third | second third | last third | growth |"
     yield "|---|---|---|---|---|"
     for name in MOST_GROWTH:
-        first, middle, last = thirds(hour.minutes, name)
+        first, middle, last = thirds([one[name] for one in hour.minutes])
         yield f"| {name} | {first:.2f} | {middle:.2f} | {last:.2f} | {last - middle:+.2f} |"
     yield ""
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(hour.kinds.items()))

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -81,10 +81,10 @@ class Soaked:
         }
 
 
-def thirds(readings: list[int]) -> tuple[float, float, float]:
-    """The median of each third."""
-    size = len(readings) // 3
-    first, middle, last = (median(readings[n * size : (n + 1) * size]) for n in range(3))
+def thirds(readings: Sequence[float]) -> tuple[float, float, float]:
+    """The median of each third; of fewer than three readings, of the last ones."""
+    size = max(1, len(readings) // 3)
+    first, middle, last = (median(readings[n * size : (n + 1) * size] or readings[-size:]) for n in range(3))
     return first, middle, last
 
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from exporter.lab.cgroups import Hierarchy
-from exporter.node.machine import read_topology
 from tests.live.conftest import hierarchy
+from tests.live.test_advice import node, pytestmark
 from tests.support.lab_advice import Load, follow
-from tests.support.lab_stage import Stage, stage
+from tests.support.lab_stage import Stage
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(len(read_topology("/sys").online or ()) < 2, reason="a burst on several CPUs needs them"),
-]
-
-
-__all__ = ["hierarchy"]
+__all__ = ["hierarchy", "node", "pytestmark"]
 
 LOADS = (
     Load("one thread, 200 ms", 1, 0.2, 1.0, 0.2, 1.0),
@@ -27,12 +19,6 @@ LOADS = (
     Load("four threads, 5 ms", 4, 0.005, 0.25, 0.1, 0.45),
     Load("saturated", 1, 0.06, 0.1, 0.2, 1.0),
 )
-
-
-@pytest.fixture(scope="module")
-def node(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(hierarchy, tmp_path_factory.mktemp("advice")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.title)

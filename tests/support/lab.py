@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,23 +161,14 @@ def traces(pid: int | str = "[0-9]+") -> list[str]:
 @contextmanager
 def in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
     """Runs ``work`` in a thread, which must end when the event is set; what it raises is raised at the end."""
-    stop, failures = threading.Event(), list[BaseException]()
-
-    def run() -> None:
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work, stop)
         try:
-            work(stop)
-        except BaseException as error:  # noqa: BLE001 - handed on below
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-    for failure in failures:
-        raise failure
+            yield
+        finally:
+            stop.set()
+        running.result()
 
 
 def watches(pid: int) -> int:

@@ -7,17 +7,16 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO
+from pathlib import Path
 
 from tests.support.process import ROOT, START_SECONDS, command, environment
 
 END_SECONDS = 10.0
 SHORT_RUN_SECONDS = 60.0
 """Start, ``--for=500ms`` and end, on a machine that emulates its CPUs."""
-_LAST_LINE = "demo: throttled periods:"
 
 
 @dataclass
@@ -42,14 +41,8 @@ class Demo:
         [found] = re.findall(r"^demo: metrics at http://([^/]+)/metrics$", self.text, re.MULTILINE)
         return str(found)
 
-    @property
-    def samples(self) -> list[str]:
-        """``NAMESPACE/POD[/CONTAINER] RATIO`` of what it printed as throttled."""
-        lines = re.findall(r"^demo: throttled periods: (.*)$", self.text, re.MULTILINE)
-        return [one for line in lines for one in line.split(", ")]
-
     def wait_told(self) -> None:
-        """Until it has printed some of its page."""
+        """Until it has printed what is throttled."""
         if not self._told.wait(START_SECONDS) or self.process.poll() is not None:
             raise AssertionError(f"the demo told nothing; exit code {self.process.poll()}\n{self.text}")
 
@@ -59,54 +52,32 @@ class Demo:
         return self.process.wait(END_SECONDS)
 
     def children(self) -> list[int]:
-        """Processes it started, and theirs."""
-        found, pending = list[int](), [self.pid]
-        while pending:
-            parent = pending.pop()
-            try:
-                with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
-                    born = [int(word) for word in file.read().split()]
-            except FileNotFoundError:
-                continue
-            found += born
-            pending += born
-        return found
+        """Processes it started."""
+        return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
-    def read(self, stream: IO[str]) -> None:
+    def read(self) -> None:
         """Collect the output until its end; the thread's work."""
-        for line in stream:
+        for line in self.process.stdout or ():
             self.lines.append(line)
-            if line.startswith(_LAST_LINE):
+            if line.startswith("demo: throttled periods:"):
                 self._told.set()
         self._told.set()
 
 
 @contextmanager
-def demo(*options: str, uid: int | None = None) -> Iterator[Demo]:
+def demo(*options: str) -> Iterator[Demo]:
     """The demo on a free port; killed at the end if it still runs."""
-    arguments: Sequence[str] = command("demo", "--web.listen-address=127.0.0.1:0", "--log.level=warn", *options)
+    arguments = command("demo", "--web.listen-address=127.0.0.1:0", "--log.level=warn", *options)
+    pipe, everything = subprocess.PIPE, subprocess.STDOUT
     with subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        user=uid,
-        group=uid,
-        extra_groups=None if uid is None else [],
+        arguments, cwd=ROOT, env=environment(), stdout=pipe, stderr=everything, text=True, start_new_session=True
     ) as process:
         running = Demo(process)
-        if process.stdout is None:
-            raise AssertionError("stdout is piped")
-        reader = threading.Thread(target=running.read, args=(process.stdout,), daemon=True)
+        reader = threading.Thread(target=running.read, daemon=True)
         reader.start()
         try:
             yield running
         finally:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
             process.wait()
             reader.join(END_SECONDS)
