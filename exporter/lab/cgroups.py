@@ -6,11 +6,11 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -46,11 +46,10 @@ def find_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
     """Return the hierarchy below ``root`` that has the cpu controller; raise ``ReadError`` or :class:`LabError`."""
     found = detect(str(root))
     mounts = {"cpu": found.cpu, "cpuacct": found.cpuacct, "cpuset": found.cpuset}
-    present = {controller: Path(mount) for controller, mount in mounts.items() if mount is not None}
-    missing = sorted(mounts.keys() - present.keys())
-    if missing or found.cpuset_is_v2 != found.cpu_is_v2:
-        raise LabError(f"{root}: {' and '.join(missing) or 'cpuset'} is not where cpu is", reason="no_controller")
-    return Hierarchy("v2" if found.cpu_is_v2 else "v1", root, present)
+    if None in mounts.values() or found.cpuset_is_v2 != found.cpu_is_v2:
+        raise LabError(f"{root}: cpu, cpuacct and cpuset are not in one hierarchy", reason="no_controller")
+    version: Literal["v1", "v2"] = "v2" if found.cpu_is_v2 else "v1"
+    return Hierarchy(version, root, {name: Path(mount) for name, mount in mounts.items() if mount})
 
 
 def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
@@ -184,9 +183,11 @@ def _remove(directory: Path) -> None:
     deadline = time.monotonic() + _REMOVAL_SECONDS
     while True:
         for group, _, _ in os.walk(directory, topdown=False):
-            with contextlib.suppress(OSError):  # gone meanwhile
-                _kill(Path(group, "cgroup.procs").read_text(encoding="ascii").split())
-            with contextlib.suppress(OSError):
+            with suppress(OSError):  # gone meanwhile
+                # 0: a process of a pid namespace that cannot be seen from here.
+                for pid in set(Path(group, "cgroup.procs").read_text(encoding="ascii").split()) - {"0"}:
+                    os.kill(int(pid), signal.SIGKILL)
+            with suppress(OSError):
                 os.rmdir(group)
         # Exiting processes leave a group some time after the kill; v1 sends no event.
         if not directory.exists():
@@ -194,11 +195,3 @@ def _remove(directory: Path) -> None:
         if time.monotonic() > deadline:
             raise LabError(f"{directory} stays busy", reason="busy")
         time.sleep(0.005)
-
-
-def _kill(pids: list[str]) -> None:
-    for pid in pids:
-        # 0: a process of a pid namespace that cannot be seen from here.
-        if pid != "0":
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
