@@ -15,7 +15,7 @@ import os
 import platform
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
-from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory, read_limits
+from exporter.cgroupfs.readers import ReaderFactory, read_limits
 from exporter.cli import argument
 from exporter.errors import ConfigError
 from exporter.lab import LabError
@@ -90,11 +90,14 @@ def run(settings: Settings, args: Namespace) -> int:
         every_seconds=args.every,
         seconds=args.duration,
     )
-    with _place(settings, args) as place, Workforce() as workforce:
-        load = replace(load, workers=args.workers or workers_per_cpu * place.cpus)
-        print(f"{args.profile} for {format_duration(args.duration)} in {place.name}\n{place}", flush=True)
-        plan = _fibtest(place, load) if args.profile == "fibtest" else _plain(place, load)
-        runs = [Run(title, predicted, *_measure(place, workforce, loads)) for title, predicted, loads in plan]
+    if args.period != 0.1 and args.limit is None:
+        raise ConfigError("--period: needs --limit")
+    chosen = place(Path(settings.path_cgroup), Path(settings.path_proc), args.limit, args.period)
+    with chosen as where, Workforce() as workforce:
+        load = replace(load, workers=args.workers or workers_per_cpu * where.cpus)
+        print(f"{args.profile} for {format_duration(args.duration)} in {where.name}\n{where}", flush=True)
+        plan = _fibtest(where, load) if args.profile == "fibtest" else _plain(where, load)
+        runs = [Run(title, predicted, *_measure(where, workforce, loads)) for title, predicted, loads in plan]
     for one in runs:
         print(table(one))
     first, allowed = runs[0], runs[0].predicted.usage_seconds
@@ -107,7 +110,7 @@ def run(settings: Settings, args: Namespace) -> int:
         )
     if args.profile != "fibtest":
         return 0
-    code, verdict = throttles_below_limit(runs, place.quota_seconds)
+    code, verdict = throttles_below_limit(runs, where.quota_seconds)
     print(f"\n{verdict.format(f'kernel {platform.release()}')}.")
     return code
 
@@ -258,51 +261,38 @@ def _fibtest(place: Place, load: Workload) -> Plan:
         yield title, predict_steady(fast, place, len(others)), [fast, slow]
 
 
-def _place(settings: Settings, args: Namespace) -> AbstractContextManager[Place]:
-    root = Path(settings.path_cgroup)
-    if args.limit is not None:
-        return new_cgroup(root, args.limit, args.period)
-    if args.period != 0.1:
-        raise ConfigError("--period: needs --limit")
-    return present_cgroup(root, Path(settings.path_proc))
-
-
 @contextmanager
-def new_cgroup(root: Path, limit_cores: float, period_seconds: float) -> Iterator[Place]:
-    """Yield a new cgroup with this quota."""
-    hierarchy = writable_hierarchy(root)
-    with CgroupTree(hierarchy, "stress") as tree, _opened(hierarchy, tree.prefix) as files:
-        settings = CpuSettings(quota_cores=limit_cores, period_us=round(period_seconds * 1e6))
-        tree.set("", settings)
-        # What the kernel was given, after rounding to whole microseconds.
-        quota, name = (settings.quota_us or 0) / 1e6, str(hierarchy.mounts["cpu"] / tree.prefix)
-        yield Place(len(hierarchy.cpus()), quota, period_seconds, name, tree.members(""), files.stat)
+def place(root: Path, proc: Path, limit_cores: float | None = None, period_seconds: float = 0.1) -> Iterator[Place]:
+    """Yield a new cgroup with this quota; without one the cgroup that ``proc``'s reader runs in, with what limits it.
 
-
-@contextmanager
-def present_cgroup(root: Path, proc: Path) -> Iterator[Place]:
-    """Yield the cgroup that ``proc``'s reader runs in, or the ancestor in sight with the smallest limit.
-
-    The kernel counts throttling in the group whose quota is used up.
+    The kernel counts throttling in the group whose quota is used up: of the ancestors in sight the tightest.
     """
-    hierarchy = find_hierarchy(root)
+    with ExitStack() as stack:
+        if limit_cores is None:
+            hierarchy, members, cpus = find_hierarchy(root), tuple[Path, ...](), len(os.sched_getaffinity(0))
+            own = _own_cgroup(hierarchy, proc)
+        else:
+            hierarchy = writable_hierarchy(root)
+            tree = stack.enter_context(CgroupTree(hierarchy, "stress"))
+            tree.set("", CpuSettings(quota_cores=limit_cores, period_us=round(period_seconds * 1e6)))
+            own, members, cpus = tree.file("cpu", "", ""), tree.members(""), len(hierarchy.cpus())
+        mount, is_v2 = hierarchy.mounts["cpu"], hierarchy.version == "v2"
+        seen = [(one, read_limits(str(one), is_v2=is_v2)) for one in (own, *own.parents) if one.is_relative_to(mount)]
+        found, limits = min(seen, key=lambda one: one[1].limit_cores or math.inf)
+        period, readers = limits.period_seconds or 0.1, ReaderFactory(detect(str(root)), Descriptors(0))
+        files = stack.enter_context(closing(readers.open_path(str(found.relative_to(mount)))))
+        yield Place(cpus, period * (limits.limit_cores or math.inf), period, str(found), members, files.stat)
+
+
+def _own_cgroup(hierarchy: Hierarchy, proc: Path) -> Path:
     mount, controller = hierarchy.mounts["cpu"], "" if hierarchy.version == "v2" else "cpu"
-    lines = (line.split(":", 2) for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines())
-    paths = [mount / path.strip("/") for _, controllers, path in lines if controller in controllers.split(",")]
-    if not paths:
-        raise LabError("this process is in no cgroup with a cpu controller", reason="no_controller")
-    # In a container the root may be its own cgroup, and the path is not there.
-    own = paths[0] if paths[0].is_dir() else mount
-    is_v2 = hierarchy.version == "v2"
-    seen = [(one, read_limits(str(one), is_v2=is_v2)) for one in (own, *own.parents) if one.is_relative_to(mount)]
-    found, limits = min(seen, key=lambda one: one[1].limit_cores or math.inf)
-    cpus, period = len(os.sched_getaffinity(0)), limits.period_seconds or 0.1
-    with _opened(hierarchy, str(found.relative_to(mount))) as files:
-        yield Place(cpus, period * (limits.limit_cores or math.inf), period, str(found), stat=files.stat)
-
-
-def _opened(hierarchy: Hierarchy, path: str) -> closing[CgroupFiles]:
-    return closing(ReaderFactory(detect(str(hierarchy.root)), Descriptors(0)).open_path(path))
+    for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            # In a container the root may be its own cgroup, and the path is not there.
+            own = mount / path.strip("/")
+            return own if own.is_dir() else mount
+    raise LabError("this process is in no cgroup with a cpu controller", reason="no_controller")
 
 
 def _measure(place: Place, workforce: Workforce, loads: Sequence[Workload]) -> tuple[Figures, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.stress import present_cgroup
+from exporter.cli.stress import place
 from exporter.errors import ReadError
 from exporter.lab import LabError
 from exporter.lab.cgroups import find_hierarchy, writable_hierarchy
@@ -28,7 +28,7 @@ def own_cgroup(root: Path, memberships: str) -> str:
     """The path of the cgroup that a process with these memberships runs in, below its mount."""
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(memberships)
-    with present_cgroup(root, root / "proc") as found:
+    with place(root, root / "proc") as found:
         assert not found.limited
         return str(Path(found.name).relative_to(find_hierarchy(root).mounts["cpu"]))
 

@@ -62,7 +62,8 @@ def test_a_process_in_a_pod_s_namespaces_says_what_one_on_the_host_says(
 ) -> None:
     if namespaces and subprocess.run([*namespaces, "true"], check=False).returncode:
         unavailable("needs the right to make namespaces")
-    listed = pod("nested", Container(name="app", limit_cores=0.5)).identified("namespaces")
+    # The helper has no limit, so that no quota of the pod takes a part of the throttling.
+    listed = pod("nested", Container("app", limit_cores=0.5), Container("helper")).identified("namespaces")
     with CgroupTree(hierarchy, "test") as tree:
         tree.add_pod(listed)
         container = group_of(tree, listed)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.stress import present_cgroup
+from exporter.cli.stress import place
 from exporter.lab import LabError
 from exporter.lab.cgroups import CgroupTree, Hierarchy, writable_hierarchy, write_control
 from exporter.lab.spec import Container, CpuSettings, Workload, weight
@@ -97,7 +97,7 @@ def test_the_group_a_process_runs_in_is_found_with_its_tightest_limit(tree: Cgro
     tree.make("pod/container", CpuSettings(quota_cores=0.5) if tree.hierarchy.version == "v2" else CpuSettings())
     with sleeping_in(tree, "pod/container") as process:
         (tmp_path / "self").symlink_to(f"/proc/{process.pid}")
-        with present_cgroup(tree.hierarchy.root, tmp_path) as own:
+        with place(tree.hierarchy.root, tmp_path) as own:
             name, quota, stat = own.name, own.quota_seconds, own.stat()
 
     assert name == str(tree.hierarchy.mounts["cpu"] / tree.path("pod"))
