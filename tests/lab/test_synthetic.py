@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from exporter.cgroupfs.discover import detect, walk
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
+from exporter.cli.demo import throttled
 from exporter.lab import scenario, scratch_folder
 from exporter.lab.scenario import Scenario, synthetic_node
 from exporter.lab.spec import CpuSettings, Workload
 from exporter.lab.synthetic import PERIOD_US, Group, SyntheticTree, advance
 from exporter.model import Driver
+from tests.report.node import minute
 
 TWO_CPUS = frozenset({0, 1})
 
@@ -121,6 +123,18 @@ def test_the_folder_of_a_killed_owner_is_removed_by_the_next_and_no_other(tmp_pa
         assert dead not in {mine, again}
     assert list(tmp_path.iterdir()) == [foreign]
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_demo_names_what_is_throttled_worst_first(tmp_path: Path) -> None:
+    with minute(tmp_path) as one:
+        names = throttled(one.report().containers())
+
+    assert names[:3] == [
+        "data/report-28766160-l4x8c 100%",
+        "shop/checkout-7d9f8b6c5d-x2k9p/app 100%",
+        "shop/catalog-5c68f7d9c4-q7r2m/api 50%",
+    ]
+    assert not any("frontend" in name for name in names), "it does nothing"
 
 
 # ---- The simulation ----
