@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from typing_extensions import is_typeddict
 
 from exporter.model import CgroupName
-from exporter.report import Report, schema
+from exporter.report import schema
+from exporter.report.documents import Report
 
 EXAMPLE = CgroupName("shop", "catalog-5c68f7d9c4-q7r2m", "api")
 _GENERATED = "## Fields\n\n<!-- From here on written by `make docs`, from exporter/report/schema.py. -->\n"

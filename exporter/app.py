@@ -32,9 +32,10 @@ from exporter.log import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
-from exporter.report import Error, Report, Source
-from exporter.report import Exporter as Health
+from exporter.report.documents import Report
 from exporter.report.history import History
+from exporter.report.schema import Error, Source
+from exporter.report.schema import Exporter as Health
 from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings

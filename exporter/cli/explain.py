@@ -18,10 +18,12 @@ from rich.text import Text
 
 from exporter.analysis import text as words
 from exporter.analysis.advice import in_template, quantity
+from exporter.analysis.findings import Finding
 from exporter.cli.selection import NotHereError, select
 from exporter.cli.source import add_source_arguments, ask, sample_here
 from exporter.cli.table import SEVERITY_STYLE, Table, console_for, escaped
-from exporter.report import DOCS, Container, ContainersDocument, Finding
+from exporter.report.documents import DOCS
+from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import (
     age,
     description,

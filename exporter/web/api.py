@@ -10,7 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
-from exporter.report import SCHEMA, Report, unescaped_segments
+from exporter.report.documents import Report, unescaped_segments
+from exporter.report.schema import SCHEMA
 from exporter.web.pages import StateCache
 
 PREFIX: Final = f"/api/{SCHEMA}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.cli.selection import NotHereError, select
 from exporter.errors import ConfigError
-from exporter.report import Container
+from exporter.report.schema import Container
 from exporter.report.summary import full_name
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from rich.text import Text
 from typing_extensions import override
 
+from exporter.analysis.findings import Finding
 from exporter.cli.explain import container_lines, overview
 from exporter.cli.table import console_for, escaped, shortened
-from exporter.report import Container, ContainersDocument, Finding
+from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import headline, problems, verdict
 from tests.conftest import Generated
 from tests.support import snapshots as make

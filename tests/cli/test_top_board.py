@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.cli.board import FRAME_LINES, SORTS, Board, Sort
 from exporter.cli.screen import keys_of
 from exporter.cli.table import COLUMNS, HISTORY, Table, columns_for, cores, escaped, percent, sparkline
-from exporter.report import Container, ContainersDocument
+from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import full_name
 
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from exporter.cli.board import Board
 from exporter.cli.screen import Session, Terminal
 from exporter.cli.source import NoAnswerError
-from exporter.report import ContainersDocument
+from exporter.report.schema import ContainersDocument
 
 
 class LeftError(Exception):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.report import Container, ContainersDocument, Report
+from exporter.report.documents import Report
+from exporter.report.schema import Container, ContainersDocument
 from tests.report.node import minute
 
 

@@ -19,7 +19,8 @@ from exporter.kube.configz import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node
-from exporter.report import Error, Exporter, Report, Source
+from exporter.report.documents import Report
+from exporter.report.schema import Error, Exporter, Source
 from exporter.sampler import Sampler, SamplerOptions
 
 CPUS = frozenset(range(4))

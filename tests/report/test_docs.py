@@ -11,7 +11,8 @@ import pytest
 from docs.api_reference import api_page
 from exporter.cli.board import Board
 from exporter.cli.explain import container_lines, overview
-from exporter.report import ContainersDocument, Report
+from exporter.report.documents import Report
+from exporter.report.schema import ContainersDocument
 from exporter.report.summary import full_name
 from tests.conftest import Generated
 

@@ -11,7 +11,8 @@ import pytest
 
 from exporter.analysis.findings import Severity, finding
 from exporter.model import CgroupName, Interval
-from exporter.report import Container, ContainersDocument, Report, escaped_path, unescaped_segments
+from exporter.report.documents import Report, escaped_path, unescaped_segments
+from exporter.report.schema import Container, ContainersDocument
 from tests.report.node import HEALTH
 from tests.support import snapshots as make
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exporter.report import Container
+from exporter.report.schema import Container
 from exporter.report.summary import impact, lost_seconds_per_second
 
 

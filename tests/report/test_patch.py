@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.cli.explain import limit_patch
-from exporter.report import Container
+from exporter.report.schema import Container
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.cli.source import containers_document
-from exporter.report import ContainersDocument
+from exporter.report.schema import ContainersDocument
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import web
 
-from exporter.report import Report
+from exporter.report.documents import Report
 from exporter.web import status
 from exporter.web.pages import ProbeResult, create_app
 from tests.report.node import minute

@@ -8,8 +8,9 @@ from dataclasses import replace
 from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, NodeRow, Overlap, Snapshot
-from exporter.report import Error, Exporter, Report, Source
+from exporter.report.documents import Report
 from exporter.report.history import MINUTES, History
+from exporter.report.schema import Error, Exporter, Source
 from tests.support import snapshots as make
 
 MANY = 750

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.model import CgroupName
-from exporter.report import Report
+from exporter.report.documents import Report
 from exporter.web.status import Links, PageRequest
 from exporter.web.status.rendering import render
 from tests.status.html import Element, parsed

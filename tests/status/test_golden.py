@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.report import Report
+from exporter.report.documents import Report
 from exporter.web.status import PageRequest
 from tests.conftest import Generated
 from tests.status.html import Element

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.model import CgroupName
-from exporter.report import Report, unescaped_segments
+from exporter.report.documents import Report, unescaped_segments
 from exporter.web.status import PageRequest
 from exporter.web.status.rendering import printable
 from tests.status import nodes

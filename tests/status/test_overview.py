@@ -6,7 +6,8 @@ import pytest
 
 from exporter.analysis.findings import Finding, Severity
 from exporter.model import CgroupName, Snapshot
-from exporter.report import DOCS, Exporter, Report, Source
+from exporter.report.documents import DOCS, Report
+from exporter.report.schema import Exporter, Source
 from exporter.web.status import PageRequest
 from exporter.web.status.node_page import MAX_FULL, MAX_NAMED, MAX_WORKLOADS
 from tests.status import nodes

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.findings import find
+from exporter.analysis.findings import Name, find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName
-from exporter.report import Name, Report, Series
+from exporter.report.documents import Report
+from exporter.report.schema import Series
 from exporter.report.summary import cpu_ranges, duration
 from exporter.web.status import Links, PageRequest, style
 from exporter.web.status.charts import HEIGHT, PAGE_SLOTS, ROW_SLOTS, Chart, binned, history_chart, since, window_chart

@@ -16,7 +16,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from exporter.report import Report
+from exporter.report.documents import Report
 from tests.status import nodes
 from tests.status.conftest import Served, application
 from tests.status.html import parsed

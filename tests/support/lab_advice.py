@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
-from exporter.report import Container as Report
+from exporter.report.schema import Container as Report
 from tests.support.lab import pod
 from tests.support.lab_causes import explain
 from tests.support.lab_stage import Stage

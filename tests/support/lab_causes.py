@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from exporter.analysis.findings import Finding
 from exporter.cli.source import containers_document
-from exporter.report import Container, ContainersDocument, Finding
+from exporter.report.schema import Container, ContainersDocument
 from tests.support.lab import in_background
 from tests.support.pages import Page
 from tests.support.process import Exporter, run

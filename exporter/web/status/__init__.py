@@ -20,8 +20,10 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import hdrs, web
 
+from exporter.analysis.findings import Name
 from exporter.model import CgroupName
-from exporter.report import Container, Name, Report, escaped_path, unescaped_segments
+from exporter.report.documents import Report, escaped_path, unescaped_segments
+from exporter.report.schema import Container
 from exporter.web.pages import GZIP_LEVEL, StateCache, accepts_gzip
 
 CONTAINER_PATH: Final = "/container/"

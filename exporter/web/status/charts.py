@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from exporter.analysis import text
-from exporter.report import Series
+from exporter.report.schema import Series
 
 HEIGHT: Final = 100
 """Of every chart's box; its width is the number of slots. It is stretched to the place it is given."""

@@ -7,7 +7,8 @@ from typing import Final
 
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName
-from exporter.report import Container, ContainerDocument, Report
+from exporter.report.documents import Report
+from exporter.report.schema import Container, ContainerDocument
 from exporter.web.status.charts import PAGE_SLOTS, history_chart, since, window_chart
 
 MAX_NEIGHBOURS: Final = 20

@@ -9,9 +9,17 @@ from typing import Any, Final, NamedTuple
 
 from exporter.analysis.findings import Finding
 from exporter.model import CgroupName
-from exporter.report import Container, Cpu, Report
-from exporter.report.impact import lost_seconds_per_second, rank, throttled_ratio
-from exporter.report.summary import full_name, has_problem, headline, problems
+from exporter.report.documents import Report
+from exporter.report.schema import Container, Cpu
+from exporter.report.summary import (
+    full_name,
+    has_problem,
+    headline,
+    lost_seconds_per_second,
+    problems,
+    rank,
+    throttled_ratio,
+)
 from exporter.web.status import PageRequest
 from exporter.web.status.charts import ROW_SLOTS, Chart, history_chart, window_chart
 

@@ -18,11 +18,13 @@ from markupsafe import Markup, escape
 from typing_extensions import override
 
 from exporter.analysis import text
+from exporter.analysis.findings import Finding
 from exporter.cpulist import format_cpu_list
 from exporter.errors import escape_control
-from exporter.report import DOCS, Finding, Report, summary
-from exporter.report.impact import lost_seconds_per_second
+from exporter.report import summary
+from exporter.report.documents import DOCS, Report
 from exporter.report.schema import Pressure
+from exporter.report.summary import lost_seconds_per_second
 from exporter.web.status import SORTS, Links, PageRequest, style
 from exporter.web.status.container_page import MAX_NEIGHBOURS, ContainerPage
 from exporter.web.status.node_page import MAX_CPUS, MAX_FULL, MAX_NAMED, NodePage, total
