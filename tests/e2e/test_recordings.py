@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import Observed
 from tests.support.pages import Key, Labels, Page, triples
-from tests.support.recordings import RECORDINGS, Node, running
+from tests.support.recordings import RECORDINGS, running
 
 WINDOWS = ("cpu_throttled_ratio", "cpu_throttled_ratio_peak")
 
@@ -63,36 +63,6 @@ def test_info_rows_tell_ids_class_type_and_runtime(observed: Observed) -> None:
         assert info["qos_class"] == one.qos_class
         assert info["container_type"] == one.container_type
         assert info["runtime"] == one.runtime
-
-
-def test_cpuset_rows_tell_what_the_kernel_lists(observed: Observed) -> None:
-    node = Node(observed.recording.t0)
-    for one in running(observed.recording.pod_list):
-        path = node.find(one.container_id)
-        assert path
-        info = observed.first.info(
-            "cgroup_container_cpuset_info", namespace=one.namespace, pod=one.pod, container=one.name
-        )
-
-        assert (info["cpus"], info["mems"]) == node.placement(path)
-        partition = node.cpuset / path / "cpuset.cpus.partition"
-        stated = partition.read_text().split(" (")[0].strip() if partition.exists() else ""
-        assert info["partition"] == stated
-
-
-def test_user_and_system_time(observed: Observed) -> None:
-    node = Node(observed.recording.t0)
-    for one in running(observed.recording.pod_list):
-        path = node.find(one.container_id)
-        assert path
-        labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
-        file = node.cpuacct / path / ("cpuacct.stat" if node.is_v1 else "cpu.stat")
-        words = dict(line.split() for line in file.read_text().splitlines())
-        user, system = ("user", "system") if node.is_v1 else ("user_usec", "system_usec")
-        divisor = 100 if node.is_v1 else 1e6
-
-        assert observed.first.get("cgroup_container_cpu_user_seconds_total", **labels) == int(words[user]) / divisor
-        assert observed.first.get("cgroup_container_cpu_system_seconds_total", **labels) == int(words[system]) / divisor
 
 
 @pytest.mark.parametrize("prefix", ["cgroup_container_", "cgroup_pod_"])

@@ -40,17 +40,27 @@ def systemd_pod(uid: str, qos_class: QosClass, prefix: str = "", slice_prefix: s
     return f"{above}{qos}-pod{uid.replace('-', '_')}.slice"
 
 
+def in_scope(
+    build: Builder, uid: str, qos_class: QosClass, cid: str, runtime: str = "containerd", **prefixes: str
+) -> str:
+    """A pod with one container under the systemd driver; returns the container's path."""
+    pod = build.pod(systemd_pod(uid, qos_class, **prefixes), uid, qos_class)
+    name = {"containerd": "cri-containerd", "cri-o": "crio"}.get(runtime, runtime)
+    return build.container(f"{pod}/{name}-{cid}.scope", cid, runtime)
+
+
+def in_folder(build: Builder, uid: str, qos_class: QosClass, cid: str, prefix: str = "") -> str:
+    """The same under the cgroupfs driver, whose path does not say which runtime made it."""
+    pod = build.pod(cgroupfs_pod(uid, qos_class, prefix), uid, qos_class)
+    return build.container(f"{pod}/{cid}", cid, "")
+
+
 def containerd_systemd(root: Path) -> Tree:
     """v2, systemd driver, containerd: one pod of each QoS class and a static pod."""
     build = v2(root)
     for qos_class in QOS_FOLDERS:
-        build.pod(systemd_pod(pod_uid(qos_class), qos_class), pod_uid(qos_class), qos_class)
-        cid = container_id(qos_class)
-        build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
-    uid = static_pod_uid("etcd")
-    build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    cid = container_id("etcd")
-    build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+        in_scope(build, pod_uid(qos_class), qos_class, container_id(qos_class))
+    in_scope(build, static_pod_uid("etcd"), "Burstable", container_id("etcd"))
     build.others("init.scope", "system.slice", "system.slice/kubelet.service", "system.slice/containerd.service")
     return build.tree()
 
@@ -59,21 +69,15 @@ def many_pods(root: Path, count: int) -> Tree:
     """v2, systemd driver: ``count`` pods of one container each."""
     build = v2(root)
     for number in range(count):
-        uid, cid = pod_uid(f"pod {number}"), container_id(f"pod {number}")
-        build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-        build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+        in_scope(build, pod_uid(f"pod {number}"), "Burstable", container_id(f"pod {number}"))
     return build.tree()
 
 
 def containerd_cgroupfs(root: Path) -> Tree:
-    """v2, cgroupfs driver: a path that does not say which runtime made it."""
+    """v2, cgroupfs driver: one pod of each QoS class and a static pod."""
     build = v2(root)
-    for qos_class in QOS_FOLDERS:
-        build.pod(cgroupfs_pod(pod_uid(qos_class), qos_class), pod_uid(qos_class), qos_class)
-        build.container(f"{build.pods[-1].path}/{container_id(qos_class)}", container_id(qos_class), "")
-    uid = static_pod_uid("scheduler")
-    build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
-    build.container(f"{build.pods[-1].path}/{container_id('scheduler')}", container_id("scheduler"), "")
+    _one_of_each(build)
+    in_folder(build, static_pod_uid("scheduler"), "Burstable", container_id("scheduler"))
     return build.tree()
 
 
@@ -98,9 +102,8 @@ def crun_containerd(root: Path) -> Tree:
     pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
     for name, quota, child_quota in (("on-scope", 60_000, None), ("on-child", None, 70_000)):
         cid = container_id(f"crun-{name}")
-        scope = build.container(
-            f"{pod}/cri-containerd-{cid}.scope", cid, "containerd", quota=quota, child_quota=child_quota
-        )
+        scope = f"{pod}/cri-containerd-{cid}.scope"
+        build.container(scope, cid, "containerd", quota=quota, child_quota=child_quota)
         if child_quota is None:
             build.below(f"{scope}/container")
     return build.tree()
@@ -109,9 +112,8 @@ def crun_containerd(root: Path) -> Tree:
 def crio_cgroupfs(root: Path) -> Tree:
     """CRI-O with the cgroupfs driver on v1."""
     build = v1(root)
-    uid = pod_uid("crio-cgroupfs")
+    uid, cid = pod_uid("crio-cgroupfs"), container_id("crio-cgroupfs")
     pod = build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
-    cid = container_id("crio-cgroupfs")
     build.container(f"{pod}/crio-{cid}", cid, "cri-o")
     build.others(f"{pod}/crio-conmon-{cid}")
     return build.tree()
@@ -120,10 +122,7 @@ def crio_cgroupfs(root: Path) -> Tree:
 def docker_systemd(root: Path) -> Tree:
     """Docker behind cri-dockerd, systemd driver, on v1; and a container that docker runs outside Kubernetes."""
     build = v1(root)
-    uid = pod_uid("docker")
-    pod = build.pod(systemd_pod(uid, "BestEffort"), uid, "BestEffort")
-    cid = container_id("docker")
-    build.container(f"{pod}/docker-{cid}.scope", cid, "docker")
+    in_scope(build, pod_uid("docker"), "BestEffort", container_id("docker"), "docker")
     build.others(f"system.slice/docker-{container_id('registry')}.scope", f"docker/{container_id('registry')}")
     return build.tree()
 
@@ -146,8 +145,7 @@ def v1_joint_mount_only(root: Path) -> Tree:
 
 def _one_of_each(build: Builder) -> Tree:
     for qos_class in QOS_FOLDERS:
-        build.pod(cgroupfs_pod(pod_uid(qos_class), qos_class), pod_uid(qos_class), qos_class)
-        build.container(f"{build.pods[-1].path}/{container_id(qos_class)}", container_id(qos_class), "")
+        in_folder(build, pod_uid(qos_class), qos_class, container_id(qos_class))
     return build.tree()
 
 
@@ -219,14 +217,14 @@ def kind_from_host(root: Path) -> Tree:
 
 
 def _kind_pods(build: Builder, prefix: str) -> None:
-    for uid in (pod_uid("kind"), static_pod_uid("kind")):
-        build.pod(systemd_pod(uid, "Burstable", f"{prefix}kubelet.slice/", "kubelet-"), uid, "Burstable")
-        cid = container_id(f"kind{uid}")
-        build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
-    uid = pod_uid("kind-guaranteed")
-    build.pod(systemd_pod(uid, "Guaranteed", f"{prefix}kubelet.slice/", "kubelet-"), uid, "Guaranteed")
-    cid = container_id(f"kind{uid}")
-    build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    pods: dict[str, QosClass] = {
+        pod_uid("kind"): "Burstable",
+        static_pod_uid("kind"): "Burstable",
+        pod_uid("kind-guaranteed"): "Guaranteed",
+    }
+    for uid, qos_class in pods.items():
+        place = {"prefix": f"{prefix}kubelet.slice/", "slice_prefix": "kubelet-"}
+        in_scope(build, uid, qos_class, container_id(f"kind{uid}"), **place)
 
 
 def two_kind_nodes(root: Path) -> Tree:
@@ -236,9 +234,7 @@ def two_kind_nodes(root: Path) -> Tree:
     for node in ("worker", "worker2"):
         prefix = f"docker/{container_id(node)}/"
         build.others(prefix.rstrip("/"))
-        build.pod(cgroupfs_pod(uid, "BestEffort", f"{prefix}kubelet/"), uid, "BestEffort")
-        cid = container_id(f"kube-proxy on {node}")
-        build.container(f"{build.pods[-1].path}/{cid}", cid, "")
+        in_folder(build, uid, "BestEffort", container_id(f"kube-proxy on {node}"), f"{prefix}kubelet/")
     return build.tree()
 
 
@@ -246,10 +242,7 @@ def docker_in_docker(root: Path) -> Tree:
     """v1: a cluster in a docker container in a docker container."""
     build = v1(root)
     prefix = f"system.slice/docker-{container_id('outer')}.scope/docker/{container_id('inner')}/"
-    uid = pod_uid("dind")
-    build.pod(cgroupfs_pod(uid, "Burstable", prefix), uid, "Burstable")
-    cid = container_id("dind-app")
-    build.container(f"{build.pods[-1].path}/{cid}", cid, "")
+    in_folder(build, pod_uid("dind"), "Burstable", container_id("dind-app"), prefix)
     build.noise += [prefix.rstrip("/"), prefix.split("/docker/", maxsplit=1)[0]]
     return build.tree()
 
@@ -259,10 +252,7 @@ def k3s(root: Path) -> Tree:
     build = v2(root)
     rootless = "user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service"
     for prefix in (f"docker/{container_id('k3d-server-0')}/", f"{rootless}/"):
-        uid = pod_uid(prefix)
-        build.pod(cgroupfs_pod(uid, "Burstable", prefix), uid, "Burstable")
-        cid = container_id(prefix)
-        build.container(f"{build.pods[-1].path}/{cid}", cid, "")
+        in_folder(build, pod_uid(prefix), "Burstable", container_id(prefix), prefix)
         build.noise.append(prefix.rstrip("/"))
     return build.tree()
 
@@ -272,20 +262,14 @@ def gvisor(root: Path) -> Tree:
     build = v2(root)
     for uid in (pod_uid("gvisor"), pod_uid("gvisor2")):
         build.pod(systemd_pod(uid, "Guaranteed"), uid, "Guaranteed")
-    uid = pod_uid("runc")
-    build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    cid = container_id("runc")
-    build.container(f"{build.pods[-1].path}/cri-containerd-{cid}.scope", cid, "containerd")
+    in_scope(build, pod_uid("runc"), "Burstable", container_id("runc"))
     return build.tree()
 
 
 def systemd_in_pod(root: Path) -> Tree:
     """A container that runs systemd, which makes cgroups below it, one of them of docker in that container."""
     build = v2(root)
-    uid = pod_uid("systemd")
-    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    cid = container_id("systemd")
-    scope = build.container(f"{pod}/cri-containerd-{cid}.scope", cid, "containerd")
+    scope = in_scope(build, pod_uid("systemd"), "Burstable", container_id("systemd"))
     build.below(
         f"{scope}/init.scope",
         f"{scope}/system.slice",
