@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,11 +60,8 @@ class Job:
         self._gate.close()
 
     def wait(self) -> list[Report]:
-        """Return the reports of all workers when they have ended; a killed one has none."""
-        reports = [Report(*json.loads(line)) for line in self._output]
-        for process in self.processes:
-            process.wait()
-        return reports
+        """Return the reports of all workers when they are through; a killed one has none."""
+        return [Report(*json.loads(line)) for line in islice(self._output, len(self.processes))]
 
     def stop(self) -> None:
         """Kill the workers and wait for their end."""

@@ -14,7 +14,7 @@ import pytest
 from exporter.lab import LabError
 from exporter.lab.spec import Workload
 from exporter.lab.workloads import Job, Workforce
-from tests.support.lab_waiting import alive, eventually
+from tests.support.lab import alive, eventually
 
 LIFETIME = 30.0
 

@@ -9,9 +9,9 @@ import pytest
 from exporter.lab.cgroups import Hierarchy
 from exporter.lab.spec import CpuSettings, Workload
 from exporter.node.machine import read_topology
+from tests.support.lab import eventually
 from tests.support.lab_advice import Load, follow, names, played, told
 from tests.support.lab_stage import Stage, stage
-from tests.support.lab_waiting import eventually
 
 pytestmark = [
     pytest.mark.timeout(240),

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from exporter.lab.cgroups import Hierarchy
-from tests.support.lab import traces
+from tests.support.lab import alive, eventually, traces
 from tests.support.lab_demo import END_SECONDS, SHORT_RUN_SECONDS, Demo, demo
-from tests.support.lab_waiting import alive, eventually
 from tests.support.pages import Page, duplicates, triples
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"

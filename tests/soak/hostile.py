@@ -8,22 +8,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import multiprocessing
 import resource
 import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from tests.support.lab import resident
-from tests.support.process import ROOT, Exporter, started
+from tests.support.process import Exporter, started
 from tests.support.treebuilder import container_id, pod_uid, v2
 from tests.support.trees import cgroupfs_pod
 
@@ -112,17 +111,12 @@ def node(folder: Path) -> list[str]:
     return [f"--path.cgroup={root}", "--pods.sources=none"]
 
 
-@contextlib.contextmanager
-def clients(shape: str, exporter: Exporter) -> Iterator[None]:
-    """They end with their standard input."""
-    command = [sys.executable, "-m", "tests.soak.hostile", "--as", shape, "--port", str(exporter.port)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            if process.stdout is None or not process.stdout.readline():
-                raise AssertionError(f"no clients for {shape}")
-            yield
-        finally:
-            process.kill()
+def attack(shape: str, address: Address, begun: Event) -> None:
+    """Be these clients, in a process that is killed in the end."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    begun.set()
+    SHAPES[shape](address)
 
 
 def beside(shape: str, exporter: Exporter, scrapes: int) -> Beside:
@@ -130,18 +124,22 @@ def beside(shape: str, exporter: Exporter, scrapes: int) -> Beside:
     pid = exporter.process.pid
     before = most = resident(pid)
     statuses, seconds = set[int](), list[float]()
-    with clients(shape, exporter):
+    spawning = multiprocessing.get_context("spawn")
+    begun = spawning.Event()
+    clients = spawning.Process(target=attack, args=(shape, (exporter.host, exporter.port), begun), daemon=True)
+    clients.start()
+    begun.wait(30.0)
+    try:
         for _ in range(scrapes):
             began = time.perf_counter()
-            connection = HTTPConnection(exporter.host, exporter.port, timeout=10.0)
-            connection.request("GET", "/metrics")
-            answer = connection.getresponse()
-            whole = b"cgroup_container_" in answer.read()
+            answer = exporter.get("/metrics")
             seconds.append(time.perf_counter() - began)
-            connection.close()
-            statuses.add(answer.status if whole else 0)
+            statuses.add(answer.status if b"cgroup_container_" in answer.body else 0)
             most = max(most, resident(pid))
             time.sleep(0.1)
+    finally:
+        clients.kill()
+        clients.join()
     return Beside(shape, frozenset(statuses), tuple(seconds), before, most)
 
 
@@ -168,17 +166,7 @@ def table(rows: list[Beside]) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scrapes", type=int, default=50)
-    parser.add_argument("--as", dest="shape", choices=SHAPES, help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.shape is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-        threading.Thread(target=SHAPES[options.shape], args=[("127.0.0.1", options.port)], daemon=True).start()
-        sys.stdout.write("begun\n")
-        sys.stdout.flush()
-        sys.stdin.read()
-        return 0
     with tempfile.TemporaryDirectory() as folder:
         sys.stdout.write("\n".join(table(list(measure(Path(folder), options.scrapes)))) + "\n")
     return 0
