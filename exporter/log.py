@@ -15,6 +15,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import PurePath
@@ -80,14 +81,10 @@ class LineQueue(QueueHandler):
         self._lines: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self._lines)
         self._max_lines = max_lines
-        self._dropped = self._reported = 0
+        self.lost = 0
+        """Lines dropped since the last one that said so."""
         self._writer = _Writer(self._lines, descriptor)
         self._writer.start()
-
-    @property
-    def lost(self) -> int:
-        """Lines that were dropped or could not be written."""
-        return self._dropped + self._writer.failed
 
     @override
     def prepare(self, record: logging.LogRecord) -> str:
@@ -96,9 +93,9 @@ class LineQueue(QueueHandler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         if self._lines.qsize() >= self._max_lines:
-            self._dropped += 1
+            self.lost += 1
             return
-        record.lost, self._reported = self.lost - self._reported, self.lost
+        record.lost, self.lost = self.lost, 0
         super().emit(record)
 
     @override
@@ -113,16 +110,13 @@ class _Writer(QueueListener):
     def __init__(self, lines: SimpleQueue[Any], descriptor: int) -> None:
         super().__init__(lines)
         self._descriptor = descriptor
-        self.failed = 0
 
     @override
     def handle(self, record: Any) -> None:
         view = memoryview(record.encode("ascii", "backslashreplace"))
-        try:
+        with suppress(OSError):  # nobody reads any more
             while view:
                 view = view[os.write(self._descriptor, view) :]
-        except OSError:
-            self.failed += 1
 
     @override
     def stop(self) -> None:
