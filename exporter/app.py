@@ -117,7 +117,7 @@ class Exporter:
             self.hierarchy = detect(settings.path_cgroup)
         except ReadError as error:
             raise ConfigError(f"--path.cgroup: {error}") from error
-        sources = _pod_sources(settings) if sources is None else sources
+        self._sources = sources = _pod_sources(settings) if sources is None else sources
         options = SamplerOptions(
             proc=settings.path_proc,
             sys=settings.path_sys,
@@ -146,7 +146,7 @@ class Exporter:
         self.directory = PodCache(
             sources,
             on_pods=self._set_pods,
-            config_source=kubelet,
+            read_config=kubelet.config if kubelet else None,
             on_config=self.sampler.set_kubelet,
             interval=settings.pods_interval,
             wall=wall,
@@ -244,7 +244,7 @@ class Exporter:
         """Whether there was a sample, and a pod source answered or none is left to ask."""
         if self.loop.ticks == 0:
             return web.ProbeResult(ok=False, text="no sample yet")
-        if not self.directory.status.settled:
+        if not self.directory.attempts:
             return web.ProbeResult(ok=False, text="no pod source has answered yet")
         return web.ProbeResult(ok=True, text="ready")
 
@@ -259,7 +259,9 @@ class Exporter:
 
     async def close(self) -> None:
         """Stop the threads and close what is open."""
-        await self.directory.aclose()
+        for source in self._sources:
+            if isinstance(source, ApiServerSource):
+                await source.aclose()
         await asyncio.to_thread(self.loop.close)
         self._rendering.close(0.0)
 

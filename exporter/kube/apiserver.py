@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import logging
 import random
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 
@@ -25,7 +24,7 @@ from exporter.identities import PodList
 from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import PodStore, read_list
 from exporter.kube.source import full_jitter
-from exporter.kube.tls import CaBundle, Token
+from exporter.kube.tls import Credentials
 
 _PAGE_PODS = 500
 _MAX_PAGES = 100
@@ -34,8 +33,6 @@ _ANY_VERSION = "0"
 """Whatever the server's cache has: a list from its database would scan all pods of the cluster for each node."""
 _NEWEST = ""
 _GOOD_WATCH_SECONDS = 1.0
-_MAX_EMPTY_WATCHES = 3
-"""Watches in a row that end at once and bring nothing."""
 _FORBIDDEN = "the ClusterRole needs verbs list and watch on pods, which the chart grants when this source is chosen"
 _CA_ADVICE = "the CA file is that of the service account"
 
@@ -84,8 +81,10 @@ class ApiServerSource:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``url`` as of :func:`in_cluster_url`; ``node_name`` as in ``spec.nodeName``."""
+        self._url = url
         self._where = f"apiserver {url}"
-        self._client = _Client(url, node_name, token_file, ca_file, timing.answer_seconds)
+        self._node_name = node_name
+        self._credentials = Credentials(token_file, ca_file)
         self._timing = timing
         self._jitter = jitter
         self._task: asyncio.Task[None] | None = None
@@ -100,13 +99,16 @@ class ApiServerSource:
 
     async def pods(self) -> PodList:
         """Return the copy as of now; raises :class:`MappingError` when the server's last answer was a failure."""
-        self._asked_at = asyncio.get_running_loop().time()
         if self._task is not None and self._task.done():
             self._task.result()  # a fault of ours: let it be seen
             self._task = None
         if self._task is None:
-            await asyncio.to_thread(_import_client)  # takes seconds on a node short of CPU, not the server's fault
-            self._task = asyncio.create_task(self._run(), name="apiserver-watch")
+            # Takes seconds on a node short of CPU, which is not the server's fault.
+            watch = await asyncio.to_thread(_import_watch)
+            self._synced, self._version, self._failure = False, _ANY_VERSION, None
+            self._settled.clear()
+            self._task = asyncio.create_task(self._follow(watch), name="apiserver-watch")
+        self._asked_at = asyncio.get_running_loop().time()
         limit = 2 * self._timing.answer_seconds  # a list, then the beginning of a watch
         try:
             async with asyncio.timeout(limit):
@@ -125,24 +127,14 @@ class ApiServerSource:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _run(self) -> None:
+    async def _follow(self, watch: Any) -> None:
         """List and watch until cancelled, or until a watch ends and no call has come for ``idle_seconds``."""
-        try:
-            await self._follow(asyncio.get_running_loop().time)
-        finally:
-            self._store, self._synced, self._version, self._failure = PodStore(), False, _ANY_VERSION, None
-            self._settled.clear()
-            await self._client.aclose()
-
-    async def _follow(self, now: Callable[[], float]) -> None:
-        failures = empty = 0
+        failures, now = 0, asyncio.get_running_loop().time
         while now() - self._asked_at < self._timing.idle_seconds:
-            began = now()
-            self._received = False
+            began, self._received = now(), False
             try:
-                if not self._synced:
-                    await self._list()
-                await self._watch()
+                with mapping_errors(self._where, self._timing.answer_seconds, _CA_ADVICE):
+                    await self._list_and_watch(watch)
             except _ExpiredError:
                 self._synced, self._version = False, _NEWEST
             except MappingError as error:
@@ -150,144 +142,101 @@ class ApiServerSource:
                 self._settled.set()
             # A server that hangs up at once is treated as one that fails, whatever it says.
             is_long = now() - began >= _GOOD_WATCH_SECONDS
-            if self._received or is_long:
-                empty = 0
-            elif self._failure is None:
-                empty += 1
-                # It may not be an API server at all; a list would tell.
-                self._synced = self._synced and empty < _MAX_EMPTY_WATCHES
+            if not (is_long or self._received or self._failure):
+                self._synced = False  # it may not be an API server at all; a list tells
             failures = 0 if is_long and self._failure is None else failures + 1
             if failures:
                 first, last = self._timing.first_retry, self._timing.last_retry
                 await asyncio.sleep(full_jitter(failures, first, last, self._jitter))
 
-    async def _list(self) -> None:
+    async def _list_and_watch(self, watch: Any) -> None:
+        api = await self._credentials.with_ca(partial(_generated_client, self._url))
+        async with api.api_client:
+            if not self._synced:
+                await self._list(api)
+            await self._watch(api, watch)
+
+    async def _get(self, api: Any, **parameters: Any) -> aiohttp.ClientResponse:
+        """Return an answer of status 200; ``parameters`` by the names of the Python client."""
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"} | await self._credentials.headers()
+        async with asyncio.timeout(self._timing.answer_seconds):
+            response: aiohttp.ClientResponse = await api.list_pod_for_all_namespaces_without_preload_content(
+                field_selector=f"spec.nodeName={self._node_name}", _headers=headers, **parameters
+            )
+        if response.status != HTTPStatus.OK:
+            response.close()
+            raise _status_error(self._where, response.status)
+        return response
+
+    async def _list(self, api: Any) -> None:
         fresh = PodStore()
         token = ""
         for _ in range(_MAX_PAGES):
             page = {"_continue": token} if token else {"resource_version": self._version}
-            async with (
-                self._client.request(limit=_PAGE_PODS, **page) as response,
-                asyncio.timeout(self._timing.answer_seconds),
-            ):
-                body = await read_body(response, _MAX_PAGE_BYTES, self._where)
-            fields = await asyncio.to_thread(read_list, body, self._where, fresh.put)
-            metadata = fields.get("metadata")
+            async with await self._get(api, limit=_PAGE_PODS, **page) as response:
+                async with asyncio.timeout(self._timing.answer_seconds):
+                    body = await read_body(response, _MAX_PAGE_BYTES, self._where)
+            metadata = (await asyncio.to_thread(read_list, body, self._where, fresh.put)).get("metadata")
             metadata = metadata if isinstance(metadata, dict) else {}
             token = str(metadata.get("continue") or "")
             if not token:
-                self._store.replace(fresh)
+                self._store, self._synced = fresh, True
                 self._version = str(metadata.get("resourceVersion") or _ANY_VERSION)
-                self._synced = True
                 return
         raise MappingError(f"{self._where}: a list of more than {_MAX_PAGES} pages", reason="too_large")
 
-    async def _watch(self) -> None:
-        request = self._client.request(
+    async def _watch(self, api: Any, watch: Any) -> None:
+        response = await self._get(
+            api,
             watch=True,
             allow_watch_bookmarks=True,
             resource_version=self._version,
             timeout_seconds=self._timing.watch_seconds,
             _request_timeout=float(self._timing.watch_seconds + self._timing.answer_seconds),
         )
-        async with request as response:
-            self._failure = None
-            self._settled.set()
-            try:
-                async with contextlib.aclosing(self._client.events(response, self._timing.silent_seconds)) as events:
-                    async for event in events:
-                        self._apply(event)
-            except (aiohttp.ClientError, OSError) as error:
-                # Ordinary: a load balancer's idle time, an API server that restarts. Whether it is more, the next
-                # request tells. TimeoutError is one of these.
-                _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
+        self._failure = None
+        self._settled.set()
+        try:
+            async with response:
+                await follow_events(watch, response, self._timing.silent_seconds, self._where, self._apply)
+        except (aiohttp.ClientError, OSError) as error:
+            # Ordinary: a load balancer's idle time, an API server that restarts. Whether it is more, the next
+            # request tells. TimeoutError is one of these.
+            _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
 
-    def _apply(self, event: WatchEvent) -> None:
+    def _apply(self, kind: str, item: Mapping[str, Any], version: str) -> None:
         self._received = True
-        match event.kind:
-            case "ADDED" | "MODIFIED":
-                self._store.put(event.item)
-            case "DELETED":
-                self._store.remove(event.item)
-            case _:
-                pass  # BOOKMARK: the version is all it says
-        self._version = event.version or self._version
+        if kind in {"ADDED", "MODIFIED"}:
+            self._store.put(item)
+        elif kind == "DELETED":
+            self._store.remove(item)
+        self._version = version or self._version  # of a BOOKMARK, all it says
 
 
 class _ExpiredError(Exception):
     """The version to go on from is no longer kept: 410."""
 
 
-class _Client:
-    """``GET /api/v1/pods`` of this node with the generated client, which a thread sets up at the first request."""
-
-    def __init__(self, url: str, node_name: str, token_file: str | None, ca_file: str | None, seconds: float) -> None:
-        self._url = url
-        self._where = f"apiserver {url}"
-        self._node_name = node_name
-        self._token = None if token_file is None else Token(token_file)
-        self._ca = None if ca_file is None else CaBundle(ca_file)
-        self._seconds = seconds
-        self._pem: bytes | None = None
-        self._api: Any = None
-        self._watch: Any = None
-
-    @contextlib.asynccontextmanager
-    async def request(self, **parameters: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Give an answer of status 200; ``parameters`` by the names of the Python client."""
-        async with mapping_errors(self._where, self._seconds, _CA_ADVICE):
-            async with asyncio.timeout(self._seconds):
-                response = await self._get(**parameters)
-            async with response:
-                _check_status(self._where, response.status)
-                yield response
-
-    def events(self, response: aiohttp.ClientResponse, silence: float) -> AsyncGenerator[WatchEvent, None]:
-        """Return the events of an answer to a watch, see :func:`watch_events`."""
-        return watch_events(self._watch, response, silence, self._where)
-
-    async def _get(self, **parameters: Any) -> aiohttp.ClientResponse:
-        pem = None if self._ca is None else await self._ca.read()
-        if self._api is None or pem != self._pem:
-            await self.aclose()
-            try:
-                self._api, self._watch = await asyncio.to_thread(_generated_client, self._url, pem)
-            except (ssl.SSLError, ValueError) as error:
-                if self._ca is None:
-                    raise
-                raise self._ca.unusable() from error
-            self._pem = pem
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {await self._token.read()}"
-        response: aiohttp.ClientResponse = await self._api.list_pod_for_all_namespaces_without_preload_content(
-            field_selector=f"spec.nodeName={self._node_name}", _headers=headers, **parameters
-        )
-        return response
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        api, self._api = self._api, None
-        if api is not None:
-            await api.api_client.close()
+def _status_error(where: str, status: object) -> Exception:
+    """Return the error for any status but 200; ``status`` is the server's word, of whatever type."""
+    if status == HTTPStatus.GONE:
+        return _ExpiredError()
+    return http_error(where, status if isinstance(status, int) else 0, _FORBIDDEN)
 
 
-class WatchEvent(NamedTuple):
-    """One line of a watch: ``ADDED``, ``MODIFIED``, ``DELETED`` or ``BOOKMARK``, and its pod."""
+async def follow_events(
+    watch: Any,
+    response: aiohttp.ClientResponse,
+    silence: float,
+    where: str,
+    take: Callable[[str, Mapping[str, Any], str], None],
+) -> None:
+    """Hand the events of an answer to ``take`` until its end; ``watch`` is a ``kubernetes.aio.watch.Watch``.
 
-    kind: str
-    item: Mapping[str, Any]
-    version: str
-    """The version to go on from after this event; empty when none was said yet."""
-
-
-async def watch_events(
-    watch: Any, response: aiohttp.ClientResponse, silence: float, where: str
-) -> AsyncGenerator[WatchEvent, None]:
-    """Give the events of an answer until its end; ``watch`` is a ``kubernetes.aio.watch.Watch``.
-
-    A line without its end is dropped: the next watch brings it again. Raises :class:`MappingError` for a line that is
-    no event and for one of type ERROR, and :class:`TimeoutError` after ``silence`` seconds without a line.
+    ``take`` gets the type (``ADDED``, ``MODIFIED``, ``DELETED``, ``BOOKMARK``), the pod, and the version to go on from,
+    empty when none was said yet. A line without its end is dropped: the next watch brings it again. Raises
+    :class:`MappingError` for a line that is no event and for one of type ERROR, and :class:`TimeoutError` after
+    ``silence`` seconds without a line.
     """
 
     async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
@@ -300,50 +249,41 @@ async def watch_events(
         while True:
             try:
                 async with asyncio.timeout(silence):
-                    event = await anext(stream)
-            except StopAsyncIteration:
-                return
+                    event = await anext(stream, None)
             except (aiohttp.ClientError, OSError):
                 raise
             except Exception as error:
                 if (status := getattr(error, "status", None)) is not None:  # ApiException, for an event of type ERROR
-                    _check_status(where, status)
+                    raise _status_error(where, status) from error
                 # ValueError for a line that is too long; Exception, KeyError, TypeError and more for what is no event.
                 raise MappingError(f"{where}: what a watch brought is no event", reason="malformed") from error
+            if event is None:
+                return
             if isinstance(event, str) and not event.strip():
                 continue
             if not isinstance(event, dict) or not isinstance(event["raw_object"], dict):
                 raise MappingError(f"{where}: what a watch brought is no event", reason="malformed")
             version = watch.resource_version
-            yield WatchEvent(event["type"], event["raw_object"], version if isinstance(version, str) else "")
+            take(event["type"], event["raw_object"], version if isinstance(version, str) else "")
     finally:
-        await watch.close()  # gives up this answer; the next call begins with another
+        await watch.close()
 
 
-def _check_status(where: str, status: object) -> None:
-    """Raise for any status but 200; ``status`` is the server's word, of whatever type."""
-    if status == HTTPStatus.GONE:
-        raise _ExpiredError
-    if status != HTTPStatus.OK:
-        raise http_error(where, status if isinstance(status, int) else 0, _FORBIDDEN)
-
-
-def _import_client() -> ModuleType:
+def _import_watch() -> Any:
     """Import the package: half a second and some 40 MB, only for those who need it."""
-    from kubernetes.aio import client  # noqa: PLC0415 - see above
+    from kubernetes.aio import watch  # noqa: PLC0415 - see above
     from kubernetes.aio.client import CoreV1Api  # noqa: F401, PLC0415 - the package alone loads next to nothing
 
-    return client
-
-
-def _generated_client(url: str, pem: bytes | None) -> tuple[Any, Any]:
-    """Return client and watch. Blocks: both read CA certificates."""
-    from kubernetes.aio import watch  # noqa: PLC0415 - as above
-
     untyped: Any = watch
-    client = _import_client()
-    configuration = client.Configuration(host=url, ca_cert_data=pem and pem.decode("ascii", "ignore"))
+    return untyped.Watch()
+
+
+def _generated_client(url: str, pem: str | None) -> Any:
+    """Return the client. Blocks: it reads CA certificates."""
+    from kubernetes.aio import client  # noqa: PLC0415 - as above
+
+    configuration = client.Configuration(host=url, ca_cert_data=pem)
     # From Python 3.13 the default is strict about extensions that many clusters' CAs lack.
     configuration.disable_strict_ssl_verification = True
     configuration.client_session_kwargs = {"auto_decompress": False, "trust_env": False}
-    return client.CoreV1Api(client.ApiClient(configuration)), untyped.Watch()
+    return client.CoreV1Api(client.ApiClient(configuration))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
-from exporter.kube.configz import ConfigPoller
-from exporter.kube.source import ConfigSource, FailureLog, PodSource, full_jitter
+from exporter.kube.source import FailureLog, PodSource, full_jitter
 
 _DEBOUNCE_SECONDS = 0.5
 """A request this soon after an answer waits: the kubelet often starts several containers in a row."""
@@ -23,6 +23,8 @@ _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 30.0
 _MAX_BACKOFF_SECONDS = 900.0
 """Between two attempts of a source that fails while another serves."""
+_CONFIG_SECONDS = 600.0
+_FIRST_CONFIG_RETRY_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -52,15 +54,8 @@ class PodCacheStatus:
 
     sources: tuple[SourceStatus, ...]
     """In the order in which they are tried."""
-    attempts: int = 0
-    """Refreshes ended, with a list or without."""
     config_failures: Mapping[str, int] = field(default_factory=dict)
     """Of ``GET /configz``, by reason."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether the pods are known, or every source was tried and failed."""
-        return self.attempts > 0
 
 
 class _SourceRecord:
@@ -69,24 +64,22 @@ class _SourceRecord:
     def __init__(self, source: PodSource, clock: Callable[[], float]) -> None:
         self.source = source
         self.log = FailureLog(f"pod source {source.name}", clock)
-        self.status = SourceStatus(source.name)
+        self.last_success: float | None = None
         self.backoffs = 0
         """Failures in a row while another source served."""
-        self.retry_at = 0.0
+        self.retry_at = -math.inf
 
-    def failed(self, error: MappingError, *, is_replaced: bool) -> None:
-        is_new = self.log.failed(error, remind=not is_replaced)
-        failures = dict(self.status.failures)
-        if is_new or not is_replaced:
-            failures[error.reason] = failures.get(error.reason, 0) + 1
-        self.status = replace(self.status, up=False, failures=failures, reason=error.reason, last_error=str(error))
-        self.backoffs = self.backoffs + 1 if is_replaced else 0
-        self.retry_at = 0.0
-
-    def succeeded(self, wall: float) -> None:
-        self.status = replace(self.status, up=True, last_success=wall, reason="", last_error="")
-        self.backoffs, self.retry_at = 0, 0.0
-        self.log.succeeded()
+    def status(self, *, active: bool) -> SourceStatus:
+        error = self.log.last
+        return SourceStatus(
+            self.source.name,
+            up=False if error else None if self.last_success is None else True,
+            active=active,
+            last_success=self.last_success,
+            failures=dict(self.log.counts),
+            reason=error.reason if error else "",
+            last_error=str(error) if error else "",
+        )
 
 
 class PodCache:
@@ -94,7 +87,7 @@ class PodCache:
 
     Sources are tried in their order at the start and every ``interval`` seconds, so an earlier one that works again is
     used again. One that fails while another serves, which may be for ever, is tried less and less often, at least every
-    15 minutes and when no other answers. In between, :meth:`request_refresh` asks the one in use first.
+    15 minutes and when no other answers. The kubelet's settings are read every ten minutes, sooner after failures.
     ``clock`` (monotonic) must run with the event loop's time; ``wall`` is for display. Not thread-safe.
     """
 
@@ -104,7 +97,7 @@ class PodCache:
         *,
         on_pods: Callable[[PodList], None],
         interval: float = 60.0,
-        config_source: ConfigSource | None = None,
+        read_config: Callable[[], Awaitable[KubeletConfig]] | None = None,
         on_config: Callable[[KubeletConfig], None] = lambda _config: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -112,14 +105,17 @@ class PodCache:
     ) -> None:
         self._records = [_SourceRecord(source, clock) for source in sources]
         self._on_pods = on_pods
-        self._clock = clock
-        self._wall = wall
         self._interval = interval
-        self._jitter = jitter
-        self._schedule = RefreshSchedule(interval, jitter)
-        self._poller = config_source and ConfigPoller(config_source, on_config=on_config, clock=clock, jitter=jitter)
-        self._requested = asyncio.Event()
+        self._read_config, self._on_config = read_config, on_config
+        self._config_log = FailureLog("reading the kubelet's settings", clock)
+        self._clock, self._wall, self._jitter = clock, wall, jitter
+        self._requested, self._config_requested = asyncio.Event(), asyncio.Event()
         self._first_result = asyncio.Event()
+        self._failures = 0
+        self._scheduled_at = self._ended_at = self._requested_at = -math.inf
+        self._is_requested = False
+        self._gap = _DEBOUNCE_SECONDS
+        """Between the end of a refresh and the next one that is requested."""
         self._active: _SourceRecord | None = None
         self.pods = PodList(pods={})
         """The last good list."""
@@ -129,60 +125,89 @@ class PodCache:
     @property
     def status(self) -> PodCacheStatus:
         """As of now; never changes once returned."""
-        return PodCacheStatus(
-            tuple(replace(record.status, active=record is self._active) for record in self._records),
-            attempts=self.attempts,
-            config_failures=dict(self._poller.failures) if self._poller else {},
-        )
+        sources = tuple(record.status(active=record is self._active) for record in self._records)
+        return PodCacheStatus(sources, dict(self._config_log.counts))
 
     async def first_result(self) -> None:
         """Return when the pods are known or every source was tried and failed."""
         await self._first_result.wait()
 
     def request_refresh(self, *, new: bool = False) -> None:
-        """Ask soon: a container is not in the list; ``new`` when it was seen for the first time."""
-        self._schedule.request(self._clock(), new=new)
+        """Ask soon, the source in use first: a container is not in the list; ``new`` when it was not seen before.
+
+        Requests about the same one double the gap between refreshes up to 10 s: one that can never be mapped costs the
+        kubelet no more than that. A new one resets the gap to 1 s.
+        """
+        now = self._clock()
+        if now - self._requested_at > _MAX_GAP_SECONDS:
+            self._gap = _DEBOUNCE_SECONDS
+        elif new:
+            self._gap = min(self._gap, _MIN_GAP_SECONDS)
+        self._requested_at, self._is_requested = now, True
         self._requested.set()
 
     async def run(self) -> None:
         """Refresh until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run_schedule(), name="pod-list")
-            if self._poller:
-                tasks.create_task(self._poller.run(), name="kubelet-config")
+            tasks.create_task(self._run_pods(), name="pod-list")
+            if self._read_config is not None:
+                tasks.create_task(self._run_config(self._read_config), name="kubelet-config")
 
-    async def aclose(self) -> None:
-        """Close the sources; after :meth:`run` has ended."""
-        for record in self._records:
-            await record.source.aclose()
-
-    async def _run_schedule(self) -> None:
+    async def _run_pods(self) -> None:
         while True:
             self._requested.clear()
-            wait = self._schedule.wait(self._clock())
-            if wait <= 0:
+            due = self._scheduled_at
+            if self._is_requested and not self._failures:
+                due = min(due, self._ended_at + self._gap)
+            wait = due - self._clock()
+            if wait > 0:
+                await _event_within(self._requested, wait)
+            else:
                 await self._refresh()
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._requested.wait()
+
+    async def _run_config(self, read_config: Callable[[], Awaitable[KubeletConfig]]) -> None:
+        log = self._config_log
+        while True:
+            self._config_requested.clear()
+            wait = _CONFIG_SECONDS
+            try:
+                config = await read_config()
+            except MappingError as error:
+                log.failed(error, expected=True)
+                wait = full_jitter(log.consecutive, _FIRST_CONFIG_RETRY_SECONDS, _CONFIG_SECONDS, self._jitter)
+            else:
+                log.succeeded()
+                self._on_config(config)
+            await _event_within(self._config_requested, wait)
 
     async def _refresh(self) -> None:
-        scheduled = self._schedule.begin(self._clock())
-        result = await self._first_answer(self._records if scheduled else self._active_first())
-        news = False
-        if result is not None:
-            record, pods = result
-            news = _has_new_ids(pods, self.pods)
-            self._accept(record, pods)
+        # A scheduled one tries all sources in their order, one that was requested the source in use first.
+        is_scheduled = self._clock() >= self._scheduled_at
+        was_requested, self._is_requested = self._is_requested, False
+        records = self._records
+        if not is_scheduled:
+            records = sorted(records, key=lambda record: record is not self._active)
+        has_news = await self._first_answer(records)
         self.attempts += 1
-        self._schedule.end(self._clock(), ok=result is not None, news=news)
+        now = self._ended_at = self._clock()
+        if has_news is None:
+            self._failures += 1
+            retry = full_jitter(self._failures, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self._jitter)
+            self._scheduled_at = now + retry
+        else:
+            self._failures = 0
+            if is_scheduled:
+                self._scheduled_at = now + self._interval
+            if was_requested:
+                doubled = min(self._gap * 2, _MAX_GAP_SECONDS)
+                self._gap = _MIN_GAP_SECONDS if has_news else max(_MIN_GAP_SECONDS, doubled)
         self._first_result.set()
 
-    def _active_first(self) -> Iterable[_SourceRecord]:
-        return sorted(self._records, key=lambda record: record is not self._active)
+    async def _first_answer(self, records: Iterable[_SourceRecord]) -> bool | None:
+        """Accept the list of the first source that answers.
 
-    async def _first_answer(self, records: Iterable[_SourceRecord]) -> tuple[_SourceRecord, PodList] | None:
+        Return whether it has ids that the last one had not, or ``None`` when all sources fail.
+        """
         failed: list[tuple[_SourceRecord, MappingError]] = []
         answer = None
         now = self._clock()
@@ -193,95 +218,41 @@ class PodCache:
             except MappingError as error:
                 failed.append((record, error))
         for record, failure in failed:
-            record.failed(failure, is_replaced=answer is not None)
+            record.log.failed(failure, expected=answer is not None)
+            record.backoffs = 0 if answer is None else record.backoffs + 1
+            record.retry_at = -math.inf
             if record.backoffs:
                 wait = full_jitter(record.backoffs, self._interval, _MAX_BACKOFF_SECONDS, self._jitter)
                 record.retry_at = self._clock() + wait
-        if answer is not None:
-            record, _ = answer
-            if record.status.up is False and self._poller:
-                self._poller.request_refresh()
-            record.succeeded(self._wall())
-        return answer
+        return None if answer is None else self._accept(*answer)
 
-    def _accept(self, record: _SourceRecord, pods: PodList) -> None:
+    def _accept(self, record: _SourceRecord, pods: PodList) -> bool:
+        if record.log.last is not None:
+            self._config_requested.set()  # the kubelet may have restarted with other settings
+        record.log.succeeded()
+        record.last_success = self._wall()
+        record.backoffs, record.retry_at = 0, -math.inf
         if record is not self._active:
             _log.info("pods come from %s now: %d of them", record.source.name, len(pods.pods))
         if pods.problems and pods.problems != self.pods.problems:
             found = ", ".join(f"{count} {reason}" for reason, count in sorted(pods.problems.items()))
             _log.warning("pod list of %s: %s", record.source.name, found)
-        self._active = record
-        self.pods = pods
+        has_news = not _ids(pods) <= _ids(self.pods)
+        self._active, self.pods = record, pods
         self._on_pods(pods)
+        return has_news
 
 
-def _has_new_ids(now: PodList, before: PodList) -> bool:
-    """Return whether a pod or a container id is in ``now`` and not in ``before``."""
-    return any(
-        uid not in before.pods
-        or {container.container_id for container in pod.containers}
-        - {container.container_id for container in before.pods[uid].containers}
-        for uid, pod in now.pods.items()
-    )
+async def _event_within(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
-class RefreshSchedule:
-    """Decides when to ask: every ``interval`` seconds, sooner on request, later after failures. Never reads a clock.
-
-    Requests about the same unknown container double the gap between refreshes up to 10 s: one that can never be mapped
-    costs the kubelet no more than that. A request about a container seen for the first time resets the gap to 1 s.
-    """
-
-    def __init__(self, interval: float, jitter: Callable[[], float]) -> None:
-        self._interval = interval
-        self._jitter = jitter
-        self._failures = 0
-        self._retry_at = 0.0
-        self._ended_at: float | None = None
-        self._scheduled_at: float | None = None
-        self._requested_at: float | None = None
-        self._pending = False
-        self._was_requested = False
-        self._gap = _DEBOUNCE_SECONDS
-
-    def request(self, now: float, *, new: bool) -> None:
-        """Ask for a newer list; ``new`` when for a reason that did not exist at the last request."""
-        if self._requested_at is None or now - self._requested_at > _MAX_GAP_SECONDS:
-            self._gap = _DEBOUNCE_SECONDS
-        elif new:
-            self._gap = min(self._gap, _MIN_GAP_SECONDS)
-        self._requested_at = now
-        self._pending = True
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until the next refresh; zero or less: now."""
-        if self._ended_at is None or self._scheduled_at is None:
-            return 0.0
-        if self._failures:
-            return self._retry_at - now
-        if self._pending:
-            return min(self._scheduled_at, self._ended_at + self._gap) - now
-        return self._scheduled_at - now
-
-    def begin(self, now: float) -> bool:
-        """Begin a refresh; return whether it is a scheduled one, which also tries sources that failed before."""
-        scheduled = self._scheduled_at is None or self._failures > 0 or now >= self._scheduled_at
-        self._was_requested = self._pending
-        self._pending = False
-        if scheduled:
-            self._scheduled_at = None
-        return scheduled
-
-    def end(self, now: float, *, ok: bool, news: bool) -> None:
-        """End a refresh, with a list (``ok``) that has container ids the last one had not (``news``), or without."""
-        self._ended_at = now
-        if self._scheduled_at is None:
-            self._scheduled_at = now + self._interval
-        if not ok:
-            self._failures += 1
-            self._retry_at = now + full_jitter(self._failures, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self._jitter)
-            return
-        self._failures = 0
-        if self._was_requested:
-            doubled = min(self._gap * 2, _MAX_GAP_SECONDS)
-            self._gap = _MIN_GAP_SECONDS if news else max(_MIN_GAP_SECONDS, doubled)
+def _ids(pods: PodList) -> set[tuple[str, str]]:
+    """Return the ids of pods and containers."""
+    return {
+        (uid, container_id)
+        for uid, pod in pods.pods.items()
+        for container_id in ("", *(container.container_id for container in pod.containers))
+    }

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from http import HTTPStatus
 
 import aiohttp
 
 from exporter import __version__
+from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
-from exporter.kube.configz import parse_configz
 from exporter.kube.http import http_error, mapping_errors, read_body
 from exporter.kube.podlist import parse_pod_list
-from exporter.kube.tls import TlsContext, Token
+from exporter.kube.tls import Credentials, verifying_context
+from exporter.values import parse_duration
 
 _MAX_BYTES = 32 * 1024 * 1024
 _MAX_CONFIGZ_BYTES = 1024 * 1024
-_TIMEOUT_SECONDS = 8.0
 _CONNECT_SECONDS = 3.0
 
 _FORBIDDEN = (
@@ -39,16 +40,15 @@ class KubeletSource:
         token_file: str | None = None,
         ca_file: str | None = None,
         insecure_skip_verify: bool = False,
-        timeout_seconds: float = _TIMEOUT_SECONDS,
+        timeout_seconds: float = 8.0,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only."""
         self._url = url
-        self._token = None if token_file is None else Token(token_file)
-        self._tls = TlsContext(ca_file, insecure_skip_verify=insecure_skip_verify)
+        self._credentials = Credentials(token_file, ca_file)
+        self._insecure = insecure_skip_verify
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
-        self._session: aiohttp.ClientSession | None = None
 
     async def pods(self) -> PodList:
         """``GET /pods``; raises :class:`MappingError` with a reason of :data:`exporter.kube.source.REASONS`."""
@@ -60,43 +60,67 @@ class KubeletSource:
         _, body = await self._get("configz", _MAX_CONFIGZ_BYTES)
         return parse_configz(body)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-
     async def _get(self, path: str, max_bytes: int) -> tuple[str, memoryview]:
         url = f"{self._url}/{path}"
         where = f"kubelet {url}"
-        headers: dict[str, str] = {}
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # loopback is faster than gzip
+            "User-Agent": f"kube-throttle-exporter/{__version__}",
+        }
         tls: ssl.SSLContext | bool = True
         if url.startswith("https:"):
-            tls = await self._tls.context()
-            if self._token is not None:
-                headers["Authorization"] = f"Bearer {await self._token.read()}"
-        async with (
-            mapping_errors(where, self._timeout_seconds, _CA_ADVICE),
-            self._open().get(url, headers=headers, ssl=tls, allow_redirects=False) as response,
-        ):
-            if response.status != HTTPStatus.OK:
-                raise http_error(where, response.status, _FORBIDDEN.format(path=path))
-            return where, await read_body(response, max_bytes, where)
+            tls = False if self._insecure else await self._credentials.with_ca(verifying_context)
+            headers |= await self._credentials.headers()
+        timeout = self._timeout_seconds
+        with mapping_errors(where, timeout, _CA_ADVICE):
+            async with (
+                aiohttp.ClientSession(
+                    timeout=aiohttp.ClientTimeout(total=timeout, connect=min(_CONNECT_SECONDS, timeout)),
+                    auto_decompress=False,
+                    trust_env=False,  # a proxy is never between a pod and its own node
+                ) as session,
+                session.get(url, headers=headers, ssl=tls, allow_redirects=False) as response,
+            ):
+                if response.status != HTTPStatus.OK:
+                    raise http_error(where, response.status, _FORBIDDEN.format(path=path))
+                return where, await read_body(response, max_bytes, where)
 
-    def _open(self) -> aiohttp.ClientSession:
-        # Not in __init__: a session belongs to the loop that runs.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True, use_dns_cache=False),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "Accept": "application/json",
-                    "Accept-Encoding": "identity",  # loopback is faster than gzip
-                    "User-Agent": f"kube-throttle-exporter/{__version__}",
-                },
-                timeout=aiohttp.ClientTimeout(
-                    total=self._timeout_seconds, connect=min(_CONNECT_SECONDS, self._timeout_seconds)
-                ),
-                auto_decompress=False,
-                trust_env=False,  # a proxy is never between a pod and its own node
-            )
-        return self._session
+
+def parse_configz(body: bytes | memoryview) -> KubeletConfig:
+    """Return the kubelet's CPU settings (``KubeletConfiguration``, kubelet.config.k8s.io/v1beta1).
+
+    Read loosely: the answer has changed with almost every release, and a field of another type than expected is a field
+    that this kubelet does not say. Raises :class:`MappingError`, reason ``malformed``.
+    """
+    try:
+        answer = json.loads(bytes(body))
+    except (ValueError, RecursionError) as error:
+        raise MappingError("kubelet: /configz is not JSON", reason="malformed") from error
+    config = answer.get("kubeletconfig") if isinstance(answer, dict) else None
+    if not isinstance(config, dict):
+        raise MappingError("kubelet: /configz has no kubeletconfig", reason="malformed")
+    text = {key: value for key, value in config.items() if isinstance(value, str) and value}
+    options, cfs_quota = config.get("cpuManagerPolicyOptions"), config.get("cpuCFSQuota")
+    if isinstance(options, dict):
+        options = {name: value for name, value in options.items() if isinstance(value, str)}
+    return KubeletConfig(
+        cpu_manager_policy=text.get("cpuManagerPolicy"),
+        cpu_manager_policy_options=options if isinstance(options, dict) else None,
+        cpu_manager_reconcile_seconds=_seconds(text.get("cpuManagerReconcilePeriod")),
+        topology_manager_policy=text.get("topologyManagerPolicy"),
+        topology_manager_scope=text.get("topologyManagerScope"),
+        cpu_cfs_quota=cfs_quota if isinstance(cfs_quota, bool) else None,
+        cpu_cfs_quota_period_seconds=_seconds(text.get("cpuCFSQuotaPeriod")),
+        reserved_system_cpus=text.get("reservedSystemCPUs"),
+        cgroup_driver=text.get("cgroupDriver"),
+        cgroup_root=text.get("cgroupRoot"),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return a Go duration in whole units, as kubelets are configured; ``None`` for fractions (``1.5ms``)."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError:
+        return None

@@ -8,15 +8,14 @@ Source: ``pkg/kubelet/kuberuntime/{helpers,legacy}.go``. No other of these names
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from exporter.errors import MappingError
 from exporter.identities import ContainerIdentity, PodIdentity, PodList
+from exporter.kube.source import file_error, timed
 from exporter.threads import TimedCall
 
 _TIMEOUT_SECONDS = 5.0
@@ -25,9 +24,7 @@ _MAX_NAMES = 100_000
 _NAME = r"[^_/\ud800-\udfff]+"
 _POD_FOLDER = re.compile(rf"(?P<namespace>{_NAME})_(?P<pod>{_NAME})_(?P<uid>{_NAME})")
 _LINK = re.compile(rf"(?P<start>{_NAME}_{_NAME}_(?P<container>{_NAME})-)(?P<id>[0-9a-f]{{8,64}})\.log")
-_TARGET = re.compile(
-    rf"(?:.*/)?(?P<namespace>{_NAME})_(?P<pod>{_NAME})_(?P<uid>{_NAME})/(?P<container>{_NAME})/(?P<restarts>[0-9]{{1,9}})\.log"
-)
+_TARGET = re.compile(rf"(?:.*/)?{_POD_FOLDER.pattern}/(?P<container>{_NAME})/(?P<restarts>[0-9]{{1,9}})\.log")
 _ID_LENGTH, _CUT_LENGTH = 64, 255
 
 
@@ -51,51 +48,36 @@ class LogDirSource:
 
     async def pods(self) -> PodList:
         """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large`` or ``timeout``."""
-        try:
-            return await self._call.awaited()
-        except TimeoutError as error:
-            raise MappingError(
-                f"logs {self._path}: no answer within {self._call.seconds:g} s", reason="timeout"
-            ) from error
-
-    async def aclose(self) -> None:
-        """Nothing is held open."""
+        return await timed(self._call, f"logs {self._path}")
 
     def _read(self) -> PodList:
         containers = os.path.join(self._path, "containers")
         folders = self._names(os.path.join(self._path, "pods"))
-        links = [(name, _target(containers, name)) for name in self._names(containers)]
-        return parse_log_names(folders, links)
+        return parse_log_names(folders, [(name, _target(containers, name)) for name in self._names(containers)])
 
     def _names(self, path: str) -> list[str]:
         try:
             names = self._list_names(path)
         except OSError as error:
-            reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
-            raise MappingError(f"logs {path}: {error.strerror}", reason=reason) from error
+            raise file_error(f"logs {path}", error) from error
         if len(names) > _MAX_NAMES:
             raise MappingError(f"logs {path}: more than {_MAX_NAMES} entries", reason="too_large")
         return names
 
 
-class _Instance(NamedTuple):
-    restarts: int
-    container_id: str
-
-
-def parse_log_names(folders: list[str], links: list[tuple[str, str]]) -> PodList:
+def parse_log_names(folders: Sequence[str], links: Sequence[tuple[str, str]]) -> PodList:
     """Return the pods of names below ``pods``, and of names below ``containers`` with their link targets.
 
     Pure. A name of another form is counted as ``malformed_name``.
     """
     problems: Counter[str] = Counter()
-    instances: defaultdict[str, defaultdict[str, list[_Instance]]] = defaultdict(lambda: defaultdict(list))
+    instances: defaultdict[str, defaultdict[str, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
     for name, target in links:
         link, where = _LINK.fullmatch(name), _TARGET.fullmatch(target)
         if link is None or where is None or not _is_whole(name, link, where):
             problems["malformed_name"] += 1
         else:
-            instances[where["uid"]][where["container"]].append(_Instance(int(where["restarts"]), link["id"]))
+            instances[where["uid"]][where["container"]].append((int(where["restarts"]), link["id"]))
     pods: dict[str, PodIdentity] = {}
     for folder in folders:
         found = _POD_FOLDER.fullmatch(folder)
@@ -115,24 +97,24 @@ def parse_log_names(folders: list[str], links: list[tuple[str, str]]) -> PodList
 
 
 def _is_whole(name: str, link: re.Match[str], target: re.Match[str]) -> bool:
-    """Tell whether a link's name has the whole id, or is cut within it: all before the id is as the target has it."""
+    """Whether a link's name has the whole id, or is cut within it: all before the id is as the target has it."""
     if len(link["id"]) == _ID_LENGTH:
         return link["container"] == target["container"]
     return len(name) == _CUT_LENGTH and link["start"] == "{pod}_{namespace}_{container}-".format(**target.groupdict())
 
 
-def _containers(by_name: dict[str, list[_Instance]]) -> Iterator[ContainerIdentity]:
+def _containers(by_name: Mapping[str, list[tuple[int, str]]]) -> Iterator[ContainerIdentity]:
     for name, instances in by_name.items():
-        *earlier, latest = sorted(instances)
+        *earlier, (restarts, container_id) = sorted(instances)
         yield ContainerIdentity(
-            container_id=latest.container_id,
+            container_id=container_id,
             name=name,
             container_type="container",
             runtime="",
             running=True,  # as far as its name tells; a cgroup under this id settles it
             spec=None,
-            restart_count=latest.restarts,
-            previous_container_ids=tuple(instance.container_id for instance in reversed(earlier)),
+            restart_count=restarts,
+            previous_container_ids=tuple(past for _, past in reversed(earlier)),
         )
 
 

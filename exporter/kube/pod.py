@@ -1,7 +1,7 @@
 """One decoded v1 Pod -> :class:`exporter.identities.PodIdentity`, with a count of what could not be understood. Pure.
 
-The pydantic models hold the few fields that are read, under the API's own names (``k8s.io/api/core/v1``). Unknown keys
-and explicit nulls are fine anywhere; a malformed container or status is dropped and counted, and its pod is kept.
+The pydantic models name the few fields of ``k8s.io/api/core/v1`` that are read, by their paths. Unknown keys and
+explicit nulls are fine anywhere; a malformed container or status is dropped and counted, and its pod is kept.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from enum import IntEnum
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args
+from decimal import ROUND_UP, Decimal
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, GetPydanticSchema, ValidationError
+from pydantic import AliasPath, BaseModel, Field, GetPydanticSchema, ValidationError
 from pydantic_core import core_schema
 
 from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
-from exporter.kube.quantity import parse_cores
 
 THRESHOLD_ANNOTATION = "kube-throttle-exporter/alert-threshold"
 ALERT_ANNOTATION = "kube-throttle-exporter/alert"
 
 _MIRROR = "kubernetes.io/config.mirror"
-_HASH = "kubernetes.io/config.hash"
 _SOURCE = "kubernetes.io/config.source"
 _RATIO = re.compile(r"[0-9]*\.?[0-9]+")
 _CRONJOB_RUN = re.compile(r"(?P<cronjob>.+)-(?P<stamp>[0-9]{8}|[0-9]{10})")
@@ -32,16 +31,31 @@ _MINUTES = range(25_000_000, 100_000_000)
 # Seconds since 1970, before 1.21: until 2033. A date with its hour (2026112112) lies above.
 _SECONDS = range(1_400_000_000, 2_000_000_000)
 
+# One sign, digits around at most one dot, then either one exponent or one suffix: "2e3m" is neither.
+_QUANTITY = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3}(?!\w))?)(?P<suffix>[num]|[kMGTPE]|[KMGTPE]i)?"
+)
+_LONGEST_QUANTITY = 64
+_LARGEST_QUANTITY = Decimal(2**63 - 1)
+_NANO = Decimal("1e-9")
+_SUFFIXES: dict[str | None, Decimal] = {
+    None: Decimal(1),
+    **{
+        suffix: Decimal(1000) ** power
+        for power, suffix in zip(range(-3, 7), ("n", "u", "m", "", *"kMGTPE"), strict=True)
+    },
+    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)},
+}
+
 T = TypeVar("T")
 
 
-def _encodable(text: str) -> str:
-    """JSON can spell half a surrogate pair, which no page could show."""
-    text.encode()
-    return text
+def _at(*path: str) -> Any:
+    return Field(default=None, validation_alias=AliasPath(*path))
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
+# With a length pydantic also refuses half a surrogate pair, which JSON can spell and no page could show.
+Text = Annotated[str, Field(max_length=2**20)]
 OrNone = Annotated[
     T | None,
     GetPydanticSchema(
@@ -50,48 +64,36 @@ OrNone = Annotated[
 ]
 """``None`` in place of what does not validate."""
 
-
-class _Amounts(BaseModel):
-    """``ResourceList``; the value stays as it came, so that a bad quantity costs that quantity only."""
-
-    cpu: Any = None
-
-
-class _Resources(BaseModel):
-    requests: _Amounts | None = None
-    limits: _Amounts | None = None
+Resources = dict[str, dict[str, Any] | list[Any] | None]
+"""Of another shape it makes its owner malformed: what cannot be read is not a spec that sets nothing."""
 
 
 class _Container(BaseModel):
-    """``Container`` and ``EphemeralContainer``."""
+    """``Container`` and ``EphemeralContainer``. Amounts stay as they came: a bad one costs that amount only."""
 
     name: Text
-    resources: _Resources | None = None
-    restartPolicy: Text | None = None
     image: Text | None = None
-
-
-class _Terminated(BaseModel):
-    containerID: Text | None = None
-
-
-class _State(BaseModel):
-    running: Any = None
-    terminated: _Terminated | None = None
+    restart_policy: Text | None = _at("restartPolicy")
+    resources: Resources | None = None
+    request: Any = _at("resources", "requests", "cpu")
+    limit: Any = _at("resources", "limits", "cpu")
 
 
 class _ContainerStatus(BaseModel):
     name: Text
-    containerID: Text | None = None
-    restartCount: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     image: Text | None = None
-    state: _State | None = None
-    lastState: _State | None = None
-    resources: _Resources | None = None
-    allocatedResources: _Amounts | None = None
+    container_id: Text | None = _at("containerID")
+    restart_count: Annotated[int, Field(ge=0, lt=2**31)] | None = _at("restartCount")
+    running: Any = _at("state", "running")
+    terminated_id: Text | None = _at("state", "terminated", "containerID")
+    last_terminated_id: Text | None = _at("lastState", "terminated", "containerID")
+    resources: Resources | None = None
+    allocated: Any = _at("allocatedResources", "cpu")
+    request: Any = _at("resources", "requests", "cpu")
+    limit: Any = _at("resources", "limits", "cpu")
 
 
-class _OwnerReference(BaseModel):
+class _Owner(BaseModel):
     kind: Text
     name: Text
     controller: bool | None = None
@@ -103,53 +105,32 @@ class _Metadata(BaseModel):
     uid: Text | None = None
     labels: dict[Text, Text] | None = None
     annotations: dict[Text, Text] | None = None
-    ownerReferences: list[_OwnerReference] | None = None
-
-
-class _Spec(BaseModel):
-    nodeName: Text | None = None
-    containers: list[OrNone[_Container]] | None = None
-    initContainers: list[OrNone[_Container]] | None = None
-    ephemeralContainers: list[OrNone[_Container]] | None = None
-    resources: _Resources | None = None
-
-
-class _Status(BaseModel):
-    qosClass: Text | None = None
-    containerStatuses: list[OrNone[_ContainerStatus]] | None = None
-    initContainerStatuses: list[OrNone[_ContainerStatus]] | None = None
-    ephemeralContainerStatuses: list[OrNone[_ContainerStatus]] | None = None
+    owners: list[_Owner] | None = _at("ownerReferences")
 
 
 class _Pod(BaseModel):
     kind: Text | None = None
     metadata: _Metadata
-    spec: _Spec
-    status: _Status | None = None
+    spec: dict[str, Any]
+    node: Text | None = _at("spec", "nodeName")
+    resources: Resources | None = _at("spec", "resources")
+    request: Any = _at("spec", "resources", "requests", "cpu")
+    limit: Any = _at("spec", "resources", "limits", "cpu")
+    init: list[OrNone[_Container]] | None = _at("spec", "initContainers")
+    containers: list[OrNone[_Container]] | None = _at("spec", "containers")
+    ephemeral: list[OrNone[_Container]] | None = _at("spec", "ephemeralContainers")
+    status: dict[str, Any] | None = None
+    qos_class: OrNone[QosClass] = _at("status", "qosClass")
+    init_statuses: list[OrNone[_ContainerStatus]] | None = _at("status", "initContainerStatuses")
+    statuses: list[OrNone[_ContainerStatus]] | None = _at("status", "containerStatuses")
+    ephemeral_statuses: list[OrNone[_ContainerStatus]] | None = _at("status", "ephemeralContainerStatuses")
 
 
-class UidPrecedence(IntEnum):
-    """Where a pod has its uid from; of two pods with one uid the lower value keeps it."""
+def read_pod(item: Any, problems: Counter[str]) -> tuple[PodIdentity, bool] | None:
+    """Return the pod of ``item``, decoded JSON, and whether its uid is from an annotation; ``None`` when it is no pod.
 
-    OWN = 0
-    """``metadata.uid``: an ordinary pod, or a static pod as its own kubelet lists it."""
-    MIRROR = 1
-    """``config.mirror``: the API server's mirror of the static pod with that hash."""
-    HASH = 2
-    """``config.hash`` alone, which anybody may write on a pod."""
-
-
-class UidClaim(NamedTuple):
-    """A pod and the precedence of its claim to the uid that it goes by."""
-
-    precedence: UidPrecedence
-    pod: PodIdentity
-
-
-def read_pod(item: Any, problems: Counter[str]) -> UidClaim | None:
-    """Return the pod of ``item``, decoded JSON, under the uid of its cgroup; ``None`` when it is no such pod.
-
-    ``problems`` counts by the reasons of :data:`exporter.kube.source.PROBLEMS`.
+    The API server's mirror of a static pod has a uid of its own, and that of the cgroup in an annotation. ``problems``
+    counts by the reasons of :data:`exporter.kube.source.PROBLEMS`.
     """
     try:
         pod = _Pod.model_validate(item)
@@ -160,51 +141,34 @@ def read_pod(item: Any, problems: Counter[str]) -> UidClaim | None:
         problems["not_a_pod"] += 1
         return None
     metadata, annotations = pod.metadata, pod.metadata.annotations or {}
-    static = _MIRROR in annotations or annotations.get(_SOURCE, "api") != "api"
-    precedence, uid = _cgroup_uid(metadata.uid or "", annotations, static=static)
+    mirrored = annotations.get(_MIRROR)
+    static = mirrored is not None or annotations.get(_SOURCE, "api") != "api"
+    uid = mirrored or metadata.uid
     if not uid:
         problems["pod_without_uid"] += 1
         return None
     if pod.status is None:
         problems["pod_without_status"] += 1
-    told = pod.status.qosClass if pod.status else None
-    resources = pod.spec.resources or _Resources()
-    kind, workload = _static_workload(pod) if static else _workload(metadata)
+    if static:  # the kubelet appends the node's name in lower case to the name in the manifest
+        kind, workload = "StaticPod", metadata.name.removesuffix(f"-{pod.node.lower()}" if pod.node else "")
+    else:
+        kind, workload = _workload(metadata)
     identity = PodIdentity(
         uid=uid,
         namespace=metadata.namespace,
         name=metadata.name,
-        spec=PodSpec(
-            qos_class=next((known for known in get_args(QosClass) if known == told), None),
-            request_cores=_cores(resources.requests, problems),
-            limit_cores=_cores(resources.limits, problems),
-        ),
+        spec=PodSpec(pod.qos_class, _cores(pod.request, problems), _cores(pod.limit, problems)),
         workload_kind=kind,
         workload=workload,
         alert_threshold_ratio=_alert_threshold(annotations, problems),
-        containers=tuple(_containers(pod.spec, pod.status or _Status(), problems)),
+        containers=tuple(_containers(pod, problems)),
     )
-    return UidClaim(precedence, identity)
-
-
-def _cgroup_uid(uid: str, annotations: Mapping[str, str], *, static: bool) -> tuple[UidPrecedence, str]:
-    """A static pod's cgroup carries the hash of its manifest; its mirror in the API server has a uid of its own."""
-    if annotations.get(_MIRROR):
-        return UidPrecedence.MIRROR, annotations[_MIRROR]
-    if static and annotations.get(_HASH, uid) != uid:
-        return UidPrecedence.HASH, annotations[_HASH]
-    return UidPrecedence.OWN, uid
-
-
-def _static_workload(pod: _Pod) -> tuple[str, str]:
-    """The kubelet appends the node's name in lower case to the name in a static pod's manifest."""
-    name, node = pod.metadata.name, pod.spec.nodeName
-    return "StaticPod", name.removesuffix(f"-{node.lower()}") if node else name
+    return identity, bool(mirrored)
 
 
 def _workload(metadata: _Metadata) -> tuple[str, str]:
     """Return kind and name of the object that a human edits, as far as the names of what it creates tell."""
-    owners = metadata.ownerReferences or ()
+    owners = metadata.owners or ()
     owner = next((owner for owner in owners if owner.controller), owners[0] if owners else None)
     if owner is None:
         return "Pod", metadata.name
@@ -234,26 +198,22 @@ def _alert_threshold(annotations: Mapping[str, str], problems: Counter[str]) -> 
     return None
 
 
-def _containers(spec: _Spec, status: _Status, problems: Counter[str]) -> Iterator[ContainerIdentity]:
-    kinds: tuple[ContainerType, ...] = ("init", "container", "ephemeral")
-    lists = (
-        (spec.initContainers, status.initContainerStatuses),
-        (spec.containers, status.containerStatuses),
-        (spec.ephemeralContainers, status.ephemeralContainerStatuses),
+def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity]:
+    lists: tuple[tuple[ContainerType, Any, Any], ...] = (
+        ("init", pod.init, pod.init_statuses),
+        ("container", pod.containers, pod.statuses),
+        ("ephemeral", pod.ephemeral, pod.ephemeral_statuses),
     )
-    for container_type, (containers, statuses) in zip(kinds, lists, strict=True):
-        specs = _by_name(containers or (), "malformed_container", problems)
-        known = _by_name(statuses or (), "malformed_status", problems)
+    for container_type, containers, statuses in lists:
+        specs: dict[str, _Container] = _by_name(containers or (), "malformed_container", problems)
+        known: dict[str, _ContainerStatus] = _by_name(statuses or (), "malformed_status", problems)
         # A status without a spec still names a container that runs.
         for name in dict.fromkeys((*specs, *known)):
             yield _container(container_type, specs.get(name), known.get(name) or _ContainerStatus(name=name), problems)
 
 
-_Named = TypeVar("_Named", _Container, _ContainerStatus)
-
-
-def _by_name(items: Sequence[_Named | None], reason: str, problems: Counter[str]) -> dict[str, _Named]:
-    named: dict[str, _Named] = {}
+def _by_name(items: Sequence[Any], reason: str, problems: Counter[str]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
     for item in items:
         if item is None:
             problems[reason] += 1
@@ -265,46 +225,46 @@ def _by_name(items: Sequence[_Named | None], reason: str, problems: Counter[str]
 def _container(
     container_type: ContainerType, spec: _Container | None, status: _ContainerStatus, problems: Counter[str]
 ) -> ContainerIdentity:
-    state, last_state = status.state or _State(), status.lastState or _State()
-    runtime, container_id = _split_id(status.containerID)
-    ended = (_split_id(past.terminated.containerID)[1] for past in (state, last_state) if past.terminated)
-    if container_type == "init" and spec is not None and spec.restartPolicy == "Always":
+    runtime, _, container_id = (status.container_id or "").rpartition("://")
+    applied_request = status.allocated if status.request is None else status.request
+    amounts = (spec.request, spec.limit, applied_request, status.limit) if spec else ()
+    ended = ((past or "").rpartition("://")[2] for past in (status.terminated_id, status.last_terminated_id))
+    if container_type == "init" and spec is not None and spec.restart_policy == "Always":
         container_type = "sidecar"
     return ContainerIdentity(
         container_id=container_id,
         name=status.name,
         container_type=container_type,
         runtime=runtime,
-        running=state.running is not None,
-        spec=None if spec is None else _container_spec(spec, status, problems),
-        restart_count=status.restartCount or 0,
+        running=status.running is not None,
+        spec=None if spec is None else ContainerSpec(*(_cores(amount, problems) for amount in amounts)),
+        restart_count=status.restart_count or 0,
         image=status.image or (spec and spec.image) or "",
         previous_container_ids=tuple(dict.fromkeys(past for past in ended if past and past != container_id)),
     )
 
 
-def _container_spec(spec: _Container, status: _ContainerStatus, problems: Counter[str]) -> ContainerSpec:
-    wanted, applied = spec.resources or _Resources(), status.resources or _Resources()
-    return ContainerSpec(
-        request_cores=_cores(wanted.requests, problems),
-        limit_cores=_cores(wanted.limits, problems),
-        allocated_request_cores=_cores(applied.requests or status.allocatedResources, problems),
-        allocated_limit_cores=_cores(applied.limits, problems),
-    )
-
-
-def _split_id(text: str | None) -> tuple[str, str]:
-    """Return runtime and id of ``containerd://ID``."""
-    runtime, separator, container_id = (text or "").partition("://")
-    return (runtime, container_id) if separator else ("", runtime)
-
-
-def _cores(amounts: _Amounts | None, problems: Counter[str]) -> float | None:
-    value: Any = None if amounts is None else amounts.cpu
-    if value is None:
+def _cores(amount: Any, problems: Counter[str]) -> float | None:
+    if amount is None:
         return None
     try:
-        return parse_cores(str(value) if isinstance(value, str | int | float) else "")  # Go reads JSON numbers too
+        return parse_cores(str(amount) if isinstance(amount, str | int | float) else "")  # Go reads JSON numbers too
     except ValueError:
         problems["bad_quantity"] += 1
         return None
+
+
+@lru_cache(maxsize=1024)  # a node's containers share few distinct amounts
+def parse_cores(text: str) -> float:
+    """Return the cores of a quantity (``100m``, ``0.5``, ``1Ki``, ``2e3``); raises :class:`ValueError`.
+
+    As in Go (``k8s.io/apimachinery/pkg/api/resource``) it is at most 2^63-1, and what is finer than a billionth is
+    rounded up. It is never negative.
+    """
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
+    if match is None:
+        raise ValueError("not a quantity")
+    value = Decimal(match["number"]) * _SUFFIXES[match["suffix"]]
+    if value < 0:
+        raise ValueError("a negative amount of CPU")
+    return float(min(value, _LARGEST_QUANTITY).quantize(_NANO, ROUND_UP))

@@ -11,15 +11,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from exporter.errors import MappingError
-from exporter.identities import PodList
-from exporter.kube.pod import UidClaim, read_pod
+from exporter.identities import PodIdentity, PodList
+from exporter.kube.pod import read_pod
 
 _WINDOW_BYTES = 256 * 1024
 _BLANKS = re.compile(r"[ \t\r\n]*")
-_MORE_OF_A_NUMBER = re.compile(r"[-+.0-9eE]*")
 _MAX_PODS = 10_000
 """A node runs some hundreds; a watch without its field selector would bring the whole cluster."""
 
@@ -27,14 +27,13 @@ _MAX_PODS = 10_000
 def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
     """Return the pods of ``body`` by the uid that their cgroups carry; ``source`` names its origin in a message.
 
-    ``body`` is what ``GET /pods`` of a kubelet or a list request to the API server answers, or a file of such a list. A
-    pod, container or amount that cannot be understood is left out and counted. Raises :class:`MappingError`, reason
+    A pod, container or amount that cannot be understood is left out and counted. Raises :class:`MappingError`, reason
     ``malformed``, when it is no PodList at all.
     """
     problems: Counter[str] = Counter()
-    claims: list[UidClaim | None] = []
-    read_list(body, source, lambda item: claims.append(read_pod(item, problems)))
-    return _merge(claims, problems)
+    found: list[tuple[PodIdentity, bool] | None] = []
+    read_list(body, source, lambda item: found.append(read_pod(item, problems)))
+    return _merge(found, problems)
 
 
 def read_list(body: bytes | memoryview, source: str, take: Callable[[Any], None]) -> Mapping[str, Any]:
@@ -47,43 +46,29 @@ def read_list(body: bytes | memoryview, source: str, take: Callable[[Any], None]
         for item in reader:
             take(item)
     except (ValueError, RecursionError) as error:
-        raise MappingError(f"{source}: no PodList: {_cause(body, error)}", reason="malformed") from error
+        # In our own words: a decoder's message may quote the body.
+        is_html = bytes(body[:64]).lstrip().startswith(b"<")
+        cause = "HTML or XML" if is_html else f"broken or incomplete JSON ({len(body)} bytes)"
+        raise MappingError(f"{source}: no PodList: {cause}", reason="malformed") from error
     # kubectl writes "List" where the API says "PodList".
     if reader.fields.get("kind") not in ("PodList", "List") or not reader.has_items:
         raise MappingError(f"{source}: no PodList: JSON of another kind", reason="malformed")
     return reader.fields
 
 
-def _cause(body: bytes | memoryview, error: Exception) -> str:
-    """Return the cause in our own words: a decoder's message may quote the body."""
-    start = bytes(body[:64]).lstrip()
-    if not start:
-        return "the answer is empty"
-    if start.startswith(b"<"):
-        return "the answer is HTML or XML"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return f"broken or incomplete JSON ({len(body)} bytes)"
-
-
 class PodStore:
     """Pods that come and go one by one, by the API's own uid, which a mirror pod has besides that of its cgroup."""
 
     def __init__(self) -> None:
-        self._pods: dict[str, tuple[UidClaim | None, Counter[str]]] = {}
-
-    def replace(self, other: PodStore) -> None:
-        """Hold what ``other`` holds, and nothing else."""
-        self._pods = other._pods
+        self._pods: dict[str, tuple[tuple[PodIdentity, bool] | None, Counter[str]]] = {}
 
     def put(self, item: Any) -> None:
         """Add or change a pod; raises :class:`MappingError`, reason ``too_large``."""
         problems: Counter[str] = Counter()
-        claim = read_pod(item, problems)
-        uid = _api_uid(item)
-        if uid not in self._pods and len(self._pods) >= _MAX_PODS:
+        found = read_pod(item, problems)
+        self._pods[_api_uid(item)] = (found, problems)
+        if len(self._pods) > _MAX_PODS:
             raise MappingError(f"more than {_MAX_PODS} pods on one node", reason="too_large")
-        self._pods[uid] = (claim, problems)
 
     def remove(self, item: Any) -> None:
         """Delete a pod."""
@@ -91,8 +76,8 @@ class PodStore:
 
     def snapshot(self) -> PodList:
         """Return the list as of now."""
-        problems = sum((found for _, found in self._pods.values()), Counter[str]())
-        return _merge((claim for claim, _ in self._pods.values()), problems)
+        problems = sum((problems for _, problems in self._pods.values()), Counter[str]())
+        return _merge((found for found, _ in self._pods.values()), problems)
 
 
 def _api_uid(item: Any) -> str:
@@ -101,17 +86,14 @@ def _api_uid(item: Any) -> str:
     return uid if isinstance(uid, str) else ""
 
 
-def _merge(claims: Iterable[UidClaim | None], problems: Counter[str]) -> PodList:
+def _merge(found: Iterable[tuple[PodIdentity, bool] | None], problems: Counter[str]) -> PodList:
     """Return each uid once; adds to ``problems`` what only shows between pods."""
-    held: dict[str, UidClaim] = {}
-    for claim in filter(None, claims):
-        uid = claim.pod.uid
-        first = held.setdefault(uid, claim)
-        if (first.pod.namespace, first.pod.name) != (claim.pod.namespace, claim.pod.name):
+    pods: dict[str, PodIdentity] = {}
+    # A pod's own uid counts more than an annotation, which anybody may write.
+    for pod, _ in sorted(filter(None, found), key=itemgetter(1)):
+        first = pods.setdefault(pod.uid, pod)
+        if (first.namespace, first.name) != (pod.namespace, pod.name):
             problems["duplicate_pod_uid"] += 1  # a static pod beside its own mirror is none
-        if claim.precedence < first.precedence:
-            held[uid] = claim
-    pods = {uid: claim.pod for uid, claim in held.items()}
     ids = Counter(container.container_id for pod in pods.values() for container in pod.containers)
     problems["duplicate_container_id"] += sum(count - 1 for container_id, count in ids.items() if container_id)
     return PodList(pods=pods, problems={reason: count for reason, count in problems.items() if count})
@@ -120,9 +102,9 @@ def _merge(claims: Iterable[UidClaim | None], problems: Counter[str]) -> PodList
 class ListReader:
     """Iterates over the items of one list object; :attr:`fields` then holds its other members (``kind``, ...).
 
-    Reads a window of the text that grows at its end when a value does not fit and forgets what was read. Raises
-    :class:`ValueError` for anything that is not one JSON object with ``items`` an array or null, and
-    :class:`RecursionError` for one nested deeper than Python's stack.
+    Reads a window of the text that grows at its end when a value does not fit and forgets what was read. No member or
+    item may be a number, of which the end cannot be told. Raises :class:`ValueError` for anything that is not one JSON
+    object with ``items`` an array or null, and :class:`RecursionError` for one nested deeper than Python's stack.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:
@@ -137,36 +119,36 @@ class ListReader:
         self._at = 0
 
     def __iter__(self) -> Iterator[Any]:
-        self._expect("{")
-        if not self._accept("}"):
-            while True:
-                key = self._value()
-                self._expect(":")
-                if key == "items":
-                    self.has_items = True
-                    yield from self._items()
-                elif isinstance(key, str):
-                    self.fields[key] = self._value()
-                else:
-                    raise ValueError("a key is no string")
-                if not self._accept(","):
-                    break
-            self._expect("}")
+        for _ in self._elements("{", "}"):
+            key = self._value()
+            self._expect(":")
+            if key == "items":
+                self.has_items = True
+                yield from self._items()
+            elif isinstance(key, str):
+                self.fields[key] = self._value()
+            else:
+                raise ValueError("a key is no string")
         self._skip_blanks()
         if self._at < len(self._text):
             raise ValueError("data after the end")
 
     def _items(self) -> Iterator[Any]:
-        if not self._accept("["):
-            if self._value() is not None:  # a nil slice of Go is null
-                raise ValueError("items is no array")
-            return
-        if self._accept("]"):
-            return
-        yield self._value()
-        while self._accept(","):
-            yield self._value()
-        self._expect("]")
+        self._skip_blanks()
+        if self._text.startswith("[", self._at):
+            for _ in self._elements("[", "]"):
+                yield self._value()
+        elif self._value() is not None:  # a nil slice of Go is null
+            raise ValueError("items is no array")
+
+    def _elements(self, first: str, last: str) -> Iterator[None]:
+        """Yield where each element of an object or array begins; read what is around them."""
+        self._expect(first)
+        if not self._accept(last):
+            yield
+            while self._accept(","):
+                yield
+            self._expect(last)
 
     def _value(self) -> Any:
         """Return the next JSON value, whole."""
@@ -174,16 +156,12 @@ class ListReader:
         step = self._step
         while True:
             try:
-                value, end = self._json.raw_decode(self._text, self._at)
+                value, self._at = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError:
                 if not self._grow(step):
                     raise
             else:
-                # 12 at the end of the window may be the start of 123, and 12. of 12.3.
-                more = _MORE_OF_A_NUMBER.match(self._text, end)
-                if more is None or more.end() < len(self._text) or not self._grow(step):
-                    self._at = end
-                    return value
+                return value
             step *= 2  # so that one huge value is not read again and again
 
     def _accept(self, character: str) -> bool:
@@ -211,6 +189,5 @@ class ListReader:
         chunk = self._body[self._read : self._read + size]
         self._read += len(chunk)
         text = self._utf8.decode(chunk, final=self._read >= len(self._body))
-        self._text = self._text[self._at :] + text
-        self._at = 0
+        self._text, self._at = self._text[self._at :] + text, 0
         return True

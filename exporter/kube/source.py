@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
 from exporter.errors import MappingError
-from exporter.identities import KubeletConfig, PodList
+from exporter.identities import PodList
 from exporter.kube.podlist import parse_pod_list
 from exporter.threads import TimedCall
 
@@ -44,18 +45,6 @@ class PodSource(Protocol):
         """Return the whole list as of now; raises :class:`exporter.errors.MappingError`."""
         ...
 
-    async def aclose(self) -> None:
-        """Close connections; the source is not used again."""
-        ...
-
-
-class ConfigSource(Protocol):
-    """Reads how this node's kubelet manages CPUs."""
-
-    async def config(self) -> KubeletConfig:
-        """Return the settings as of now; raises :class:`exporter.errors.MappingError`."""
-        ...
-
 
 def full_jitter(failures: int, first: float, last: float, jitter: Callable[[], float]) -> float:
     """Return the seconds to wait after ``failures`` in a row: up to ``first`` x 2^(failures-1), at most ``last``.
@@ -67,38 +56,56 @@ def full_jitter(failures: int, first: float, last: float, jitter: Callable[[], f
 
 
 class FailureLog:
-    """Logs the first failure of a row, one every ten minutes while it lasts, and its end."""
+    """Counts failures by reason; logs the first of a row, one every ten minutes while it lasts, and its end."""
 
     def __init__(self, what: str, clock: Callable[[], float]) -> None:
         self._what = what
         self._clock = clock
-        self._reason: str | None = None
         self._logged_at = 0.0
+        self.counts: Counter[str] = Counter()
+        """By reason, since the start."""
         self.consecutive = 0
         """Failures since the last success."""
+        self.last: MappingError | None = None
+        """The last failure; ``None`` after a success."""
 
-    def failed(self, error: MappingError, *, remind: bool = True) -> bool:
-        """Log another reason or, with ``remind``, the same one after ten minutes; return whether it is another."""
+    def failed(self, error: MappingError, *, expected: bool) -> None:
+        """Count and log a failure; an ``expected`` one, which may go on for ever, only when its reason is another."""
         self.consecutive += 1
-        is_new = error.reason != self._reason
+        is_new = self.last is None or error.reason != self.last.reason
+        self.last = error
+        self.counts[error.reason] += is_new or not expected
         # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
         if is_new:
             template = f"{self._what} failed ({error.reason}): %s"
-        elif remind and self._clock() - self._logged_at >= _REMINDER_SECONDS:
+        elif not expected and self._clock() - self._logged_at >= _REMINDER_SECONDS:
             template = f"{self._what} still fails, {self.consecutive} times in a row ({error.reason}): %s"
         else:
-            return is_new
+            return
         _log.warning(template, error)
-        self._reason = error.reason
         self._logged_at = self._clock()
-        return is_new
 
     def succeeded(self) -> None:
         """Log the end of a row of failures."""
         if self.consecutive:
             _log.info("%s works again after %d failures", self._what, self.consecutive)
-        self._reason = None
+        self.last = None
         self.consecutive = 0
+
+
+async def timed(call: TimedCall[PodList], where: str) -> PodList:
+    """Return the result of ``call``; raises :class:`MappingError`, reason ``timeout`` and those of the call."""
+    try:
+        return await call.awaited()
+    except TimeoutError as error:
+        raise MappingError(f"{where}: not read within {call.seconds:g} s", reason="timeout") from error
+
+
+def file_error(where: str, error: OSError) -> MappingError:
+    """Return the error for a file or directory that cannot be read: ``not_found`` or ``unreadable``."""
+    return MappingError(
+        f"{where}: {error.strerror}", reason="not_found" if error.errno == errno.ENOENT else "unreadable"
+    )
 
 
 class FileSource:
@@ -114,22 +121,14 @@ class FileSource:
 
     async def pods(self) -> PodList:
         """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large``, ``malformed`` or ``timeout``."""
-        try:
-            return await self._call.awaited()
-        except TimeoutError as error:
-            message = f"{self._where}: not read within {self._call.seconds:g} s"
-            raise MappingError(message, reason="timeout") from error
-
-    async def aclose(self) -> None:
-        """Nothing is held open."""
+        return await timed(self._call, self._where)
 
     def _read(self) -> PodList:
         try:
             with open(self._path, "rb") as file:
                 body = file.read(self._max_bytes + 1)
         except OSError as error:
-            reason = "not_found" if error.errno == errno.ENOENT else "unreadable"
-            raise MappingError(f"{self._where}: {error.strerror}", reason=reason) from error
+            raise file_error(self._where, error) from error
         if len(body) > self._max_bytes:
             raise MappingError(f"{self._where}: more than {self._max_bytes} bytes", reason="too_large")
         return parse_pod_list(body, self._where)
@@ -143,6 +142,3 @@ class NoneSource:
     async def pods(self) -> PodList:
         """Return no pods."""
         return PodList(pods={})
-
-    async def aclose(self) -> None:
-        """Nothing is held open."""

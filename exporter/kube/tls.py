@@ -1,4 +1,4 @@
-"""Bearer token and CA files, read anew for each connection, and the TLS contexts made of them."""
+"""Bearer token and CA files, read anew for each connection, and a TLS context of them."""
 
 from __future__ import annotations
 
@@ -6,150 +6,107 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiofiles
-from typing_extensions import override
 
 from exporter.errors import MappingError
 from exporter.threads import Worker
 
-_MAX_TOKEN_BYTES: Final = 64 * 1024
-_MAX_CA_BYTES: Final = 4 * 1024 * 1024
+_MAX_BYTES: Final = 4 * 1024 * 1024
 _TOKEN: Final = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
-READ_SECONDS: Final = 2.0
+_READ_SECONDS: Final = 2.0
 """Time limit of a read; the files of a service account lie in memory."""
+
 _CLOSE_SECONDS: Final = 0.5
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _DaemonExecutor(Executor):
-    """One daemon thread: at its end the process waits for the event loop's own threads, and not for this one."""
-
-    def __init__(self) -> None:
-        self._worker = Worker("credentials")
-
-    @override
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return self._worker.submit(partial(fn, *args, **kwargs))
-
-    @override
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._worker.close(0.0)
-
-
-class TimeoutFile:
+class CredentialFile:
     """A file read anew each time, within a time limit: it may be on a file server that is gone."""
 
-    def __init__(self, path: str, limit: int, *, seconds: float = READ_SECONDS) -> None:
-        self.path, self.seconds = path, seconds
-        self._limit = limit
+    def __init__(self, path: str, kind: str, reason: str, *, seconds: float = _READ_SECONDS) -> None:
+        """``kind`` names the file in messages; ``reason`` is that of a file that is of no use."""
+        self._where = f"{kind} {path}"
+        self._path = path
+        self._reason = reason
+        self._seconds = seconds
         self._reading: asyncio.Task[bytes] | None = None
-        self._deadline = 0.0
+
+    def unusable(self, why: str) -> MappingError:
+        """Return the error for a file of no use; ``why`` does not quote it."""
+        return MappingError(f"{self._where}: {why}", reason=self._reason)
 
     async def read(self) -> bytes:
-        """Return at most ``limit`` bytes; raises ``OSError``, ``TimeoutError`` among them.
+        """Return its bytes, 4 MiB at most; raises :class:`MappingError`, its reason or ``timeout``.
 
-        Calls during a read share its result. While a late read hangs, calls raise ``TimeoutError`` at once.
+        Calls during a read, which may hang, share its result.
         """
         if self._reading is None or self._reading.done():
-            self._deadline = asyncio.get_running_loop().time() + self.seconds
-            self._reading = asyncio.create_task(self._read(), name=f"reading {self.path}")
+            self._reading = asyncio.create_task(self._read(), name=f"reading {self._path}")
+        reading = self._reading
         try:
-            async with asyncio.timeout_at(self._deadline):
-                return await asyncio.shield(self._reading)
+            await asyncio.wait([reading], timeout=self._seconds)
         except asyncio.CancelledError:
-            # Only the task closes the file that its thread may be opening just now.
-            await asyncio.wait([self._reading], timeout=_CLOSE_SECONDS)
+            await asyncio.wait([reading], timeout=_CLOSE_SECONDS)  # only it closes a file that is being opened
             raise
+        if not reading.done():
+            raise MappingError(f"{self._where}: not read within {self._seconds:g} s", reason="timeout")
+        try:
+            return reading.result()
+        except OSError as error:
+            raise self.unusable(str(error.strerror)) from error
 
     async def _read(self) -> bytes:
-        executor = _DaemonExecutor()
+        # A daemon thread: at its end the process waits for the event loop's own threads, and not for this one.
+        thread: Any = Worker("credentials")  # no Executor, of which asyncio uses submit(function) only
         try:
-            async with aiofiles.open(self.path, "rb", executor=executor) as file:
-                return await file.read(self._limit)
+            async with aiofiles.open(self._path, "rb", executor=thread) as file:
+                return await file.read(_MAX_BYTES)
         finally:
-            executor.shutdown(wait=False)
+            thread.close(0.0)
 
 
-class Token:
-    """The bearer token in a file; projected tokens rotate about hourly."""
+class Credentials:
+    """Token and CA file with which one server is asked, read anew for each connection."""
 
-    def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
-        self._file = TimeoutFile(path, _MAX_TOKEN_BYTES, seconds=seconds)
+    def __init__(self, token_file: str | None, ca_file: str | None) -> None:
+        self._token = None if token_file is None else CredentialFile(token_file, "token file", "no_token")
+        self._ca = None if ca_file is None else CredentialFile(ca_file, "CA file", "tls")
 
-    async def read(self) -> str:
-        """Return the token; raises :class:`MappingError`, ``no_token`` or ``timeout``, without quoting the file."""
-        token = (await _read(self._file, "token file", reason="no_token")).decode("latin-1").strip()
+    async def headers(self) -> dict[str, str]:
+        """Return the ``Authorization`` header; raises :class:`MappingError`, ``no_token`` or ``timeout``."""
+        if self._token is None:
+            return {}
+        token = (await self._token.read()).decode("latin-1").strip()
         if not _TOKEN.fullmatch(token):
-            raise MappingError(f"token file {self._file.path}: holds no bearer token", reason="no_token")
-        return token
+            raise self._token.unusable("holds no bearer token")
+        return {"Authorization": f"Bearer {token}"}
+
+    async def with_ca(self, make: Callable[[str | None], T]) -> T:
+        """Return what ``make`` makes of the CA certificates (PEM), in a thread: the system's own take some ten ms.
+
+        Raises :class:`MappingError`, reason ``tls`` or ``timeout``.
+        """
+        # A comment may be in any encoding.
+        pem = None if self._ca is None else (await self._ca.read()).decode("ascii", "ignore")
+        try:
+            return await asyncio.to_thread(make, pem)
+        except (ssl.SSLError, ValueError) as error:
+            if self._ca is None:
+                raise
+            raise self._ca.unusable("holds no usable certificate") from error
 
 
-class CaBundle:
-    """The CA certificates in a PEM file."""
-
-    def __init__(self, path: str, *, seconds: float = READ_SECONDS) -> None:
-        self._file = TimeoutFile(path, _MAX_CA_BYTES, seconds=seconds)
-
-    def unusable(self) -> MappingError:
-        """Return the error for bytes in which OpenSSL finds no certificate."""
-        return MappingError(f"CA file {self._file.path}: holds no usable certificate", reason="tls")
-
-    async def read(self) -> bytes:
-        """Return the file's bytes; raises :class:`MappingError`, reason ``tls`` or ``timeout``."""
-        return await _read(self._file, "CA file", reason="tls")
-
-
-async def _read(file: TimeoutFile, kind: str, *, reason: str) -> bytes:
-    try:
-        return await file.read()
-    except TimeoutError as error:
-        raise MappingError(f"{kind} {file.path}: not read within {file.seconds:g} s", reason="timeout") from error
-    except OSError as error:
-        raise MappingError(f"{kind} {file.path}: {error.strerror}", reason=reason) from error
-
-
-class TlsContext:
-    """The context that verifies server certificates; made anew when the CA file changes."""
-
-    def __init__(self, ca_file: str | None, *, insecure_skip_verify: bool = False) -> None:
-        self._ca = CaBundle(ca_file) if ca_file is not None and not insecure_skip_verify else None
-        self._insecure = insecure_skip_verify
-        self._pem: bytes | None = None
-        self._context: ssl.SSLContext | None = None
-
-    async def context(self) -> ssl.SSLContext:
-        """Return it for the next connection; raises :class:`MappingError`, reason ``tls``, for an unusable CA file."""
-        pem = None if self._ca is None else await self._ca.read()
-        # Compared by content: a mounted ConfigMap changes through symlinks, its times mean little.
-        if self._context is None or pem != self._pem:
-            try:
-                # In a thread: the system's own CAs take some ten milliseconds.
-                self._context = await asyncio.to_thread(_context, pem, insecure=self._insecure)
-            except (ssl.SSLError, ValueError) as error:
-                if self._ca is None:
-                    raise
-                raise self._ca.unusable() from error
-            self._pem = pem
-        return self._context
-
-
-def _context(pem: bytes | None, *, insecure: bool) -> ssl.SSLContext:
+def verifying_context(pem: str | None) -> ssl.SSLContext:
+    """Return the context that verifies by these CA certificates, or by the system's."""
     # Not create_default_context: from Python 3.13 it is strict about extensions that many clusters' CAs lack.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
     # As Go does: any certificate of the file may end the chain, so a kubelet's own serving certificate can be pinned.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if pem is None:
         context.load_default_certs()
     else:
-        context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+        context.load_verify_locations(cadata=pem)
     return context

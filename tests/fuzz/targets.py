@@ -20,9 +20,9 @@ from exporter.cgroupfs import names, parse
 from exporter.cpulist import MAX_CPUS, cpu_list, format_cpu_list
 from exporter.errors import ConfigError, ExporterError, MappingError, ParseError
 from exporter.identities import PodList
-from exporter.kube import quantity
-from exporter.kube.configz import parse_configz
+from exporter.kube.kubelet import parse_configz
 from exporter.kube.logdir import parse_log_names
+from exporter.kube.pod import parse_cores
 from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_block
@@ -137,9 +137,9 @@ def _watch(data: bytes) -> None:
 
     store = PodStore()
     try:
-        for event in asyncio.run(watched(data[at : at + 64] for at in range(0, len(data), 64))):
-            assert isinstance(event.version, str)
-            (store.remove if event.kind == "DELETED" else store.put)(event.item)
+        for kind, item, version in asyncio.run(watched(data[at : at + 64] for at in range(0, len(data), 64))):
+            assert isinstance(version, str)
+            (store.remove if kind == "DELETED" else store.put)(item)
     except MappingError as error:
         ours(error)
     servable(store.snapshot())
@@ -187,10 +187,7 @@ def _log_names(data: bytes) -> None:
 def _quantity(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     with suppress(ValueError):
-        value = quantity.parse_quantity(text)
-        assert abs(value) <= 2**63
-    with suppress(ValueError):
-        never_below_zero((quantity.parse_cores(text),))
+        never_below_zero((parse_cores(text),))
 
 
 # ---- what the user writes ----

@@ -6,11 +6,13 @@ from dataclasses import FrozenInstanceError
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.errors import MappingError
 from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodList, PodSpec
 from exporter.kube.cache import PodCache, SourceStatus
-from exporter.kube.source import PodSource
+from exporter.kube.source import full_jitter
 from tests.support.virtual_time import run_virtually
 
 Clock = Callable[[], float]
@@ -42,304 +44,290 @@ class Source:
         self.answer = answer
         self.seconds = seconds
         self.asked: list[float] = []
-        self.closed = False
         self._clock = clock
 
     async def pods(self) -> PodList:
-        self.asked.append(self._clock())
+        self.asked.append(round(self._clock(), 6))
         await asyncio.sleep(self.seconds)
         if isinstance(self.answer, str):
             raise MappingError(f"{self.name}: {self.answer}", reason=self.answer)
         return self.answer
 
-    async def aclose(self) -> None:
-        self.closed = True
 
+class Node:
+    """A cache on virtual time, its sources and what it handed on."""
 
-class Settings:
-    """A kubelet's settings that may or may not be had."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.answer: KubeletConfig | str = KubeletConfig(cpu_manager_policy="static")
-        self.asked: list[float] = []
-        self._clock = clock
-
-    async def config(self) -> KubeletConfig:
-        self.asked.append(self._clock())
-        if isinstance(self.answer, str):
-            raise MappingError(self.answer, reason=self.answer)
-        return self.answer
-
-
-class Told:
-    """What the directory handed on."""
-
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, **sources: PodList | str) -> None:
+        self.clock = clock
+        self.sources = [Source(name, clock, answer) for name, answer in sources.items()]
+        self.kubelet, self.asked = self.sources[0], self.sources[0].asked
         self.pods: list[PodList] = []
         self.configs: list[KubeletConfig] = []
+        self.config: KubeletConfig | str = KubeletConfig(cpu_manager_policy="static")
+        self.config_asked: list[float] = []
+        self.cache = PodCache(
+            self.sources,
+            on_pods=self.pods.append,
+            read_config=self._read_config,
+            on_config=self.configs.append,
+            clock=clock,
+            wall=lambda: 1_000_000.0 + clock(),
+            jitter=lambda: 1.0,
+        )
+
+    async def _read_config(self) -> KubeletConfig:
+        self.config_asked.append(self.clock())
+        if isinstance(self.config, str):
+            raise MappingError(self.config, reason=self.config)
+        return self.config
+
+    @property
+    def states(self) -> list[tuple[str, bool | None, bool]]:
+        return [(one.name, one.up, one.active) for one in self.cache.status.sources]
 
 
-def directory(
-    clock: Clock, *sources: PodSource, told: Told | None = None, settings: Settings | None = None
-) -> PodCache:
-    told = told or Told()
-    return PodCache(
-        sources,
-        on_pods=told.pods.append,
-        config_source=settings,
-        on_config=told.configs.append,
-        clock=clock,
-        wall=lambda: 1_000_000.0 + clock(),
-        jitter=lambda: 1.0,
-    )
+def live(story: Callable[[Node], Awaitable[None]], **sources: PodList | str) -> Node:
+    """Return the node after a story that is told while its cache runs."""
+
+    async def main(clock: Clock) -> Node:
+        node = Node(clock, **sources)
+        task = asyncio.create_task(node.cache.run())
+        try:
+            await story(node)
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        return node
+
+    return run_virtually(main)
 
 
-async def running(made: PodCache, story: Callable[[], Awaitable[None]]) -> None:
-    """Tells a story while the directory runs."""
-    task = asyncio.create_task(made.run())
-    try:
-        await story()
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+def seconds(number: float) -> Callable[[Node], Awaitable[None]]:
+    return lambda _: asyncio.sleep(number)
+
+
+# When the sources are asked
 
 
 def test_the_list_is_asked_for_at_once_and_every_interval() -> None:
-    async def main(clock: Clock) -> None:
-        told = Told()
-        kubelet = Source("kubelet", clock, pods("a"))
-        made = directory(clock, kubelet, told=told)
-        await running(made, lambda: asyncio.sleep(185))
-        assert kubelet.asked == [0, 60, 120, 180]
-        assert told.pods == [pods("a")] * 4
-        assert made.attempts == 4
-
-    run_virtually(main)
+    node = live(seconds(185), kubelet=pods("a"))
+    assert node.asked == [0, 60, 120, 180]
+    assert node.pods == [pods("a")] * 4
+    assert node.cache.attempts == 4
 
 
-def test_a_requested_refresh_is_made_at_once() -> None:
-    async def main(clock: Clock) -> None:
-        kubelet = Source("kubelet", clock, pods("a"))
-        made = directory(clock, kubelet)
+def test_a_requested_refresh_is_made_at_once_and_the_next_a_second_later() -> None:
+    async def story(node: Node) -> None:
+        await asyncio.sleep(20)
+        node.kubelet.answer = pods("a", "b")
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(0.001)
+        assert node.cache.pods == pods("a", "b")
+        node.cache.request_refresh(new=True)
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(5)
 
-        async def story() -> None:
-            await asyncio.sleep(20)
-            kubelet.answer = pods("a", "b")
-            made.request_refresh(new=True)
-            await asyncio.sleep(0.001)
-            assert made.pods == pods("a", "b")
-            made.request_refresh(new=True)
-            made.request_refresh(new=True)
-            await asyncio.sleep(5)
+    assert live(story, kubelet=pods("a")).asked == [0, 20, 21]
 
-        await running(made, story)
-        assert kubelet.asked == [0, 20, 21]
 
-    run_virtually(main)
+def test_a_request_right_after_an_answer_waits_half_a_second() -> None:
+    async def story(node: Node) -> None:
+        await asyncio.sleep(0.1)
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(5)
+
+    assert live(story, kubelet=pods("a")).asked == [0, 0.5]
+
+
+def test_a_request_during_a_refresh_is_kept_for_the_next() -> None:
+    async def story(node: Node) -> None:
+        node.kubelet.seconds = 0.5
+        await asyncio.sleep(10)
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(0.2)
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(5)
+
+    assert live(story, kubelet=pods("a")).asked == [0, 10, 11.5]
 
 
 def test_requests_about_what_is_never_mapped_back_off_and_news_resets_them() -> None:
-    async def main(clock: Clock) -> None:
-        kubelet = Source("kubelet", clock, pods("a"))
-        made = directory(clock, kubelet)
-
-        async def story() -> None:
+    async def story(node: Node) -> None:
+        await asyncio.sleep(1)
+        for second in range(50):
+            if second == 40:
+                node.kubelet.answer = pods("a", "b")
+            node.cache.request_refresh()
             await asyncio.sleep(1)
-            for tick in range(50):
-                if tick == 40:
-                    kubelet.answer = pods("a", "b")
-                made.request_refresh()
-                await asyncio.sleep(1)
 
-        await running(made, story)
-        assert kubelet.asked == [0, 1, 2, 4, 8, 16, 26, 36, 46, 47, 49]
+    assert live(story, kubelet=pods("a")).asked == [0, 1, 2, 4, 8, 16, 26, 36, 46, 47, 49]
 
-    run_virtually(main)
+
+def test_a_container_that_is_never_mapped_makes_neither_the_kubelet_nor_a_new_one_wait() -> None:
+    async def story(node: Node) -> None:
+        for _ in range(600):
+            node.cache.request_refresh()
+            await asyncio.sleep(1)
+        assert len(node.asked) < 75
+        assert [60.0 * number in node.asked for number in range(10)].count(True) > 5, "scheduled ones go on"
+        last = node.asked[-1]
+        await asyncio.sleep(last + 2 - node.clock())
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(0.01)
+        assert node.asked[-1] == node.clock() - 0.01
+        await asyncio.sleep(20)
+        node.cache.request_refresh()
+        await asyncio.sleep(0.01)
+        assert node.asked[-1] == pytest.approx(node.clock() - 0.01), "at once again after a quiet time"
+
+    live(story, kubelet=pods("a"))
+
+
+def test_failures_wait_longer_each_time_and_requests_do_not_shorten_that() -> None:
+    async def story(node: Node) -> None:
+        for _ in range(130):
+            node.cache.request_refresh(new=True)
+            await asyncio.sleep(1)
+
+    assert live(story, kubelet="refused").asked == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5, 91.5, 121.5]
+
+
+@given(failures=st.integers(min_value=1, max_value=10_000), draw=st.floats(min_value=0, max_value=1, exclude_max=True))
+def test_jitter_spreads_over_the_whole_wait_and_is_never_a_tight_loop(failures: int, draw: float) -> None:
+    wait = full_jitter(failures, 0.5, 30.0, lambda: draw)
+    ceiling = full_jitter(failures, 0.5, 30.0, lambda: 1.0)
+    assert 0.1 <= wait <= ceiling <= 30.0
+
+
+# Which source is asked
 
 
 def test_the_first_source_that_works_is_used_and_an_earlier_one_that_recovers_is_used_again() -> None:
-    async def main(clock: Clock) -> None:
-        kubelet, api, logs = (Source(name, clock) for name in ("kubelet", "apiserver", "logs"))
-        api.answer = pods("api")
-        logs.answer = pods("logs")
-        made = directory(clock, kubelet, api, logs)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(1)
+        assert node.cache.pods == pods("api")
+        assert node.states == [("kubelet", False, False), ("apiserver", True, True), ("logs", None, False)]
+        node.cache.request_refresh()
+        await asyncio.sleep(1)
+        assert node.asked == [0]  # a request goes to the source in use
+        await asyncio.sleep(60)
+        assert node.asked == [0, 60]
+        node.kubelet.answer = pods("kubelet")
+        await asyncio.sleep(120)  # its second failure in a row lets it wait for two intervals
+        assert node.cache.pods == pods("kubelet")
+        assert node.states == [("kubelet", True, True), ("apiserver", True, False), ("logs", None, False)]
 
-        async def story() -> None:
-            await asyncio.sleep(1)
-            assert made.pods == pods("api")
-            assert [(s.name, s.up, s.active) for s in made.status.sources] == [
-                ("kubelet", False, False),
-                ("apiserver", True, True),
-                ("logs", None, False),
-            ]
-            made.request_refresh()
-            await asyncio.sleep(1)
-            assert kubelet.asked == [0]  # a request goes to the source in use
-            await asyncio.sleep(60)
-            assert kubelet.asked == [0, 60]
-            kubelet.answer = pods("kubelet")
-            await asyncio.sleep(120)  # its second failure in a row lets it wait for two intervals
-            assert made.pods == pods("kubelet")
-            assert [(s.up, s.active) for s in made.status.sources] == [(True, True), (True, False), (None, False)]
-
-        await running(made, story)
-        assert logs.asked == []
-
-    run_virtually(main)
+    assert live(story, kubelet="refused", apiserver=pods("api"), logs=pods("logs")).sources[2].asked == []
 
 
 def test_when_the_source_in_use_fails_the_others_take_over_at_once() -> None:
-    async def main(clock: Clock) -> None:
-        kubelet, api = Source("kubelet", clock, pods("a")), Source("apiserver", clock, pods("a", "b"))
-        made = directory(clock, kubelet, api)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(5)
+        node.kubelet.answer = "refused"
+        node.cache.request_refresh(new=True)
+        await asyncio.sleep(0.001)
+        assert node.cache.pods == pods("a", "b")
 
-        async def story() -> None:
-            await asyncio.sleep(5)
-            kubelet.answer = "refused"
-            made.request_refresh(new=True)
-            await asyncio.sleep(0.001)
-            assert made.pods == pods("a", "b")
-
-        await running(made, story)
-        assert (kubelet.asked, api.asked) == ([0, 5], [5])
-
-    run_virtually(main)
+    node = live(story, kubelet=pods("a"), apiserver=pods("a", "b"))
+    assert [source.asked for source in node.sources] == [[0, 5], [5]]
 
 
 def test_a_source_that_fails_for_ever_while_another_serves_is_said_and_counted_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def main(clock: Clock) -> None:
-        kubelet, api = Source("kubelet", clock, "tls"), Source("apiserver", clock, pods("a"))
-        made = directory(clock, kubelet, api)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(4 * 3600)
+        first, second = node.cache.status.sources
+        assert (first.up, first.reason, first.failures) == (False, "tls", {"tls": 1})
+        assert (second.up, second.active, second.failures) == (True, True, {})
+        assert [record.getMessage() for record in caplog.records] == [
+            "pod source kubelet failed (tls): kubelet: tls",
+            "pods come from apiserver now: 1 of them",
+        ]
+        node.sources[1].answer = "timeout"
+        await asyncio.sleep(100)
+        first, second = node.cache.status.sources
+        assert first.failures["tls"] > 5  # when all fail, all are tried again soon, and each failure counts
+        assert second.failures["timeout"] > 5
 
-        async def story() -> None:
-            await asyncio.sleep(4 * 3600)
-            first, second = made.status.sources
-            assert (first.up, first.reason, first.failures) == (False, "tls", {"tls": 1})
-            assert (second.up, second.active, second.failures) == (True, True, {})
-            assert [record.getMessage() for record in caplog.records] == [
-                "pod source kubelet failed (tls): kubelet: tls",
-                "pods come from apiserver now: 1 of them",
-            ]
-            api.answer = "timeout"
-            await asyncio.sleep(100)
-            first, second = made.status.sources
-            assert first.failures["tls"] > 5  # when all fail, all are tried again soon, and each failure counts
-            assert second.failures["timeout"] > 5
-
-        with caplog.at_level(logging.INFO):
-            await running(made, story)
-        gaps = [after - before for before, after in pairwise(kubelet.asked[:19])]
-        assert gaps == [60, 120, 240, 480, *[900] * 14]
-
-    run_virtually(main)
+    with caplog.at_level(logging.INFO):
+        node = live(story, kubelet="tls", apiserver=pods("a"))
+    assert [after - before for before, after in pairwise(node.asked[:19])] == [60, 120, 240, 480, *[900] * 14]
 
 
 def test_a_source_that_fails_for_another_reason_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
-    async def main(clock: Clock) -> None:
-        kubelet, api = Source("kubelet", clock, "refused"), Source("apiserver", clock, pods("a"))
-        made = directory(clock, kubelet, api)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(30)
+        node.kubelet.answer = "forbidden"
+        await asyncio.sleep(3600)
 
-        async def story() -> None:
-            await asyncio.sleep(30)
-            kubelet.answer = "forbidden"
-            await asyncio.sleep(3600)
-
-        await running(made, story)
-        assert made.status.sources[0].failures == {"refused": 1, "forbidden": 1}
-
-    run_virtually(main)
+    node = live(story, kubelet="refused", apiserver=pods("a"))
+    assert node.cache.status.sources[0].failures == {"refused": 1, "forbidden": 1}
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
         "pod source kubelet failed (refused): kubelet: refused",
         "pod source kubelet failed (forbidden): kubelet: forbidden",
     ]
 
 
+# What is known of the result
+
+
 def test_the_last_good_list_outlives_every_failure() -> None:
-    async def main(clock: Clock) -> None:
-        told = Told()
-        kubelet = Source("kubelet", clock, pods("a"))
-        made = directory(clock, kubelet, told=told)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(1)
+        node.kubelet.answer = "timeout"
+        await asyncio.sleep(3600)
+        assert node.cache.pods == pods("a")
+        [status] = node.cache.status.sources
+        assert (status.up, status.active, status.last_success) == (False, True, 1_000_000.0)
+        assert status.failures == {"timeout": len(node.asked) - 1}
+        assert status.last_error == "kubelet: timeout"
+        node.kubelet.answer = pods("b")
+        await asyncio.sleep(31)
+        assert node.cache.pods == pods("b")
+        [status] = node.cache.status.sources
+        assert (status.up, status.last_error) == (True, "")
 
-        async def story() -> None:
-            await asyncio.sleep(1)
-            kubelet.answer = "timeout"
-            await asyncio.sleep(3600)
-            assert made.pods == pods("a")
-            [status] = made.status.sources
-            assert (status.up, status.active, status.last_success) == (False, True, 1_000_000.0)
-            assert status.failures == {"timeout": len(kubelet.asked) - 1}
-            assert status.last_error == "kubelet: timeout"
-            kubelet.answer = pods("b")
-            await asyncio.sleep(31)
-            assert made.pods == pods("b")
-            [status] = made.status.sources
-            assert (status.up, status.last_error) == (True, "")
-
-        await running(made, story)
-        assert told.pods == [pods("a"), pods("b")]
-        assert kubelet.asked[:9] == [0, 60, 60.5, 61.5, 63.5, 67.5, 75.5, 91.5, 121.5]
-
-    run_virtually(main)
+    assert live(story, kubelet=pods("a")).pods == [pods("a"), pods("b")]
 
 
 @pytest.mark.parametrize("answer", ["refused", pods("a")])
 def test_the_first_result_is_a_list_or_the_failure_of_all(answer: PodList | str) -> None:
-    async def main(clock: Clock) -> None:
-        made = directory(clock, Source("kubelet", clock, "timeout", 8), Source("apiserver", clock, answer, 2))
-        assert not made.status.settled
+    async def story(node: Node) -> None:
+        node.sources[0].seconds, node.sources[1].seconds = 8, 2
+        assert node.cache.attempts == 0
+        await node.cache.first_result()
+        assert node.clock() == 10
+        assert node.cache.attempts == 1
 
-        async def story() -> None:
-            await made.first_result()
-            assert clock() == 10
-            assert made.status.settled
-            assert made.attempts == 1
-
-        await running(made, story)
-
-    run_virtually(main)
+    live(story, kubelet="timeout", apiserver=answer)
 
 
 def test_a_status_once_taken_does_not_change() -> None:
-    async def main(clock: Clock) -> None:
-        kubelet = Source("kubelet", clock)
-        made = directory(clock, kubelet)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(0.1)
+        before = node.cache.status
+        await asyncio.sleep(10)
+        error = "kubelet: refused"
+        expected = SourceStatus("kubelet", up=False, failures={"refused": 1}, reason="refused", last_error=error)
+        assert before.sources == (expected,)
+        with pytest.raises(FrozenInstanceError):
+            before.sources = ()  # type: ignore[misc]  # that is the point
 
-        async def story() -> None:
-            await asyncio.sleep(0.1)
-            before = made.status
-            await asyncio.sleep(10)
-            assert before.sources == (
-                SourceStatus(
-                    "kubelet", up=False, failures={"refused": 1}, reason="refused", last_error="kubelet: refused"
-                ),
-            )
-            with pytest.raises(FrozenInstanceError):
-                before.attempts = 7  # type: ignore[misc]  # that is the point
-
-        await running(made, story)
-
-    run_virtually(main)
+    live(story, kubelet="refused")
 
 
 def test_the_same_failure_is_told_once_then_now_and_then_and_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    async def main(clock: Clock) -> None:
-        kubelet = Source("kubelet", clock)
-        made = directory(clock, kubelet)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(1000)
+        node.kubelet.answer = "forbidden"
+        await asyncio.sleep(60)
+        node.kubelet.answer = pods("a")
+        await asyncio.sleep(60)
 
-        async def story() -> None:
-            await asyncio.sleep(1000)
-            kubelet.answer = "forbidden"
-            await asyncio.sleep(60)
-            kubelet.answer = pods("a")
-            await asyncio.sleep(60)
-
-        with caplog.at_level(logging.INFO):
-            await running(made, story)
-
-    run_virtually(main)
+    with caplog.at_level(logging.INFO):
+        live(story, kubelet="refused")
     assert [record.getMessage() for record in caplog.records] == [
         "pod source kubelet failed (refused): kubelet: refused",
         "pod source kubelet still fails, 26 times in a row (refused): kubelet: refused",
@@ -350,68 +338,41 @@ def test_the_same_failure_is_told_once_then_now_and_then_and_its_end(caplog: pyt
 
 
 def test_a_list_with_problems_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    async def main(clock: Clock) -> None:
-        kubelet = Source("kubelet", clock, PodList(pods={}, problems={"malformed_pod": 2, "bad_annotation": 1}))
-        made = directory(clock, kubelet)
-        with caplog.at_level(logging.WARNING):
-            await running(made, lambda: asyncio.sleep(200))
-        assert len(kubelet.asked) == 4
-
-    run_virtually(main)
+    with caplog.at_level(logging.WARNING):
+        node = live(seconds(200), kubelet=PodList(pods={}, problems={"malformed_pod": 2, "bad_annotation": 1}))
+    assert len(node.asked) == 4
     assert [record.getMessage() for record in caplog.records] == [
         "pod list of kubelet: 1 bad_annotation, 2 malformed_pod"
     ]
 
 
-def test_settings_are_asked_for_at_the_start_and_rarely_after() -> None:
-    async def main(clock: Clock) -> None:
-        told, settings = Told(), Settings(clock)
-        made = directory(clock, Source("kubelet", clock, pods("a")), told=told, settings=settings)
-        await running(made, lambda: asyncio.sleep(1801))
-        assert settings.asked == [0, 600, 1200, 1800]
-        assert told.configs == [KubeletConfig(cpu_manager_policy="static")] * 4
+# The kubelet's settings
 
-    run_virtually(main)
+
+def test_settings_are_asked_for_at_the_start_and_rarely_after() -> None:
+    node = live(seconds(1801), kubelet=pods("a"))
+    assert node.config_asked == [0, 600, 1200, 1800]
+    assert node.configs == [KubeletConfig(cpu_manager_policy="static")] * 4
 
 
 def test_settings_that_cannot_be_had_cost_nothing_but_themselves() -> None:
-    async def main(clock: Clock) -> None:
-        told, settings = Told(), Settings(clock)
-        settings.answer = "forbidden"
-        made = directory(clock, Source("kubelet", clock, pods("a")), told=told, settings=settings)
-        await running(made, lambda: asyncio.sleep(100))
-        assert settings.asked == [0, 5, 15, 35, 75]
-        assert made.status.config_failures == {"forbidden": 1}  # it may be so for ever, and nothing else is missing
-        assert len(told.pods) == 2
+    async def story(node: Node) -> None:
+        node.config = "forbidden"
+        await asyncio.sleep(100)
 
-    run_virtually(main)
+    node = live(story, kubelet=pods("a"))
+    assert node.config_asked == [0, 5, 15, 35, 75]
+    # It may be so for ever, and nothing else is missing.
+    assert node.cache.status.config_failures == {"forbidden": 1}
+    assert len(node.pods) == 2
 
 
 def test_settings_are_asked_for_anew_when_the_kubelet_is_back() -> None:
-    async def main(clock: Clock) -> None:
-        settings = Settings(clock)
-        kubelet = Source("kubelet", clock, pods("a"))
-        made = directory(clock, kubelet, settings=settings)
+    async def story(node: Node) -> None:
+        await asyncio.sleep(30)
+        node.kubelet.answer = "refused"
+        await asyncio.sleep(31)
+        node.kubelet.answer = pods("a")
+        await asyncio.sleep(30)
 
-        async def story() -> None:
-            await asyncio.sleep(30)
-            kubelet.answer = "refused"
-            await asyncio.sleep(31)
-            kubelet.answer = pods("a")
-            await asyncio.sleep(30)
-
-        await running(made, story)
-        assert settings.asked == [0, 61.5]
-
-    run_virtually(main)
-
-
-def test_all_sources_are_closed() -> None:
-    async def main(clock: Clock) -> None:
-        sources = [Source("kubelet", clock), Source("logs", clock)]
-        made = directory(clock, *sources)
-        await running(made, lambda: asyncio.sleep(1))
-        await made.aclose()
-        assert all(source.closed for source in sources)
-
-    run_virtually(main)
+    assert live(story, kubelet=pods("a")).config_asked == [0, 61.5]

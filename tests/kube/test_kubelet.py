@@ -1,22 +1,26 @@
 import asyncio
+import json
 import socket
 import ssl
-import tracemalloc
-import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.errors import MappingError
-from exporter.kube.kubelet import KubeletSource
+from exporter.identities import KubeletConfig
+from exporter.kube.kubelet import KubeletSource, parse_configz
 from exporter.kube.source import REASONS
 from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
 from tests.support.pods import pod, pod_list, running
 
 PODS = Reply(pod_list(pod(statuses=[running()])))
 SHORT = 0.05
+TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 MEBIBYTE = 1024 * 1024
 
 
@@ -33,19 +37,18 @@ async def kubelet(authority: Authority) -> AsyncIterator[FakeKubelet]:
 
 
 class Client:
-    """A source of this kubelet, as a pod in the cluster would set it up; closed at the end."""
+    """A source of this kubelet, as a pod in the cluster would set it up."""
 
     def __init__(self, folder: Path, authority: Authority) -> None:
         self.token_file = folder / "token"
         self.token_file.write_text("first-token\n")
         self.ca_file = folder / "ca.crt"
         authority.write(self.ca_file)
-        self.opened: list[KubeletSource] = []
 
     def source(
         self, url: str, *, max_bytes: int = MEBIBYTE, timeout: float = 20.0, insecure: bool = False
     ) -> KubeletSource:
-        source = KubeletSource(
+        return KubeletSource(
             url,
             token_file=str(self.token_file),
             ca_file=str(self.ca_file),
@@ -53,16 +56,11 @@ class Client:
             timeout_seconds=timeout,
             max_bytes=max_bytes,
         )
-        self.opened.append(source)
-        return source
 
 
-@pytest_asyncio.fixture
-async def client(tmp_path: Path, authority: Authority) -> AsyncIterator[Client]:
-    client = Client(tmp_path, authority)
-    yield client
-    for source in client.opened:
-        await source.aclose()
+@pytest.fixture
+def client(tmp_path: Path, authority: Authority) -> Client:
+    return Client(tmp_path, authority)
 
 
 async def failure(source: KubeletSource, reason: str) -> str:
@@ -80,19 +78,13 @@ async def failure(source: KubeletSource, reason: str) -> str:
 # What works
 
 
-async def test_pods_come_over_verified_tls_with_the_token(kubelet: FakeKubelet, client: Client) -> None:
-    kubelet.tokens = {"first-token"}
-    pods = await client.source(kubelet.url).pods()
-    assert [pod.name for pod in pods.pods.values()] == ["web-1"]
-    assert kubelet.requests[0].path == "/pods"
-
-
-async def test_a_rotated_token_is_used_from_the_next_request_on(kubelet: FakeKubelet, client: Client) -> None:
+async def test_pods_come_over_verified_tls_with_the_token_of_now(kubelet: FakeKubelet, client: Client) -> None:
     source = client.source(kubelet.url)
     kubelet.tokens = {"first-token"}
-    await source.pods()
+    assert [pod.name for pod in (await source.pods()).pods.values()] == ["web-1"]
+    assert kubelet.requests[0].path == "/pods"
     kubelet.tokens = {"second.token-of_b64/+=="}
-    await failure(source, "unauthorized")
+    assert "401" in await failure(source, "unauthorized")
     client.token_file.write_text("second.token-of_b64/+==")
     assert (await source.pods()).pods
 
@@ -101,14 +93,11 @@ async def test_a_replaced_ca_is_used_from_the_next_request_on(kubelet: FakeKubel
     source = client.source(kubelet.url)
     right = client.ca_file.read_bytes()
     Authority().write(client.ca_file)
-    await failure(source, "tls")
-    client.ca_file.write_bytes(right)
+    message = await failure(source, "tls")
+    assert "unable to get local issuer certificate" in message
+    assert "--kubelet.ca-file" in message
+    client.ca_file.write_bytes("# Zürich €\n".encode() + right)
     assert (await source.pods()).pods
-
-
-async def test_a_ca_file_may_hold_comments_in_any_language(kubelet: FakeKubelet, client: Client) -> None:
-    client.ca_file.write_bytes("# Zürich €\n".encode() + client.ca_file.read_bytes())
-    assert (await client.source(kubelet.url).pods()).pods
 
 
 async def test_the_kubelets_own_certificate_can_be_the_ca(kubelet: FakeKubelet, client: Client) -> None:
@@ -134,11 +123,6 @@ async def test_the_read_only_port_needs_no_token_and_is_sent_none(client: Client
         assert not any("Authorization" in request.headers for request in kubelet.requests)
 
 
-async def test_a_compressed_answer_is_read_too(kubelet: FakeKubelet, client: Client) -> None:
-    kubelet.answer("/pods", Reply.gzipped(PODS.body))
-    assert (await client.source(kubelet.url).pods()).pods
-
-
 async def test_a_proxy_of_the_environment_is_ignored(
     kubelet: FakeKubelet, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,10 +131,11 @@ async def test_a_proxy_of_the_environment_is_ignored(
     assert (await client.source(kubelet.url).pods()).pods
 
 
-async def test_settings_come_from_configz(kubelet: FakeKubelet, client: Client) -> None:
+async def test_settings_come_from_configz_beside_a_request_for_pods(kubelet: FakeKubelet, client: Client) -> None:
     kubelet.answer("/configz", Reply.json({"kubeletconfig": {"cpuManagerPolicy": "static"}}))
-    config = await client.source(kubelet.url).config()
-    assert config.cpu_manager_policy == "static"
+    source = client.source(kubelet.url)
+    pods, config = await asyncio.gather(source.pods(), source.config())
+    assert (len(pods.pods), config.cpu_manager_policy) == (1, "static")
 
 
 @pytest.mark.parametrize("forbidden", [True, False])
@@ -163,13 +148,6 @@ async def test_no_settings_do_no_harm_to_pods(kubelet: FakeKubelet, client: Clie
     assert (await source.pods()).pods
 
 
-async def test_two_requests_at_once(kubelet: FakeKubelet, client: Client) -> None:
-    source = client.source(kubelet.url)
-    kubelet.answer("/configz", Reply.json({"kubeletconfig": {}}))
-    pods, _ = await asyncio.gather(source.pods(), source.config())
-    assert pods.pods
-
-
 # What does not
 
 
@@ -178,63 +156,45 @@ async def test_nobody_listens(client: Client) -> None:
         held.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets this port meanwhile
         url = f"https://127.0.0.1:{held.getsockname()[1]}"
         assert await failure(client.source(url), "refused") == f"kubelet {url}/pods: connection refused"
-
-
-async def test_a_host_name_that_does_not_resolve(client: Client) -> None:
     assert "does not resolve" in await failure(client.source("https://node.invalid:10250"), "unreachable")
 
 
 async def test_silence_ends_with_the_timeout(kubelet: FakeKubelet, client: Client) -> None:
     kubelet.answer("/pods", Reply(hang=True))
     assert "no answer within 0.05 s" in await failure(client.source(kubelet.url, timeout=SHORT), "timeout")
-
-
-async def test_a_server_that_never_shakes_hands(client: Client) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as never_shakes_hands:
+        url = f"https://127.0.0.1:{never_shakes_hands.getsockname()[1]}"
         await failure(client.source(url, timeout=SHORT), "timeout")
 
 
 @pytest.mark.parametrize(
-    ("hosts", "expired", "cause"),
+    ("host", "expired", "cause"),
     [
-        (("127.0.0.1",), True, "certificate has expired"),
-        (("10.1.2.3",), False, "IP address mismatch"),
-        (("node.example",), False, "IP address mismatch"),
+        ("127.0.0.1", True, "certificate has expired"),
+        ("10.1.2.3", False, "IP address mismatch"),
+        ("node.example", False, "IP address mismatch"),
     ],
 )
 async def test_a_certificate_for_another_time_or_place(
-    authority: Authority, client: Client, hosts: tuple[str, ...], expired: bool, cause: str
+    authority: Authority, client: Client, host: str, expired: bool, cause: str
 ) -> None:
-    async with FakeKubelet(authority.server(*hosts, expired=expired)) as kubelet:
+    async with FakeKubelet(authority.server(host, expired=expired)) as kubelet:
         kubelet.answer("/pods", PODS)
-        message = await failure(client.source(kubelet.url), "tls")
-        assert cause in message
+        assert cause in await failure(client.source(kubelet.url), "tls")
         assert kubelet.requests == []
 
 
-async def test_a_certificate_of_another_ca_tells_the_options(client: Client) -> None:
-    async with FakeKubelet(Authority().server("127.0.0.1")) as kubelet:
-        message = await failure(client.source(kubelet.url), "tls")
-        assert "unable to get local issuer certificate" in message
-        assert "--kubelet.ca-file" in message
-
-
-async def test_tls_to_a_server_that_speaks_plain_http(client: Client) -> None:
-    async with FakeKubelet() as kubelet:
-        assert "TLS failed" in await failure(client.source(kubelet.url.replace("http:", "https:")), "tls")
-
-
-async def test_plain_http_to_a_server_that_speaks_tls(kubelet: FakeKubelet, client: Client) -> None:
+async def test_tls_and_plain_http_mixed_up(kubelet: FakeKubelet, client: Client) -> None:
+    async with FakeKubelet() as plain:
+        assert "TLS failed" in await failure(client.source(plain.url.replace("http:", "https:")), "tls")
     # Go's server answers 400 in plain text, others close.
     await failure(client.source(kubelet.url.replace("https:", "http:")), "unreachable")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\x00"])
 async def test_a_ca_file_that_cannot_be_used(kubelet: FakeKubelet, client: Client, content: bytes | None) -> None:
-    if content is None:
-        client.ca_file.unlink()
-    else:
+    client.ca_file.unlink()
+    if content is not None:
         client.ca_file.write_bytes(content)
     assert str(client.ca_file) in await failure(client.source(kubelet.url), "tls")
 
@@ -243,19 +203,13 @@ async def test_a_ca_file_that_cannot_be_used(kubelet: FakeKubelet, client: Clien
     "content", [None, b"", b" \n", b"other secret", b"line\nbreak", "t\u00f6ken".encode(), b"\x00"]
 )
 async def test_no_usable_token(kubelet: FakeKubelet, client: Client, content: bytes | None) -> None:
-    if content is None:
-        client.token_file.unlink()
-    else:
+    client.token_file.unlink()
+    if content is not None:
         client.token_file.write_bytes(content)
     message = await failure(client.source(kubelet.url), "no_token")
     assert str(client.token_file) in message
     assert "other" not in message.replace(str(client.token_file), "")
     assert kubelet.requests == []
-
-
-async def test_unauthorized(kubelet: FakeKubelet, client: Client) -> None:
-    kubelet.tokens = {"another"}
-    assert "401" in await failure(client.source(kubelet.url), "unauthorized")
 
 
 async def test_forbidden_names_the_rule_to_add(kubelet: FakeKubelet, client: Client) -> None:
@@ -266,91 +220,93 @@ async def test_forbidden_names_the_rule_to_add(kubelet: FakeKubelet, client: Cli
     assert "serviceaccount" not in message
 
 
-async def test_not_found(kubelet: FakeKubelet, client: Client) -> None:
-    assert "404" in await failure(client.source(kubelet.url + "/elsewhere"), "not_found")
-
-
-@pytest.mark.parametrize("status", [204, 400, 429, 500, 503])
-async def test_any_other_status(kubelet: FakeKubelet, client: Client, status: int) -> None:
-    kubelet.answer("/pods", Reply(b"" if status == 204 else b"secret details", status))
-    message = await failure(client.source(kubelet.url), "http_status")
-    assert f"status {status}" in message
-    assert "secret" not in message
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_does_not_carry_the_token_away(kubelet: FakeKubelet, client: Client, status: int) -> None:
-    kubelet.answer("/pods", Reply(status=status, headers={"Location": "/elsewhere"}))
-    assert "redirects" in await failure(client.source(kubelet.url), "http_status")
-    assert [request.path for request in kubelet.requests] == ["/pods"]
+BODY = PODS.body
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x16\x03\x01garbage\r\n\r\n", b"220 mail.example ESMTP\r\n", b"HTTP/1.1 two OK\r\n\r\n"]
+    ("reply", "reason", "message"),
+    [
+        *((Reply(b"secret", status), "http_status", f"status {status}") for status in (400, 429, 500, 503)),
+        (Reply(status=204), "http_status", "status 204"),
+        (Reply(b"secret", 404), "not_found", "404"),
+        *(
+            (Reply(status=status, headers={"Location": "/elsewhere"}), "http_status", "redirects")
+            for status in (301, 302, 307, 308)
+        ),
+        (Reply(raw=b"\x16\x03\x01garbage\r\n\r\n"), "malformed", "not HTTP"),
+        (Reply(raw=b"220 mail.example ESMTP\r\n"), "malformed", "not HTTP"),
+        (Reply(raw=b"HTTP/1.1 two OK\r\n\r\n"), "malformed", "not HTTP"),
+        (Reply(raw=b""), "unreachable", "connection"),
+        (Reply(BODY, cut_after=20), "unreachable", "connection"),
+        *((Reply(body), "malformed", "no PodList") for body in (b"<html>Sign in</html>", BODY[:-30], b"{}", b"")),
+        (Reply(BODY, headers={"Content-Encoding": "gzip"}), "malformed", "encoding"),
+        (Reply(b"[" + b" " * MEBIBYTE), "too_large", "more than 1048576 bytes"),
+    ],
 )
-async def test_what_is_not_http(kubelet: FakeKubelet, client: Client, raw: bytes) -> None:
-    kubelet.answer("/pods", Reply(raw=raw))
-    await failure(client.source(kubelet.url), "malformed")
-
-
-async def test_a_connection_closed_without_a_word(kubelet: FakeKubelet, client: Client) -> None:
-    kubelet.answer("/pods", Reply(raw=b""))
-    await failure(client.source(kubelet.url), "unreachable")
-
-
-async def test_a_connection_that_breaks_in_the_middle_of_the_body(kubelet: FakeKubelet, client: Client) -> None:
-    kubelet.answer("/pods", Reply(PODS.body, cut_after=20))
-    await failure(client.source(kubelet.url), "unreachable")
-
-
-@pytest.mark.parametrize("body", [b"<html>Sign in</html>", PODS.body[:-30], b'{"kind":"Status"}', b""])
-async def test_a_body_that_is_no_pod_list(kubelet: FakeKubelet, client: Client, body: bytes) -> None:
-    kubelet.answer("/pods", Reply(body))
-    message = await failure(client.source(kubelet.url), "malformed")
-    assert "no PodList" in message
-
-
-async def test_more_than_allowed_is_not_read(kubelet: FakeKubelet, client: Client) -> None:
-    kubelet.answer("/pods", Reply(b"[" + b" " * (50 * MEBIBYTE)))
-    assert "more than 1048576 bytes" in await failure(client.source(kubelet.url), "too_large")
+async def test_an_answer_that_is_of_no_use(
+    kubelet: FakeKubelet, client: Client, reply: Reply, reason: str, message: str
+) -> None:
+    kubelet.answer("/pods", reply)
+    told = await failure(client.source(kubelet.url), reason)
+    assert message in told
+    assert "secret" not in told
+    assert {request.path for request in kubelet.requests} == {"/pods"}, "a redirect does not carry the token away"
 
 
 async def test_exactly_what_is_allowed_is_read(kubelet: FakeKubelet, client: Client) -> None:
-    for reply in (PODS, Reply.gzipped(PODS.body)):
-        kubelet.answer("/pods", reply)
-        assert (await client.source(kubelet.url, max_bytes=len(PODS.body)).pods()).pods
-        await failure(client.source(kubelet.url, max_bytes=len(PODS.body) - 1), "too_large")
+    assert (await client.source(kubelet.url, max_bytes=len(BODY)).pods()).pods
+    await failure(client.source(kubelet.url, max_bytes=len(BODY) - 1), "too_large")
 
 
-async def test_a_gzip_bomb_is_measured_after_inflation(kubelet: FakeKubelet, client: Client) -> None:
-    bomb = Reply.gzipped(bytes(32 * MEBIBYTE))
-    assert len(bomb.body) < MEBIBYTE
-    kubelet.answer("/pods", bomb)
-    source = client.source(kubelet.url)
-    await failure(source, "too_large")
-    tracemalloc.start()
-    try:
-        await failure(source, "too_large")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 16 * MEBIBYTE  # 4 of them are TLS and sockets, server and client
+# The kubelet's settings
 
 
-@pytest.mark.parametrize("cut", [1, 12, -1])
-async def test_half_a_gzip_stream(kubelet: FakeKubelet, client: Client, cut: int) -> None:
-    kubelet.answer("/pods", Reply(Reply.gzipped(PODS.body).body[:cut], headers={"Content-Encoding": "gzip"}))
-    assert "gzip" in await failure(client.source(kubelet.url), "malformed")
+def configz(**settings: Any) -> KubeletConfig:
+    return parse_configz(json.dumps({"kubeletconfig": settings}).encode())
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(PODS.body, headers={"Content-Encoding": "gzip"}),
-        Reply(Reply.gzipped(PODS.body).body + b"more", headers={"Content-Encoding": "gzip"}),
-        Reply(zlib.compress(PODS.body), headers={"Content-Encoding": "deflate"}),
-    ],
-)
-async def test_an_encoding_that_is_wrong(kubelet: FakeKubelet, client: Client, reply: Reply) -> None:
-    kubelet.answer("/pods", reply)
-    await failure(client.source(kubelet.url), "malformed")
+@pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
+def test_recorded_settings(driver: str) -> None:
+    config = parse_configz((TREES / f"kubelet-1.36-cgroup-v1-{driver}" / "configz.json").read_bytes())
+    assert config == KubeletConfig(
+        cpu_manager_policy="static",
+        cpu_manager_reconcile_seconds=5.0,
+        topology_manager_policy="none",
+        topology_manager_scope="container",
+        cpu_cfs_quota=True,
+        cpu_cfs_quota_period_seconds=0.1,
+        cgroup_driver=driver,
+    )
+
+
+def test_what_the_kubelet_may_say_beyond_that() -> None:
+    config = configz(
+        cpuManagerPolicyOptions={"full-pcpus-only": "true", "odd": 1},
+        reservedSystemCPUs="0-1",
+        cgroupRoot="/kubelet",
+        cpuCFSQuota=False,
+        cpuCFSQuotaPeriod="1m30s",
+    )
+    assert config == KubeletConfig(
+        cpu_manager_policy_options={"full-pcpus-only": "true"},
+        reserved_system_cpus="0-1",
+        cgroup_root="/kubelet",
+        cpu_cfs_quota=False,
+        cpu_cfs_quota_period_seconds=90.0,
+    )
+
+
+def test_what_is_not_said_or_not_understood_is_absent() -> None:
+    odd: dict[str, Any] = {"cpuManagerPolicy": ["static"], "cpuManagerPolicyOptions": [], "reservedSystemCPUs": ""}
+    odd |= {"cpuCFSQuota": "true", "cpuCFSQuotaPeriod": 100, "cpuManagerReconcilePeriod": "soon"}
+    assert configz() == configz(**odd) == KubeletConfig()
+
+
+no_settings = [b"", b"404 page not found", b"[]", b"{}", b'{"kubeletconfig": null}', b"[" * 200_000, b"\xff"]
+
+
+@given(body=st.sampled_from(no_settings) | st.binary(max_size=100))
+def test_anything_else_is_our_error(body: bytes) -> None:
+    with pytest.raises(MappingError) as caught:
+        parse_configz(body)
+    assert caught.value.reason == "malformed"

@@ -9,19 +9,23 @@ from unittest.mock import Mock
 import aiohttp
 from kubernetes.aio import watch
 
-from exporter.kube.apiserver import WatchEvent, watch_events
+from exporter.kube.apiserver import follow_events
 
 _BUFFER_BYTES = 2**21  # as the package sets it
+Event = tuple[str, Any, str]
+"""Type, pod, and the version to go on from."""
 
 
-async def watched(pieces: Iterable[bytes]) -> list[WatchEvent]:
+async def watched(pieces: Iterable[bytes]) -> list[Event]:
     """Return what comes out of ``pieces``, which arrive at once and are followed by the end of the answer."""
     content = aiohttp.StreamReader(Mock(), _BUFFER_BYTES, loop=asyncio.get_running_loop())
     for piece in pieces:
         content.feed_data(piece)
     content.feed_eof()
     response = Mock(spec=aiohttp.ClientResponse, content=content)
-    return [event async for event in watch_events(_watch(), response, 60.0, "test")]
+    events: list[Event] = []
+    await follow_events(_watch(), response, 60.0, "test", lambda *event: events.append(event))
+    return events
 
 
 @cache

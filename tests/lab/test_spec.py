@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exporter.cgroupfs.names import decode
 from exporter.identities import ContainerSpec, QosClass
-from exporter.kube.configz import parse_configz
+from exporter.kube.kubelet import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.spec import Container, CpuSettings, Pod, shares, weight

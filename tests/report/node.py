@@ -15,7 +15,7 @@ from pathlib import Path
 from exporter.analysis.findings import find
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.readers import ReaderFactory
-from exporter.kube.configz import parse_configz
+from exporter.kube.kubelet import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node

@@ -18,7 +18,7 @@ import pytest
 
 TESTS = Path(__file__).parent.parent
 SYSTEM = (
-    *("e2e", "live", "monitoring", "rules", "soak", "survive"),
+    *("e2e", "live", "monitoring", "rules", "soak", "faults"),
     "cgroupfs/test_kernel.py",
     *("chart/test_alertmanager.py", "chart/test_image.py", "chart/test_pod_runs.py"),
     *("cli/test_client_tls.py", "cli/test_explain_process.py", "cli/test_tmux.py", "cli/test_top_terminal.py"),

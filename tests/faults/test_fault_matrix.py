@@ -1,8 +1,8 @@
 """Each dependency x each way in which it fails: what is still served, who keeps its name, how it ends, what tells.
 
-Files fail on a node whose clock is the test's (:func:`tests.survive.node.by_hand`): recovery is in seconds of that
+Files fail on a node whose clock is the test's (:func:`tests.faults.node.by_hand`): recovery is in seconds of that
 clock, at the default sample and scan intervals. What hangs and what is asked over HTTP fails on nodes on real time, all
-at once; their recovery is what this machine took. The table is printed at the end of the run.
+at once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError
-from tests.survive import scenes
-from tests.survive.files import FILE_DEPENDENCIES, FileDependency
-from tests.survive.matrix import DEPENDENCIES, FAULTS, Cell
-from tests.survive.node import AVAILABLE, Node, Place, by_hand, grown, named
+from tests.faults import scenes
+from tests.faults.files import FILE_DEPENDENCIES, GARBAGE, FileDependency
+from tests.faults.node import AVAILABLE, Node, Place, by_hand, grown, named
 
 # A server that dies on purpose leaves its transports to the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 SCAN_SECONDS = 10
 
 BY_NAME = {one.name: one for one in FILE_DEPENDENCIES}
-by_file = pytest.mark.parametrize("name", [name for name in BY_NAME if name != "cpu controller"])
+by_file = pytest.mark.parametrize("name", [name for name in BY_NAME if name != "cpu controller"])  # which is all
 
 
 def place(name: str, folder: Path) -> tuple[FileDependency, Place]:
@@ -46,7 +45,7 @@ async def healthy(node: Node, dependency: FileDependency) -> list[float | str]:
     return values
 
 
-async def without(node: Node, dependency: FileDependency, fault: str, *reasons: tuple[str, str]) -> Cell:
+async def without(node: Node, dependency: FileDependency, *reasons: tuple[str, str]) -> None:
     """The page while the dependency is of no use: all but its values."""
     before = await node.page()
     await node.lives(2 * SCAN_SECONDS)
@@ -55,90 +54,83 @@ async def without(node: Node, dependency: FileDependency, fault: str, *reasons: 
     assert page.get(AVAILABLE, input=dependency.input) == 0
     assert named(page) == node.containers
     assert grown(before, page) == set(reasons)
-    counted = "".join(f', errors_total{{stage="{stage}",reason="{reason}"}}' for stage, reason in reasons)
-    served = "all but its values"
-    told = f'input_available{{input="{dependency.input}"}} 0{counted}'
-    return Cell(dependency.name, fault, served, f"{named(page)} of {node.containers}", "", told)
 
 
-async def recovered(node: Node, dependency: FileDependency, values: list[float | str]) -> str:
-    """Seconds until the page says ``values`` of it."""
-    patience = dependency.scans * SCAN_SECONDS + 1
-    for seconds in range(1, patience + 1):
+async def recovered(node: Node, dependency: FileDependency, values: list[float | str]) -> None:
+    """Let time pass until the page says ``values`` of it."""
+    limit = dependency.scans * SCAN_SECONDS + 1
+    for _ in range(limit):
         await node.lives(1)
         if await shown(node, dependency) == values:
             assert (await node.page()).get(AVAILABLE, input=dependency.input) == 1
-            return f"{seconds} s"
-    raise AssertionError(f"{await shown(node, dependency)} and not {values} after {patience} s")
+            return
+    raise AssertionError(f"{await shown(node, dependency)} and not {values} after {limit} s")
 
 
 @by_file
-async def test_absent_at_start(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+async def test_absent_at_start(name: str, tmp_path: Path) -> None:
     dependency, files = place(name, tmp_path)
     dependency.take(files)
     async with by_hand(files) as node:
-        cell = await without(node, dependency, "absent at start")
+        await without(node, dependency)
         dependency.give_back(files)
         async with by_hand(files) as other:  # what a start beside it says
             values = await healthy(other, dependency)
-        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+        await recovered(node, dependency, values)
 
 
 @by_file
-async def test_dies(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+async def test_dies(name: str, tmp_path: Path) -> None:
     dependency, files = place(name, tmp_path)
     async with by_hand(files) as node:
         values = await healthy(node, dependency)
         dependency.take(files)
-        cell = await without(node, dependency, "dies")
+        await without(node, dependency)
         dependency.give_back(files)
-        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+        await recovered(node, dependency, values)
 
 
-@by_file
-async def test_garbage(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+@pytest.mark.parametrize("name", BY_NAME)
+async def test_garbage(name: str, tmp_path: Path) -> None:
     dependency, files = place(name, tmp_path)
     async with by_hand(files) as node:
         values = await healthy(node, dependency)
-        said = dependency.spoil(files)
-        cell = await without(node, dependency, "garbage", ("parse", "malformed"))
+        said = dependency.write(files, GARBAGE)
+        await without(node, dependency, ("parse", "malformed"))
         for file, text in said.items():
             file.write_bytes(text)
-        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
+        await recovered(node, dependency, values)
 
 
 @by_file
-async def test_returns(name: str, tmp_path: Path, cells: list[Cell]) -> None:
+async def test_returns(name: str, tmp_path: Path) -> None:
     """What it says after its return is served, and nothing of what it said before."""
     dependency, files = place(name, tmp_path)
     async with by_hand(files) as node:
         values = await healthy(node, dependency)
         dependency.take(files)
-        cell = await without(node, dependency, "returns")
+        await without(node, dependency)
         dependency.give_back(files)
-        dependency.renew(files)
+        dependency.write(files, dependency.fresh.encode())
         async with by_hand(files) as other:
             fresh = await healthy(other, dependency)
         assert fresh != values or name == "/proc/stat", "of which only the growth since its return is shown"
-        seconds = await recovered(node, dependency, fresh)
-        cells.append(cell._replace(recovery=f"{seconds}, its new values"))
+        await recovered(node, dependency, fresh)
 
 
 # ---- the cpu controller: without it there is nothing to serve ----
 
 
-async def test_the_cpu_controller_is_absent_at_start(tmp_path: Path, cells: list[Cell]) -> None:
+async def test_the_cpu_controller_is_absent_at_start(tmp_path: Path) -> None:
     dependency, files = place("cpu controller", tmp_path)
     dependency.take(files)
     with pytest.raises(ConfigError, match=r"--path.cgroup: .*not a cgroup tree with a cpu controller"):
         async with by_hand(files):
             pass
-    served, recovery = "refuses to start: exit code 2, one line", "the next start"
-    cells.append(Cell(dependency.name, "absent at start", served, "none", recovery, "up 0"))
 
 
 @pytest.mark.parametrize("fault", ["dies", "returns"])
-async def test_the_cpu_controller_goes_and_comes(fault: str, tmp_path: Path, cells: list[Cell]) -> None:
+async def test_the_cpu_controller_goes_and_comes(fault: str, tmp_path: Path) -> None:
     dependency, files = place("cpu controller", tmp_path)
     async with by_hand(files) as node:
         values = await healthy(node, dependency)
@@ -149,61 +141,30 @@ async def test_the_cpu_controller_goes_and_comes(fault: str, tmp_path: Path, cel
         assert await shown(node, dependency) == values, "the last counters linger"
         assert page.rows("cgroup_container_cpu_limit_cores") == {}
         assert grown(before, page) == {("read", "enoent")}
-        while_lingering = named(page)
         await node.lives(70)
         page = await node.page()
         assert (named(page), await shown(node, dependency)) == (0, [])
         assert page.get("throttle_exporter_cgroups", state="mapped") == 0
         dependency.give_back(files)
         if fault == "returns":
-            dependency.renew(files)
+            dependency.write(files, dependency.fresh.encode())
             values = [70000.0] * node.containers
-        recovery = await recovered(node, dependency, values)
+        await recovered(node, dependency, values)
         assert named(await node.page()) == node.containers
-        cells.append(
-            Cell(
-                dependency.name,
-                fault,
-                "last counters for --sample.linger",
-                f"{while_lingering} of {node.containers}, then none",
-                recovery + (", its new values" if fault == "returns" else ""),
-                'errors_total{stage="read",reason="enoent"}, cgroups{state="mapped"} 0',
-            )
-        )
-
-
-async def test_the_cpu_controller_says_nonsense(tmp_path: Path, cells: list[Cell]) -> None:
-    dependency, files = place("cpu controller", tmp_path)
-    async with by_hand(files) as node:
-        values = await healthy(node, dependency)
-        said = dependency.spoil(files)
-        cell = await without(node, dependency, "garbage", ("parse", "malformed"))
-        for file, text in said.items():
-            file.write_bytes(text)
-        cells.append(cell._replace(recovery=await recovered(node, dependency, values)))
 
 
 # ---- what hangs, and what is asked over HTTP ----
 
 
 @pytest.fixture(scope="module")
-def on_real_time(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Cell | BaseException]:
+def on_real_time(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], BaseException | None]:
     """All scenes on real time, lived through at once: waiting is most of what they do."""
     return scenes.all_at_once(tmp_path_factory.mktemp("scenes"))
 
 
 @pytest.mark.timeout(150)  # the first of them waits for all scenes
 @pytest.mark.parametrize("key", scenes.KEYS, ids="-".join)
-def test_on_real_time(
-    key: tuple[str, str], on_real_time: dict[tuple[str, str], Cell | BaseException], cells: list[Cell]
-) -> None:
-    found = on_real_time[key]
-    if isinstance(found, BaseException):
-        raise found
-    cells.append(found)
-
-
-def test_nothing_is_left_untried() -> None:
-    files = {(name, fault) for name in BY_NAME for fault in FAULTS if fault != "hangs"}
-    assert files | set(scenes.KEYS) == {(name, fault) for name in DEPENDENCIES for fault in FAULTS}
-    assert files.isdisjoint(scenes.KEYS)
+def test_on_real_time(key: tuple[str, str], on_real_time: dict[tuple[str, str], BaseException | None]) -> None:
+    failure = on_real_time[key]
+    if failure is not None:
+        raise failure

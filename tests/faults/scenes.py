@@ -1,4 +1,4 @@
-"""The cells of the fault matrix that need real time: pods asked over sockets, reads that hang.
+"""The part of the fault matrix that needs real time: pods asked over sockets, reads that hang.
 
 Each scene is a node of its own, and all of them live at once. The pod sources have short timeouts and retries; what
 they are by default is in ``docs/degradation.md``.
@@ -22,16 +22,14 @@ from exporter.kube.apiserver import ApiServerSource, WatchTiming
 from exporter.kube.kubelet import KubeletSource
 from exporter.kube.logdir import LogDirSource
 from exporter.kube.source import FileSource, PodSource
+from tests.faults.files import FILE_DEPENDENCIES, on_v1
+from tests.faults.gate import Gate, State
+from tests.faults.node import AVAILABLE, Place, by_itself, failures, grown, named
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import FakeKubelet, Reply
 from tests.support.pages import Page
 from tests.support.treebuilder import container_id, write_v1, write_v2
 from tests.support.trees import containerd_systemd
-from tests.survive import configz
-from tests.survive.files import FILE_DEPENDENCIES, on_v1
-from tests.survive.gate import Gate, State
-from tests.survive.matrix import FAULTS, Cell
-from tests.survive.node import AVAILABLE, Place, by_itself, failures, grown, named
 
 UP = "throttle_exporter_pods_source_up"
 TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
@@ -52,35 +50,29 @@ MACHINE_FILES: Final = {
     "/proc/stat": "proc/stat",
     "CPU manager checkpoint": "cpu_manager_state",
 }
+FAULTS: Final = ("absent at start", "dies", "hangs", "garbage", "returns")
 KEYS: Final = [
-    *((name, fault) for name in (*SOURCES, "configz") for fault in FAULTS),
+    *((name, fault) for name in SOURCES for fault in FAULTS),
     *((name, "hangs") for name in (*CGROUP_FILES, *MACHINE_FILES)),
 ]
 
 
-def all_at_once(folder: Path) -> dict[tuple[str, str], Cell | BaseException]:
-    """Every cell, or what went wrong in its scene."""
-    found: dict[tuple[str, str], Cell | BaseException] = {}
-    for fault in FAULTS:
-        found["configz", fault] = configz.fault(fault, place_in(folder / f"configz {fault}"))
-    scenes = {
-        key: partial(scene(*key), place_in(folder / "-".join(key).replace("/", ""), key[0]))
-        for key in KEYS
-        if key not in found
-    }
+def all_at_once(folder: Path) -> dict[tuple[str, str], BaseException | None]:
+    """What went wrong in each scene."""
 
-    async def main() -> Sequence[Cell | BaseException]:
-        return await asyncio.gather(*(live() for live in scenes.values()), return_exceptions=True)
+    async def main() -> Sequence[BaseException | None]:
+        lives = [scene(*key)(place_in(folder / "-".join(key).replace("/", ""), key[0])) for key in KEYS]
+        return await asyncio.gather(*lives, return_exceptions=True)
 
-    return found | dict(zip(scenes, asyncio.run(main()), strict=True))
+    return dict(zip(KEYS, asyncio.run(main()), strict=True))
 
 
-def place_in(folder: Path, name: str = "") -> Place:
+def place_in(folder: Path, name: str) -> Place:
     v1 = name in {"cpu controller", "cpuset tree", "cpuacct tree"}
     return Place(folder, (on_v1 if v1 else containerd_systemd)(folder / "cgroup"))
 
 
-def scene(name: str, fault: str) -> Callable[[Place], Awaitable[Cell]]:
+def scene(name: str, fault: str) -> Callable[[Place], Awaitable[None]]:
     if name in CGROUP_FILES:
         return partial(a_cgroup_file_hangs, name)
     if name in MACHINE_FILES:
@@ -188,7 +180,7 @@ STATES: Final[dict[str, State]] = {
 }
 
 
-async def a_source_fails(name: str, fault: str, place: Place) -> Cell:
+async def a_source_fails(name: str, fault: str, place: Place) -> None:
     """Names once known stay; a container that comes meanwhile goes by its id, and is named after the return."""
     at_start = fault == "absent at start"
     async with AsyncExitStack() as stack:
@@ -216,16 +208,7 @@ async def a_source_fails(name: str, fault: str, place: Place) -> Cell:
         await names.turn("open")
         await names.tell()
         wanted = total + (fault == "returns")
-        _, seconds = await node.when(lambda now: named(now) == wanted and now.get(UP, source=names.label) == 1)
-    return Cell(
-        name,
-        fault,
-        "whole, by uid and id" if at_start else "whole, with the last names",
-        f"{known} of {total}" + (", a new one by id" if fault == "returns" else ""),
-        f"{seconds:.1f} s" + (", the new one too" if fault == "returns" else ""),
-        f'errors_total{{stage="pods",reason="{names.reason[fault]}"}}'
-        + ("" if names.reason[fault] == "malformed_name" else f', pods_source_up{{source="{names.label}"}} 0'),
-    )
+        await node.when(lambda now: named(now) == wanted and now.get(UP, source=names.label) == 1)
 
 
 def shown(page: Page) -> int:
@@ -252,7 +235,7 @@ def hung(file: Path) -> Iterator[None]:
         spent.unlink()
 
 
-async def a_cgroup_file_hangs(name: str, place: Place) -> Cell:
+async def a_cgroup_file_hangs(name: str, place: Place) -> None:
     """The kernel stands still for one thread; nothing true is left to say of containers."""
     path = f"{place.tree.pods[0].path}/{container_id('hangs')}"
     mounts = {mount: place.tree.root / mount for mount in ("cpu", "cpuacct", "cpuset")}
@@ -272,19 +255,11 @@ async def a_cgroup_file_hangs(name: str, place: Place) -> Cell:
             await node.when(lambda _: not node.exporter.healthy().ok)
             for mount in mounts if place.tree.version == "v1" else [""]:
                 (place.tree.root / mount / path).rename(aside / mount / path)
-        _, seconds = await node.when(lambda page: shown(page) == node.containers)
+        await node.when(lambda page: shown(page) == node.containers)
         assert node.exporter.healthy().ok
-    return Cell(
-        name,
-        "hangs",
-        "only the exporter's own part; /healthz 503",
-        "none while it hangs",
-        f"{seconds:.1f} s",
-        f'errors_total{{stage="read",reason="timeout"}}, {TAKEN_AT.removeprefix("throttle_exporter_")} stands still',
-    )
 
 
-async def a_machine_file_hangs(name: str, place: Place) -> Cell:
+async def a_machine_file_hangs(name: str, place: Place) -> None:
     """It has a thread of its own, which nobody waits for twice."""
     input_name = next(one.input for one in FILE_DEPENDENCIES if one.name == name)
     async with by_itself(place, [FileSource(str(place.folder / "pods.json"))]) as node:
@@ -300,8 +275,4 @@ async def a_machine_file_hangs(name: str, place: Place) -> Cell:
             assert time.monotonic() - began < 10.0, "samples go on"
             assert shown(page) == node.containers
             assert node.exporter.healthy().ok
-        _, seconds = await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 1)
-    told = f'input_available{{input="{input_name}"}} 0, errors_total{{stage="read",reason="timeout"}}'
-    return Cell(
-        name, "hangs", "all but its values", f"{node.containers} of {node.containers}", f"{seconds:.1f} s", told
-    )
+        await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 1)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FAST
+from tests.faults.node import Place
 from tests.support.fake_kubelet import Reply
 from tests.support.kubelet_thread import TOKEN, kubelet
 from tests.support.pages import duplicates
 from tests.support.process import Exporter, started
 from tests.support.trees import containerd_systemd
-from tests.survive.node import Place
 
 EVERYWHERE = ("/metrics", "/", "/api/v1/node", "/api/v1/containers", "/readyz", "/healthz")
 WITH_TOKEN = {

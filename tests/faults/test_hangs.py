@@ -18,13 +18,15 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.tls import CaBundle, TimeoutFile, Token
+from exporter.kube.tls import CredentialFile
 from exporter.log import EventFormatter, LineQueue
 from exporter.web.tls import ReloadingConfig
+from tests.e2e.conftest import FAST
+from tests.faults.node import Place
 from tests.support.pages import Page
 from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
+from tests.support.treebuilder import container_id, write_v2
 from tests.support.trees import containerd_systemd
-from tests.survive.node import Place
 
 # A thread that is left behind opens its file in the end, and nobody is there to close it.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -47,37 +49,18 @@ def hanging(file: Path) -> Iterator[None]:
 # ---- files of credentials ----
 
 
-async def test_a_token_that_cannot_be_read_in_time_is_a_failure_like_any_other(tmp_path: Path) -> None:
-    token = Token(str(tmp_path / "token"), seconds=SHORT)
-    with hanging(tmp_path / "token"):
+async def test_a_file_that_cannot_be_read_in_time_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    file = CredentialFile(str(path), "token file", "no_token", seconds=SHORT)
+    with hanging(path):
         for _ in range(3):
-            with pytest.raises(MappingError, match="not read within") as caught:
-                await token.read()
-            assert caught.value.reason == "timeout"
-    (tmp_path / "token").write_text("abc")
-    await asyncio.sleep(SHORT)  # until the thread that was let go is gone
-    assert await token.read() == "abc"
-
-
-async def test_two_who_read_at_once_get_the_same(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("abc")
-    token = Token(str(tmp_path / "token"))
-    first, second = await asyncio.gather(token.read(), token.read())
-    assert (first, second) == ("abc", "abc")
-
-
-async def test_so_is_a_ca_file(tmp_path: Path) -> None:
-    with hanging(tmp_path / "ca"), pytest.raises(MappingError, match=r"CA file .*: not read within 0.1 s"):
-        await CaBundle(str(tmp_path / "ca"), seconds=SHORT).read()
-
-
-async def test_one_read_hangs_and_not_one_for_each_try(tmp_path: Path) -> None:
-    file = TimeoutFile(str(tmp_path / "token"), 100, seconds=SHORT)
-    with hanging(tmp_path / "token"):
-        for _ in range(5):
-            with pytest.raises(TimeoutError):
+            with pytest.raises(MappingError, match=r"^token file .*: not read within 0.1 s$") as caught:
                 await file.read()
-        assert sum(task.get_name().startswith("reading ") for task in asyncio.all_tasks()) == 1
+            assert caught.value.reason == "timeout"
+        assert sum(task.get_name().startswith("reading ") for task in asyncio.all_tasks()) == 1, "one hangs, not three"
+    path.write_text("abc")
+    await asyncio.sleep(SHORT)  # until the thread that was let go is gone
+    assert set(await asyncio.gather(file.read(), file.read())) == {b"abc"}
 
 
 async def test_a_web_config_that_hangs_keeps_the_last_one_and_nobody(tmp_path: Path) -> None:
@@ -242,6 +225,32 @@ def test_a_process_whose_log_nobody_reads_serves_and_ends(tmp_path: Path) -> Non
 
 
 # ---- the process itself ----
+
+
+def test_a_read_that_never_returns_keeps_neither_page_nor_probe_nor_end(tmp_path: Path) -> None:
+    """With the kernel stuck nothing true can be said of containers; of the exporter itself it can, and is."""
+    tree = Place(tmp_path, containerd_systemd(tmp_path / "cgroup")).tree
+    new = tree.root / tree.pods[0].path / f"cri-containerd-{container_id('hangs')}.scope"
+    aside = tmp_path / "aside"
+    write_v2(aside, 99, 50_000)
+    (aside / "cpu.stat").unlink()
+    flags = [f"--path.cgroup={tree.root}", f"--path.proc={tmp_path}", f"--path.sys={tmp_path}", *FAST]
+    with started([*flags, "--pods.sources=none"]) as exporter, hanging(aside / "cpu.stat"):
+        exporter.page_after_ticks()
+        aside.rename(new)
+        # From here on no sample ends.
+        deadline = time.monotonic() + 20.0
+        while exporter.get("/healthz").status != 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        page = exporter.page()
+        assert page.rows("cgroup_container_cpu_usage_seconds_total") == {}
+        assert page.get("throttle_exporter_errors_total", stage="read", reason="timeout")
+        began = time.monotonic()
+        assert [exporter.get(path).status for path in ("/api/v1/containers", "/api/v1/node", "/")] == [503] * 3
+        assert time.monotonic() - began < 2.0, "who asks later does not wait"
+        assert exporter.stop() == 0, "within the time that stop allows"
+        new.rename(aside)
 
 
 def test_a_frozen_process_answers_no_probe_and_comes_back_with_a_gap(tmp_path: Path) -> None:

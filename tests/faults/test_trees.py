@@ -70,37 +70,6 @@ def test_a_tree_that_goes_away_costs_its_values_and_no_container(
         assert rig.failures() == {}
 
 
-@pytest.mark.parametrize("name", OF_TREE)
-def test_a_tree_that_is_mounted_later_is_found_by_a_scan(name: str, tmp_path: Path) -> None:
-    containers = len(two_containers(tmp_path / "cgroup").containers)
-    mount, aside = tmp_path / "cgroup" / name, tmp_path / "aside"
-    mount.rename(aside)
-    with running(Rig(tmp_path / "cgroup", descriptors=0)) as rig:
-        seconds(rig, 20)
-        assert shown(rig.page(), OF_TREE[name]) == 0
-        assert shown(rig.page(), PERIODS) == containers
-        aside.rename(mount)
-        seconds(rig, 61)
-        assert shown(rig.page(), OF_TREE[name]) == containers
-
-
-def test_the_cpu_tree_itself_goes_and_comes(tmp_path: Path) -> None:
-    """Without it there is no container to show, and that is said; the process waits for it."""
-    containers = len(two_containers(tmp_path / "cgroup").containers)
-    mount, aside = tmp_path / "cgroup/cpu", tmp_path / "aside"
-    with running(Rig(tmp_path / "cgroup", linger=5.0, descriptors=0)) as rig:
-        mount.rename(aside)
-        seconds(rig, 20)
-        assert shown(rig.page(), PERIODS) == 0
-        assert ("read", "enoent") in rig.failures()
-        aside.rename(mount)
-        seconds(rig, 11)
-        assert shown(rig.page(), PERIODS) == containers
-        rig.failures()
-        seconds(rig, 20)
-        assert rig.failures() == {}
-
-
 def test_what_lingers_has_a_bound() -> None:
     """A job that makes a container a moment, and an hour of linger: the newest are kept, whatever was asked for."""
     folders: list[Path] = []

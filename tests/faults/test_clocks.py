@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.node import Node, Place, by_hand, jiffies
 from tests.support.recordings import overwrite
 from tests.support.trees import containerd_systemd
-from tests.survive.node import Node, Place, by_hand, jiffies
 
 RATIO, PEAK = "cgroup_container_cpu_throttled_ratio", "cgroup_container_cpu_throttled_ratio_peak"
 TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"

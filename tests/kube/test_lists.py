@@ -1,0 +1,194 @@
+import json
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.errors import MappingError
+from exporter.identities import PodList
+from exporter.kube.podlist import ListReader, PodStore, parse_pod_list
+from tests.support.pods import pod, pod_list, running
+
+HASH = "9e670b8013a41803affaa258e0b3550f"
+# A list holds objects: the end of a bare number could not be told.
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+).filter(lambda value: isinstance(value, (dict, list, str)))
+members = st.dictionaries(st.text(max_size=5).filter(lambda key: key != "items"), values, max_size=3)
+
+
+@given(
+    items=st.lists(values, max_size=6),
+    before=members,
+    after=members,
+    indent=st.sampled_from([None, 1]),
+    ascii_only=st.booleans(),
+    window=st.integers(min_value=1, max_value=40),
+)
+def test_items_come_out_as_they_went_in_however_small_the_window(
+    items: list[Any], before: dict[str, Any], after: dict[str, Any], indent: int | None, ascii_only: bool, window: int
+) -> None:
+    text = json.dumps({**before, "items": items, **after}, indent=indent, ensure_ascii=ascii_only)
+    reader = ListReader(text.encode("utf-8", "surrogatepass"), window)
+
+    assert list(reader) == items
+    assert reader.fields == {key: value for key, value in {**before, **after}.items() if key != "items"}
+
+
+@given(body=st.binary(max_size=60) | st.text(alphabet='{}[]:," \nitems1', max_size=60).map(str.encode))
+def test_any_bytes_are_a_list_or_refused(body: bytes) -> None:
+    try:
+        list(ListReader(body, 8))
+    except ValueError:
+        return
+    assert isinstance(json.loads(body), dict)
+
+
+@given(cut=st.integers(min_value=0, max_value=200))
+def test_half_a_list_is_refused(cut: int) -> None:
+    body = json.dumps(
+        {"kind": "PodList", "items": [{"name": "\u00e4\u20ac\U0001f600", "n": [1, 2.5, None]}] * 3}
+    ).encode()
+    if cut >= len(body):
+        return
+    with pytest.raises(ValueError, match=r".*"):
+        list(ListReader(body[:cut], 16))
+
+
+@pytest.mark.parametrize("body", [b'{"items": null}', b'{"items": []}', b' {"items" : [ ] } \n'])
+def test_no_items(body: bytes) -> None:
+    reader = ListReader(body)
+    assert list(reader) == []
+    assert reader.has_items
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"items": {}}', b'{"items": 3}', b'{"items": [1 2]}', b'{"items": [1,]}', b"{1: 2}"]
+)
+def test_items_of_another_shape_are_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        list(ListReader(body))
+
+
+def test_a_huge_value_is_read_without_starting_over_for_each_window() -> None:
+    body = json.dumps({"items": ["x" * 200_000]}).encode()
+    attempts = 0
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal attempts
+        attempts += event == "call" and frame.f_code.co_name == "raw_decode"
+
+    sys.setprofile(count)
+    try:
+        assert [len(item) for item in ListReader(body, 64)] == [200_000]
+    finally:
+        sys.setprofile(None)
+    assert attempts < 30  # 3,125 windows
+
+
+def test_half_a_character_at_the_end_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"utf-8"):
+        list(ListReader(b'{"items": []}\xe2\x82'))
+
+
+# Whole lists
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (b"", "broken"),
+        (b"  \n", "broken"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "HTML"),
+        (pod_list(pod())[:-40], "incomplete JSON"),
+        (pod_list(pod()) + b"}", "broken"),
+        (b"Unauthorized", "broken"),
+        (b"\xff\xfe\x00binary", "broken"),
+        (b"[" * 100_000, "broken"),
+        (b'{"items": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", "broken"),
+        (b"[]", "broken"),
+        (b"{}", "another kind"),
+        (b'{"kind": "PodList"}', "another kind"),
+        (b'{"kind": "NodeList", "items": []}', "another kind"),
+        (b'{"kind": ["PodList"], "items": []}', "another kind"),
+        (b'{"kind": "Status", "status": "Failure", "message": "secret"}', "another kind"),
+        (b'{"kind": "PodList", "items": [1' + b"0" * 5000 + b"]}", "broken"),  # more digits than Python reads
+    ],
+)
+def test_what_is_no_pod_list_is_one_clear_error_without_the_body(body: bytes, cause: str) -> None:
+    with pytest.raises(MappingError, match=rf"^kubelet https://n:1/pods: no PodList: .*{cause}") as caught:
+        parse_pod_list(body, "kubelet https://n:1/pods")
+    assert caught.value.reason == "malformed"
+    assert "\n" not in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("secret", "Sign", "binary", "Unauthorized"))
+
+
+@pytest.mark.parametrize("items", [None, []])
+def test_an_empty_node_is_a_list_too(items: Any) -> None:
+    body = json.dumps({"kind": "PodList", "items": items}).encode()
+    assert parse_pod_list(body, "test") == PodList(pods={}, problems={})
+
+
+def test_what_kubectl_prints_is_a_pod_list() -> None:
+    listing = {"apiVersion": "v1", "items": [{"kind": "Pod", **pod()}, {"kind": "Service"}], "kind": "List"}
+    pods = parse_pod_list(json.dumps(listing).encode(), "file x")
+    assert len(pods.pods) == 1
+
+
+# Lists that change
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.integers(0, 5), st.integers(0, 3))))
+def test_a_store_is_the_list_of_what_is_left(steps: list[tuple[str, int, int]]) -> None:
+    store, left = PodStore(), {}
+    for step, number, container in steps:
+        item = pod(f"uid-{number}", f"web-{number}", statuses=[running(container_id=f"containerd://{container}")])
+        if step == "put":
+            store.put(item)
+            left[number] = item
+        else:
+            store.remove(item)
+            left.pop(number, None)
+    assert store.snapshot() == parse_pod_list(pod_list(*left.values()), "model")
+
+
+def test_a_mirror_pod_is_removed_by_its_own_uid() -> None:
+    mirror = pod("own", metadata={"annotations": {"kubernetes.io/config.mirror": HASH}})
+    store = PodStore()
+    store.put(mirror)
+    assert store.snapshot().pods.keys() == {HASH}
+    store.remove(mirror)
+    assert store.snapshot().pods == {}
+
+
+def test_a_pod_that_cannot_be_understood_is_counted_until_it_is_gone() -> None:
+    store = PodStore()
+    bad = pod("uid-1", spec={"containers": "app"})
+    store.put(bad)
+    store.put(bad)
+    assert dict(store.snapshot().problems) == {"malformed_pod": 1}
+    store.remove(bad)
+    assert dict(store.snapshot().problems) == {}
+
+
+@pytest.mark.parametrize("item", [None, 3, [], {}, {"metadata": []}, {"metadata": {"uid": 7}}])
+def test_what_is_no_pod_at_all(item: object) -> None:
+    store = PodStore()
+    store.put(item)
+    assert dict(store.snapshot().problems) == {"malformed_pod": 1}
+    store.remove(item)
+
+
+def test_a_store_is_bounded() -> None:
+    store = PodStore()
+    for number in range(10_000):
+        store.put({"metadata": {"uid": str(number)}})
+    store.put({"metadata": {"uid": "7"}})  # one that is there already
+    with pytest.raises(MappingError) as caught:
+        store.put({"metadata": {"uid": "one more"}})
+    assert caught.value.reason == "too_large"
