@@ -21,10 +21,9 @@ import aiohttp
 
 from exporter.errors import ConfigError, MappingError
 from exporter.identities import PodList
-from exporter.kube.http import http_error, mapping_errors, read_body
+from exporter.kube.http import Credentials, http_error, mapping_errors, read_body
 from exporter.kube.podlist import PodStore, read_list
 from exporter.kube.source import full_jitter
-from exporter.kube.tls import Credentials
 
 _PAGE_PODS = 500
 _MAX_PAGES = 100
@@ -32,6 +31,8 @@ _MAX_PAGE_BYTES = 32 * 1024 * 1024
 _ANY_VERSION = "0"
 """Whatever the server's cache has: a list from its database would scan all pods of the cluster for each node."""
 _NEWEST = ""
+_WATCH_SECONDS = 300
+"""Asked of the server: it ends a watch by itself."""
 _GOOD_WATCH_SECONDS = 1.0
 _FORBIDDEN = "the ClusterRole needs verbs list and watch on pods, which the chart grants when this source is chosen"
 _CA_ADVICE = "the CA file is that of the service account"
@@ -44,17 +45,12 @@ class WatchTiming:
     """Time limits and waits, in seconds."""
 
     answer_seconds: float = 8.0
-    watch_seconds: int = 300
-    """Asked of the server: it ends a watch by itself."""
     silent_seconds: float = 120.0
     """A server sends a bookmark about every minute; a connection without an event for two is dead."""
     first_retry: float = 0.5
     last_retry: float = 30.0
     idle_seconds: float = 300.0
     """A watch that ends so long after the last call of :meth:`ApiServerSource.pods` is not begun again."""
-
-
-DEFAULT_TIMING = WatchTiming()
 
 
 def in_cluster_url(environ: Mapping[str, str]) -> str:
@@ -77,16 +73,14 @@ class ApiServerSource:
         node_name: str,
         token_file: str | None,
         ca_file: str | None,
-        timing: WatchTiming = DEFAULT_TIMING,
-        jitter: Callable[[], float] = random.random,
+        timing: WatchTiming | None = None,
     ) -> None:
         """``url`` as of :func:`in_cluster_url`; ``node_name`` as in ``spec.nodeName``."""
         self._url = url
         self._where = f"apiserver {url}"
         self._node_name = node_name
         self._credentials = Credentials(token_file, ca_file)
-        self._timing = timing
-        self._jitter = jitter
+        self._timing = timing or WatchTiming()
         self._task: asyncio.Task[None] | None = None
         self._asked_at = 0.0
         self._store = PodStore()
@@ -147,7 +141,7 @@ class ApiServerSource:
             failures = 0 if is_long and self._failure is None else failures + 1
             if failures:
                 first, last = self._timing.first_retry, self._timing.last_retry
-                await asyncio.sleep(full_jitter(failures, first, last, self._jitter))
+                await asyncio.sleep(full_jitter(failures, first, last, random.random))
 
     async def _list_and_watch(self, watch: Any) -> None:
         api = await self._credentials.with_ca(partial(_generated_client, self._url))
@@ -191,8 +185,8 @@ class ApiServerSource:
             watch=True,
             allow_watch_bookmarks=True,
             resource_version=self._version,
-            timeout_seconds=self._timing.watch_seconds,
-            _request_timeout=float(self._timing.watch_seconds + self._timing.answer_seconds),
+            timeout_seconds=_WATCH_SECONDS,
+            _request_timeout=_WATCH_SECONDS + self._timing.answer_seconds,
         )
         self._failure = None
         self._settled.set()
@@ -259,12 +253,11 @@ async def follow_events(
                 raise MappingError(f"{where}: what a watch brought is no event", reason="malformed") from error
             if event is None:
                 return
-            if isinstance(event, str) and not event.strip():
-                continue
-            if not isinstance(event, dict) or not isinstance(event["raw_object"], dict):
+            if isinstance(event, dict) and isinstance(item := event["raw_object"], dict):
+                version = watch.resource_version
+                take(event["type"], item, version if isinstance(version, str) else "")
+            elif not isinstance(event, str) or event.strip():
                 raise MappingError(f"{where}: what a watch brought is no event", reason="malformed")
-            version = watch.resource_version
-            take(event["type"], event["raw_object"], version if isinstance(version, str) else "")
     finally:
         await watch.close()
 

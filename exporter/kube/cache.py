@@ -8,12 +8,13 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
-from exporter.kube.source import FailureLog, PodSource, full_jitter
+from exporter.kube.source import PodSource, full_jitter
 
 _DEBOUNCE_SECONDS = 0.5
 """A request this soon after an answer waits: the kubelet often starts several containers in a row."""
@@ -23,6 +24,7 @@ _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 30.0
 _MAX_BACKOFF_SECONDS = 900.0
 """Between two attempts of a source that fails while another serves."""
+_REMINDER_SECONDS = 600.0
 _CONFIG_SECONDS = 600.0
 _FIRST_CONFIG_RETRY_SECONDS = 5.0
 
@@ -58,27 +60,64 @@ class PodCacheStatus:
     """Of ``GET /configz``, by reason."""
 
 
-class _SourceRecord:
+class _FailureLog:
+    """Counts failures by reason; logs the first of a row, one every ten minutes while it lasts, and its end."""
+
+    def __init__(self, what: str, clock: Callable[[], float]) -> None:
+        self._what = what
+        self._clock = clock
+        self._logged_at = 0.0
+        self.counts: Counter[str] = Counter()
+        """By reason, since the start."""
+        self.consecutive = 0
+        """Failures since the last success."""
+        self.last: MappingError | None = None
+        """The last failure; ``None`` after a success."""
+
+    def failed(self, error: MappingError, *, expected: bool) -> None:
+        """Count and log a failure; an ``expected`` one, which may go on for ever, only when its reason is another."""
+        self.consecutive += 1
+        is_new = self.last is None or error.reason != self.last.reason
+        self.last = error
+        self.counts[error.reason] += is_new or not expected
+        # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
+        if is_new:
+            template = f"{self._what} failed ({error.reason}): %s"
+        elif not expected and self._clock() - self._logged_at >= _REMINDER_SECONDS:
+            template = f"{self._what} still fails, {self.consecutive} times in a row ({error.reason}): %s"
+        else:
+            return
+        _log.warning(template, error)
+        self._logged_at = self._clock()
+
+    def succeeded(self) -> None:
+        """Log the end of a row of failures."""
+        if self.consecutive:
+            _log.info("%s works again after %d failures", self._what, self.consecutive)
+        self.last = None
+        self.consecutive = 0
+
+
+class _SourceRecord(_FailureLog):
     """One source and its results."""
 
     def __init__(self, source: PodSource, clock: Callable[[], float]) -> None:
+        super().__init__(f"pod source {source.name}", clock)
         self.source = source
-        self.log = FailureLog(f"pod source {source.name}", clock)
         self.last_success: float | None = None
         self.backoffs = 0
         """Failures in a row while another source served."""
         self.retry_at = -math.inf
 
     def status(self, *, active: bool) -> SourceStatus:
-        error = self.log.last
         return SourceStatus(
             self.source.name,
-            up=False if error else None if self.last_success is None else True,
+            up=False if self.last else None if self.last_success is None else True,
             active=active,
             last_success=self.last_success,
-            failures=dict(self.log.counts),
-            reason=error.reason if error else "",
-            last_error=str(error) if error else "",
+            failures=dict(self.counts),
+            reason=self.last.reason if self.last else "",
+            last_error=str(self.last or ""),
         )
 
 
@@ -107,7 +146,7 @@ class PodCache:
         self._on_pods = on_pods
         self._interval = interval
         self._read_config, self._on_config = read_config, on_config
-        self._config_log = FailureLog("reading the kubelet's settings", clock)
+        self._config_log = _FailureLog("reading the kubelet's settings", clock)
         self._clock, self._wall, self._jitter = clock, wall, jitter
         self._requested, self._config_requested = asyncio.Event(), asyncio.Event()
         self._first_result = asyncio.Event()
@@ -218,7 +257,7 @@ class PodCache:
             except MappingError as error:
                 failed.append((record, error))
         for record, failure in failed:
-            record.log.failed(failure, expected=answer is not None)
+            record.failed(failure, expected=answer is not None)
             record.backoffs = 0 if answer is None else record.backoffs + 1
             record.retry_at = -math.inf
             if record.backoffs:
@@ -227,9 +266,9 @@ class PodCache:
         return None if answer is None else self._accept(*answer)
 
     def _accept(self, record: _SourceRecord, pods: PodList) -> bool:
-        if record.log.last is not None:
+        if record.last is not None:
             self._config_requested.set()  # the kubelet may have restarted with other settings
-        record.log.succeeded()
+        record.succeeded()
         record.last_success = self._wall()
         record.backoffs, record.retry_at = 0, -math.inf
         if record is not self._active:

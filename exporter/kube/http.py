@@ -1,18 +1,120 @@
-"""HTTP answers: failures as one line and one reason, bodies never larger than allowed."""
+"""What kubelet and API server are asked with: credentials, failures as one line and one reason, bounded bodies."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
+import re
+import ssl
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import Any, Final, TypeVar
 
+import aiofiles
 import aiohttp
 
 from exporter.errors import MappingError
+from exporter.threads import Worker
 
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+_MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+_TOKEN: Final = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
+_READ_SECONDS: Final = 2.0
+"""Time limit of a read; the files of a service account lie in memory."""
+_CLOSE_SECONDS: Final = 0.5
+
+T = TypeVar("T")
+
+
+class CredentialFile:
+    """A file read anew each time, within a time limit: it may be on a file server that is gone."""
+
+    def __init__(self, path: str, kind: str, reason: str, *, seconds: float = _READ_SECONDS) -> None:
+        """``kind`` names the file in messages; ``reason`` is that of a file that is of no use."""
+        self._where = f"{kind} {path}"
+        self._path = path
+        self._reason = reason
+        self._seconds = seconds
+        self._reading: asyncio.Task[bytes] | None = None
+
+    def unusable(self, why: str) -> MappingError:
+        """Return the error for a file of no use; ``why`` does not quote it."""
+        return MappingError(f"{self._where}: {why}", reason=self._reason)
+
+    async def read(self) -> bytes:
+        """Return its bytes, 4 MiB at most; raises :class:`MappingError`, its reason or ``timeout``.
+
+        Calls during a read, which may hang, share its result.
+        """
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(), name=f"reading {self._path}")
+        reading = self._reading
+        try:
+            await asyncio.wait([reading], timeout=self._seconds)
+        except asyncio.CancelledError:
+            await asyncio.wait([reading], timeout=_CLOSE_SECONDS)  # only it closes a file that is being opened
+            raise
+        if not reading.done():
+            raise MappingError(f"{self._where}: not read within {self._seconds:g} s", reason="timeout")
+        try:
+            return reading.result()
+        except OSError as error:
+            raise self.unusable(str(error.strerror)) from error
+
+    async def _read(self) -> bytes:
+        # A daemon thread: at its end the process waits for the event loop's own threads, and not for this one.
+        thread: Any = Worker("credentials")  # no Executor, of which asyncio uses submit(function) only
+        try:
+            async with aiofiles.open(self._path, "rb", executor=thread) as file:
+                return await file.read(_MAX_FILE_BYTES)
+        finally:
+            thread.close(0.0)
+
+
+class Credentials:
+    """Token and CA file with which one server is asked, read anew for each connection."""
+
+    def __init__(self, token_file: str | None, ca_file: str | None) -> None:
+        self._token = None if token_file is None else CredentialFile(token_file, "token file", "no_token")
+        self._ca = None if ca_file is None else CredentialFile(ca_file, "CA file", "tls")
+
+    async def headers(self) -> dict[str, str]:
+        """Return the ``Authorization`` header; raises :class:`MappingError`, ``no_token`` or ``timeout``."""
+        if self._token is None:
+            return {}
+        token = (await self._token.read()).decode("latin-1").strip()
+        if not _TOKEN.fullmatch(token):
+            raise self._token.unusable("holds no bearer token")
+        return {"Authorization": f"Bearer {token}"}
+
+    async def with_ca(self, make: Callable[[str | None], T]) -> T:
+        """Return what ``make`` makes of the CA certificates (PEM), in a thread: the system's own take some ten ms.
+
+        Raises :class:`MappingError`, reason ``tls`` or ``timeout``.
+        """
+        # A comment may be in any encoding.
+        pem = None if self._ca is None else (await self._ca.read()).decode("ascii", "ignore")
+        try:
+            return await asyncio.to_thread(make, pem)
+        except (ssl.SSLError, ValueError) as error:
+            if self._ca is None:
+                raise
+            raise self._ca.unusable("holds no usable certificate") from error
+
+
+def verifying_context(pem: str | None) -> ssl.SSLContext:
+    """Return the context that verifies by these CA certificates, or by the system's."""
+    # Not create_default_context: from Python 3.13 it is strict about extensions that many clusters' CAs lack.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # As Go does: any certificate of the file may end the chain, so a kubelet's own serving certificate can be pinned.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if pem is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(cadata=pem)
+    return context
 
 
 def http_error(where: str, status: int, forbidden_advice: str) -> MappingError:

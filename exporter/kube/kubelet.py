@@ -12,9 +12,8 @@ import aiohttp
 from exporter import __version__
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
-from exporter.kube.http import http_error, mapping_errors, read_body
+from exporter.kube.http import Credentials, http_error, mapping_errors, read_body, verifying_context
 from exporter.kube.podlist import parse_pod_list
-from exporter.kube.tls import Credentials, verifying_context
 from exporter.values import parse_duration
 
 _MAX_BYTES = 32 * 1024 * 1024

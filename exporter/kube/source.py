@@ -1,10 +1,8 @@
-"""Interface of a pod source, what sources share (reasons, backoff, log), and the sources ``file`` and ``none``."""
+"""Interface of a pod source, what sources share (reasons, backoff), and the sources ``file`` and ``none``."""
 
 from __future__ import annotations
 
 import errno
-import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -26,11 +24,8 @@ PROBLEMS = (
 )
 """Every reason by which :attr:`exporter.identities.PodList.problems` counts."""
 
-_REMINDER_SECONDS = 600.0
 _FILE_SECONDS = 10.0
 _FILE_BYTES = 32 * 1024 * 1024
-
-_log = logging.getLogger(__name__)
 
 
 class PodSource(Protocol):
@@ -53,44 +48,6 @@ def full_jitter(failures: int, first: float, last: float, jitter: Callable[[], f
     """
     ceiling = min(last, first * 2.0 ** min(failures - 1, 30))
     return ceiling * (0.2 + 0.8 * jitter())
-
-
-class FailureLog:
-    """Counts failures by reason; logs the first of a row, one every ten minutes while it lasts, and its end."""
-
-    def __init__(self, what: str, clock: Callable[[], float]) -> None:
-        self._what = what
-        self._clock = clock
-        self._logged_at = 0.0
-        self.counts: Counter[str] = Counter()
-        """By reason, since the start."""
-        self.consecutive = 0
-        """Failures since the last success."""
-        self.last: MappingError | None = None
-        """The last failure; ``None`` after a success."""
-
-    def failed(self, error: MappingError, *, expected: bool) -> None:
-        """Count and log a failure; an ``expected`` one, which may go on for ever, only when its reason is another."""
-        self.consecutive += 1
-        is_new = self.last is None or error.reason != self.last.reason
-        self.last = error
-        self.counts[error.reason] += is_new or not expected
-        # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
-        if is_new:
-            template = f"{self._what} failed ({error.reason}): %s"
-        elif not expected and self._clock() - self._logged_at >= _REMINDER_SECONDS:
-            template = f"{self._what} still fails, {self.consecutive} times in a row ({error.reason}): %s"
-        else:
-            return
-        _log.warning(template, error)
-        self._logged_at = self._clock()
-
-    def succeeded(self) -> None:
-        """Log the end of a row of failures."""
-        if self.consecutive:
-            _log.info("%s works again after %d failures", self._what, self.consecutive)
-        self.last = None
-        self.consecutive = 0
 
 
 async def timed(call: TimedCall[PodList], where: str) -> PodList:

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FAST
+from tests.faults.node import Node, Place, by_hand, grown
 from tests.support.pages import Key, Page
 from tests.support.process import Exporter, started
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import ExpectedContainer, Tree
 from tests.support.trees import containerd_systemd, pod_list, v1_joint_mount
-from tests.survive.node import Node, Place, by_hand, grown
 
 U64_MAX = 2**64 - 1
 MALFORMED = {("parse", "malformed")}

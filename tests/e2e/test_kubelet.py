@@ -1,6 +1,6 @@
 """A kubelet that refuses, keeps silent or talks nonsense: the page is served, by uid and id where need be.
 
-The source alone: ``tests/kube``; every other fault: ``tests/survive``.
+The source alone: ``tests/kube``; every other fault: ``tests/faults``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.tls import CredentialFile
+from exporter.kube.http import CredentialFile
 from exporter.log import EventFormatter, LineQueue
 from exporter.web.tls import ReloadingConfig
 from tests.e2e.conftest import FAST
