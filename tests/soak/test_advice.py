@@ -6,8 +6,7 @@ import pytest
 
 from exporter.lab.cgroups import Hierarchy
 from tests.live.conftest import hierarchy
-from tests.live.test_advice import node, pytestmark
-from tests.support.lab_advice import Load, follow
+from tests.live.test_advice import Load, follow, node, pytestmark
 from tests.support.lab_stage import Stage
 
 __all__ = ["hierarchy", "node", "pytestmark"]
