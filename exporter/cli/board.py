@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
 from rich.text import Text
@@ -15,27 +16,6 @@ from exporter.report.summary import full_name, headline, impact, lost_seconds_pe
 FRAME_LINES: Final = 4
 """Two lines above the table, its head, and the one below."""
 HELP: Final = "q quit  Enter explain  / filter  s sort  ? help"
-HELP_TEXT: Final = """\
-Keys
-  up down k j PgUp PgDn space Home End   select a container
-  Enter            explain it; Enter, Esc or q goes back
-  /                show only names that contain what is typed; Esc shows all
-  i t l c w n      sort by impact, throttled, lost, CPU, waiting, name
-  s, r             next order, reverse it
-  ?                this help
-  q, Ctrl-C        leave
-Columns
-  THR, PEAK        throttled share of active periods: window, worst sample
-                   ^ its pod's quota, which stops it as its own would
-  LOST/S           CPU seconds lost to quotas each second, summed over CPUs
-  CPU, LIMIT, REQ  CPUs used, limit and request
-  WAIT             share of time in which a task waited for a CPU (PSI)
-  THRDS            threads, only where it was throttled
-  QOS, CPUS        QoS class, the CPUs it may run on
-  ISOLATION        exclusive, shared, or eligible for exclusive CPUs
-  LAST WINDOW      throttled ratio of each sample, the newest at the right
-  FINDING          the worst finding, and how many more
-A dash is unknown or does not apply. Times are UTC."""
 _MAX_FILTER: Final = 60
 _FAR: Final = 1 << 30
 _MOVES: Final = {
@@ -192,7 +172,8 @@ class Board:
 
     def _panel_lines(self, containers: Sequence[Container], width: int) -> list[Text]:
         if self._panel == "help":
-            return [Text(line, "" if line.startswith(" ") else "bold") for line in HELP_TEXT.splitlines()]
+            text = files("exporter.cli").joinpath("top_help.txt").read_text(encoding="utf-8")
+            return [Text(line, "" if line.startswith(" ") else "bold") for line in text.splitlines()]
         lines = container_lines(containers[self._cursor], width) if containers else [Text("no container")]
         # Commands and addresses go on in the next line: they are there to be copied.
         return [part for line in lines for part in line.divide(range(width, line.cell_len, width))]

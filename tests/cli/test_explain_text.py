@@ -61,15 +61,6 @@ def test_no_line_is_too_long(document: ContainersDocument, width: int) -> None:
     assert max(map(len, lines)) > width * 0.5
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_names_and_findings_are_whole_at_any_width(document: ContainersDocument, width: int) -> None:
-    text = "\n".join(line.plain for line in overview(document, width))
-
-    assert "shop/checkout-7d9f8b6c5d-x2k9p/app" in text
-    assert "throttled_below_limit" in text
-    assert ("ISOLATION" in text) is (width == 200)
-
-
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_where_colours_are_seen(
     document: ContainersDocument, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
