@@ -6,6 +6,7 @@ table. Exit code 0, however it is left; 2 when it cannot show anything.
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def run(settings: Settings, args: Namespace) -> int:
     answer = ask(settings, args)
     board = Board(namespace=args.namespace, sort=args.sort)
     console = console_for(sys.stdout)
-    if not args.once and sys.stdout.isatty() and not console.is_dumb_terminal:
+    if not args.once and sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}:
         from exporter.cli.screen import watch  # noqa: PLC0415 - asyncio, for which only a terminal pays
 
         return watch(board, settings, answer, args.interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import socket
@@ -10,14 +11,19 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from exporter.cli import CommandModule
 from exporter.cli import explain as explain_command
+from exporter.cli import top as top_command
 from exporter.cli.source import NoAnswerError, containers_document, fetch_containers
 from exporter.errors import ConfigError
+from exporter.report.schema import ContainersDocument
 from exporter.settings_sources import Parser, load
 from tests.cli.conftest import Mover, Running, lab, stranger
+from tests.support import snapshots as make
 from tests.support.process import ROOT, command, environment, run
 
 THROTTLED = "shop/checkout-7d9f8b6c5d-x2k9p/app"
@@ -29,11 +35,11 @@ def explain(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run("explain", "--exit-code", *arguments)
 
 
-def explain_here(*arguments: str) -> int:
+def here(command: CommandModule, *arguments: str) -> int:
     """In this process, where the errors that end a process are raised."""
-    parser = Parser(prog="explain")
-    explain_command.add_arguments(parser)
-    return explain_command.run(load({}, {}), parser.parse_args(arguments))
+    parser = Parser(prog="here")
+    command.add_arguments(parser)
+    return command.run(load({}, {}), parser.parse_args(arguments))
 
 
 def free_port() -> int:
@@ -133,6 +139,28 @@ def test_asking_costs_no_more_than_it_must(url: str) -> None:
     assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 1.0
 
 
+def test_a_hostile_name_is_shown_and_not_obeyed(
+    document: ContainersDocument, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile: Any = copy.deepcopy(document)
+    one = hostile["containers"][0]
+    one["pod"], one["workload"], evil = "a\x1b[31mb", "w\nx", "\x1b]0;owned\x07\r\n\x9b2J\u202e"
+    one["findings"] = hostile["node_findings"] = [
+        make.finding(evil, None, summary=evil, advice=evil)
+        | {"reason": evil, "commands": [evil], "docs": evil, "evidence": {evil: evil}}
+    ]
+    hostile["exporter"]["node"] = evil
+    with stranger(200, json.dumps(hostile).encode()) as other:
+        here(explain_command, f"--url={other.url}", "shop/a\x1b[31mb")
+        here(explain_command, f"--url={other.url}")
+        here(top_command, f"--url={other.url}")
+        here(top_command, f"--url={other.url}", "--output=tsv")
+    text = capsys.readouterr().out
+
+    assert {one for one in text if not one.isprintable()} == {"\n", "\t"}
+    assert text.count(r"a\x1b[31mb") == 4
+
+
 def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
     result = explain("shop/x\x1b[2Jy", f"--url={url}", "--output=json")
 
@@ -157,7 +185,7 @@ def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
 )
 def test_who_is_no_exporter_is_told_so(status: int, body: bytes, said: str) -> None:
     with stranger(status, body) as other, pytest.raises(NoAnswerError) as raised:
-        explain_here(f"--url={other.url}")
+        here(explain_command, f"--url={other.url}")
 
     assert said in str(raised.value)
     assert other.url in str(raised.value)
@@ -168,7 +196,7 @@ def test_nobody_at_the_url_that_was_named() -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
     with pytest.raises(NoAnswerError, match=f"^nothing answers at {url}$"):
-        explain_here(f"--url={url}")
+        here(explain_command, f"--url={url}")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +212,7 @@ def test_nobody_at_the_url_that_was_named() -> None:
 )
 def test_wrong_options(arguments: list[str]) -> None:
     with pytest.raises(ConfigError) as raised:
-        explain_here(*arguments)
+        here(explain_command, *arguments)
 
     assert str(raised.value).isprintable()
     assert "secret" not in str(raised.value)

@@ -91,26 +91,6 @@ def test_a_character_that_the_terminal_lacks_ends_nothing() -> None:
     assert stream.read() == "pods? names\n"
 
 
-def test_a_hostile_name_is_shown_and_not_obeyed(by_name: dict[str, Container]) -> None:
-    hostile = with_findings(
-        by_name["checkout/app"],
-        finding(
-            summary="\x1b]0;owned\x07 it",
-            advice="\r\n\x9b2J",
-            reason="\u202e",
-            commands=["\x1b[31m"],
-            docs="\x00",
-            evidence={"\x1b[2J": "\x1b"},
-        ),
-    )
-    hostile["pod"], hostile["workload"] = "a\x1b[31mb", "w\nx"
-
-    text = "\n".join(lines_of(escaped(_document(hostile)), 200))
-
-    assert {one for one in text if not one.isprintable()} == {"\n"}
-    assert r"a\x1b[31mb" in text
-
-
 def _document(*containers: Container) -> ContainersDocument:
     exporter = {"age_seconds": 0.2, "healthy": True, "cgroups": {}}
     one: Any = {"containers": list(containers), "node_findings": [], "exporter": exporter}

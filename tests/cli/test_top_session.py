@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 
@@ -65,12 +66,14 @@ async def test_a_failure_while_drawing_gives_the_terminal_back() -> None:
 async def test_numbers_that_come_again_take_the_problem_away(document: ContainersDocument) -> None:
     drawn: list[str] = []
     problem = NoAnswerError("nobody\x1b[2J there", reason="refused")
+    document = copy.deepcopy(document)
+    document["containers"][0]["pod"] = "checkout\x1b[2J"
 
     await left(FakeTerminal(drawn.append), document, problem, document, LeftError("a defect"))
 
     before, first, failed, again = drawn
     assert "waiting for the first numbers" in before
-    assert "checkout" in first
+    assert r"checkout\x1b[2J" in first
     assert r"nobody\x1b[2J there" in failed
     assert "checkout" in failed
     assert "nobody" not in again

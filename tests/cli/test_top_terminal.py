@@ -122,7 +122,7 @@ def test_into_a_pipe_it_prints_one_table(url: str, option: str) -> None:
     assert "\x1b" not in result.stdout
 
 
-@pytest.mark.parametrize(("option", "kind"), [("--once", "xterm"), ("--interval=2s", "dumb")])
+@pytest.mark.parametrize(("option", "kind"), [("--once", "xterm"), ("--interval=2s", "dumb"), ("--interval=2s", "")])
 def test_once_or_where_nothing_can_be_redrawn_it_is_one_table_that_fits(url: str, option: str, kind: str) -> None:
     with in_terminal(command("top", option, f"--url={url}"), TERM=kind) as terminal:
         assert terminal.wait() == 0
