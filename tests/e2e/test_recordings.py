@@ -40,31 +40,6 @@ def test_exactly_the_running_containers_are_there(observed: Observed) -> None:
         assert triples(observed.first.rows(name)) == named
 
 
-def test_no_sandbox_and_nothing_unmapped(observed: Observed) -> None:
-    sandboxes = 1 if "linux" in observed.recording.name else len(observed.recording.pod_list["items"])
-
-    states = {
-        dict(labels)["state"]: value for labels, value in observed.first.rows("throttle_exporter_cgroups").items()
-    }
-    assert states.pop("mapped") == len(list(running(observed.recording.pod_list)))
-    # The sandbox of a pod in which nothing else runs may be a container whose status lags: it waits, unseen as well.
-    assert states.pop("sandbox") + states.pop("pending") == sandboxes
-    assert set(states.values()) == {0}
-
-
-def test_info_rows_tell_ids_class_type_and_runtime(observed: Observed) -> None:
-    for one in running(observed.recording.pod_list):
-        pod = {"namespace": one.namespace, "pod": one.pod}
-        info = observed.first.info("cgroup_container_info", **pod, container=one.name)
-        info |= observed.first.info("cgroup_pod_info", **pod)
-
-        assert info["container_id"] == one.container_id
-        assert info["pod_uid"] == one.pod_uid
-        assert info["qos_class"] == one.qos_class
-        assert info["container_type"] == one.container_type
-        assert info["runtime"] == one.runtime
-
-
 @pytest.mark.parametrize("prefix", ["cgroup_container_", "cgroup_pod_"])
 def test_ratio_is_the_growth_of_throttled_periods_by_that_of_periods(observed: Observed, prefix: str) -> None:
     limited = observed.second.rows(f"{prefix}cpu_periods_total")
