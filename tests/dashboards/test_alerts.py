@@ -1,7 +1,6 @@
 """Every alert has what the person who is woken by it needs."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,9 +94,3 @@ def test_numbers_in_conditions_are_thresholds() -> None:
         if re.search(r"[<>]=? *\d", line) and not re.search(r"# \w+$", line) and not re.search(r"> 0$", line)
     ]
     assert bare == []
-
-
-@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
-def test_links_of_runbooks_lead_somewhere(path: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
-    assert [link for link in links if not (path.parent / link).exists()] == []
