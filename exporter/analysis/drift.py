@@ -8,7 +8,7 @@ Sources: kubelet ``pkg/kubelet/cm/helpers_linux.go`` (``MilliCPUToQuota``), open
 from __future__ import annotations
 
 from exporter.analysis.thresholds import DRIFT_RATIO
-from exporter.identities import ContainerIdentity, KubeletConfig, PodIdentity, PodSpec
+from exporter.identities import ContainerIdentity, KubeletConfig, PodIdentity
 from exporter.model import CpuLimits, IsolationState
 
 MIN_QUOTA_SECONDS = 0.001
@@ -35,14 +35,17 @@ def limit_drift(
     """
     if limits is None or limits.quota_state == "unsupported" or container is None or pod is None:
         return None
-    spec, pod_spec = container.spec, pod.spec
+    spec, pod_spec, actual = container.spec, pod.spec, limits.limit_cores
     if spec is None or pod_spec is None:
         return None
     wanted = [cores for cores in (spec.allocated_limit_cores, spec.limit_cores) if cores]
-    if limits.limit_cores is not None:
-        if isolation == "exclusive" and cpus and wanted and max(wanted) < limits.limit_cores <= cpus:
+    if actual is not None:
+        if isolation == "exclusive" and cpus and wanted and max(wanted) < actual <= cpus:
             return False  # CRI-O's mixed CPUs: shared ones are added to its own, and the quota is raised for them
-        return _differs(limits.limit_cores, wanted or _inherited(pod_spec), limits.period_seconds)
+        # A container without a limit of its own may be given its pod's; that is no drift, nor is none.
+        inherited = [pod_spec.limit_cores] if pod_spec.limit_cores else []
+        least = MIN_QUOTA_SECONDS / limits.period_seconds if limits.period_seconds else 0.0
+        return not any(_agrees(actual, max(cores, least)) for cores in wanted or inherited)
     if not wanted or isolation == "exclusive":
         return False
     if kubelet is None or kubelet.cpu_cfs_quota is None:
@@ -50,16 +53,6 @@ def limit_drift(
     if not kubelet.cpu_cfs_quota:
         return False
     return None if isolation is None and pod_spec.qos_class in {None, "Guaranteed"} else True
-
-
-def _inherited(pod: PodSpec) -> list[float]:
-    """A container without a limit of its own may be given its pod's, which then is no drift; nor is none."""
-    return [pod.limit_cores] if pod.limit_cores else []
-
-
-def _differs(actual: float, wanted: list[float], period: float | None) -> bool:
-    least = MIN_QUOTA_SECONDS / period if period else 0.0
-    return not any(_agrees(actual, max(cores, least)) for cores in wanted)
 
 
 def _agrees(actual: float, wanted: float) -> bool:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from exporter.analysis.nodeview import Cpus, grouped
 from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
 from exporter.identities import ContainerIdentity, ContainerType, KubeletConfig, PodIdentity
 from exporter.model import CgroupName, CgroupRef, CpuLimits, IsolationState, Overlap, qos_class_of
 
-Cpus = frozenset[int]
 Pair = tuple[CgroupName, CgroupName]
 """Who should own the CPUs, and who may run on some of them."""
 
@@ -35,7 +35,7 @@ class CpusetUser(NamedTuple):
     pod_path: str
     cpus: Cpus
     whole_cpus: int | None
-    """How many CPUs the CPU manager would give it, see :func:`whole_cpus`; ``None`` when it would give none."""
+    """How many CPUs the CPU manager would give it, see :func:`claim_of`; ``None`` when it would give none."""
     container_type: ContainerType | None
     claim_is_known: bool = True
     """False where neither spec nor shares tell what it asked for (v2 without a pod list)."""
@@ -63,39 +63,26 @@ class Isolation:
     """When each overlap was first seen, and under twice its name when an owner was first alone; for the next call."""
 
 
-def whole_cpus(
+def claim_of(
     ref: CgroupRef, limits: CpuLimits | None, container: ContainerIdentity | None, pod: PodIdentity | None
-) -> int | None:
-    """How many CPUs of its own the static CPU manager would give a container; ``None`` for none.
+) -> tuple[int | None, bool]:
+    """Return how many CPUs of its own the static CPU manager would give a container, and whether that is known.
 
-    Without a spec, v1's ``cpu.shares`` tells the request: 1024 a CPU. v2's weight does not (two conversions exist).
+    ``None`` CPUs when it would give none. Without a spec, v1's ``cpu.shares`` tells the request: 1024 a CPU. v2's
+    weight does not (two conversions exist), nor does a list of names alone (log files).
     Source: kubelet ``pkg/kubelet/cm/cpumanager/policy_static.go``, ``guaranteedCPUs``.
     """
     if qos_class_of(ref, pod) != "Guaranteed":
-        return None
+        return None, True
     spec = None if container is None else container.spec
     if spec is None:
         shares = None if limits is None else limits.shares
-        return shares // SHARES_PER_CPU if shares and shares % SHARES_PER_CPU == 0 else None
-    limit = _first(spec.allocated_limit_cores, spec.limit_cores)
-    request = _first(spec.allocated_request_cores, spec.request_cores, limit)
+        return (shares // SHARES_PER_CPU if shares and shares % SHARES_PER_CPU == 0 else None), shares is not None
+    limit = spec.limit_cores if spec.allocated_limit_cores is None else spec.allocated_limit_cores
+    requests = (spec.allocated_request_cores, spec.request_cores, limit)
+    request = next((cores for cores in requests if cores is not None), None)
     # With pod-level resources a pod is Guaranteed whatever its containers ask for.
-    if not request or request != limit or request != int(request):
-        return None
-    return int(request)
-
-
-def claim_is_known(
-    ref: CgroupRef, limits: CpuLimits | None, container: ContainerIdentity | None, pod: PodIdentity | None
-) -> bool:
-    """Whether :func:`whole_cpus` rests on something: a list of names alone (log files) has neither class nor spec."""
-    if qos_class_of(ref, pod) != "Guaranteed" or (limits is not None and limits.shares is not None):
-        return True
-    return container is not None and container.spec is not None
-
-
-def _first(*amounts: float | None) -> float | None:
-    return next((amount for amount in amounts if amount is not None), None)
+    return (int(request) if request and request == limit and request == int(request) else None), True
 
 
 def isolate(
@@ -115,56 +102,26 @@ def isolate(
     CPUs under the policy ``none``: then an owner is who has been alone on its CPUs. ``usable``: the root's effective
     cpuset.
     """
-    by_set: dict[Cpus, list[CpusetUser]] = {}
-    for user in users:
-        by_set.setdefault(user.cpus, []).append(user)
-    some = frozenset[int]().union(*by_set)
+    cpusets = _Cpusets(users)
+    some = frozenset[int]().union(*cpusets.users)
     # The kernel takes a partition's CPUs out of the root's effective cpuset.
     partitions = frozenset[int]().union(*(user.cpus for user in users if user.is_partition))
     within = usable | partitions if usable else some or online or frozenset()
     everywhere = (some if online is None else online) & within
-    holders = _holders(by_set)
-    states, placed, remembered = _place(by_set, holders, everywhere, memory, now, pins=pins)
-    believed: list[Overlap] = []
-    for owner, own in placed.values():
-        for other in islice(_intruders(owner, own, by_set, holders), MAX_OVERLAPS):
-            pair = owner.name, other.name
-            remembered[pair] = since = memory.get(pair, now)
-            if now - since > reconcile:
-                believed.append(Overlap(*pair, own & other.cpus, now - since))
-    broken = {overlap.owner for overlap in believed}
-    exclusive = dict.fromkeys(states, False) | {name: name not in broken for name in placed}
-    owners = _owners(placed.values(), believed, everywhere)
-    pooled = (some & everywhere) if users else everywhere
-    shared = None if online is None else pooled - owners.keys()
-    return Isolation(states, exclusive, owners, shared, tuple(believed), remembered)
-
-
-def _place(
-    by_set: Mapping[Cpus, Sequence[CpusetUser]],
-    holders: Mapping[int, Sequence[Cpus]],
-    everywhere: Cpus,
-    memory: Mapping[Pair, float],
-    now: float,
-    *,
-    pins: bool | None,
-) -> tuple[dict[CgroupName, IsolationState], dict[CgroupName, tuple[CpusetUser, Cpus]], dict[Pair, float]]:
-    """Return the states, the owners with their CPUs, and since when owners that nothing else vouches for were alone."""
-    pool = _pool(by_set)
     states: dict[CgroupName, IsolationState] = {}
     placed: dict[CgroupName, tuple[CpusetUser, Cpus]] = {}
-    alone: dict[Pair, float] = {}
-    for cpus, members in by_set.items():
-        in_pool = cpus == pool or cpus >= everywhere
+    remembered: dict[Pair, float] = {}
+    for cpus, members in cpusets.users.items():
+        in_pool = cpus == cpusets.pool or cpus >= everywhere
         for user in members:
             own, name = _own_cpus(user, in_pool=in_pool, everywhere=everywhere), user.name
             if own and not (user.is_partition or user.entry is not None or (pins and user.claim_is_known)):
-                # Without its spec only its cpuset speaks: apart from the pool, too.
-                apart = user.claim_is_known or (pool is not None and pool.isdisjoint(own))
-                if apart and not any(_intruders(user, own, by_set, holders)):
-                    alone[name, name] = memory.get((name, name), now)
+                # Nothing else vouches for it. Without its spec only its cpuset speaks: apart from the pool, too.
+                apart = user.claim_is_known or (cpusets.pool is not None and cpusets.pool.isdisjoint(own))
+                if apart and not any(cpusets.intruders(user, own)):
+                    remembered[name, name] = memory.get((name, name), now)
                 elif user.claim_is_known and (name, name) in memory:
-                    alone[name, name] = memory[name, name]
+                    remembered[name, name] = memory[name, name]
                 else:
                     own = frozenset()
             if own:
@@ -172,7 +129,67 @@ def _place(
                 placed[name] = user, own
             elif user.claim_is_known or user.is_partition:
                 states[name] = "shared" if user.whole_cpus is None or not cpus else "eligible"
-    return states, placed, alone
+    overlaps = list(cpusets.overlaps(placed.values(), memory, now))
+    remembered |= {pair: since for pair, _, since in overlaps}
+    believed = [Overlap(*pair, cpus, now - since) for pair, cpus, since in overlaps if now - since > reconcile]
+    exclusive = dict.fromkeys(states, False) | dict.fromkeys(placed, True) | {one.owner: False for one in believed}
+    owners = _owners(placed.values(), believed, everywhere)
+    pooled = (some & everywhere) if users else everywhere
+    shared = None if online is None else pooled - owners.keys()
+    return Isolation(states, exclusive, owners, shared, tuple(believed), remembered)
+
+
+def _owners(
+    placed: Iterable[tuple[CpusetUser, Cpus]], believed: Iterable[Overlap], everywhere: Cpus
+) -> dict[int, CgroupName]:
+    lost = grouped((overlap.owner, overlap.cpus) for overlap in believed)
+    # Init containers first, so that the container which takes over their CPUs is the one shown.
+    in_order = sorted(placed, key=lambda one: one[0].container_type != "init")
+    return {cpu: user.name for user, own in in_order for cpu in (own & everywhere).difference(*lost.get(user.name, ()))}
+
+
+class _Cpusets:
+    """Containers by cpuset: few sets are shared by many."""
+
+    def __init__(self, users: Iterable[CpusetUser]) -> None:
+        self.users: dict[Cpus, list[CpusetUser]] = {}
+        for user in users:
+            self.users.setdefault(user.cpus, []).append(user)
+        self._by_cpu = grouped((cpu, cpus) for cpus in self.users for cpu in cpus)
+        self.pool = self._pool()
+
+    def _pool(self) -> Cpus | None:
+        """The cpuset that most containers without a claim to CPUs have; ``None`` where no two of them agree.
+
+        A container with a claim may be in a pool that has shrunk to the very number of CPUs it asked for.
+        """
+        plain = {cpus: sum(user.whole_cpus is None for user in users) for cpus, users in self.users.items()}
+        shared = [cpus for cpus, count in plain.items() if count > 1]
+        return max(
+            shared, key=lambda cpus: (plain[cpus], plain[cpus] == len(self.users[cpus]), len(cpus)), default=None
+        )
+
+    def intruders(self, owner: CpusetUser, own: Cpus) -> Iterator[CpusetUser]:
+        """Yield the other containers that may run on ``own``.
+
+        Init containers hand their CPUs on to the containers of their pod; a sidecar keeps its own.
+        """
+        for cpus in dict.fromkeys(held for cpu in own for held in self._by_cpu[cpu]):
+            for other in self.users[cpus]:
+                same_pod = other.pod_path == owner.pod_path
+                if same_pod and {owner.container_type, other.container_type} & {"init", None}:
+                    continue
+                if other.name != owner.name:
+                    yield other
+
+    def overlaps(
+        self, placed: Iterable[tuple[CpusetUser, Cpus]], memory: Mapping[Pair, float], now: float
+    ) -> Iterator[tuple[Pair, Cpus, float]]:
+        """Yield who may run on whose CPUs, on which, and since when."""
+        for owner, own in placed:
+            for other in islice(self.intruders(owner, own), MAX_OVERLAPS):
+                pair = owner.name, other.name
+                yield pair, own & other.cpus, memory.get(pair, now)
 
 
 def _own_cpus(user: CpusetUser, *, in_pool: bool, everywhere: Cpus) -> Cpus:
@@ -185,57 +202,6 @@ def _own_cpus(user: CpusetUser, *, in_pool: bool, everywhere: Cpus) -> Cpus:
         return frozenset()
     # More CPUs than it asked for are the shared pool with nobody else in it yet.
     return frozenset() if user.whole_cpus is not None and len(user.cpus) > user.whole_cpus else user.cpus
-
-
-def _holders(by_set: Iterable[Cpus]) -> dict[int, list[Cpus]]:
-    holders: dict[int, list[Cpus]] = {}
-    for cpus in by_set:
-        for cpu in cpus:
-            holders.setdefault(cpu, []).append(cpus)
-    return holders
-
-
-def _pool(by_set: Mapping[Cpus, Sequence[CpusetUser]]) -> Cpus | None:
-    """The cpuset that most containers without a claim to CPUs have; ``None`` where no two of them agree.
-
-    A container with a claim may be in a pool that has shrunk to the very number of CPUs it asked for.
-    """
-    best: Cpus | None = None
-    best_rank = (1, False, 0)
-    for cpus, members in by_set.items():
-        plain = sum(user.whole_cpus is None for user in members)
-        rank = (plain, plain == len(members), len(cpus))
-        if plain > 1 and rank > best_rank:
-            best, best_rank = cpus, rank
-    return best
-
-
-def _intruders(
-    owner: CpusetUser, own: Cpus, by_set: Mapping[Cpus, Sequence[CpusetUser]], holders: Mapping[int, Sequence[Cpus]]
-) -> Iterator[CpusetUser]:
-    for cpus in dict.fromkeys(held for cpu in own for held in holders[cpu]):
-        for other in by_set[cpus]:
-            if other.name != owner.name and not _may_reuse(owner, other):
-                yield other
-
-
-def _may_reuse(one: CpusetUser, other: CpusetUser) -> bool:
-    """Init containers hand their CPUs on to the containers of their pod; a sidecar keeps its own."""
-    return one.pod_path == other.pod_path and not {one.container_type, other.container_type}.isdisjoint({"init", None})
-
-
-def _owners(
-    placed: Iterable[tuple[CpusetUser, Cpus]], believed: Iterable[Overlap], everywhere: Cpus
-) -> dict[int, CgroupName]:
-    lost: dict[CgroupName, Cpus] = {}
-    for overlap in believed:
-        lost[overlap.owner] = lost.get(overlap.owner, frozenset()) | overlap.cpus
-    owners: dict[int, CgroupName] = {}
-    # Init containers first, so that the container which takes over their CPUs is the one shown.
-    for user, own in sorted(placed, key=lambda one: one[0].container_type != "init"):
-        for cpu in (own & everywhere) - lost.get(user.name, frozenset()):
-            owners[cpu] = user.name
-    return owners
 
 
 def reserved_cpus(kubelet: KubeletConfig | None) -> Cpus | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from exporter.analysis import thresholds
-from exporter.analysis.nodeview import NodeView, name_of, rate
-from exporter.model import Ancestor, CgroupName, CgroupRow, CpuLimits, Deltas, Interval, Recommendation, Window
+from exporter.analysis.nodeview import NodeView, rate
+from exporter.model import Ancestor, CgroupRow, CpuLimits, Deltas, Interval, Recommendation, Window
 
 NO_COUNTER: Final = "the kernel does not count it here"
 NO_LIMIT: Final = "a limit could not be read"
@@ -210,33 +210,3 @@ def either_intervals(own: Sequence[Interval], pod: Sequence[Interval]) -> list[I
         for one, other in paired
     ]
     return [*own[: max(0, unpaired)], *merged]
-
-
-class Takers(NamedTuple):
-    """Who ran on its CPUs while it waited; cores, ``None`` where that is unknown."""
-
-    others: float | None
-    """All other containers."""
-    named: Sequence[tuple[CgroupName, float]]
-    """The busiest of them."""
-    outside: float | None
-    """What is no container, at least."""
-    itself: float | None
-    """Of its waiting: what nobody else can have caused."""
-
-
-def takers_of(view: NodeView, row: CgroupRow, waited: float) -> Takers:
-    """Return who ran on the CPUs of ``row`` while it waited."""
-    if row.cpuset is None or not row.cpuset.cpus:
-        return Takers(None, (), None, None)
-    cpus, own = row.cpuset.cpus, name_of(row)
-    others = {name: cores for name, cores in view.neighbours(cpus).items() if name != own}
-    busiest = sorted(others.items(), key=lambda one: (-one[1], one[0]))[: thresholds.MAX_NEIGHBOURS]
-    busy = view.busy(cpus)
-    rest = None if busy is None else busy.without(row)
-    return Takers(
-        others=sum(others.values()),
-        named=[one for one in busiest if one[1] >= thresholds.MIN_USE],
-        outside=view.outside(cpus),
-        itself=None if rest is None or busy is None else max(0.0, waited - rest - busy.error),
-    )

@@ -7,14 +7,8 @@ from __future__ import annotations
 
 MIN_SECONDS = 1.0
 """Below, a rate is made of a few ticks of 10 ms and of who was read first."""
-
-# Drift
-
 DRIFT_RATIO = 0.01
 """Share of the spec's limit by which the cgroup's may differ: integer quotas, and drivers that round."""
-
-# Quota
-
 THROTTLED_RATIO = 0.25
 """Share of active periods: the kubernetes-mixin's alert and its users' dashboards have it at 25 %."""
 STOPPED_SHARE = 0.05
@@ -36,9 +30,6 @@ ANCESTOR_LOST = 0.05
 ANCESTOR_USE = 0.1
 """Share of its pod's use below which a container is not counted among those that a pod's quota stops: where only the
 pod's file tells, nothing says which of its containers wanted to run."""
-
-# Contention
-
 WAITING_RATE = 0.05
 """Seconds per second in which something waited for a CPU and no quota was the cause. A half busy node shows less."""
 WAITING_SHARE = 0.2
@@ -55,9 +46,6 @@ TICK_ERROR = 0.35
 """CPUs by which busy time from clock ticks may be off: a task in phase with the tick reads 0.52 or 0.004 for 0.2."""
 MIN_USE = 0.01
 """Cores below which a container is taken to sleep, and so to miss nothing."""
-
-# CPUs of its own
-
 SAME_WINDOW = 0.98
 """Share of a CPU's window that its owner's must cover before the two are compared: a young container's CPUs may have
 been busy for somebody else before it came."""
@@ -68,19 +56,12 @@ INTERRUPT_SHARE = 0.5
 """Share of the disturbance from which on interrupts are named as its cause."""
 OVER_ASKED = 1.0
 """Cores from which on a Guaranteed container with a fraction is taken to have wanted CPUs of its own."""
-
-# Limits
-
 OVER_LIMIT = 1.2
 """Use divided by limit from which on the limit does not bind."""
 MIN_OVER_LIMIT_SECONDS = 10.0
 """Length of epoch from which on that is judged: quota left on CPUs and a late read are a few periods."""
-
 UNBOUNDED_SHARE = 0.6
 """Share of its CPUs' time that an unlimited container must use: with two equal contenders each has 0.5."""
-
-# The node
-
 STEAL_SHARE = 0.05
 """Share of the node's CPU time that the hypervisor gave to others; cloud vendors call 5 to 10 % the point of moving."""
 CRITICAL_STEAL_SHARE = 0.2

@@ -9,7 +9,7 @@ from math import inf
 from typing import TypeVar
 
 from exporter.analysis.drift import limit_drift
-from exporter.analysis.isolation import CpusetUser, Isolation, claim_is_known, isolate, whole_cpus
+from exporter.analysis.isolation import CpusetUser, Isolation, claim_of, isolate
 from exporter.cgroupfs.files import OnError
 from exporter.cgroupfs.readers import ReaderFactory
 from exporter.errors import ExporterError, ReadError
@@ -194,13 +194,14 @@ def _cpuset_user(
     container_id, container = one.ref.container_id, name[2]
     if container_id is None or one.cpuset is None or container is None:
         return None
+    cpus, is_known = claim_of(one.ref, one.limits, one.container, one.pod)
     return CpusetUser(
         name=CgroupName(name[0], name[1], container),
         pod_path=one.ref.pod_path,
         cpus=one.cpuset.cpus,
-        whole_cpus=whole_cpus(one.ref, one.limits, one.container, one.pod),
+        whole_cpus=cpus,
         container_type=None if one.container is None else one.container.container_type,
-        claim_is_known=claim_is_known(one.ref, one.limits, one.container, one.pod),
+        claim_is_known=is_known,
         entry=entries.get((one.ref.pod_uid, container)) or entries.get(("", container_id)),
         is_partition=one.cpuset.partition in PARTITIONS,
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, claim_is_known, isolate, whole_cpus
+from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, claim_of, isolate
 from exporter.cgroupfs.names import decode
 from exporter.cgroupfs.readers import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
@@ -247,15 +247,6 @@ def test_a_partition_owns_cpus_that_the_kernel_took_out_of_the_root_s_effective_
     assert found.shared == cpu_list("0-1", "")
 
 
-def test_a_list_of_names_alone_tells_no_claim() -> None:
-    named = PodIdentity("u", "ns", "p", None, "Pod", "p")
-    bare = ContainerIdentity("c", "app", "container", "", True, None)
-    assert not claim_is_known(GUARANTEED, CpuLimits("none", weight=100), bare, named)
-    assert claim_is_known(GUARANTEED, CpuLimits("none", shares=2048), bare, named)
-    assert claim_is_known(GUARANTEED, CpuLimits("none", weight=100), spec(None, None), pod("Guaranteed"))
-    assert claim_is_known(BURSTABLE, None, None, None)
-
-
 GUARANTEED = CgroupRef("kubepods/podu/c", "kubepods/podu", "u", "c", "Guaranteed", "", "cgroupfs")
 BURSTABLE = GUARANTEED._replace(qos_class="Burstable")
 
@@ -283,22 +274,32 @@ def pod(qos_class: QosClass) -> PodIdentity:
 )
 def test_whole_cpus_from_the_spec(container: ContainerIdentity, qos_class: QosClass, expected: int | None) -> None:
     limits = CpuLimits("none", shares=4096)
-    assert whole_cpus(GUARANTEED, limits, container, pod(qos_class)) == expected
+    assert claim_of(GUARANTEED, limits, container, pod(qos_class)) == (expected, True)
 
 
+NAMES_ALONE = ContainerIdentity("c", "app", "container", "", True, None), PodIdentity("u", "ns", "p", None, "Pod", "p")
+
+
+@pytest.mark.parametrize("names", [(None, None), NAMES_ALONE], ids=["unmapped", "names alone"])
 @pytest.mark.parametrize(
     ("ref", "limits", "expected"),
     [
-        (GUARANTEED, CpuLimits("set", shares=2048), 2),
-        (GUARANTEED, CpuLimits("set", shares=1536), None),
-        (GUARANTEED, CpuLimits("set", shares=2), None),
-        (GUARANTEED, CpuLimits("set", weight=100), None),
-        (GUARANTEED, None, None),
-        (BURSTABLE, CpuLimits("set", shares=2048), None),
+        (GUARANTEED, CpuLimits("set", shares=2048), (2, True)),
+        (GUARANTEED, CpuLimits("set", shares=1536), (None, True)),
+        (GUARANTEED, CpuLimits("set", shares=2), (None, True)),
+        (GUARANTEED, CpuLimits("set", weight=100), (None, False)),
+        (GUARANTEED, None, (None, False)),
+        (BURSTABLE, CpuLimits("set", shares=2048), (None, True)),
+        (BURSTABLE, None, (None, True)),
     ],
 )
-def test_whole_cpus_of_an_unmapped_container(ref: CgroupRef, limits: CpuLimits | None, expected: int | None) -> None:
-    assert whole_cpus(ref, limits, None, None) == expected
+def test_whole_cpus_without_a_spec(
+    ref: CgroupRef,
+    limits: CpuLimits | None,
+    expected: tuple[int | None, bool],
+    names: tuple[ContainerIdentity | None, PodIdentity | None],
+) -> None:
+    assert claim_of(ref, limits, *names) == expected
 
 
 WITH_CHECKPOINT = [one for one in RECORDINGS if (one.folder / "cpu_manager_state.json").exists()]
@@ -342,7 +343,7 @@ def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
             (c for p in pods.values() if p.uid == one.pod_uid for c in p.containers if c.name == one.name), None
         )
         assert identity is not None
-        whole = whole_cpus(
+        whole, _ = claim_of(
             ref,
             read_limits(str(root / "cpu" / path), is_v2=False),
             identity if mapped else None,

@@ -12,7 +12,7 @@ from exporter.analysis.findings.finding import Evidence, Severity
 from exporter.analysis.ledger import Ledger, ledger_of
 from exporter.analysis.nodeview import NodeView, name_of
 from exporter.cpulist import format_cpu_list
-from exporter.model import CgroupRow, CpuLimits, Window
+from exporter.model import CgroupName, CgroupRow, CpuLimits, Window
 
 _UNKNOWN_LIMITS = CpuLimits("unsupported")
 
@@ -75,6 +75,11 @@ class ContainerView:
         own, used = self.ledger.own_quota, self.ledger.used
         share = own / (own + used) if own is not None and used is not None and own + used > 0 else None
         return throttling(self.ledger.window, self.row.limits, own, share)
+
+    @property
+    def neighbours(self) -> dict[CgroupName, float]:
+        """The cores that other containers use on its CPUs."""
+        return {name: cores for name, cores in self.of_node.neighbours(self.cpus).items() if name != self.name}
 
     @property
     def checkpointed(self) -> frozenset[int] | None:

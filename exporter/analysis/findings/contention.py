@@ -6,7 +6,6 @@ from exporter.analysis import text, thresholds
 from exporter.analysis.advice import set_request
 from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.finding import Evidence, Finding, finding
-from exporter.analysis.ledger import takers_of
 
 
 def contention(view: ContainerView) -> Finding | None:
@@ -16,12 +15,14 @@ def contention(view: ContainerView) -> Finding | None:
     running = 1.0 if used is None else min(1.0, used)
     if waited is None or waited < thresholds.WAITING_RATE or waited / (waited + running) < thresholds.WAITING_SHARE:
         return None
-    takers, cpus = takers_of(view.of_node, view.row, waited), len(view.cpus)
-    amounts = {
-        "neighbours": takers.others if takers.named else None,
-        "outside": takers.outside,
-        "own_threads": takers.itself,
-    }
+    cpus, others = len(view.cpus), view.neighbours
+    busiest = sorted(others.items(), key=lambda one: (-one[1], one[0]))[: thresholds.MAX_NEIGHBOURS]
+    named = [one for one in busiest if one[1] >= thresholds.MIN_USE]
+    outside, busy = view.of_node.outside(view.cpus), view.of_node.busy(view.cpus)
+    rest = None if busy is None else busy.without(view.row)
+    # Of its waiting, what nobody else can have caused.
+    itself = None if busy is None or rest is None else max(0.0, waited - rest - busy.error)
+    amounts = {"neighbours": sum(others.values()) if named else None, "outside": outside, "own_threads": itself}
     found = {name: amount for name, amount in amounts.items() if amount is not None}
     reason = max(found, key=lambda name: found[name], default="")
     # A neighbour's CPU time bounds the waiting it can cause, so it must explain half.
@@ -37,11 +38,11 @@ def contention(view: ContainerView) -> Finding | None:
         "window_seconds": None if placement is None else placement.seconds,
         "waiting_seconds_per_second": waited,
         **view.evidence("usage_cores", "cpuset_cpus"),
-        "neighbours_usage_cores": takers.others,
-        "outside_usage_cores": takers.outside,
-        "own_waiting_seconds_per_second": takers.itself,
+        "neighbours_usage_cores": sum(others.values()) if cpus else None,
+        "outside_usage_cores": outside,
+        "own_waiting_seconds_per_second": itself,
     }
-    for number, (name, cores) in enumerate(takers.named, 1):
+    for number, (name, cores) in enumerate(named, 1):
         evidence[f"neighbour_{number}"] = text.full_name(name)
         evidence[f"neighbour_{number}_usage_cores"] = cores
     return finding(
@@ -51,6 +52,6 @@ def contention(view: ContainerView) -> Finding | None:
         reason=reason,
         impact=min(1.0, waited),
         commands=set_request(view.row, wanted) if wanted else (),
-        neighbours=text.listing(f"{text.full_name(name)} with {text.cpus(cores)}" for name, cores in takers.named),
+        neighbours=text.listing(f"{text.full_name(name)} with {text.cpus(cores)}" for name, cores in named),
         summed=", summed over threads," if placement is None or placement.waiting_seconds is None else "",
     )

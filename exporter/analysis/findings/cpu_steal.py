@@ -77,8 +77,7 @@ def cpu_saturated(view: NodeView, containers: Sequence[ContainerView]) -> Findin
 
 def _is_alone(container: ContainerView) -> bool:
     """Whether next to nothing but this container runs on its CPUs."""
-    cpus, nodeview = container.cpus, container.of_node
-    busy = nodeview.busy(cpus)
+    busy = container.of_node.busy(container.cpus)
     rest = None if busy is None else busy.without(container.row)
-    others = sum(cores for name, cores in nodeview.neighbours(cpus).items() if name != container.name)
-    return rest is not None and max(rest, others) < thresholds.NEIGHBOUR_USE * len(cpus)
+    others = sum(container.neighbours.values())
+    return rest is not None and max(rest, others) < thresholds.NEIGHBOUR_USE * len(container.cpus)
