@@ -16,10 +16,9 @@ from typing import Final
 from exporter.model import Interval, Recommendation, Window
 
 _BINS: Final = 19
-_FACTOR: Final = 1.5
+_FACTOR: Final = log(1.5)
 _SMALLEST: Final = 0.001
 """Seconds of CPU: bins reach from 1 ms to 2.2 s."""
-_WEIGHT, _SUM = 0, _BINS
 _SINCE, _IDLE, _UNTHROTTLED, _USED, _OPEN, _THROTTLED = range(2 * _BINS, 2 * _BINS + 6)
 DECAY_SECONDS: Final = 86400.0
 """A burst counts e times less after a day."""
@@ -47,44 +46,42 @@ class DemandHistogram:
     __slots__ = ("_state",)
 
     def __init__(self) -> None:
+        # Weights and sums of the bins, and what the indices above name.
         self._state = array("f", [0.0]) * (2 * _BINS + 6)
 
     def restart(self) -> None:
         """Forget the burst that is under way: the limit has changed. Sizes of bursts do not depend on it."""
-        state = self._state
-        for at in (_IDLE, _UNTHROTTLED, _USED, _OPEN, _THROTTLED):
-            state[at] = 0.0
+        self._state[_IDLE:] = array("f", [0.0]) * (_THROTTLED - _SINCE)
+
+    def ends_burst(self, total: Interval) -> bool:
+        """Whether a burst ends within ``total``: if not, its sample intervals say no more than their sum."""
+        return self._state[_OPEN] + total.periods - total.throttled_periods >= MIN_UNTHROTTLED
 
     def learn(self, intervals: Sequence[Interval], *, limit: float, period: float, now: float) -> None:
         """Add the sample intervals since the last call, under one limit (cores), ending at monotonic ``now``."""
-        if not isfinite(sum(one.usage_seconds for one in intervals)):
+        seconds, periods, throttled, total = map(sum, zip(*intervals, strict=True))
+        if not isfinite(total):
             self.restart()
+        if periods <= 0 or not isfinite(total):
             return
-        periods = sum(one.periods for one in intervals)
-        if periods <= 0:
-            return
-        state, quota = self._state, limit * period
-        throttled = sum(one.throttled_periods for one in intervals)
-        state[_IDLE] = IDLE_MEMORY * state[_IDLE] + sum(one.seconds for one in intervals) - periods * period
-        state[_UNTHROTTLED] = IDLE_MEMORY * state[_UNTHROTTLED] + periods - throttled
-        for one in intervals:
-            state[_USED] += max(0.0, one.usage_seconds)
-            state[_OPEN] += max(0, one.periods - one.throttled_periods)
-            state[_THROTTLED] += max(0, one.throttled_periods)
-            if state[_OPEN] >= MIN_UNTHROTTLED:
-                self._close(quota, period, now)
-
-    def _close(self, quota: float, period: float, now: float) -> None:
         state = self._state
-        used, unthrottled, throttled = state[_USED], state[_OPEN], state[_THROTTLED]
-        state[_USED] = state[_OPEN] = state[_THROTTLED] = 0.0
-        idle = state[_IDLE]
-        if idle >= 1.5 * period and idle >= MIN_IDLE * state[_UNTHROTTLED]:
-            size = 2 * used / unthrottled
-            self._add(size if throttled else min(size, quota), unthrottled / 2, now)
-        elif 0 < throttled <= unthrottled:
-            # Without idle time a period in which it was not throttled holds a whole burst.
-            self._add(max(quota, used / unthrottled), unthrottled, now)
+        state[_IDLE] = IDLE_MEMORY * state[_IDLE] + seconds - periods * period
+        state[_UNTHROTTLED] = IDLE_MEMORY * state[_UNTHROTTLED] + periods - throttled
+        are_apart = state[_IDLE] >= max(1.5 * period, MIN_IDLE * state[_UNTHROTTLED])
+        quota, used, unthrottled, stopped = limit * period, state[_USED], state[_OPEN], state[_THROTTLED]
+        for _, active, lost, usage in intervals:
+            used += usage if usage > 0 else 0.0
+            stopped += max(0, lost)
+            unthrottled += active - lost if active > lost else 0
+            if unthrottled >= MIN_UNTHROTTLED:
+                if are_apart:
+                    size = 2 * used / unthrottled
+                    self._add(size if stopped else min(size, quota), unthrottled / 2, now)
+                elif 0 < stopped <= unthrottled:
+                    # Without idle time a period in which it was not throttled holds a whole burst.
+                    self._add(max(quota, used / unthrottled), unthrottled, now)
+                used = unthrottled = stopped = 0.0
+        state[_USED], state[_OPEN], state[_THROTTLED] = used, unthrottled, stopped
 
     def _add(self, size: float, weight: float, now: float) -> None:
         state = self._state
@@ -95,26 +92,23 @@ class DemandHistogram:
             for at in range(2 * _BINS):
                 state[at] *= exp(-age)
             state[_SINCE], age = now, 0.0
-        at = 0 if size <= _SMALLEST else min(_BINS - 1, floor(log(size / _SMALLEST) / _LOG))
+        at = 0 if size <= _SMALLEST else min(_BINS - 1, floor(log(size / _SMALLEST) / _FACTOR))
         grown = weight * exp(age)
-        state[_WEIGHT + at] += grown
-        state[_SUM + at] += grown * size
+        state[at] += grown
+        state[_BINS + at] += grown * size
 
     def burst_seconds(self, now: float) -> float | None:
         """Return the CPU time within which 99 % of the bursts end; ``None`` where too few were seen."""
-        state = self._state
-        total = sum(state[:_BINS])
-        if total * exp((state[_SINCE] - now) / DECAY_SECONDS) < MIN_WEIGHT:
+        weights = self._state[:_BINS]
+        total = sum(weights)
+        if total * exp((self._state[_SINCE] - now) / DECAY_SECONDS) < MIN_WEIGHT:
             return None
         above = 0.0
         for at in reversed(range(_BINS)):
-            above += state[at]
+            above += weights[at]
             if above > (1 - QUANTILE) * total:
-                return state[_SUM + at] / state[at]
+                return self._state[_BINS + at] / weights[at]
         return None
-
-
-_LOG: Final = log(_FACTOR)
 
 
 def recommend(
@@ -131,40 +125,30 @@ def recommend(
 
     ``None`` where it is not throttled, and no bursts are known from before.
     """
-    throttled = window is not None and window.throttled_periods >= MIN_THROTTLED and window.ratio >= ENOUGH_RATIO
-    if burst_seconds is None and not throttled:
+    seconds, periods, stopped, ratio, _ = window or Window(0.0, 0, 0, 0.0, 0.0)
+    is_throttled = stopped >= MIN_THROTTLED and ratio >= ENOUGH_RATIO
+    if burst_seconds is None and not is_throttled:
         return None
-    high = _high(limit, period, window, lost, threads, cpus)
-    parallel = 1.0 if high is None else high
-    enough = window is not None and window.periods >= ENOUGH_PERIODS and window.ratio < ENOUGH_RATIO
+    # The CPUs that it can use at once. In a throttled period n CPUs lose n x period - quota together, whatever number
+    # of threads there is.
+    bounds = [float(one) for one in (threads, cpus) if one]
+    if lost is not None and stopped >= MIN_THROTTLED:
+        bounds.append(float(max(1, ceil(lost * seconds / (stopped * period) + limit - 0.05))))
+    high = min(bounds, default=None)
     if burst_seconds is not None:
-        wanted = (burst_seconds + SLICE_SECONDS * parallel) / period
+        wanted = (burst_seconds + SLICE_SECONDS * (1.0 if high is None else high)) / period
         wanted = rounded_up(wanted if high is None else min(wanted, high))
-        if enough:
+        if periods >= ENOUGH_PERIODS and ratio < ENOUGH_RATIO:
             wanted = min(wanted, limit)
-        if wanted > limit or not throttled:
+        if wanted > limit or not is_throttled:
             return Recommendation(wanted, wanted, wanted, high)
     double = 2 * limit if high is None or high <= limit else min(2 * limit, high)
     return Recommendation(None, rounded_up(double), limit, None if high is None else max(high, limit))
-
-
-def _high(
-    limit: float, period: float, window: Window | None, lost: float | None, threads: int | None, cpus: int | None
-) -> float | None:
-    """CPUs that it can use at once.
-
-    In a throttled period n CPUs lose n x period - quota together, whatever number of threads there is.
-    """
-    bounds = [float(one) for one in (threads, cpus) if one]
-    if window is not None and lost is not None and window.throttled_periods >= MIN_THROTTLED:
-        stopped = window.throttled_periods * period / window.seconds
-        bounds.append(float(max(1, ceil(lost / stopped + limit - 0.05))))
-    return min(bounds, default=None)
 
 
 def rounded_up(cores: float) -> float:
     """Return ``cores`` rounded up to two digits, at least 10 millicores: the rule for every limit that is advised."""
     if cores <= 0.01:
         return 0.01
-    step = 10.0 ** (floor(log10(cores)) - 1)
-    return round(max(0.01, step) * ceil(cores / max(0.01, step) - 1e-9), 3)
+    step = max(0.01, 10.0 ** (floor(log10(cores)) - 1))
+    return round(step * ceil(cores / step - 1e-9), 3)

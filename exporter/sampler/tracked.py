@@ -261,13 +261,16 @@ class TrackedCgroup(Found):
             return
         of_pod = None if pod is None else pod.history
         above = None if of_pod is None else of_pod.total(samples)
-        intervals = [total]
-        if total.throttled_periods or (above is not None and above.throttled_periods):
-            intervals = list(history.intervals(samples))
-            if of_pod is not None:  # which of the two cgroups the kernel stops in a period is chance
-                intervals = either_intervals(intervals, list(of_pod.intervals(samples)))
         if self.demand is None:
             self.demand = DemandHistogram()
+        intervals, of_pods = [total], [] if above is None else [above]
+        if (total.throttled_periods or (above is not None and above.throttled_periods)) and self.demand.ends_burst(
+            total
+        ):
+            intervals = list(history.intervals(samples))
+            of_pods = [] if of_pod is None else list(of_pod.intervals(samples))
+        if of_pods:  # which of the two cgroups the kernel stops in a period is chance
+            intervals = either_intervals(intervals, of_pods)
         self.demand.learn(intervals, limit=limits.limit_cores, period=limits.period_seconds, now=now)
         window, lost = history.window(), self.lost_rate
         if window is None or not window.seconds > 0:
