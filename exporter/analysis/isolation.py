@@ -129,14 +129,18 @@ def isolate(
                 placed[name] = user, own
             elif user.claim_is_known or user.is_partition:
                 states[name] = "shared" if user.whole_cpus is None or not cpus else "eligible"
-    overlaps = list(cpusets.overlaps(placed.values(), memory, now))
-    remembered |= {pair: since for pair, _, since in overlaps}
-    believed = [Overlap(*pair, cpus, now - since) for pair, cpus, since in overlaps if now - since > reconcile]
+    overlaps = {
+        (owner.name, other.name): own & other.cpus
+        for owner, own in placed.values()
+        for other in islice(cpusets.intruders(owner, own), MAX_OVERLAPS)
+    }
+    since = {pair: memory.get(pair, now) for pair in overlaps}
+    believed = [Overlap(*pair, overlaps[pair], now - at) for pair, at in since.items() if now - at > reconcile]
     exclusive = dict.fromkeys(states, False) | dict.fromkeys(placed, True) | {one.owner: False for one in believed}
     owners = _owners(placed.values(), believed, everywhere)
     pooled = (some & everywhere) if users else everywhere
     shared = None if online is None else pooled - owners.keys()
-    return Isolation(states, exclusive, owners, shared, tuple(believed), remembered)
+    return Isolation(states, exclusive, owners, shared, tuple(believed), remembered | since)
 
 
 def _owners(
@@ -181,15 +185,6 @@ class _Cpusets:
                     continue
                 if other.name != owner.name:
                     yield other
-
-    def overlaps(
-        self, placed: Iterable[tuple[CpusetUser, Cpus]], memory: Mapping[Pair, float], now: float
-    ) -> Iterator[tuple[Pair, Cpus, float]]:
-        """Yield who may run on whose CPUs, on which, and since when."""
-        for owner, own in placed:
-            for other in islice(self.intruders(owner, own), MAX_OVERLAPS):
-                pair = owner.name, other.name
-                yield pair, own & other.cpus, memory.get(pair, now)
 
 
 def _own_cpus(user: CpusetUser, *, in_pool: bool, everywhere: Cpus) -> Cpus:

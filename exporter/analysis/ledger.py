@@ -124,13 +124,30 @@ def _known(entry: Entry) -> float | None:
 
 
 def _quotas(view: NodeView, row: CgroupRow, deltas: Deltas, pod: CgroupRow | None, *, repeats: bool) -> _Quotas:
+    """Return what quotas took; ``repeats``: the pod's is the container's own, written twice."""
     own, inside = _own(row.limits, deltas), rate(deltas.nested_throttled_seconds, deltas) or 0.0
-    found = _above(view, row, deltas, pod, own)._replace(inside=inside)
-    if repeats and found.source != "above_pod":
-        # One quota, written twice: which of the two cgroups the kernel stops in a period is chance.
-        both = own if isinstance(own, str) else own + (_known(found.above) or 0.0)
-        return _Quotas(both, 0.0, is_exact=True, source="", path="", inside=inside)
-    return found
+    of_pod, path = NO_LIMIT if pod is None else _own(pod.limits, pod.deltas), row.ref.pod_path
+    witnesses: list[tuple[Entry, Source, str]] = [(of_pod, "pod", path)]
+    while (path := path.rpartition("/")[0]) and view.node.ancestors:
+        ancestor = view.node.ancestors.get(path, Ancestor(None, None))
+        witnesses.append((_own(ancestor.limits, ancestor.deltas), "above_pod", path))
+    biggest, source, path = max(witnesses, key=lambda witness: _known(witness[0]) or 0.0)
+    above = _known(biggest) or 0.0
+    if not above:
+        source, path = "", ""
+    local = rate(deltas.local_throttled_seconds, deltas)
+    is_exact = local is not None and not isinstance(own, str)
+    if local is not None and not isinstance(own, str):
+        above = max(0.0, local - own)
+        if not source and not isinstance(of_pod, str):
+            source = "above_pod"  # the pod is known not to be it
+    if repeats and source != "above_pod":
+        # Which of the two cgroups the kernel stops in a period is chance.
+        return _Quotas(own if isinstance(own, str) else own + above, 0.0, True, "", "", inside)
+    unknown = next((entry for entry, _, _ in witnesses if isinstance(entry, str)), None)
+    # An effective limit as wide as the cpuset shows that no quota above binds.
+    binds = pod is not None or row.cpuset is None or row.effective_limit_cores != float(len(row.cpuset.cpus))
+    return _Quotas(own, unknown if unknown and binds and not is_exact else above, is_exact, source, path, inside)
 
 
 def _own(limits: CpuLimits | None, deltas: Deltas | None) -> Entry:
@@ -143,29 +160,6 @@ def _own(limits: CpuLimits | None, deltas: Deltas | None) -> Entry:
     if lost is None:
         return 0.0 if limits.quota_state == "unsupported" else NO_COUNTER
     return lost
-
-
-def _above(view: NodeView, row: CgroupRow, deltas: Deltas, pod: CgroupRow | None, own: Entry) -> _Quotas:
-    path = row.ref.pod_path
-    of_pod = NO_LIMIT if pod is None else _own(pod.limits, pod.deltas)
-    witnesses: list[tuple[Entry, Source, str]] = [(of_pod, "pod", path)]
-    while (path := path.rpartition("/")[0]) and view.node.ancestors:
-        ancestor = view.node.ancestors.get(path, Ancestor(None, None))
-        witnesses.append((_own(ancestor.limits, ancestor.deltas), "above_pod", path))
-    biggest, source, path = max(witnesses, key=lambda witness: _known(witness[0]) or 0.0)
-    most = _known(biggest)
-    if not most:
-        source, path = "", ""
-    local = rate(deltas.local_throttled_seconds, deltas)
-    if local is not None and not isinstance(own, str):
-        if not source and not isinstance(of_pod, str):
-            source = "above_pod"  # the pod is known not to be it
-        return _Quotas(own, max(0.0, local - own), is_exact=True, source=source, path=path, inside=0.0)
-    unknown = next((entry for entry, _, _ in witnesses if isinstance(entry, str)), None)
-    # An effective limit as wide as the cpuset shows that no quota above binds.
-    binds = pod is not None or row.cpuset is None or row.effective_limit_cores != float(len(row.cpuset.cpus))
-    above: Entry = unknown if unknown is not None and binds else most or 0.0
-    return _Quotas(own, above, is_exact=False, source=source, path=path, inside=0.0)
 
 
 def _waited(deltas: Deltas, quotas: _Quotas) -> Entry:
@@ -203,10 +197,9 @@ def either_window(own: Window, pod: Window) -> Window:
 
 def either_intervals(own: Sequence[Interval], pod: Sequence[Interval]) -> list[Interval]:
     """Return :func:`either_window` of each sample interval; both end with the same sample."""
-    unpaired = len(own) - len(pod)
-    paired = zip(own[max(0, unpaired) :], pod[max(0, -unpaired) :], strict=True)
-    merged = [
-        one._replace(throttled_periods=min(one.periods, one.throttled_periods + other.throttled_periods))
-        for one, other in paired
+    of_pod = [one.throttled_periods for one in pod[-len(own) :]]
+    missing = [0] * (len(own) - len(of_pod))
+    return [
+        one._replace(throttled_periods=min(one.periods, one.throttled_periods + more))
+        for one, more in zip(own, missing + of_pod, strict=True)
     ]
-    return [*own[: max(0, unpaired)], *merged]

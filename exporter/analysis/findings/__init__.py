@@ -18,7 +18,7 @@ from exporter.analysis.findings.exclusive_cpu_shared import (
     policy_disagrees,
 )
 from exporter.analysis.findings.finding import Finding, Name, Severity, finding
-from exporter.analysis.findings.limit_drift import limit_drift, limit_not_enforced, no_quota
+from exporter.analysis.findings.limit_drift import limit_drift, limit_exceeded, limit_not_enforced, no_quota
 from exporter.analysis.findings.throttled import throttled
 from exporter.analysis.nodeview import NodeView
 from exporter.model import Snapshot
@@ -38,6 +38,7 @@ _OF_CONTAINER = (
     numa_spread,
     limit_drift,
     limit_not_enforced,
+    limit_exceeded,
     cpuset_disagrees,
     no_quota,
 )

@@ -74,13 +74,6 @@ def nested_throttled(view: ContainerView) -> Finding | None:
     lost = view.ledger.quota_inside
     if lost is None or lost < thresholds.ANCESTOR_LOST:
         return None
-    return finding(
-        "nested_throttled",
-        view.row,
-        {
-            "nested_lost_seconds_per_second": lost,
-            **view.evidence("usage_cores", "limit_cores", "throttled_time_share"),
-        },
-        impact=min(1.0, lost),
-        path=view.row.ref.path,
-    )
+    numbers = view.evidence("usage_cores", "limit_cores", "throttled_time_share")
+    evidence = {"nested_lost_seconds_per_second": lost, **numbers}
+    return finding("nested_throttled", view.row, evidence, impact=min(1.0, lost), path=view.row.ref.path)

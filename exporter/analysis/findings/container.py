@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.analysis import thresholds
 from exporter.analysis.findings.finding import Evidence, Severity
@@ -17,8 +16,7 @@ from exporter.model import CgroupName, CgroupRow, CpuLimits, Window
 _UNKNOWN_LIMITS = CpuLimits("unsupported")
 
 
-@dataclass(frozen=True)
-class Throttling:
+class Throttling(NamedTuple):
     """A quota that takes enough to be a problem."""
 
     window: Window
@@ -30,11 +28,7 @@ class Throttling:
     """Share of wall time in throttled periods, at most."""
     share: float | None
     """Throttled time share; ``None`` when unknown."""
-
-    @property
-    def severity(self) -> Severity:
-        """By how much of its time is lost."""
-        return "critical" if min(self.window.ratio, self.stopped) >= thresholds.CRITICAL_SHARE else "warning"
+    severity: Severity
 
 
 def throttling(
@@ -56,7 +50,8 @@ def throttling(
         stopped = min(stopped, lost)
     if not stopped >= thresholds.STOPPED_SHARE:
         return None
-    return Throttling(window, limits.limit_cores, limits.period_seconds, stopped, share)
+    severity: Severity = "critical" if min(window.ratio, stopped) >= thresholds.CRITICAL_SHARE else "warning"
+    return Throttling(window, limits.limit_cores, limits.period_seconds, stopped, share, severity)
 
 
 class ContainerView:

@@ -63,18 +63,23 @@ def cpuset_disagrees(view: ContainerView) -> Finding | None:
     A container without a window is too young: the kubelet narrows its cpuset just after the start.
     """
     checkpoint, cpus, entry = view.node.checkpoint, view.cpus, view.checkpointed
-    is_exclusive = view.row.isolation == "exclusive"
     if checkpoint is None or not cpus or view.row.deltas is None or entry == cpus:
         return None
-    if entry is None and is_exclusive:
-        evidence = {**view.evidence("cpus"), "checkpoint_policy": checkpoint.policy}
-        impact = float(len(cpus))
-        return finding("cpu_manager_disagrees", view.row, evidence, reason="not_in_checkpoint", impact=impact)
     # CRI-O's mixed CPUs: shared ones are added to its own.
-    if entry is None or (entry < cpus and is_exclusive):
+    is_exclusive = view.row.isolation == "exclusive"
+    if (entry is None and not is_exclusive) or (entry is not None and entry < cpus and is_exclusive):
         return None
-    evidence = {"checkpoint_cpus": format_cpu_list(entry), **view.evidence("cpus")}
-    return finding("cpu_manager_disagrees", view.row, evidence, reason="cpuset", impact=float(len(entry ^ cpus)))
+    return finding(
+        "cpu_manager_disagrees",
+        view.row,
+        {
+            "checkpoint_cpus": None if entry is None else format_cpu_list(entry),
+            **view.evidence("cpus"),
+            "checkpoint_policy": checkpoint.policy if entry is None else None,
+        },
+        reason="not_in_checkpoint" if entry is None else "cpuset",
+        impact=float(len(cpus if entry is None else entry ^ cpus)),
+    )
 
 
 def policy_disagrees(view: NodeView, _containers: Sequence[ContainerView]) -> Finding | None:

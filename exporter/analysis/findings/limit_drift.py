@@ -40,9 +40,7 @@ def limit_not_enforced(view: ContainerView) -> Finding | None:
     """The spec sets a limit, and nothing enforces it."""
     limits, used, effective = view.row.limits, view.ledger.used, view.row.effective_limit_cores
     wanted = None if view.spec is None else view.spec.limit_cores
-    if limits is not None and limits.limit_cores is not None:
-        return _real_time(view, limits.limit_cores)
-    if limits is None or not wanted or view.row.isolation == "exclusive":
+    if limits is None or limits.limit_cores is not None or not wanted or view.row.isolation == "exclusive":
         return None
     if limits.quota_state == "unsupported":
         has_controller = limits.weight is not None or limits.shares is not None
@@ -63,10 +61,10 @@ def limit_not_enforced(view: ContainerView) -> Finding | None:
     )
 
 
-def _real_time(view: ContainerView, limit: float) -> Finding | None:
-    """Real-time threads are not bound by the quota (``sched_rt_runtime_us`` alone bounds them)."""
-    used, seconds = view.ledger.used, view.ledger.seconds
-    if used is None or seconds < thresholds.MIN_OVER_LIMIT_SECONDS:
+def limit_exceeded(view: ContainerView) -> Finding | None:
+    """Real-time threads are not bound by the quota (``limit_not_enforced``; ``sched_rt_runtime_us`` bounds them)."""
+    limit, used, seconds = view.limits.limit_cores, view.ledger.used, view.ledger.seconds
+    if limit is None or used is None or seconds < thresholds.MIN_OVER_LIMIT_SECONDS:
         return None
     burst = (view.limits.burst_seconds or 0.0) / seconds
     if used < thresholds.OVER_LIMIT * (limit + burst) + thresholds.MIN_USE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from exporter.analysis import thresholds
 from exporter.analysis.advice import set_limit, set_threads
@@ -27,29 +26,17 @@ def throttled(view: ContainerView) -> Finding | None:
         "throttled_ratio_peak": window.peak,
         "throttled_time_share": found.share,
         "stopped_share": found.stopped,
-        **view.evidence(
-            "throttled_seconds_per_second",
-            "limit_cores",
-            "recommended_limit_cores",
-            "period_seconds",
-            "burst_seconds",
-            "usage_cores",
-            "threads",
-        ),
+        **view.evidence("throttled_seconds_per_second", "limit_cores", "recommended_limit_cores", "period_seconds"),
+        **view.evidence("burst_seconds", "usage_cores", "threads"),
     }
-    bursts, reason = _mostly_below_limit(view, found), ""
-    if bursts is not None:
-        reason = _reason(view, found)
-        evidence |= {
-            "throttled_intervals": bursts.intervals,
-            "intervals_below_limit": bursts.below,
-            "usage_while_throttled_cores": bursts.usage,
-        }
+    bursts = _mostly_below_limit(view, found)
+    reason = _reason(view, found) if bursts else ""
+    evidence |= bursts
     advice, commands = _limit_advice(view, found)
     quota = found.limit * found.period
     values = evidence | {"up_to": "up to " if isinstance(window, UpperBoundWindow) else None, "quota": quota}
     return finding(
-        "throttled" if bursts is None else "throttled_below_limit",
+        "throttled_below_limit" if bursts else "throttled",
         view.row,
         evidence,
         reason=reason,
@@ -66,20 +53,10 @@ def throttled(view: ContainerView) -> Finding | None:
     )
 
 
-class _Bursts(NamedTuple):
-    """Use against the limit in the sample intervals in which the quota stopped a container."""
+def _mostly_below_limit(view: ContainerView, found: Throttling) -> Evidence:
+    """Return the evidence that most throttling is in sample intervals that used far less than the limit.
 
-    intervals: int
-    below: int
-    """Those of them in which it used far less than its limit."""
-    usage: float
-    """Cores, over all of them."""
-
-
-def _mostly_below_limit(view: ContainerView, found: Throttling) -> _Bursts | None:
-    """Return the window's bursts, when most throttling is in intervals that used far less than the limit.
-
-    ``None`` also where that is unknown: then nothing contradicts that the limit is used up.
+    Empty also where that is unknown: then nothing contradicts that the limit is used up.
     """
     count = below = throttled = throttled_below = 0
     usage = total = 0.0
@@ -94,8 +71,12 @@ def _mostly_below_limit(view: ContainerView, found: Throttling) -> _Bursts | Non
             below += 1
             throttled_below += stopped
     if not count or throttled_below / throttled < thresholds.BELOW_LIMIT_PERIODS:
-        return None
-    return _Bursts(count, below, usage / total)
+        return {}
+    return {
+        "throttled_intervals": count,
+        "intervals_below_limit": below,
+        "usage_while_throttled_cores": usage / total,
+    }
 
 
 def _reason(view: ContainerView, found: Throttling) -> str:
