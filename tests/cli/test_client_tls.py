@@ -138,15 +138,6 @@ def test_without_the_right_password(with_users: Secured) -> None:
     assert line.endswith("refuses to answer to this user with this password (HTTP 401)")
 
 
-def test_http_to_the_tls_port_names_https(with_users: Secured) -> None:
-    result = ask(f"--url={with_users.url('http')}")
-
-    assert result.returncode == 2
-    assert result.stderr == (
-        f"throttle-exporter: error: {with_users.url('http')} speaks TLS only: --url {with_users.url('https')}\n"
-    )
-
-
 def test_a_ca_that_is_named_is_asked_for_a_loopback_address_too(with_users: Secured, tmp_path: Path) -> None:
     Authority(tmp_path)  # another one
     line = told(with_users, f"--tls.ca={tmp_path / 'ca.crt'}")

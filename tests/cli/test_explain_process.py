@@ -259,13 +259,6 @@ def test_an_exporter_that_drips_is_not_waited_for_either() -> None:
         thread.join()
 
 
-def test_a_tree_that_is_not_there(tmp_path: Path) -> None:
-    result = explain("--local", f"--path.cgroup={tmp_path}/none", "--pods.sources=none")
-
-    assert result.returncode == 2
-    assert "--path.cgroup" in result.stderr.splitlines()[-1]
-
-
 def test_nobody_reads_it_to_the_end(url: str) -> None:
     reader = subprocess.Popen(
         command("explain", f"--url={url}"), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -146,22 +146,6 @@ def test_a_container_of_which_nothing_is_known(by_name: dict[str, Container], wa
     assert ("0.25 s per second on run queues" in text) is (waiting is not None)
 
 
-def test_what_a_finding_says_is_all_there(by_name: dict[str, Container]) -> None:
-    one = with_findings(by_name["frontend/nginx"], finding(reason="threads", evidence={"threads": 64, "on": "2-3"}))
-
-    text = "\n".join(line.plain for line in container_lines(one, 80))
-
-    for part in (
-        "WARNING throttled (threads)",
-        "It uses up its limit.",
-        "Do:        Raise it.",
-        "Run:       kubectl set resources",
-        "Evidence:  threads=64, on=2-3",
-        "Read:      https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/docs/findings/throttled.md",
-    ):
-        assert part in text
-
-
 @pytest.mark.parametrize(
     ("severities", "node", "said"),
     [
