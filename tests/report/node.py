@@ -1,6 +1,6 @@
 """The demo's node, sampled for a minute in no time: real files, sampler and findings, a clock of the test's own.
 
-All numbers follow from the workloads (:mod:`exporter.lab.cfs_simulation`), so they are the same at every run.
+All numbers follow from the workloads (:mod:`exporter.lab.synthetic`), so they are the same at every run.
 """
 
 from __future__ import annotations
