@@ -67,7 +67,6 @@ class Job:
         """Kill the workers and wait for their end."""
         for process in self.processes:
             process.kill()
-        for process in self.processes:
             process.wait()
         self._gate.close()
         self._output.close()

@@ -88,7 +88,7 @@ def test_no_worker_outlives_its_lifetime(workforce: Workforce) -> None:
     job = workforce.start(Workload(), [], lifetime=1)
 
     assert job.wait() == []
-    assert not any(map(alive, pids(job)))
+    assert eventually(lambda: not any(map(alive, pids(job))))
 
 
 def test_closing_ends_everything() -> None:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.process import ROOT, START_SECONDS, command, environment
+from tests.support.process import ROOT, command, environment
 
 END_SECONDS = 10.0
 SHORT_RUN_SECONDS = 60.0
-"""Start, ``--for=500ms`` and end, on a machine that emulates its CPUs."""
+"""Start, first line or ``--for=500ms``, and end, on a machine that emulates its CPUs."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Demo:
 
     def wait_told(self) -> None:
         """Until it has printed what is throttled."""
-        if not self._told.wait(START_SECONDS) or self.process.poll() is not None:
+        if not self._told.wait(SHORT_RUN_SECONDS) or self.process.poll() is not None:
             raise AssertionError(f"the demo told nothing; exit code {self.process.poll()}\n{self.text}")
 
     def interrupt(self) -> int:
