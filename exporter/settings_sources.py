@@ -104,10 +104,11 @@ def _references(text: str) -> list[str]:
 
 def _expanded(text: str, environ: Mapping[str, str]) -> str:
     """Return ``text`` with ``$(NAME)`` and ``${NAME}`` replaced, an IPv6 address in brackets (RFC 3986)."""
-    for name in _references(text):
-        if not environ.get(name):
+    values = {name: environ.get(name, "") for name in _references(text)}
+    for name, value in values.items():
+        if not value:
             raise NotQuotedError(f"needs the environment variable {name}, which is not set")
-    values = {name: f"[{value}]" if is_ipv6(value) else value for name, value in environ.items()}
+        values[name] = f"[{value}]" if is_ipv6(value) else value
     return _REFERENCE.sub(lambda match: values[match[1] or match[2]], text)
 
 
