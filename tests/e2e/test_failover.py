@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +15,7 @@ import pytest
 from tests.e2e.conftest import FAST
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
+from tests.support.kubelet_thread import looping
 from tests.support.pages import Page, duplicates, triples
 from tests.support.process import Exporter, started
 from tests.support.treebuilder import Builder, container_id, pod_uid, v2
@@ -119,20 +118,6 @@ class Cluster:
 
     def _list(self) -> Reply:
         return Reply(body=json.dumps({"kind": "PodList", "items": self._items()}).encode())
-
-
-@contextmanager
-def looping() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="cluster")
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(TIME_LIMIT)
-        loop.close()
 
 
 @pytest.fixture

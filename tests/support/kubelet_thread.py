@@ -35,29 +35,37 @@ class Kubelet:
 
 
 @contextmanager
+def looping() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="looping")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_SECONDS)
+        loop.close()
+
+
+@contextmanager
 def kubelet(folder: Path, pods: bytes, configz: bytes = b'{"kubeletconfig": {}}') -> Iterator[Kubelet]:
     """A kubelet with these answers; its CA and the token lie in ``folder``."""
     authority = Authority()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="kubelet")
-    thread.start()
     server = FakeKubelet(tls=authority.server("127.0.0.1"))
     server.tokens = {TOKEN}
     server.answer("/pods", Reply(body=pods))
     server.answer("/configz", Reply(body=configz))
-    try:
+    with looping() as loop:
         asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(START_SECONDS)
         (folder / "token").write_text(TOKEN)
-        authority.write(folder / "ca.crt")
         options = [
             "--pods.sources=kubelet",
             f"--kubelet.url={server.url}",
             f"--kubelet.token-file={folder / 'token'}",
-            f"--kubelet.ca-file={folder / 'ca.crt'}",
+            f"--kubelet.ca-file={authority.write(folder / 'ca.crt')}",
         ]
-        yield Kubelet(server, loop, options)
-    finally:
-        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(START_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_SECONDS)
-        loop.close()
+        try:
+            yield Kubelet(server, loop, options)
+        finally:
+            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(START_SECONDS)

@@ -26,7 +26,6 @@ START_SECONDS = 20.0
 """A cold start beside a busy neighbour; an idle machine needs about one."""
 STOP_SECONDS = 5.0
 """What the exporter promises for SIGTERM."""
-_END_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _SHOWN = 3000
 """How much of a page a failure shows, in characters."""
@@ -84,15 +83,12 @@ class Exporter:
 
     def page_when(self, holds: Callable[[Page], object], timeout: float = 15.0) -> Page:
         """The first page on which ``holds``."""
-        page: Page | None = None
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            page = self.page()
-            if holds(page):
-                return page
+        while not holds(page := self.page()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no such page within {timeout:g} s; the last:\n{page.text[-_SHOWN:]}\n{self.log}")
             time.sleep(_POLL_SECONDS)
-        last = page.text[-_SHOWN:] if page else ""
-        raise AssertionError(f"no such page within {timeout:g} s; the end of the last one:\n{last}\n{self.log}")
+        return page
 
     def page_after_ticks(self, ticks: int = 2) -> Page:
         """A page of samples that all began after this call, ``ticks`` of them."""
@@ -103,14 +99,11 @@ class Exporter:
 
     def wait_ready(self, timeout: float = START_SECONDS) -> None:
         """Until ``/readyz`` says so."""
-        answer: Answer | None = None
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline and self.process.poll() is None:
-            answer = self.get("/readyz")
-            if answer.status == http.HTTPStatus.OK:
-                return
+        while (answer := self.get("/readyz")).status != http.HTTPStatus.OK:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not ready within {timeout:g} s: {answer}\n{self.log}")
             time.sleep(_POLL_SECONDS)
-        raise AssertionError(f"not ready within {timeout:g} s: {answer}\n{self.log}")
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code. Over :data:`STOP_SECONDS` is an error."""
@@ -220,7 +213,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """Of another program: asked to, and then made to."""
     process.terminate()
     try:
-        process.wait(_END_SECONDS)
+        process.wait(2 * STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
