@@ -57,12 +57,10 @@ class CpuStat(NamedTuple):
 
 
 class Pressure(NamedTuple):
-    """``cpu.pressure`` totals (v2, kernel with PSI)."""
+    """``cpu.pressure`` totals (v2, PSI): ``some``, in which throttled tasks wait too; ``full`` (kernel 5.13+)."""
 
     waiting_seconds: float | None
-    """The ``some`` line: at least one task waited for a CPU. Throttled tasks wait too."""
     stalled_seconds: float | None
-    """The ``full`` line; ``None`` before kernel 5.13."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +90,14 @@ class Cpuset:
 
 
 class Window(NamedTuple):
-    """What one cgroup under a quota did between the first and the last reading in the window."""
+    """What one cgroup under a quota did in the last window; peak: the highest ratio between neighbouring readings."""
 
     seconds: float
     """Shorter than configured while the container is young."""
     periods: int
     throttled_periods: int
     ratio: float
-    """See :func:`throttled_ratio`."""
     peak: float
-    """Highest ratio between two neighbouring readings."""
 
 
 class Interval(NamedTuple):
@@ -126,20 +122,21 @@ def throttled_ratio(throttled: int, periods: int) -> float:
 
 
 class Deltas(NamedTuple):
-    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter."""
+    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter.
+
+    Waiting is PSI's ``some``: throttled tasks wait too. Nested is the throttled time of all cgroups below, by quotas
+    set inside the container; 0.0 without cgroups below.
+    """
 
     seconds: float
-    """Time between the two readings."""
     usage_seconds: float | None = None
     throttled_seconds: float | None = None
     local_throttled_seconds: float | None = None
     waiting_seconds: float | None = None
-    """PSI ``some``: throttled tasks wait too."""
     stalled_seconds: float | None = None
     runqueue_wait_seconds: float | None = None
     """v1 with schedstats."""
     nested_throttled_seconds: float | None = None
-    """Throttled time of all cgroups below, by quotas set inside the container; 0.0 without cgroups below."""
 
 
 class Distribution(NamedTuple):
@@ -158,16 +155,16 @@ class Distribution(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """What the counters tell of the limit a container needs; cores."""
+    """What the counters tell of the limit a container needs: the smallest that serves 99 % of its bursts, if known.
+
+    Next: what to set now, the limit itself or twice the present one, to look again. Its demand is at least low and at
+    most high: the threads that it has and the CPUs it may run on, if known.
+    """
 
     limit_cores: float | None
-    """The smallest limit that serves 99 % of its bursts; ``None`` where the counters do not tell."""
     next_cores: float
-    """What to set now: the limit itself, or where it is unknown twice the present one, to look again."""
     low_cores: float
-    """Its demand is at least this."""
     high_cores: float | None
-    """At most this: the threads that it has and the CPUs it may run on; ``None`` where both are unknown."""
 
 
 class CgroupRow(NamedTuple):
@@ -253,20 +250,19 @@ class Overlap(NamedTuple):
     other: CgroupName
     cpus: frozenset[int]
     seconds: float
-    """How long it has lasted."""
 
 
 class CpuTimes(NamedTuple):
-    """Seconds that one CPU spent over the last window."""
+    """Seconds that one CPU spent over the last window; busy: all but idle, iowait and steal, with hard and soft irq.
+
+    Exact where busy is measured (``/proc/schedstat``) and not sampled at clock ticks (``/proc/stat``).
+    """
 
     seconds: float
     busy_seconds: float
-    """All but idle, iowait and steal."""
     steal_seconds: float
     irq_seconds: float
-    """Hard and soft interrupts, part of busy."""
     exact: bool = False
-    """Whether busy is measured (``/proc/schedstat``) and not sampled at clock ticks (``/proc/stat``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +279,6 @@ class Ancestor(NamedTuple):
     """A cgroup above the pods: a QoS group, ``kubepods``, or one that holds them."""
 
     limits: CpuLimits | None
-    """``None`` when they cannot be read."""
     deltas: Deltas | None
 
 

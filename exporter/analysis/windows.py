@@ -78,7 +78,7 @@ class History:
         """Return the window that ends at the newest reading; ``None`` before there are two readings."""
         if self._size < 2:
             return None
-        start, periods, throttled, _ = self._reading(self._oldest())
+        _, (start, periods, throttled, _) = self._oldest()
         periods, throttled = self._periods - periods, self._throttled - throttled
         ratio = peak = 0.0
         if throttled:
@@ -90,7 +90,7 @@ class History:
     def intervals(self, newest: int | None = None) -> Iterator[Interval]:
         """Yield the intervals of the window, or so many of the newest, oldest first."""
         if self._size >= 2:
-            first = self._oldest() if newest is None else max(0, self._size - 1 - newest)
+            first = self._oldest()[0] if newest is None else max(0, self._size - 1 - newest)
             time, periods, throttled, usage = self._reading(first)
             for number in range(first + 1, self._size):
                 reading = self._reading(number)
@@ -104,12 +104,13 @@ class History:
         before, after = self._reading(max(0, self._size - 1 - newest)), self._reading(self._size - 1)
         return Interval(after[0] - before[0], after[1] - before[1], after[2] - before[2], after[3] - before[3])
 
-    def _oldest(self) -> int:
-        """Return the number of the oldest reading inside the window; one interval always is."""
-        first = 0
-        while first < self._size - 2 and self._time - self._reading(first)[0] > self._window:
+    def _oldest(self) -> tuple[int, tuple[float, int, int, float]]:
+        """Return number and content of the oldest reading inside the window; one interval always is."""
+        first, reading = 0, self._reading(0)
+        while first < self._size - 2 and self._time - reading[0] > self._window:
             first += 1
-        return first
+            reading = self._reading(first)
+        return first, reading
 
     def _reading(self, number: int) -> tuple[float, int, int, float]:
         reading: tuple[float, int, int, float] = _read(

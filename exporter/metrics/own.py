@@ -54,11 +54,10 @@ class OwnMetrics(Collector):
         text, labels = "Version of the exporter.", ("version", "python_version")
         build = Gauge("throttle_exporter_build_info", text, labels, registry=registry)
         build.labels(__version__, ".".join(map(str, sys.version_info[:3]))).set(1)
-        for name, text, value in (
-            ("throttle_exporter_window_seconds", "Length of the window (--sample.window).", window),
-            ("throttle_exporter_sample_interval_seconds", "Time between samples (--sample.interval).", interval),
-        ):
-            Gauge(name, text, registry=registry).set(value)
+        text = "Length of the window (--sample.window)."
+        Gauge("throttle_exporter_window_seconds", text, registry=registry).set(window)
+        text = "Time between samples (--sample.interval)."
+        Gauge("throttle_exporter_sample_interval_seconds", text, registry=registry).set(interval)
         registry.register(self)
         if process:
             registry.register(ProcessCollector())

@@ -1,9 +1,11 @@
-"""``--web.cadvisor-names`` on a recorded node, against what its kubelet's own cAdvisor said."""
+"""``--web.cadvisor-names`` on a recorded node, against what its kubelet's own cAdvisor said; ``once --output``."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,33 +16,24 @@ from tests.support.trees import containerd_systemd, pod_list
 from tests.support.whole import page_of
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
-LINE = re.compile(r"^(container_\w+)\{([^}]*)\} (\S+)")
+LINE = re.compile(r"^(container_\w+)\{([^}]*)\} (\S+)", re.MULTILINE)
 
 
-def series(text: str) -> dict[tuple[str, str], float]:
-    found = {}
-    for line in text.splitlines():
-        match = LINE.match(line)
-        if match:
-            found[match[1], ",".join(sorted(match[2].split(",")))] = float(match[3])
-    return found
+def series(root: Path, pods: Path) -> dict[tuple[str, str], float]:
+    sources = (f"file:{pods}",)
+    settings = Settings(path_cgroup=str(root), pods_sources=sources, web_cadvisor_names=True)
+    return parsed(page_of(settings).text)
+
+
+def parsed(text: str) -> dict[tuple[str, str], float]:
+    return {(name, ",".join(sorted(labels.split(",")))): float(value) for name, labels, value in LINE.findall(text)}
 
 
 @pytest.mark.parametrize("name", ["kubelet-1.36-cgroup-v1-cgroupfs", "kubelet-1.36-cgroup-v1-systemd"])
 def test_series_are_the_kubelet_s_own_name_by_name_and_label_by_label(name: str) -> None:
-    folder = TREES / name
-    root = folder / "t0"
-    settings = Settings(
-        path_cgroup=f"{root}/sys/fs/cgroup",
-        path_proc=f"{root}/proc",
-        path_sys=f"{root}/sys",
-        pods_sources=(f"file:{folder}/pods.json",),
-        web_cadvisor_names=True,
-    )
-    ours = series(page_of(settings).text)
-    theirs = series((folder / "cadvisor.txt").read_text(encoding="utf-8"))
+    ours = series(TREES / name / "t0/sys/fs/cgroup", TREES / name / "pods.json")
+    theirs = parsed((TREES / name / "cadvisor.txt").read_text(encoding="utf-8"))
     names = {family.name for family in CADVISOR_FAMILIES}
-
     assert {key[0] for key in ours} == names
     # cAdvisor also shows sandboxes, QoS groups and the root, and not the containers it had not looked at yet.
     common = ours.keys() & theirs.keys()
@@ -60,11 +53,16 @@ def test_a_weight_is_converted_as_cadvisor_does(tmp_path: Path, weight: str, sha
     for container in tree.containers:
         (tree.root / container.path / "cpu.weight").write_text(f"{weight}\n")
     (tmp_path / "pods.json").write_text(json.dumps(pod_list(tree)))
-    sources = (f"file:{tmp_path}/pods.json",)
-    page = page_of(Settings(path_cgroup=str(tree.root), pods_sources=sources, web_cadvisor_names=True))
-    found = {
-        value
-        for (name, labels), value in series(page.text).items()
-        if name == "container_spec_cpu_shares" and 'container=""' not in labels
-    }
+    named = {key: value for key, value in series(tree.root, tmp_path / "pods.json").items() if '""' not in key[1]}
+    found = {value for (name, _), value in named.items() if name == "container_spec_cpu_shares"}
     assert found == ({shares} if shares else set())
+
+
+def test_a_page_for_node_exporter_has_no_metrics_that_node_exporter_has(tmp_path: Path) -> None:
+    root, output = TREES / "kubelet-1.36-cgroup-v1-systemd" / "t0", tmp_path / "throttling.prom"
+    flags = [f"--path.cgroup={root}/sys/fs/cgroup", "--pods.sources=none", f"--output={output}"]
+    subprocess.run([sys.executable, "-m", "exporter", "once", *flags], check=True)
+    page = output.read_text(encoding="utf-8")
+    assert "cgroup_container_cpu_periods_total{" in page
+    assert "throttle_exporter_build_info{" in page
+    assert not re.search("^(process|python)_", page, re.MULTILINE)

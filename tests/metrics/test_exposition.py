@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
+from exporter.errors import ExporterError
 from exporter.metrics.catalog import CATALOG, FAMILIES
 from exporter.metrics.exposition import Format, Renderer, escape_label, format_value, head, label_block
 from exporter.model import CgroupRow, Distribution, Snapshot
@@ -165,3 +166,16 @@ def test_half_a_surrogate_pair_in_a_name_costs_nobody_the_page() -> None:
 def test_head_of_a_family(kind: str, style: Format, lines: str) -> None:
     name = {"counter": "x_total", "info": "x_info"}.get(kind, "x")
     assert head(name, kind, 'Say \\ and \n and ".', style) == lines
+
+
+def test_a_value_that_cannot_be_written_costs_its_own_family_and_is_counted() -> None:
+    healthy = container("web", limit=1.0)
+    assert healthy.identity is not None
+    sick = healthy._replace(identity=replace(healthy.identity, restart_count=10**400))
+    errors: list[ExporterError] = []
+
+    page = Renderer({"info", "usage", "limits"}, on_error=errors.append).render(snapshot(sick), "text")
+
+    assert b"cgroup_container_cpu_limit_cores{" in page
+    assert b"restarts_total" not in page
+    assert [(error.stage, error.reason) for error in errors] == [("render", "value")]
