@@ -53,8 +53,9 @@ def test_a_weight_is_converted_as_cadvisor_does(tmp_path: Path, weight: str, sha
     for container in tree.containers:
         (tree.root / container.path / "cpu.weight").write_text(f"{weight}\n")
     (tmp_path / "pods.json").write_text(json.dumps(pod_list(tree)))
-    named = {key: value for key, value in series(tree.root, tmp_path / "pods.json").items() if '""' not in key[1]}
-    found = {value for (name, _), value in named.items() if name == "container_spec_cpu_shares"}
+    served = series(tree.root, tmp_path / "pods.json")
+    of_pods = 'container=""'
+    found = {value for key, value in served.items() if key[0] == "container_spec_cpu_shares" and of_pods not in key[1]}
     assert found == ({shares} if shares else set())
 
 
