@@ -1,8 +1,8 @@
 """``throttle-exporter demo``: a whole node in one process, and the exporter on it.
 
 Cgroups in kubepods layout with loads in them where this machine allows it (root and a writable hierarchy), else a
-synthetic tree that moves; a kubelet API for their pods; and ``serve`` on both. Ctrl-C and SIGTERM clean up; what a kill
-leaves the next start removes.
+synthetic tree that moves; a kubelet API for their pods; and ``serve`` on both. Ctrl-C and SIGTERM clean up; the next
+start removes the cgroups that a kill left.
 """
 
 from __future__ import annotations

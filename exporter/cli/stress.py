@@ -27,8 +27,7 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import ReaderFactory, read_limits
 from exporter.cli import argument
 from exporter.errors import ConfigError
-from exporter.lab import LabError
-from exporter.lab.cgroups import CgroupTree, Hierarchy, find_hierarchy, writable_hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy, LabError, find_hierarchy, writable_hierarchy
 from exporter.lab.spec import CpuSettings, Workload
 from exporter.lab.workloads import Workforce
 from exporter.model import CpuStat

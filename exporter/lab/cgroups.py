@@ -1,28 +1,38 @@
 """Cgroups of pods and containers in the machine's hierarchy, below a directory of their owner's.
 
-Pods below such a directory are what kind and docker-in-docker have too. See cgroups(7) and
-https://docs.kernel.org/admin-guide/cgroup-v2.html.
+Pods below such a directory are what kind and docker-in-docker have too. Its lock tells whether the owner lives, so that
+a later start removes what a killed one left. See cgroups(7) and https://docs.kernel.org/admin-guide/cgroup-v2.html.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
+import secrets
 import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.readers import ReaderFactory
-from exporter.lab import LabError, abandoned, lock, own_name
+from exporter.errors import ExporterError
 from exporter.lab.spec import CpuSettings, Pod, weight
 from exporter.model import Driver
 
 DEFAULT_ROOT = Path("/sys/fs/cgroup")
 _REMOVAL_SECONDS = 10.0
+_OWNED = re.compile(r"kte-[a-z]+-[0-9]+-[0-9a-f]{6}")
+
+
+class LabError(ExporterError):
+    """A cgroup or a process of the lab could not be made."""
+
+    stage: ClassVar[str] = "lab"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +73,22 @@ def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
     with CgroupTree(hierarchy, "probe") as tree:
         tree.set("", CpuSettings(quota_cores=1.0))
     for mount in hierarchy.directories(""):
-        for directory in abandoned(mount):
-            _remove(directory)
+        for name in filter(_OWNED.fullmatch, os.listdir(mount)):
+            with suppress(OSError):  # locked, or gone meanwhile
+                os.close(_lock(mount / name))
+                _remove(mount / name)
     return hierarchy
+
+
+def _lock(directory: Path) -> int:
+    """Lock a cgroup for as long as this process lives, whatever its pid namespace; raise if another one holds it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_control(path: Path, value: str) -> None:
@@ -86,14 +109,14 @@ class CgroupTree:
     def __init__(self, hierarchy: Hierarchy, purpose: str, driver: Driver = "cgroupfs") -> None:
         self.hierarchy = hierarchy
         self.driver: Driver = driver
-        self.prefix = own_name(purpose)
+        self.prefix = f"kte-{purpose}-{os.getpid()}-{secrets.token_hex(3)}"
         self._locks: list[int] = []
 
     def __enter__(self) -> Self:
         try:
             for directory in self.hierarchy.directories(self.prefix):
                 directory.mkdir()
-                self._locks.append(lock(directory))
+                self._locks.append(_lock(directory))
             self._add("")
         except BaseException:
             self.__exit__()

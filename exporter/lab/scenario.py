@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from exporter.lab import scratch_folder
 from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload, shares
 from exporter.lab.synthetic import SyntheticTree
@@ -87,7 +87,7 @@ def real_node(
     hierarchy: Hierarchy, scenario: Scenario, *, lifetime: float, driver: Driver = "cgroupfs"
 ) -> Iterator[Node]:
     """Yield the scenario in cgroups with processes, which end after ``lifetime`` seconds."""
-    with scratch_folder("root") as folder, CgroupTree(hierarchy, "demo", driver) as tree, Workforce() as workforce:
+    with TemporaryDirectory() as folder, CgroupTree(hierarchy, "demo", driver) as tree, Workforce() as workforce:
         # As the kubelet does for allocatable CPUs: against the rest of the machine the pods count as all its CPUs.
         for group in ("", scenario.pods[0].cgroup(driver).partition("/")[0]):
             tree.make(group, CpuSettings(shares=shares(len(hierarchy.cpus()))))
@@ -96,7 +96,7 @@ def real_node(
             for path, _, workload in pod.cgroups(driver):
                 workforce.start(workload, tree.members(path), lifetime=lifetime)
         place = f"real cgroups ({hierarchy.version}) in {hierarchy.mounts['cpu'] / tree.prefix}"
-        yield Node(tree.own_root(folder), scenario, driver, place)
+        yield Node(tree.own_root(Path(folder)), scenario, driver, place)
 
 
 @contextmanager
@@ -109,7 +109,8 @@ def synthetic_node(
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Node]:
     """Yield the scenario in plain files whose counters advance with ``now``, a monotonic clock in seconds."""
-    with scratch_folder("synthetic", directory) as root:
+    with TemporaryDirectory(prefix="cgroup-", dir=directory) as folder:
+        root = Path(folder)
         tree = SyntheticTree(root, cpus, driver)
         for pod in scenario.pods:
             tree.add_pod(pod, scenario.shared_cpus)

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from exporter.lab import LabError
+from exporter.lab.cgroups import LabError
 from exporter.lab.spec import Workload
 
 _WORKER = Path(__file__).with_name("worker.py")

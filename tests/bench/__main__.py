@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.lab import LabError
+from exporter.lab.cgroups import LabError
 from tests.bench.cadvisor import cadvisor
 from tests.bench.node import BenchNode, bench_node
 from tests.bench.parts import Bed

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from exporter.lab import LabError
-from exporter.lab.cgroups import CgroupTree, writable_hierarchy
+from exporter.lab.cgroups import CgroupTree, LabError, writable_hierarchy
 from exporter.lab.spec import Container, Pod
 from tests.support.lab import group_of
 from tests.support.lab_kubelet import Kubelet, kubelet

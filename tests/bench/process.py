@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from exporter.lab import LabError
+from exporter.lab.cgroups import LabError
 from tests.bench.node import BenchNode, new_pod
 from tests.bench.rows import Row
 from tests.support.lab import resident

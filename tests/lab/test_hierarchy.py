@@ -8,8 +8,7 @@ import pytest
 
 from exporter.cli.stress import place
 from exporter.errors import ReadError
-from exporter.lab import LabError
-from exporter.lab.cgroups import find_hierarchy, writable_hierarchy
+from exporter.lab.cgroups import LabError, find_hierarchy, writable_hierarchy
 
 TREES = Path(__file__).parent.parent / "fixtures/trees"
 

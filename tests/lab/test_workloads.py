@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab import LabError
+from exporter.lab.cgroups import LabError
 from exporter.lab.spec import Workload
 from exporter.lab.workloads import Job, Workforce
 from tests.support.lab import alive, eventually

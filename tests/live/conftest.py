@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.lab import LabError
-from exporter.lab.cgroups import CgroupTree, Hierarchy, writable_hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy, LabError, writable_hierarchy
 from tests.conftest import unavailable
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.stress import place
-from exporter.lab import LabError
-from exporter.lab.cgroups import CgroupTree, Hierarchy, writable_hierarchy, write_control
+from exporter.lab.cgroups import CgroupTree, Hierarchy, LabError, writable_hierarchy, write_control
 from exporter.lab.spec import Container, CpuSettings, Workload, weight
 from exporter.lab.workloads import Workforce
 from exporter.model import Driver

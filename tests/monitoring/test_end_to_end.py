@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from dashboards.capacity import PER_NODE, SERIES, PerCgroup
-from exporter.lab import LabError
-from exporter.lab.cgroups import DEFAULT_ROOT, writable_hierarchy
+from exporter.lab.cgroups import DEFAULT_ROOT, LabError, writable_hierarchy
 from exporter.metrics.catalog import FAMILIES
 from tests.conftest import unavailable
 from tests.dashboards.boards import Asked, boards

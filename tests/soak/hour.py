@@ -22,8 +22,7 @@ from itertools import count, cycle
 from pathlib import Path
 from statistics import median
 
-from exporter.lab import LabError
-from exporter.lab.cgroups import CgroupTree, Hierarchy, writable_hierarchy
+from exporter.lab.cgroups import CgroupTree, Hierarchy, LabError, writable_hierarchy
 from exporter.lab.workloads import Workforce
 from tests.bench.process import cpu_seconds
 from tests.soak.life import Faults, Life

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab import LabError
-from exporter.lab.cgroups import writable_hierarchy
+from exporter.lab.cgroups import LabError, writable_hierarchy
 from tests.bench.__main__ import main
 from tests.conftest import needs, unavailable
 

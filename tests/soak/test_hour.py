@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.lab import LabError
-from exporter.lab.cgroups import writable_hierarchy
+from exporter.lab.cgroups import LabError, writable_hierarchy
 from tests.conftest import unavailable
 from tests.soak.hour import MOST_GROWTH, grown, live, table
 from tests.support.lab import traces
