@@ -106,8 +106,7 @@ def test_files_are_rewritten_in_place_and_never_get_shorter(demo: Scenario, tmp_
 
 
 def test_the_demo_names_what_is_throttled_worst_first(tmp_path: Path) -> None:
-    with minute(tmp_path) as one:
-        names = throttled(one.report().containers())
+    names = throttled(minute(tmp_path).containers())
 
     assert names[:3] == [
         "data/report-28766160-l4x8c 100%",

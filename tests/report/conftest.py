@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from exporter.report.documents import Report
@@ -12,11 +10,8 @@ from tests.report.node import minute
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
-    with minute(tmp_path_factory.mktemp("minute")) as one:
-        found = one.report()
-        assert one.errors == []
-        yield found
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return minute(tmp_path_factory.mktemp("minute"))
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,10 @@ START_SECONDS = 10.0
 
 
 @pytest.fixture(scope="session")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Report]]:
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     """Every node, by name: ``demo`` is a minute of the demo's."""
-    with minute(tmp_path_factory.mktemp("minute")) as one:
-        builders = (nodes.empty, nodes.starting, nodes.unmapped, nodes.hostile, nodes.many)
-        yield {"demo": one.report(), **{build.__name__: build() for build in builders}}
+    builders = (nodes.empty, nodes.starting, nodes.unmapped, nodes.hostile, nodes.many)
+    return {"demo": minute(tmp_path_factory.mktemp("minute")), **{build.__name__: build() for build in builders}}
 
 
 @dataclass
