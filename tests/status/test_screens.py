@@ -42,7 +42,7 @@ SCREENS = (
     Screen("overview-dark", "demo", dark=True, verdict=PALE_RED),
     Screen("overview-narrow", "demo", width=360, verdict=RED),
     Screen("overview-wide", "demo", width=2560, verdict=RED),
-    Screen("container", "demo", "catalog", verdict=AMBER),
+    Screen("container", "demo", "catalog-5c68f7d9c4-q7r2m/api", verdict=AMBER),
     Screen("container-dark-narrow", "many", "app-13-", width=360, dark=True),
     Screen("empty", "empty"),
     Screen("starting", "starting"),
