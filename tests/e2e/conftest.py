@@ -82,7 +82,8 @@ def pods_of(recording: Recording, folder: Path) -> Iterator[list[str]]:
 def page_where(exporter: Exporter, settled: Callable[[Page], bool]) -> Page:
     """The first page that is ``settled``, or the last one asked for: the test then shows what differs."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    page = exporter.page()
+    # Counters are read for the page, windows are those of the last tick.
+    page = exporter.page_after_ticks(1)
     while not settled(page) and time.monotonic() < deadline:
         page = exporter.page_after_ticks(1)
     return page
