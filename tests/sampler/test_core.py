@@ -478,18 +478,6 @@ def test_a_bad_file_costs_its_own_samples_and_is_counted(
     assert small.failures() == {}
 
 
-def test_every_failure_has_a_stage_and_a_reason_of_few(tmp_path: Path) -> None:
-    small = SmallNode(tmp_path)
-    for name in ("app", "log"):
-        for file in small.path(name).iterdir():
-            file.write_bytes(b"\xff" * 10)
-    with running(small):
-        small.page()
-        assert small.errors
-        assert all(str(error).isprintable() and str(error).isascii() for error in small.errors)
-        assert small.failures().keys() <= {("read", "too_large"), ("parse", "malformed")}
-
-
 def test_a_limit_that_could_not_be_read_is_tried_again_at_the_next_scan(small: SmallNode) -> None:
     good = (small.path("app") / "cpu.weight").read_text().strip()
     small.write("app", "cpu.weight", "garbage")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.model import Recommendation
 from tests.sampler.rig import Rig, row
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import container_id, pod_uid, v2
@@ -54,6 +55,12 @@ def watched(bursts: Bursts, seconds: int = 40) -> Rig:
     return rig
 
 
+def recommended(rig: Rig) -> Recommendation | None:
+    found = row(rig.snapshot(), CID)
+    assert found is not None
+    return found.recommendation
+
+
 @pytest.mark.parametrize(
     ("throttles", "pod_limit"),
     [
@@ -64,11 +71,10 @@ def watched(bursts: Bursts, seconds: int = 40) -> Rig:
 )
 def test_a_burst_s_limit_is_on_the_page(tmp_path: Path, throttles: dict[str, int], pod_limit: int) -> None:
     rig = watched(Bursts(tmp_path, throttles=throttles, pod_limit=pod_limit))
-    found = row(rig.snapshot(), CID)
+    found = recommended(rig)
     assert found is not None
-    assert found.recommendation is not None
     # One CPU at once: 100 ms and a slice of 5 ms, and never more than a whole CPU.
-    assert found.recommendation.limit_cores == 1.0
+    assert found.limit_cores == 1.0
     assert rig.page().total(RECOMMENDED) == 1.0
 
 
@@ -78,25 +84,22 @@ def test_a_new_limit_is_judged_anew_and_the_bursts_are_remembered(tmp_path: Path
     overwrite(tmp_path / APP / "cpu.max", b"60000 100000\n")
     rig.scan()
     rig.tick()
-    found = row(rig.snapshot(), CID)
-    assert found is not None
-    assert found.recommendation is None or found.recommendation.limit_cores == 1.0
+    found = recommended(rig)
+    assert found is None or found.limit_cores == 1.0
     for _ in range(10):
         bursts.second()
         rig.tick()
     rig.scan()
     rig.tick()
-    found = row(rig.snapshot(), CID)
+    found = recommended(rig)
     assert found is not None
-    assert found.recommendation is not None
     # The files go on as under the old limit, so that it seems to run on two CPUs.
-    assert found.recommendation.limit_cores == 1.1
+    assert found.limit_cores == 1.1
 
 
 def test_without_bursts_there_is_no_sample(tmp_path: Path) -> None:
     rig = watched(Bursts(tmp_path, throttles={APP: 4, POD: 0}, pod_limit=200_000))
-    found = row(rig.snapshot(), CID)
+    found = recommended(rig)
     assert found is not None
-    assert found.recommendation is not None
-    assert (found.recommendation.limit_cores, found.recommendation.next_cores) == (None, 0.8)
+    assert (found.limit_cores, found.next_cores) == (None, 0.8)
     assert rig.page().total(RECOMMENDED) == 0
