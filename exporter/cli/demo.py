@@ -36,7 +36,6 @@ _LINE_SECONDS: Final = 10.0
 _FIRST_LINE_SECONDS: Final = 0.25
 _MOST_NAMES: Final = 5
 _LONGEST_SECONDS: Final = 7 * 86400.0
-"""No worker outlives this, should all else that ends it fail."""
 _PORT: Final = 9843
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,7 +54,7 @@ def run(settings: Settings, args: Namespace) -> int:
     """Build the node, serve it, and leave nothing behind."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
-    with _node(settings, args, (args.seconds or _LONGEST_SECONDS) + 60) as node:
+    with _node(settings, args) as node:
         asyncio.run(_serve(settings, node, args.seconds))
     return 0
 
@@ -67,7 +66,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _node(settings: Settings, args: Namespace, lifetime: float) -> AbstractContextManager[Node]:
+def _node(settings: Settings, args: Namespace) -> AbstractContextManager[Node]:
     name = uuid.uuid4().hex
     if not args.synthetic:
         try:
@@ -76,7 +75,7 @@ def _node(settings: Settings, args: Namespace, lifetime: float) -> AbstractConte
             _print(f"no real cgroups: {error}")
         else:
             pods = scenario.demo(hierarchy.cpus(), name)
-            return scenario.real_node(hierarchy, pods, lifetime=lifetime, driver=args.cgroup_driver)
+            return scenario.real_node(hierarchy, pods, args.cgroup_driver)
     cpus = frozenset(os.sched_getaffinity(0))
     return scenario.synthetic_node(scenario.demo(cpus, name), cpus, driver=args.cgroup_driver)
 

@@ -43,7 +43,6 @@ MIN_USED_QUOTA: Final = 0.75
 MIN_PREDICTED_USAGE: Final = 0.8
 """With less of the CPU time that the quota allows, other processes kept the workers from the CPUs."""
 
-_GRACE_SECONDS: Final = 10.0
 _ROUNDING: Final = 1e-9
 _MOST: Final = 1024
 """Workers, and CPUs of a limit."""
@@ -295,8 +294,7 @@ def _own_cgroup(hierarchy: Hierarchy, proc: Path) -> Path:
 
 
 def _measure(place: Place, workforce: Workforce, loads: Sequence[Workload]) -> tuple[Figures, float]:
-    lifetime = (loads[0].seconds or 0.0) + _GRACE_SECONDS
-    jobs = [workforce.start(one, place.members, lifetime=lifetime, hold=True) for one in loads]
+    jobs = [workforce.start(one, place.members, hold=True) for one in loads]
     before = place.stat() or CpuStat()
     for job in jobs:
         job.begin()

@@ -83,10 +83,8 @@ def demo(cpus: frozenset[int], node: str) -> Scenario:
 
 
 @contextmanager
-def real_node(
-    hierarchy: Hierarchy, scenario: Scenario, *, lifetime: float, driver: Driver = "cgroupfs"
-) -> Iterator[Node]:
-    """Yield the scenario in cgroups with processes, which end after ``lifetime`` seconds."""
+def real_node(hierarchy: Hierarchy, scenario: Scenario, driver: Driver = "cgroupfs") -> Iterator[Node]:
+    """Yield the scenario in cgroups with processes."""
     with TemporaryDirectory() as folder, CgroupTree(hierarchy, "demo", driver) as tree, Workforce() as workforce:
         # As the kubelet does for allocatable CPUs: against the rest of the machine the pods count as all its CPUs.
         for group in ("", scenario.pods[0].cgroup(driver).partition("/")[0]):
@@ -94,7 +92,7 @@ def real_node(
         for pod in scenario.pods:
             tree.add_pod(pod, scenario.shared_cpus)
             for path, _, workload in pod.cgroups(driver):
-                workforce.start(workload, tree.members(path), lifetime=lifetime)
+                workforce.start(workload, tree.members(path))
         place = f"real cgroups ({hierarchy.version}) in {hierarchy.mounts['cpu'] / tree.prefix}"
         yield Node(tree.own_root(Path(folder)), scenario, driver, place)
 

@@ -121,7 +121,7 @@ class SyntheticTree:
         self._root, self._cpus, self._driver = root, cpus, driver
         self._pods: list[tuple[Group, list[Group]]] = []
         self._groups: list[tuple[Path, Group]] = []
-        self._period = self._threads = 0
+        self._period = 0
         (root / "cgroup.controllers").write_text(_CONTROLLERS)
 
     def add_pod(self, pod: Pod, shared_cpus: frozenset[int] | None = None) -> None:
@@ -142,8 +142,7 @@ class SyntheticTree:
     def _add(self, path: str, settings: CpuSettings, workload: Workload) -> Group:
         cpus, directory = settings.cpus or self._cpus, self._root / path
         cpu_list = ",".join(map(str, sorted(cpus)))
-        self._threads += workload.workers
-        threads = "".join(f"{1_000_000 + self._threads - one}\n" for one in range(workload.workers))
+        threads = "".join(f"{1_000_000 + one}\n" for one in range(workload.workers))
         group = Group(settings, len(cpus), workload)
         directory.mkdir(parents=True)
         _write(directory, group.files())

@@ -76,7 +76,6 @@ def main(job: dict[str, Any]) -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, f"kte-{job['kind']}".encode(), 0, 0, 0)
-    signal.alarm(max(1, int(job["lifetime"])))
     if os.getppid() != job["parent"]:
         return
     try:

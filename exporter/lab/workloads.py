@@ -37,12 +37,12 @@ class Job:
         (output, self._stdout), (self._stdin, gate) = os.pipe(), os.pipe()
         self._output, self._gate = open(output, "rb"), open(gate, "wb")  # noqa: SIM115 - closed in stop
 
-    def start(self, workload: Workload, members: Iterable[Path], lifetime: float) -> None:
+    def start(self, workload: Workload, members: Iterable[Path]) -> None:
         """Start the workers; return when all are in their cgroup."""
-        order = {**asdict(workload), "members": [str(one) for one in members], "lifetime": lifetime}
+        order = {**asdict(workload), "members": [str(one) for one in members], "parent": os.getpid()}
         for index in range(workload.workers):
             cpu = workload.cpus[index % len(workload.cpus)] if workload.cpus else None
-            text = json.dumps({**order, "parent": os.getpid(), "cpu": cpu})
+            text = json.dumps({**order, "cpu": cpu})
             command = [sys.executable, "-I", "-S", str(_WORKER), text]
             # A session of its own: Ctrl-C in a terminal is for the owner, who ends the workers in order.
             self.processes.append(
@@ -75,14 +75,14 @@ class Job:
 class Workforce(ExitStack):
     """The workers of one thread; leaving this context manager, or the thread's end, ends them all."""
 
-    def start(self, workload: Workload, members: Iterable[Path], *, lifetime: float, hold: bool = False) -> Job:
+    def start(self, workload: Workload, members: Iterable[Path], *, hold: bool = False) -> Job:
         """Start the workers in the cgroup with these ``cgroup.procs`` files; return when all are in it.
 
-        ``lifetime`` bounds each worker, in seconds; with ``hold`` they wait for :meth:`Job.begin`.
+        With ``hold`` they wait for :meth:`Job.begin`.
         """
         job = Job()
         self.callback(job.stop)
-        job.start(workload, members, lifetime)
+        job.start(workload, members)
         if not hold:
             job.begin()
         return job

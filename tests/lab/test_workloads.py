@@ -16,8 +16,6 @@ from exporter.lab.spec import Workload
 from exporter.lab.workloads import Job, Workforce
 from tests.support.lab import alive, eventually
 
-LIFETIME = 30.0
-
 
 @pytest.fixture
 def workforce() -> Iterator[Workforce]:
@@ -32,7 +30,7 @@ def pids(*jobs: Job) -> list[int]:
 def test_workers_begin_together_and_end_after_their_time(workforce: Workforce) -> None:
     busy = Workload("busy", 2, unit_seconds=0.005, seconds=0.2)
     slow = Workload("fib_slow", seconds=0.2)
-    jobs = [workforce.start(one, [], lifetime=LIFETIME, hold=True) for one in (busy, slow)]
+    jobs = [workforce.start(one, [], hold=True) for one in (busy, slow)]
     start = time.monotonic()
     for job in jobs:
         job.begin()
@@ -52,7 +50,7 @@ def test_workers_begin_together_and_end_after_their_time(workforce: Workforce) -
 def test_bursts_keep_to_their_times(workforce: Workforce) -> None:
     bursty = Workload("bursty", unit_seconds=0.002, every_seconds=0.05, seconds=0.24)
 
-    [report] = workforce.start(bursty, [], lifetime=LIFETIME).wait()
+    [report] = workforce.start(bursty, []).wait()
 
     # At 0, 50, 100, 150 and 200 ms, unless a burst was held up beyond the next one's time.
     assert 1 <= report.units <= 5
@@ -61,7 +59,7 @@ def test_bursts_keep_to_their_times(workforce: Workforce) -> None:
 
 def test_a_worker_is_pinned_to_its_cpu(workforce: Workforce) -> None:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
-    job = workforce.start(Workload(workers=len(cpus), cpus=cpus), [], lifetime=LIFETIME)
+    job = workforce.start(Workload(workers=len(cpus), cpus=cpus), [])
 
     assert [os.sched_getaffinity(pid) for pid in pids(job)] == [{cpu} for cpu in cpus]
     # Ctrl-C in the owner's terminal is for the owner.
@@ -69,7 +67,7 @@ def test_a_worker_is_pinned_to_its_cpu(workforce: Workforce) -> None:
 
 
 def test_a_stopped_job_ends_and_leaves_the_others(workforce: Workforce) -> None:
-    first, second = (workforce.start(Workload(workers=2), [], lifetime=LIFETIME) for _ in range(2))
+    first, second = (workforce.start(Workload(workers=2), []) for _ in range(2))
 
     first.stop()
 
@@ -81,19 +79,12 @@ def test_a_worker_that_cannot_enter_its_cgroup_says_which_file(workforce: Workfo
     missing = tmp_path / "cgroup.procs"
 
     with pytest.raises(LabError, match=f"{missing}: No such file"):
-        workforce.start(Workload(), [missing], lifetime=LIFETIME)
-
-
-def test_no_worker_outlives_its_lifetime(workforce: Workforce) -> None:
-    job = workforce.start(Workload(), [], lifetime=1)
-
-    assert job.wait() == []
-    assert eventually(lambda: not any(map(alive, pids(job))))
+        workforce.start(Workload(), [missing])
 
 
 def test_closing_ends_everything() -> None:
     with Workforce() as workforce:
-        jobs = [workforce.start(Workload("busy", 3), [], lifetime=LIFETIME, hold=hold) for hold in (False, True)]
+        jobs = [workforce.start(Workload("busy", 3), [], hold=hold) for hold in (False, True)]
 
     assert not any(map(alive, pids(*jobs)))
 
@@ -101,7 +92,7 @@ def test_closing_ends_everything() -> None:
 def test_workers_die_with_a_killed_owner() -> None:
     program = (
         "import time; from exporter.lab.workloads import *\n"
-        "job = Workforce().start(Workload(workers=2), [], lifetime=30)\n"
+        "job = Workforce().start(Workload(workers=2), [])\n"
         "print(*(process.pid for process in job.processes), flush=True); time.sleep(30)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as owner:

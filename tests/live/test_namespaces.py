@@ -20,7 +20,7 @@ from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Workload
 from exporter.lab.workloads import Workforce
 from tests.conftest import unavailable
-from tests.support.lab import LIFETIME, group_of, pod, pod_list_text
+from tests.support.lab import group_of, pod, pod_list_text
 from tests.support.process import ROOT
 
 POD_NAMESPACES = ("unshare", "--pid", "--fork", "--mount-proc", "--mount", "--cgroup", "--net", "--uts", "--ipc")
@@ -77,7 +77,7 @@ def test_a_process_in_a_pod_s_namespaces_says_what_one_on_the_host_says(
         with counted_pids(hierarchy, tree.path(main), tree.path(inner)) as pids, Workforce() as workforce:
             for group, workers in ((main, WORKERS), (inner, INNER_WORKERS)):
                 members = (*pids[tree.path(group)], *tree.members(group))
-                workforce.start(Workload(kind="busy", workers=workers), members, lifetime=LIFETIME)
+                workforce.start(Workload(kind="busy", workers=workers), members)
             found = explained(flags, namespaces)
         assert found["threads"] == WORKERS + INNER_WORKERS
         assert found["limit_cores"] == 0.5

@@ -57,7 +57,7 @@ def test_pods_come_and_go_with_whatever_runs_in_them(hierarchy: Hierarchy, drive
     with CgroupTree(hierarchy, "test", driver) as tree, Workforce() as workforce:
         made = pod("b", Container(name="c", limit_cores=0.1)).identified(tree.prefix)
         tree.add_pod(made)
-        job = workforce.start(Workload("busy", 3), tree.members(group_of(tree, made)), lifetime=30)
+        job = workforce.start(Workload("busy", 3), tree.members(group_of(tree, made)))
         pod_quota = settings_of(tree, made.cgroup(driver))[:2]
         with sleeping_in(tree, group_of(tree, made)) as process:
             memberships = Path(f"/proc/{process.pid}/cgroup").read_text()
@@ -77,7 +77,7 @@ def test_only_a_dead_owners_tree_is_removed(hierarchy: Hierarchy, tree: CgroupTr
     program = (
         "import os; from exporter.lab.cgroups import *; from exporter.lab.workloads import *\n"
         "tree = CgroupTree(find_hierarchy(), 'test').__enter__(); tree.make('a/b')\n"
-        "Workforce().start(Workload('busy'), tree.members('a/b'), lifetime=30)\n"
+        "Workforce().start(Workload('busy'), tree.members('a/b'))\n"
         "print(tree.prefix, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -19,8 +19,6 @@ from tests.support.kubelet_thread import kubelet
 from tests.support.process import Exporter, started
 
 MOST_SHARES = 262144
-LIFETIME = 150.0
-"""No worker outlives it, whatever becomes of the test."""
 FAST = ("--sample.interval=200ms", "--scan.interval=500ms", "--sample.window=10s")
 SYNTHETIC_CPUS = frozenset(range(os.cpu_count() or 2))
 """Those that the machine says are online: the exporter reads that from its real files."""
@@ -117,7 +115,7 @@ def real(number: int, hierarchy: Hierarchy, folder: Path) -> Iterator[DemoNode]:
         for pod in made.pods:
             tree.add_pod(pod, made.shared_cpus)
             for path, _, workload in pod.cgroups(tree.driver):
-                job = workforce.start(workload, tree.members(path), lifetime=LIFETIME)
+                job = workforce.start(workload, tree.members(path))
                 if workload.kind != "idle":
                     jobs.append(job)
         exporter = stack.enter_context(_exporter(number, made, hierarchy.root, folder))

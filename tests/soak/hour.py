@@ -207,7 +207,7 @@ def live(
         tree = stack.enter_context(CgroupTree(hierarchy, "hour"))
         served = stack.enter_context(kubelet("hour-node"))
         workforce = stack.enter_context(Workforce())
-        life = Life(tree, workforce, served, lifetime=seconds + 600.0)
+        life = Life(tree, workforce, served)
         options = [f"--path.cgroup={tree.own_root(folder)}", "--pods.sources=kubelet", f"--kubelet.url={served.url}"]
         exporter = stack.enter_context(started([*options, "--kubelet.token-file=", "--kubelet.ca-file="]))
         failing = Faults(served, (exporter.host, exporter.port), seconds)

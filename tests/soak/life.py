@@ -38,8 +38,8 @@ CLIENTS = 40
 class Life:
     """Pods that stay, pods that come and go, and one whose container crashes and comes again."""
 
-    def __init__(self, tree: CgroupTree, workforce: Workforce, kubelet: Kubelet, lifetime: float) -> None:
-        self._tree, self._workforce, self._kubelet, self._lifetime = tree, workforce, kubelet, lifetime
+    def __init__(self, tree: CgroupTree, workforce: Workforce, kubelet: Kubelet) -> None:
+        self._tree, self._workforce, self._kubelet = tree, workforce, kubelet
         self._alive: deque[Pod] = deque()
         self.made = 0
         """Containers so far, restarts included."""
@@ -74,7 +74,7 @@ class Life:
 
     def _begin(self, pod: Pod, workload: Workload) -> None:
         self._tree.add_pod(pod)
-        self._workforce.start(workload, self._tree.members(group_of(self._tree, pod)), lifetime=self._lifetime)
+        self._workforce.start(workload, self._tree.members(group_of(self._tree, pod)))
         self.made += 1
 
     def _tell(self) -> None:

@@ -21,7 +21,6 @@ from tests.support.pages import Page
 from tests.support.process import Exporter, started
 
 NODE_NAME = "live-node"
-LIFETIME = 60.0
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms", "--sample.window=10s")
 CONTAINER = "cgroup_container_"
 POD = "cgroup_pod_"
@@ -43,7 +42,7 @@ class LiveNode:
 
     def start(self, pod: Pod, workload: Workload, container: int = 0) -> Job:
         members = self.tree.members(group_of(self.tree, pod, container))
-        return self.workforce.start(workload, members, lifetime=LIFETIME)
+        return self.workforce.start(workload, members)
 
     def container(self, pod: Pod, container: int = 0) -> dict[str, float]:
         """What the kernel says of a container, by the names the page must give it."""

@@ -20,7 +20,6 @@ INTERVAL_SECONDS = 1.0
 """The default. Use is compared with the limit at the grain of one sample, and a burst must fit into it."""
 WINDOW_SECONDS = 5.0
 
-_LIFETIME = 90.0
 _POLL_SECONDS = 0.25
 _MOST_SHARES = 262144
 
@@ -49,7 +48,7 @@ class Stage:
 
     def start(self, group: str, workload: Workload) -> Job:
         """Work in a cgroup of the tree, until its scene is over."""
-        return self.workforce.start(workload, self.tree.members(group), lifetime=_LIFETIME)
+        return self.workforce.start(workload, self.tree.members(group))
 
     def restart_kubelet(self, *, static_cpus: bool) -> None:
         """With another policy of its CPU manager; until the exporter knows."""
