@@ -7,7 +7,7 @@ from statistics import median
 from time import process_time
 
 from exporter.analysis.findings import find
-from exporter.analysis.isolation import CpusetUser, Isolation, isolate
+from exporter.analysis.isolation import CpusetUser, isolate
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, Snapshot
 from tests.support import snapshots as make
@@ -50,31 +50,19 @@ def node() -> Snapshot:
     return make.snapshot(*rows)
 
 
-def milliseconds(run: Callable[[], object], rounds: int) -> float:
-    """CPU time of one ``run``, the median of ``rounds``."""
+def measure(what: str, run: Callable[[], object], rounds: int = 50) -> None:
+    """Print the median CPU time of ``rounds``."""
     spent = []
     for _ in range(rounds):
         start = process_time()
         run()
-        spent.append(process_time() - start)
-    return 1000 * median(spent)
-
-
-def table(rounds: int) -> dict[str, float]:
-    """What is measured -> CPU milliseconds."""
-    well, broken, snapshot = users(), users(reset=True), node()
-    first = isolate(broken, ONLINE, {}, 0.0, 10.0)
-
-    def believed() -> Isolation:
-        return isolate(broken, ONLINE, first.memory, 20.0, 10.0)
-
-    return {
-        "isolation": milliseconds(lambda: isolate(well, ONLINE, {}, 0.0, 10.0), rounds),
-        "isolation, all cpusets reset": milliseconds(believed, rounds),
-        "findings": milliseconds(lambda: find(snapshot), rounds),
-    }
+        spent.append(1000 * (process_time() - start))
+    print(f"{what:30} {median(spent):6.2f} ms CPU for {CONTAINERS} containers")  # noqa: T201 - a program that prints
 
 
 if __name__ == "__main__":
-    for what, cost in table(50).items():
-        print(f"{what:30} {cost:6.2f} ms CPU for {CONTAINERS} containers")  # noqa: T201 - a program that prints
+    good, broken, snapshot = users(), users(reset=True), node()
+    memory = isolate(broken, ONLINE, {}, 0.0, 10.0).memory
+    measure("isolation", lambda: isolate(good, ONLINE, {}, 0.0, 10.0))
+    measure("isolation, all cpusets reset", lambda: isolate(broken, ONLINE, memory, 20.0, 10.0))
+    measure("findings", lambda: find(snapshot))

@@ -39,8 +39,8 @@ def _throttled(limit: float = 2.0, *, usage: float = 0.4, stopped: float = 100.0
     return row._replace(recommendation=make.recommended(row, burst=0.26))
 
 
-def _above(pod_limit: float | None, throttled: float) -> Snapshot:
-    row = make.container(limit=4.0, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
+def _above(pod_limit: float | None, throttled: float, limit: float | None = 4.0) -> Snapshot:
+    row = make.container(limit=limit, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
     pod = make.pod(row, limit=pod_limit, deltas=make.deltas(throttled_seconds=60 * throttled / 2))
     return make.snapshot(row, pods=(pod._replace(window=make.window(throttled)) if pod_limit else pod,))
 
@@ -111,7 +111,8 @@ def _not_enforced(limits: CpuLimits, **on: Any) -> Snapshot:
 
 _OLD = make.node(kernel_release="4.18.20", cfs_quota_bug="affected")
 _STOLEN = make.node(cpu_times={cpu: CpuTimes(60.0, 30.0, 6.0, 0.0) for cpu in make.CPUS})
-_OVERLAP = Overlap(make.named("owner"), make.named("web"), cpu_list("7", ""), 60.0)
+_LITTLE = make.node(cpu_times={cpu: CpuTimes(60.0, 30.0, 1.2, 0.0) for cpu in make.CPUS})
+_OVERLAPS = tuple(Overlap(make.named("owner"), make.named(f"n{at}"), cpu_list("7", ""), 40.0 + at) for at in range(7))
 _LAX = KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False)
 
 CASES = (
@@ -127,6 +128,7 @@ CASES = (
          (("throttled_below_limit", "short_period"),)),
     # An ancestor's quota
     Case("the pod's quota", _above(1.5, 0.9), (("ancestor_throttled", "pod"),)),
+    Case("the pod's quota, of a container without one", _above(1.5, 0.9, limit=None), (("ancestor_throttled", "pod"),)),
     Case("a quota above the pod", _above(None, 0.9), (("ancestor_throttled", "above_pod"),)),
     Case("a quota above, and no pod to ask",
          replace(_above(None, 0.9), pods=()), (("ancestor_throttled", ""),)),
@@ -139,6 +141,11 @@ CASES = (
     # Contention
     Case("a neighbour on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0), _on_cpu_0("hog", 40.0, 0.0)),
          (("contention", "neighbours"),)),
+    Case("waiting beyond what throttling explains",
+         make.snapshot(make.container(limit=2.0, deltas=make.deltas(usage_seconds=20.0, waiting_seconds=38.0,
+                                                                    throttled_seconds=1.0,
+                                                                    local_throttled_seconds=1.0))),
+         (("contention", ""),)),
     Case("a neighbour, as v1 tells it", _full(_on_cpu_0("web", 20.0, None), _on_cpu_0("hog", 40.0, None)),
          (("cpu_saturated", "waiting_unknown"),)),
     Case("every CPU is full, and nobody waits", make.snapshot(make.container(deltas=make.deltas(waiting_seconds=0.0)),
@@ -182,9 +189,11 @@ CASES = (
          _pinned(limits=make.limits(2.0), window=make.window(0.1)), (("pinned_but_limited", "throttled"),)),
     Case("pinned and limited",
          _pinned(limits=make.limits(2.0), window=make.window(0.0)), (("pinned_but_limited", "not_throttled"),)),
+    Case("pinned, limited and young", _pinned(limits=make.limits(2.0), window=None),
+         (("pinned_but_limited", "not_throttled"),)),
     Case("far apart", _spread("3-4"), (("numa_spread", "fits_one_node"),)),
     Case("larger than a NUMA node", _spread("1-6"), (("numa_spread", "larger_than_a_node"),)),
-    Case("others on its CPUs", _pinned(_static(overlaps=(_OVERLAP,)), exclusive=False),
+    Case("others on its CPUs", _pinned(_static(overlaps=_OVERLAPS), exclusive=False),
          (("exclusive_cpu_shared", ""),)),
     Case("pinned by somebody else", _pinned(_static(checkpoint=_checkpoint())),
          (("cpu_manager_disagrees", "not_in_checkpoint"),)),
@@ -207,6 +216,11 @@ CASES = (
     Case("an idle container that was throttled three times",
          make.snapshot(make.container(limit=1.0, window=make.window(0.3, periods=10))), ()),
     Case("an unlimited container", make.snapshot(make.container()), ()),
+    Case("an unlimited container with its CPU to itself",
+         _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity)), ()),
+    Case("a hypervisor that steals little", make.snapshot(on=_LITTLE), ()),
+    Case("a kubelet whose policy is not known",
+         make.snapshot(on=make.node(kubelet=KubeletConfig(), checkpoint=_checkpoint())), ()),
     Case("a busy container within its limit",
          make.snapshot(make.container(limit=2.0, deltas=make.deltas(usage_seconds=100.0),
                                       intervals=make.intervals(1.7, 0.0))), ()),

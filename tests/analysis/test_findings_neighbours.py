@@ -7,7 +7,7 @@ import pytest
 
 from exporter.analysis.findings import Finding, find
 from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig
-from exporter.model import Ancestor, CgroupRow, Deltas, NodeRow
+from exporter.model import CgroupRow, Deltas, NodeRow
 from tests.support import snapshots as make
 
 CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
@@ -27,16 +27,6 @@ def on_cpu_0(name: str, usage: float, waiting: float | None = 0.0, **changes: An
 
 def waiting(**changes: Any) -> Deltas:
     return make.deltas(usage_seconds=20.0, waiting_seconds=38.0)._replace(**changes)
-
-
-def test_a_busy_neighbour_on_the_same_cpu() -> None:
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0), on_cpu_0("hog", 40.0), on=CPU_0)
-    assert (found["name"], found["reason"], found["severity"]) == ("contention", "neighbours", "warning")
-    assert "waited for a CPU for 0.63 s per second" in found["summary"]
-    assert "on the same CPUs: shop/hog/app with 0.67 CPUs" in found["summary"]
-    assert found["evidence"]["neighbour_1"] == "shop/hog/app"
-    assert found["evidence"]["neighbour_1_usage_cores"] == pytest.approx(40 / 60)
-    assert found["evidence"]["waiting_seconds_per_second"] == pytest.approx(38 / 60)
 
 
 def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
@@ -73,11 +63,6 @@ def test_containers_that_share_their_pod_s_quota_wait_for_each_other_while_it_la
     )
     found = find(make.snapshot(one, two, pods=(full,), on=make.node(cpu_times={0: make.busy(0.25)})))
     assert [finding["name"] for finding in found] == ["ancestor_throttled"] * 2
-
-
-def test_waiting_beyond_what_throttling_explains_is() -> None:
-    row = make.container(limit=2.0, deltas=waiting(throttled_seconds=1.0, local_throttled_seconds=1.0))
-    assert of(row)["name"] == "contention"
 
 
 @pytest.mark.parametrize(
@@ -132,14 +117,7 @@ def test_v1_with_schedstats_counts_waiting() -> None:
     assert of(v1(limited, 38.0))["name"] == "contention"
 
 
-def test_v1_without_schedstats_waiting_is_unknown_and_the_full_cpu_is_named() -> None:
-    found = find(make.snapshot(v1(on_cpu_0("victim", 20.0), None), v1(on_cpu_0("hog", 40.0), None), on=CPU_0))
-    assert [(one["name"], one["reason"], one["subject"]) for one in found] == [
-        ("cpu_saturated", "waiting_unknown", None)
-    ]
-    assert "CPU 0 is full" in found[0]["summary"]
-    assert "whether 2 containers on them wait is unknown" in found[0]["summary"]
-    # A CPU that is full from outside of all containers is told of as well.
+def test_v1_without_schedstats_a_cpu_that_is_full_from_outside_is_named() -> None:
     [alone] = find(make.snapshot(v1(on_cpu_0("victim", 20.0), None), on=CPU_0))
     assert alone["name"] == "cpu_saturated"
 
@@ -157,59 +135,11 @@ def test_cpus_in_nobody_s_way_are_no_finding(rows: tuple[CgroupRow, ...], busy: 
     assert find(make.snapshot(*(v1(row, None) for row in rows), on=on)) == ()
 
 
-def test_the_largest_taker_is_named_though_it_is_no_container() -> None:
-    """A real-time process takes 0.7 of the CPU, a container 0.2."""
-    found = of(on_cpu_0("victim", 6.0, waiting=45.0), on_cpu_0("small", 12.0), on=CPU_0)
-    assert found["reason"] == "outside"
-    assert "at least 0.7 CPUs of its 1" in found["summary"]
-
-
-def test_neighbours_that_cannot_explain_the_waiting_are_not_named() -> None:
-    """Five containers of 0.03 CPUs, and 0.31 s of waiting a second."""
-    small = [on_cpu_0(f"n{number}", 1.8) for number in range(5)]
-    found = of(on_cpu_0("victim", 12.0, waiting=18.6), *small, on=make.node(cpu_times={}))
-    assert found["reason"] == ""
-    assert "n0" not in found["summary"]
-
-
-def test_clock_ticks_accuse_nobody_near_a_threshold() -> None:
-    on = make.node(cpu_times={0: make.busy(0.6, exact=False)})
-    assert of(on_cpu_0("victim", 20.0, waiting=30.0), on=on)["reason"] == ""
-    exact = make.node(cpu_times={0: make.busy(0.6)})
-    assert of(on_cpu_0("victim", 20.0, waiting=30.0), on=exact)["reason"] == "outside"
-
-
-def test_a_quota_inside_the_container_is_no_contention() -> None:
-    grown = make.deltas(usage_seconds=6.0, waiting_seconds=54.0, nested_throttled_seconds=54.0)
-    found = of(on_cpu_0("victim", 6.0, deltas=grown), on_cpu_0("hog", 30.0), on=CPU_0)
-    assert found["name"] == "nested_throttled"
-    assert "0.9 s per second" in found["summary"]
-
-
-def test_a_quota_above_the_pod_without_cpu_stat_local_is_no_contention() -> None:
-    """As kernel 6.1 tells it: only the ancestor's own file does."""
-    grown = make.deltas(usage_seconds=24.0, waiting_seconds=35.0, local_throttled_seconds=None)
-    row = make.container("victim", cpus="0-3", deltas=grown)
-    above = Ancestor(make.limits(0.4), make.deltas(usage_seconds=24.0, throttled_seconds=36.0))
-    times = {cpu: make.busy(0.1) for cpu in range(4)}
-    on = make.node(
-        cpu_times=times, ancestors={"kubepods/burstable": above, "kubepods": Ancestor(make.limits(None), None)}
-    )
-    [found] = find(make.snapshot(row, on=on))
-    assert (found["name"], found["reason"]) == ("ancestor_throttled", "above_pod")
-    assert "the cgroup kubepods/burstable stopped it for up to 0.6 s per second" in found["summary"]
-
-
 def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None:
     row = v1(on_cpu_0("victim", 20.0), None)._replace(limits=make.limits(0.4), window=make.window(0.9))
     assert row.deltas is not None
     row = row._replace(deltas=row.deltas._replace(throttled_seconds=40.0))
     assert of(row, v1(on_cpu_0("hog", 40.0), None), on=CPU_0)["name"] == "throttled"
-
-
-def test_a_neighbour_that_ran_less_than_the_container_waited_is_not_named() -> None:
-    found = of(on_cpu_0("victim", 53.0, waiting=55.0), on_cpu_0("small", 7.0), on=CPU_0)
-    assert found["reason"] == "own_threads"
 
 
 def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() -> None:
@@ -223,77 +153,64 @@ def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() 
     assert {one["name"] for one in both} == {"throttled", "contention"}
 
 
-def test_processes_outside_of_containers_are_told_from_neighbours() -> None:
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=CPU_0)
-    assert found["reason"] == "outside"
-    assert "0.67 CPUs of its 1 go to processes outside of all containers" in found["summary"]
-
-
 def wide(usage: float) -> CgroupRow:
     """On eight CPUs, of which nobody counts which it ran on."""
     return make.container("wide", deltas=make.deltas(usage_seconds=usage))
 
 
+def busy_0(share: float, **changes: Any) -> NodeRow:
+    return make.node(cpu_times={0: make.busy(share, **changes)})
+
+
+VICTIM = on_cpu_0("victim", 20.0, waiting=38.0)
+LESS = on_cpu_0("victim", 20.0, waiting=30.0)
+YOUNG = on_cpu_0("victim", 0.0, deltas=make.deltas(seconds=5.0, usage_seconds=1.0, waiting_seconds=3.5))
+TOO_YOUNG = on_cpu_0("young", 0.0, deltas=make.deltas(seconds=5.0, usage_seconds=0.1))
+NO_TIMES = make.node(cpu_times={})
+SMALL = [on_cpu_0(f"n{number}", 1.8) for number in range(5)]
+ELSEWHERE = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
+NOT_THERE = [wide(6.0), ELSEWHERE, ELSEWHERE._replace(pod="gone", live=False)]
+
+
 @pytest.mark.parametrize(
-    "other",
+    ("row", "others", "on", "reason"),
     [
-        pytest.param(on_cpu_0("gone", 40.0, live=False), id="ended within the window"),
-        pytest.param(on_cpu_0("gone", 40.0, live=False, cpuset=None), id="ended, its CPUs are not known"),
-        pytest.param(on_cpu_0("young", 0.0, deltas=None), id="too young for a window"),
-        pytest.param(on_cpu_0("young", 0.0, deltas=make.deltas(seconds=5.0, usage_seconds=0.1)), id="young"),
-        pytest.param(on_cpu_0("any", 0.1, cpuset=None), id="its CPUs are not known"),
-        pytest.param(wide(40.0), id="one thread, that may have been on this CPU all the time"),
+        pytest.param(on_cpu_0("victim", 6.0, 45.0), [on_cpu_0("small", 12.0)], CPU_0, "outside", id="the largest"),
+        pytest.param(on_cpu_0("victim", 12.0, 18.6), SMALL, NO_TIMES, "", id="neighbours that explain too little"),
+        pytest.param(on_cpu_0("victim", 53.0, 55.0), [on_cpu_0("small", 7.0)], CPU_0, "own_threads",
+                     id="a neighbour that ran less than the container waited"),
+        pytest.param(LESS, [], busy_0(0.6), "outside", id="exact times"),
+        pytest.param(LESS, [], busy_0(0.6, exact=False), "", id="clock ticks near a threshold"),
+        pytest.param(VICTIM, NOT_THERE, CPU_0, "outside", id="what no container can have used"),
+        pytest.param(VICTIM, [on_cpu_0("gone", 40.0, live=False)], CPU_0, "", id="ended within the window"),
+        pytest.param(VICTIM, [on_cpu_0("gone", 40.0, live=False, cpuset=None)], CPU_0, "", id="ended, CPUs not known"),
+        pytest.param(VICTIM, [on_cpu_0("young", 0.0, deltas=None)], CPU_0, "", id="too young for a window"),
+        pytest.param(VICTIM, [TOO_YOUNG], CPU_0, "", id="young"),
+        pytest.param(VICTIM, [on_cpu_0("any", 0.1, cpuset=None)], CPU_0, "", id="its CPUs are not known"),
+        pytest.param(VICTIM, [wide(40.0)], CPU_0, "", id="one thread, that may have been here all the time"),
+        pytest.param(YOUNG, [], CPU_0, "", id="what came before the container"),
+        pytest.param(VICTIM, [], NO_TIMES, "", id="no /proc/stat"),
+        pytest.param(VICTIM, [], make.node(cpu_times={1: make.busy(1.0)}), "", id="of another CPU only"),
+        pytest.param(VICTIM, [], busy_0(1.0, seconds=0.5), "", id="CPU times too young"),
+        pytest.param(VICTIM._replace(cpuset=None), [on_cpu_0("hog", 40.0)], CPU_0, "", id="no cpuset"),
     ],
-)
-def test_nobody_outside_is_accused_of_what_a_container_may_have_done(other: CgroupRow) -> None:
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0), other, on=CPU_0)
-    assert (found["name"], found["reason"]) == ("contention", "")
-    assert found["evidence"].get("outside_usage_cores", 0.0) == pytest.approx(0.0)
-
-
-def test_nobody_outside_is_accused_of_what_came_before_the_container() -> None:
-    young = make.deltas(seconds=5.0, usage_seconds=1.0, waiting_seconds=3.5)
-    assert of(on_cpu_0("victim", 0.0, deltas=young), on=CPU_0)["reason"] == ""
-
-
-def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> None:
-    row = on_cpu_0("victim", 20.0, waiting=38.0)
-    unnamed = replace(make.snapshot(row, on=CPU_0), cgroups={"pending": 1})
-    assert [one["reason"] for one in find(unnamed)] == [""]
+)  # fmt: skip
+def test_nobody_is_accused_of_what_another_may_have_done(
+    row: CgroupRow, others: list[CgroupRow], on: NodeRow, reason: str
+) -> None:
+    found = of(row, *others, on=on)
+    assert (found["name"], found["reason"]) == ("contention", reason)
+    assert reason == "outside" or found["evidence"].get("outside_usage_cores", 0.0) == pytest.approx(0.0)
+    assert "n0" not in found["summary"]
 
 
 def test_what_no_container_can_have_used_went_outside() -> None:
-    """A neighbour with more CPUs counts with all its use; one on other CPUs, and a removed one there, not at all."""
-    elsewhere = make.container("elsewhere", cpus="1", deltas=make.deltas(usage_seconds=60.0))
-    others = (wide(6.0), elsewhere, elsewhere._replace(pod="gone", live=False))
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0), *others, on=CPU_0)
-    assert found["reason"] == "outside"
-    assert found["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
-    assert "at least 0.57 CPUs of its 1 go" in found["summary"]
+    assert of(VICTIM, *NOT_THERE, on=CPU_0)["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
 
 
-def test_own_threads_are_told_from_neighbours() -> None:
-    found = of(on_cpu_0("victim", 59.0, waiting=55.0), on=CPU_0)
-    assert (found["reason"], found["severity"]) == ("own_threads", "info")
-
-
-@pytest.mark.parametrize(
-    "on",
-    [
-        pytest.param(make.node(cpu_times={}), id="no /proc/stat"),
-        pytest.param(make.node(cpu_times={1: make.busy(1.0)}), id="of another CPU only"),
-        pytest.param(make.node(cpu_times={0: make.busy(1.0, seconds=0.5)}), id="too young"),
-    ],
-)
-def test_without_the_cpus_times_nobody_is_named(on: NodeRow) -> None:
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0), on=on)
-    assert found["reason"] == ""
-    assert "outside_usage_cores" not in found["evidence"]
-
-
-def test_without_a_cpuset_nobody_is_named() -> None:
-    found = of(on_cpu_0("victim", 20.0, waiting=38.0, cpuset=None), on_cpu_0("hog", 40.0), on=CPU_0)
-    assert found["reason"] == ""
+def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> None:
+    unnamed = replace(make.snapshot(VICTIM, on=CPU_0), cgroups={"pending": 1})
+    assert [one["reason"] for one in find(unnamed)] == [""]
 
 
 def test_a_limit_that_is_not_enforced() -> None:
@@ -343,7 +260,3 @@ def test_having_no_limit_is_no_finding_by_itself(row: CgroupRow) -> None:
     assert "hog" not in {
         one["subject"] and one["subject"]["pod"] for one in find(make.snapshot(row, on_cpu_0("victim", 3.0), on=CPU_0))
     }
-
-
-def test_with_its_cpus_to_itself_nobody_suffers() -> None:
-    assert find(make.snapshot(greedy(), on=CPU_0)) == ()

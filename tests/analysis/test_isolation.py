@@ -63,28 +63,26 @@ def test_a_container_apart_from_all_others_owns_its_cpus() -> None:
     assert found.memory == {}
 
 
-def test_the_only_container_of_a_node_is_not_exclusive_for_being_alone() -> None:
-    found = judge(user("alone", "0-7", 8))
-    assert found.states == {name("alone"): "eligible"}
-    assert found.exclusive == {name("alone"): False}
-    assert found.owners == {}
-
-
-def test_a_container_alone_in_the_shared_pool_owns_nothing() -> None:
-    found = judge(PINNED, user("eligible", "0-1,4-7", 2))
-    assert found.states == {name("pinned"): "exclusive", name("eligible"): "eligible"}
-
-
-def test_apart_is_not_enough_without_a_claim_to_whole_cpus() -> None:
-    found = judge(user("burstable", "2-3"), *POOL)
-    assert found.states[name("burstable")] == "shared"
-    assert not found.exclusive[name("burstable")]
-
-
-def test_an_eligible_container_in_a_pool_as_small_as_its_request_stays_eligible() -> None:
-    found = judge(user("late", "0-1", 2), user("a", "0-1"), user("b", "0-1"), user("c", "2-3", 2), online="0-3")
-    assert found.states[name("late")] == "eligible"
-    assert found.states[name("c")] == "exclusive"
+@pytest.mark.parametrize(
+    ("users", "online", "states"),
+    [
+        pytest.param([user("one", "0-7", 8)], "0-7", {"one": "eligible"}, id="the only container of a node"),
+        pytest.param([PINNED], None, {"pinned": "eligible"}, id="the only one, online CPUs not known"),
+        pytest.param([PINNED, user("late", "0-1,4-7", 2)], "0-7", {"pinned": "exclusive", "late": "eligible"},
+                     id="alone in the shared pool"),
+        pytest.param([user("own", "2-3"), *POOL], "0-7", {"own": "shared", "a": "shared", "b": "shared"},
+                     id="apart without a claim to whole CPUs"),
+        pytest.param([user("late", "0-1", 2), user("a", "0-1"), user("b", "0-1"), user("c", "2-3", 2)], "0-3",
+                     {"late": "eligible", "a": "shared", "b": "shared", "c": "exclusive"},
+                     id="a pool as small as its request"),
+        pytest.param([user("empty", "", 2), *POOL], "0-7", {"empty": "shared", "a": "shared", "b": "shared"},
+                     id="no CPUs"),
+    ],
+)  # fmt: skip
+def test_who_is_given_cpus(users: list[CpusetUser], online: str | None, states: dict[str, str]) -> None:
+    found = judge(*users, online=online)
+    assert found.states == {name(one): state for one, state in states.items()}
+    assert found.exclusive == {name(one): state == "exclusive" for one, state in states.items()}
     assert found.memory == {}
 
 
@@ -148,14 +146,8 @@ def test_a_sidecar_a_sibling_and_another_pod_keep_their_own(other_type: Containe
 
 
 def test_without_the_online_cpus_the_cpus_in_use_stand_in() -> None:
-    assert judge(PINNED, *POOL, online=None).exclusive[PINNED.name]
-    assert judge(PINNED, *POOL, online=None).shared is None
-    assert judge(PINNED, online=None).states == {PINNED.name: "eligible"}
-
-
-def test_a_container_without_cpus_shares_and_owns_nothing() -> None:
-    found = judge(user("empty", "", 2), *POOL)
-    assert found.states[name("empty")] == "shared"
+    found = judge(PINNED, *POOL, online=None)
+    assert (found.exclusive[PINNED.name], found.shared) == (True, None)
 
 
 def test_overlaps_are_bounded_when_every_cpuset_was_reset() -> None:
@@ -221,15 +213,6 @@ def test_without_a_spec_what_the_cpusets_do_not_tell_is_not_known(others: tuple[
     found = judge(unknown("maybe", "0-1,4-7" if others == POOL else "2-3"), *others)
     assert name("maybe") not in found.states
     assert name("maybe") not in found.exclusive
-
-
-def test_where_the_cpu_manager_pins_nobody_nobody_is_pinned_and_nobody_intruded_upon() -> None:
-    """kubepods may have fewer CPUs than the node, and then looks like somebody's own."""
-    big, small = user("big", "0-3", 4), user("small", "0-3")
-    found = isolate([big, small], cpu_list("0-7", ""), {}, 0.0, RECONCILE, pins=False)
-    later = isolate([big, small], cpu_list("0-7", ""), found.memory, 60.0, RECONCILE, pins=False)
-    assert later.states == {name("big"): "eligible", name("small"): "shared"}
-    assert (later.overlaps, later.owners) == ((), {})
 
 
 @pytest.mark.parametrize("pins", [True, False])
@@ -368,12 +351,21 @@ def test_a_container_that_a_dra_driver_pinned_owns_its_cpus_under_the_policy_non
 
 
 @pytest.mark.parametrize("pins", [False, None])
-def test_who_never_was_alone_owns_nothing_where_no_kubelet_gives_cpus(pins: bool | None) -> None:
-    users = [user("a", "0-7"), user("b", "0-7"), user("wide", "0-1", 2)]
+@pytest.mark.parametrize(
+    "users",
+    [
+        [user("a", "0-7"), user("b", "0-7"), user("wide", "0-1", 2)],
+        # kubepods may have fewer CPUs than the node, and then looks like somebody's own.
+        [user("wide", "0-3", 4), user("small", "0-3")],
+    ],
+)
+def test_who_never_was_alone_owns_nothing_where_no_kubelet_gives_cpus(
+    users: list[CpusetUser], pins: bool | None
+) -> None:
     first = isolate(users, CPUS, {}, 0.0, RECONCILE, pins=pins)
     later = isolate(users, CPUS, first.memory, RECONCILE + 2.0, RECONCILE, pins=pins)
-    assert later.states[name("wide")] == "eligible"
-    assert later.overlaps == ()
+    assert later.states == {one.name: "shared" if one.whole_cpus is None else "eligible" for one in users}
+    assert (later.overlaps, later.owners) == ((), {})
 
 
 def test_mixed_cpus_own_what_the_checkpoint_has_and_share_the_rest() -> None:
