@@ -10,7 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
@@ -31,7 +31,7 @@ _FIRST_CONFIG_RETRY_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SourceStatus:
     """Results of one source so far."""
 
@@ -60,26 +60,27 @@ class PodCacheStatus:
     """Of ``GET /configz``, by reason."""
 
 
-class _FailureLog:
-    """Counts failures by reason; logs the first of a row, one every ten minutes while it lasts, and its end."""
+class _Record:
+    """One source's results; logs the first failure of a row, one every ten minutes while it lasts, and its end."""
 
-    def __init__(self, what: str, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, what: str, clock: Callable[[], float]) -> None:
         self._what = what
         self._clock = clock
         self._logged_at = 0.0
-        self.counts: Counter[str] = Counter()
-        """By reason, since the start."""
+        self._counts: Counter[str] = Counter()
+        self.status = SourceStatus(name, failures=self._counts)
         self.consecutive = 0
         """Failures since the last success."""
-        self.last: MappingError | None = None
-        """The last failure; ``None`` after a success."""
+        self.backoffs = 0
+        """Failures in a row while another source served."""
+        self.retry_at = -math.inf
 
     def failed(self, error: MappingError, *, expected: bool) -> None:
         """Count and log a failure; an ``expected`` one, which may go on for ever, only when its reason is another."""
         self.consecutive += 1
-        is_new = self.last is None or error.reason != self.last.reason
-        self.last = error
-        self.counts[error.reason] += is_new or not expected
+        is_new = error.reason != self.status.reason
+        self.status.up, self.status.reason, self.status.last_error = False, error.reason, str(error)
+        self._counts[error.reason] += is_new or not expected
         # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
         if is_new:
             template = f"{self._what} failed ({error.reason}): %s"
@@ -90,35 +91,12 @@ class _FailureLog:
         _log.warning(template, error)
         self._logged_at = self._clock()
 
-    def succeeded(self) -> None:
-        """Log the end of a row of failures."""
+    def succeeded(self, wall: float) -> None:
         if self.consecutive:
             _log.info("%s works again after %d failures", self._what, self.consecutive)
-        self.last = None
-        self.consecutive = 0
-
-
-class _SourceRecord(_FailureLog):
-    """One source and its results."""
-
-    def __init__(self, source: PodSource, clock: Callable[[], float]) -> None:
-        super().__init__(f"pod source {source.name}", clock)
-        self.source = source
-        self.last_success: float | None = None
-        self.backoffs = 0
-        """Failures in a row while another source served."""
-        self.retry_at = -math.inf
-
-    def status(self, *, active: bool) -> SourceStatus:
-        return SourceStatus(
-            self.source.name,
-            up=False if self.last else None if self.last_success is None else True,
-            active=active,
-            last_success=self.last_success,
-            failures=dict(self.counts),
-            reason=self.last.reason if self.last else "",
-            last_error=str(self.last or ""),
-        )
+        self.status.up, self.status.reason, self.status.last_error = True, "", ""
+        self.status.last_success = wall
+        self.consecutive, self.backoffs, self.retry_at = 0, 0, -math.inf
 
 
 class PodCache:
@@ -142,11 +120,11 @@ class PodCache:
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._records = [_SourceRecord(source, clock) for source in sources]
+        self._records = [(_Record(source.name, f"pod source {source.name}", clock), source) for source in sources]
         self._on_pods = on_pods
         self._interval = interval
         self._read_config, self._on_config = read_config, on_config
-        self._config_log = _FailureLog("reading the kubelet's settings", clock)
+        self._config_record = _Record("configz", "reading the kubelet's settings", clock)
         self._clock, self._wall, self._jitter = clock, wall, jitter
         self._requested, self._config_requested = asyncio.Event(), asyncio.Event()
         self._first_result = asyncio.Event()
@@ -155,7 +133,7 @@ class PodCache:
         self._is_requested = False
         self._gap = _DEBOUNCE_SECONDS
         """Between the end of a refresh and the next one that is requested."""
-        self._active: _SourceRecord | None = None
+        self._active: _Record | None = None
         self.pods = PodList(pods={})
         """The last good list."""
         self.attempts = 0
@@ -164,8 +142,11 @@ class PodCache:
     @property
     def status(self) -> PodCacheStatus:
         """As of now; never changes once returned."""
-        sources = tuple(record.status(active=record is self._active) for record in self._records)
-        return PodCacheStatus(sources, dict(self._config_log.counts))
+        sources = tuple(
+            replace(record.status, active=record is self._active, failures=dict(record.status.failures))
+            for record, _ in self._records
+        )
+        return PodCacheStatus(sources, dict(self._config_record.status.failures))
 
     async def first_result(self) -> None:
         """Return when the pods are known or every source was tried and failed."""
@@ -205,17 +186,17 @@ class PodCache:
                 await self._refresh()
 
     async def _run_config(self, read_config: Callable[[], Awaitable[KubeletConfig]]) -> None:
-        log = self._config_log
+        record = self._config_record
         while True:
             self._config_requested.clear()
             wait = _CONFIG_SECONDS
             try:
                 config = await read_config()
             except MappingError as error:
-                log.failed(error, expected=True)
-                wait = full_jitter(log.consecutive, _FIRST_CONFIG_RETRY_SECONDS, _CONFIG_SECONDS, self._jitter)
+                record.failed(error, expected=True)
+                wait = full_jitter(record.consecutive, _FIRST_CONFIG_RETRY_SECONDS, _CONFIG_SECONDS, self._jitter)
             else:
-                log.succeeded()
+                record.succeeded(self._wall())
                 self._on_config(config)
             await _event_within(self._config_requested, wait)
 
@@ -225,7 +206,7 @@ class PodCache:
         was_requested, self._is_requested = self._is_requested, False
         records = self._records
         if not is_scheduled:
-            records = sorted(records, key=lambda record: record is not self._active)
+            records = sorted(records, key=lambda pair: pair[0] is not self._active)
         has_news = await self._first_answer(records)
         self.attempts += 1
         now = self._ended_at = self._clock()
@@ -242,41 +223,37 @@ class PodCache:
                 self._gap = _MIN_GAP_SECONDS if has_news else max(_MIN_GAP_SECONDS, doubled)
         self._first_result.set()
 
-    async def _first_answer(self, records: Iterable[_SourceRecord]) -> bool | None:
+    async def _first_answer(self, records: Iterable[tuple[_Record, PodSource]]) -> bool | None:
         """Accept the list of the first source that answers.
 
-        Return whether it has ids that the last one had not, or ``None`` when all sources fail.
+        Return whether its pods are others than before, or ``None`` when all sources fail.
         """
-        failed: list[tuple[_SourceRecord, MappingError]] = []
+        failed: list[tuple[_Record, MappingError]] = []
         answer = None
         now = self._clock()
-        for record in sorted(records, key=lambda record: record.retry_at > now):
+        for record, source in sorted(records, key=lambda pair: pair[0].retry_at > now):
             try:
-                answer = record, await record.source.pods()
+                answer = record, await source.pods()
                 break
             except MappingError as error:
                 failed.append((record, error))
         for record, failure in failed:
             record.failed(failure, expected=answer is not None)
             record.backoffs = 0 if answer is None else record.backoffs + 1
-            record.retry_at = -math.inf
-            if record.backoffs:
-                wait = full_jitter(record.backoffs, self._interval, _MAX_BACKOFF_SECONDS, self._jitter)
-                record.retry_at = self._clock() + wait
+            wait = full_jitter(record.backoffs, self._interval, _MAX_BACKOFF_SECONDS, self._jitter)
+            record.retry_at = self._clock() + wait if record.backoffs else -math.inf
         return None if answer is None else self._accept(*answer)
 
-    def _accept(self, record: _SourceRecord, pods: PodList) -> bool:
-        if record.last is not None:
+    def _accept(self, record: _Record, pods: PodList) -> bool:
+        if record.consecutive:
             self._config_requested.set()  # the kubelet may have restarted with other settings
-        record.succeeded()
-        record.last_success = self._wall()
-        record.backoffs, record.retry_at = 0, -math.inf
+        record.succeeded(self._wall())
         if record is not self._active:
-            _log.info("pods come from %s now: %d of them", record.source.name, len(pods.pods))
+            _log.info("pods come from %s now: %d of them", record.status.name, len(pods.pods))
         if pods.problems and pods.problems != self.pods.problems:
             found = ", ".join(f"{count} {reason}" for reason, count in sorted(pods.problems.items()))
-            _log.warning("pod list of %s: %s", record.source.name, found)
-        has_news = not _ids(pods) <= _ids(self.pods)
+            _log.warning("pod list of %s: %s", record.status.name, found)
+        has_news = pods.pods != self.pods.pods
         self._active, self.pods = record, pods
         self._on_pods(pods)
         return has_news
@@ -286,12 +263,3 @@ async def _event_within(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def _ids(pods: PodList) -> set[tuple[str, str]]:
-    """Return the ids of pods and containers."""
-    return {
-        (uid, container_id)
-        for uid, pod in pods.pods.items()
-        for container_id in ("", *(container.container_id for container in pod.containers))
-    }

@@ -2,7 +2,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from exporter.errors import ConfigError, MappingError
 from exporter.identities import PodList
 from exporter.kube.apiserver import ApiServerSource, WatchTiming, in_cluster_url
 from exporter.kube.podlist import parse_pod_list
+from tests.kube.conftest import Files, failure
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import Authority
 from tests.support.pods import pod, pod_list, running
@@ -23,11 +23,6 @@ FAULTS: list[int | str] = [500, 410, "gone", "garbage"]
 HASH = "9e670b8013a41803affaa258e0b3550f"
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 @pytest_asyncio.fixture
 async def api(authority: Authority) -> AsyncIterator[FakeApiServer]:
     async with FakeApiServer(authority.server("127.0.0.1")) as api:
@@ -35,24 +30,21 @@ async def api(authority: Authority) -> AsyncIterator[FakeApiServer]:
 
 
 class Client:
-    def __init__(self, folder: Path, authority: Authority) -> None:
-        self.token_file = folder / "token"
-        self.token_file.write_text("first-token")
-        self.ca_file = folder / "ca.crt"
-        authority.write(self.ca_file)
+    def __init__(self, files: Files) -> None:
+        self.token_file, self.ca_file = files.token, files.ca
         self.opened: list[ApiServerSource] = []
 
-    def source(self, url: str, timing: WatchTiming = FAST, node_name: str = NODE) -> ApiServerSource:
+    def source(self, url: str, timing: WatchTiming = FAST) -> ApiServerSource:
         source = ApiServerSource(
-            url, node_name=node_name, token_file=str(self.token_file), ca_file=str(self.ca_file), timing=timing
+            url, node_name=NODE, token_file=str(self.token_file), ca_file=str(self.ca_file), timing=timing
         )
         self.opened.append(source)
         return source
 
 
 @pytest_asyncio.fixture
-async def client(tmp_path: Path, authority: Authority) -> AsyncIterator[Client]:
-    client = Client(tmp_path, authority)
+async def client(files: Files) -> AsyncIterator[Client]:
+    client = Client(files)
     yield client
     for source in client.opened:
         await source.aclose()
@@ -80,17 +72,6 @@ async def follows(source: ApiServerSource, api: FakeApiServer, *, forgiving: boo
                 if not forgiving:
                     raise
             await asyncio.sleep(0.001)
-
-
-async def failure(source: ApiServerSource, reason: str) -> str:
-    with pytest.raises(MappingError) as caught:
-        await source.pods()
-    message = str(caught.value)
-    assert caught.value.reason == reason, message
-    assert "\n" not in message
-    assert "first-token" not in message
-    assert "internal details" not in message
-    return message
 
 
 async def test_the_first_list_is_complete_however_many_pages_it_has(api: FakeApiServer, client: Client) -> None:
@@ -166,7 +147,9 @@ async def test_a_bookmark_moves_the_place_to_go_on_from(api: FakeApiServer, clie
 
 
 @pytest.mark.parametrize("fault", [410, "gone"])
-async def test_gone_as_a_status_or_as_an_event(api: FakeApiServer, client: Client, fault: int | str) -> None:
+async def test_gone_as_a_status_or_as_an_event_means_a_new_list(
+    api: FakeApiServer, client: Client, fault: int | str
+) -> None:
     await api.put(pod("uid-1", "web-1"))
     api.faults.extend([200, fault])  # a list, then a watch
     source = client.source(api.url)
@@ -180,8 +163,7 @@ async def test_a_list_whose_next_page_is_forgotten_is_begun_anew(api: FakeApiSer
     for number in range(5):
         await api.put(pod(f"uid-{number}", f"web-{number}"))
     api.faults.extend([200, 410])
-    source = client.source(api.url)
-    await follows(source, api)
+    await follows(client.source(api.url), api)
     assert api.lists == 4
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig
 from exporter.kube.kubelet import KubeletSource, parse_configz
-from exporter.kube.source import REASONS
+from tests.kube.conftest import Files, failure
 from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
 from tests.support.pods import pod, pod_list, running
 
@@ -22,11 +22,6 @@ PODS = Reply(pod_list(pod(statuses=[running()])))
 SHORT = 0.05
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 MEBIBYTE = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
 
 
 @pytest_asyncio.fixture
@@ -37,13 +32,10 @@ async def kubelet(authority: Authority) -> AsyncIterator[FakeKubelet]:
 
 
 class Client:
-    """A source of this kubelet, as a pod in the cluster would set it up."""
+    """Makes sources of a kubelet, as a pod in the cluster would set them up."""
 
-    def __init__(self, folder: Path, authority: Authority) -> None:
-        self.token_file = folder / "token"
-        self.token_file.write_text("first-token\n")
-        self.ca_file = folder / "ca.crt"
-        authority.write(self.ca_file)
+    def __init__(self, files: Files) -> None:
+        self.token_file, self.ca_file = files.token, files.ca
 
     def source(
         self, url: str, *, max_bytes: int = MEBIBYTE, timeout: float = 20.0, insecure: bool = False
@@ -59,20 +51,8 @@ class Client:
 
 
 @pytest.fixture
-def client(tmp_path: Path, authority: Authority) -> Client:
-    return Client(tmp_path, authority)
-
-
-async def failure(source: KubeletSource, reason: str) -> str:
-    """The one line that the failure of this source says."""
-    with pytest.raises(MappingError) as caught:
-        await source.pods()
-    message = str(caught.value)
-    assert caught.value.reason == reason, message
-    assert reason in REASONS
-    assert "\n" not in message
-    assert "first-token" not in message
-    return message
+def client(files: Files) -> Client:
+    return Client(files)
 
 
 # What works
@@ -199,9 +179,7 @@ async def test_a_ca_file_that_cannot_be_used(kubelet: FakeKubelet, client: Clien
     assert str(client.ca_file) in await failure(client.source(kubelet.url), "tls")
 
 
-@pytest.mark.parametrize(
-    "content", [None, b"", b" \n", b"other secret", b"line\nbreak", "t\u00f6ken".encode(), b"\x00"]
-)
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"other words", b"line\nbreak", "t\u00f6ken".encode(), b"\x00"])
 async def test_no_usable_token(kubelet: FakeKubelet, client: Client, content: bytes | None) -> None:
     client.token_file.unlink()
     if content is not None:
@@ -247,9 +225,7 @@ async def test_an_answer_that_is_of_no_use(
     kubelet: FakeKubelet, client: Client, reply: Reply, reason: str, message: str
 ) -> None:
     kubelet.answer("/pods", reply)
-    told = await failure(client.source(kubelet.url), reason)
-    assert message in told
-    assert "secret" not in told
+    assert message in await failure(client.source(kubelet.url), reason)
     assert {request.path for request in kubelet.requests} == {"/pods"}, "a redirect does not carry the token away"
 
 

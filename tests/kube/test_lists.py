@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
-from exporter.identities import PodList
 from exporter.kube.podlist import ListReader, PodStore, parse_pod_list
 from tests.support.pods import pod, pod_list, running
 
@@ -58,13 +57,6 @@ def test_half_a_list_is_refused(cut: int) -> None:
         return
     with pytest.raises(ValueError, match=r".*"):
         list(ListReader(body[:cut], 16))
-
-
-@pytest.mark.parametrize("body", [b'{"items": null}', b'{"items": []}', b' {"items" : [ ] } \n'])
-def test_no_items(body: bytes) -> None:
-    reader = ListReader(body)
-    assert list(reader) == []
-    assert reader.has_items
 
 
 @pytest.mark.parametrize(
@@ -128,16 +120,12 @@ def test_what_is_no_pod_list_is_one_clear_error_without_the_body(body: bytes, ca
     assert not any(word in str(caught.value) for word in ("secret", "Sign", "binary", "Unauthorized"))
 
 
-@pytest.mark.parametrize("items", [None, []])
-def test_an_empty_node_is_a_list_too(items: Any) -> None:
-    body = json.dumps({"kind": "PodList", "items": items}).encode()
-    assert parse_pod_list(body, "test") == PodList(pods={}, problems={})
-
-
-def test_what_kubectl_prints_is_a_pod_list() -> None:
-    listing = {"apiVersion": "v1", "items": [{"kind": "Pod", **pod()}, {"kind": "Service"}], "kind": "List"}
-    pods = parse_pod_list(json.dumps(listing).encode(), "file x")
-    assert len(pods.pods) == 1
+@pytest.mark.parametrize(
+    ("kind", "items"), [("PodList", None), ("PodList", []), ("List", [{"kind": "Service"}, pod()])]
+)
+def test_an_empty_node_is_a_list_and_what_kubectl_prints(kind: str, items: list[Any] | None) -> None:
+    body = json.dumps({"items": items, "kind": kind}).encode()
+    assert len(parse_pod_list(body, "test").pods) == (kind == "List")
 
 
 # Lists that change
