@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -130,16 +131,13 @@ class Node:
             self.clock.now += 1.0
             await self.exporter.loop.scan()
 
-    async def when(self, holds: Callable[[Page], object], seconds: float = 30.0) -> tuple[Page, float]:
-        """The first page on which ``holds``, and the seconds until then."""
+    async def when(self, holds: Callable[[Page], object], seconds: float = 30.0) -> Page:
+        """The first page on which ``holds``."""
         began = time.monotonic()
-        while True:
-            page = await self.page()
-            waited = time.monotonic() - began
-            if holds(page):
-                return page, waited
-            assert waited < seconds, page.text[-3000:]
+        while not holds(page := await self.page()):
+            assert time.monotonic() - began < seconds, page.text[-3000:]
             await asyncio.sleep(FAST)
+        return page
 
 
 def named(page: Page) -> int:
@@ -202,3 +200,21 @@ async def by_itself(place: Place, sources: Sequence[PodSource]) -> AsyncIterator
         await asyncio.gather(*tasks, return_exceptions=True)
         async with asyncio.timeout(5.0):
             await exporter.close()
+
+
+@contextmanager
+def hung(file: Path) -> Iterator[None]:
+    """Who opens the file waits: it is a FIFO without a writer. In the end they are let go, and it is as it was."""
+    kept = file.read_bytes() if file.exists() else None
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    try:
+        yield
+    finally:
+        spent = file.with_name(f"{file.name}.spent")
+        file.rename(spent)
+        if kept is not None:
+            file.write_bytes(kept)
+        with suppress(OSError):  # nobody waits
+            os.close(os.open(spent, os.O_WRONLY | os.O_NONBLOCK))
+        spent.unlink()

@@ -12,11 +12,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.kube.apiserver import ApiServerSource, WatchTiming
 from exporter.kube.kubelet import KubeletSource
@@ -24,7 +24,7 @@ from exporter.kube.logdir import LogDirSource
 from exporter.kube.source import FileSource, PodSource
 from tests.faults.files import FILE_DEPENDENCIES, on_v1
 from tests.faults.gate import Gate, State
-from tests.faults.node import AVAILABLE, Place, by_itself, failures, grown, named
+from tests.faults.node import AVAILABLE, Place, by_itself, failures, grown, hung, named
 from tests.kube.fake_apiserver import NODE, FakeApiServer
 from tests.support.fake_kubelet import FakeKubelet, Reply
 from tests.support.pages import Page
@@ -50,7 +50,14 @@ MACHINE_FILES: Final = {
     "/proc/stat": "proc/stat",
     "CPU manager checkpoint": "cpu_manager_state",
 }
-FAULTS: Final = ("absent at start", "dies", "hangs", "garbage", "returns")
+FAULTS: Final[dict[str, State]] = {
+    "absent at start": "shut",
+    "dies": "shut",
+    "hangs": "silent",
+    "garbage": "nonsense",
+    "returns": "shut",
+}
+"""What each does to a pod source."""
 KEYS: Final = [
     *((name, fault) for name in SOURCES for fault in FAULTS),
     *((name, "hangs") for name in (*CGROUP_FILES, *MACHINE_FILES)),
@@ -83,58 +90,44 @@ def scene(name: str, fault: str) -> Callable[[Place], Awaitable[None]]:
 # ---- pod sources ----
 
 
-class Names:
+class Names(NamedTuple):
     """A pod source and the switch that breaks it."""
 
-    def __init__(self, label: str, reason: dict[str, str]) -> None:
-        self.label = label
-        self.reason = reason
-        """The failure that each fault is counted as."""
-        self.source: PodSource
-        self.turn: Callable[[State], Awaitable[None]]
-        self.tell: Callable[[], Awaitable[None]]
-        """The pods of the place are what it answers from now on."""
+    source: PodSource
+    reasons: dict[State, str]
+    """The failure that each state is counted as."""
+    turn: Callable[[State], Awaitable[None]]
+    tell: Callable[[], Awaitable[None]]
+    """The pods of the place are what it answers from now on."""
 
 
-HTTP_REASONS: Final = {
-    "absent at start": "refused",
-    "dies": "refused",
-    "hangs": "timeout",
-    "garbage": "malformed",
-    "returns": "refused",
-}
+HTTP_REASONS: Final[dict[State, str]] = {"shut": "refused", "silent": "timeout", "nonsense": "malformed"}
+LOG_REASONS: Final[dict[State, str]] = {"shut": "not_found", "silent": "timeout", "nonsense": "malformed_name"}
 
 
 async def kubelet(stack: AsyncExitStack, place: Place, state: State) -> Names:
     server = await stack.enter_async_context(FakeKubelet())
     gate = await stack.enter_async_context(Gate(server.url, state))
     server.answer("/configz", Reply(body=b'{"kubeletconfig": {}}'))
-    names = Names("kubelet", HTTP_REASONS)
-    names.source, names.turn = KubeletSource(gate.url, timeout_seconds=TIMEOUT), gate.turn
 
     async def tell() -> None:
         server.answer("/pods", Reply(body=json.dumps(place.listed).encode()))
 
-    names.tell = tell
-    return names
+    return Names(KubeletSource(gate.url, timeout_seconds=TIMEOUT), HTTP_REASONS, gate.turn, tell)
 
 
 async def api_server(stack: AsyncExitStack, place: Place, state: State) -> Names:
     server = await stack.enter_async_context(FakeApiServer())
     gate = await stack.enter_async_context(Gate(server.url, state))
     place.write("token", server.token)
-    names = Names("apiserver", HTTP_REASONS)
-    names.turn = gate.turn
-    names.source = ApiServerSource(
-        gate.url, node_name=NODE, token_file=str(place.folder / "token"), ca_file=None, timing=QUICK
-    )
+    token = str(place.folder / "token")
+    source = ApiServerSource(gate.url, node_name=NODE, token_file=token, ca_file=None, timing=QUICK)
 
     async def tell() -> None:
         for item in place.listed["items"]:
             await server.put(item)
 
-    names.tell = tell
-    return names
+    return Names(source, HTTP_REASONS, gate.turn, tell)
 
 
 async def log_directory(_: AsyncExitStack, place: Place, state: State) -> Names:
@@ -161,54 +154,44 @@ async def log_directory(_: AsyncExitStack, place: Place, state: State) -> Names:
         if pods.exists():
             await asyncio.to_thread(place.write_logs)
 
-    reasons = dict.fromkeys(FAULTS, "not_found") | {"hangs": "timeout", "garbage": "malformed_name"}
-    names = Names("logs", reasons)
-    names.source = LogDirSource(str(place.folder / "logs"), timeout_seconds=TIMEOUT, list_names=list_names)
-    names.turn, names.tell = turn, tell
     place.write_logs()
     await turn(state)
-    return names
+    source = LogDirSource(str(place.folder / "logs"), timeout_seconds=TIMEOUT, list_names=list_names)
+    return Names(source, LOG_REASONS, turn, tell)
 
 
 OPENED: Final = {"kubelet": kubelet, "API server": api_server, "log directory": log_directory}
-STATES: Final[dict[str, State]] = {
-    "absent at start": "shut",
-    "dies": "shut",
-    "hangs": "silent",
-    "garbage": "nonsense",
-    "returns": "shut",
-}
 
 
 async def a_source_fails(name: str, fault: str, place: Place) -> None:
     """Names once known stay; a container that comes meanwhile goes by its id, and is named after the return."""
     at_start = fault == "absent at start"
     async with AsyncExitStack() as stack:
-        names = await OPENED[name](stack, place, STATES[fault] if at_start else "open")
+        names = await OPENED[name](stack, place, FAULTS[fault] if at_start else "open")
         await names.tell()
         node = await stack.enter_async_context(by_itself(place, [names.source]))
         page = Page("", "text/plain")
         if not at_start:
-            page, _ = await node.when(lambda page: named(page) == node.containers)
-            await names.turn(STATES[fault])
-        failed = ("pods", names.reason[fault])
-        page, _ = await node.when(lambda now: failed in grown(page, now))
-        page, _ = await node.when(lambda now: shown(now) == node.containers)
+            page = await node.when(lambda page: named(page) == node.containers)
+            await names.turn(FAULTS[fault])
+        failed = ("pods", names.reasons[FAULTS[fault]])
+        page = await node.when(lambda now: failed in grown(page, now))
+        page = await node.when(lambda now: shown(now) == node.containers)
         known, total = named(page), node.containers
         assert known == (0 if at_start else total)
         if fault == "returns":
             place.add_pod("late")
-            page, _ = await node.when(lambda now: shown(now) == total + 1)
+            page = await node.when(lambda now: shown(now) == total + 1)
             assert named(page) == total
         if fault != "garbage" or name != "log directory":  # of which the rest of its names would do
             # The kubelet's other endpoint may have failed first.
-            await node.when(lambda now: now.get(UP, source=names.label) == 0)
+            await node.when(lambda now: now.get(UP, source=names.source.name) == 0)
         assert node.exporter.ready().ok
         assert node.exporter.healthy().ok
         await names.turn("open")
         await names.tell()
         wanted = total + (fault == "returns")
-        await node.when(lambda now: named(now) == wanted and now.get(UP, source=names.label) == 1)
+        await node.when(lambda now: named(now) == wanted and now.get(UP, source=names.source.name) == 1)
 
 
 def shown(page: Page) -> int:
@@ -218,30 +201,13 @@ def shown(page: Page) -> int:
 # ---- reads that hang ----
 
 
-@contextmanager
-def hung(file: Path) -> Iterator[None]:
-    """Who opens the file waits until the end."""
-    said = file.read_bytes()
-    file.unlink()
-    os.mkfifo(file)
-    try:
-        yield
-    finally:
-        spent = file.with_name(f"{file.name}.spent")
-        file.rename(spent)
-        file.write_bytes(said)
-        with suppress(OSError):  # nobody waits
-            os.close(os.open(spent, os.O_WRONLY | os.O_NONBLOCK))
-        spent.unlink()
-
-
 async def a_cgroup_file_hangs(name: str, place: Place) -> None:
     """The kernel stands still for one thread; nothing true is left to say of containers."""
     path = f"{place.tree.pods[0].path}/{container_id('hangs')}"
     mounts = {mount: place.tree.root / mount for mount in ("cpu", "cpuacct", "cpuset")}
     aside = place.folder / "late"
     async with by_itself(place, [FileSource(str(place.folder / "pods.json"))]) as node:
-        page, _ = await node.when(lambda page: shown(page) == node.containers)
+        page = await node.when(lambda page: shown(page) == node.containers)
         if place.tree.version == "v1":
             write_v1({mount: aside / mount for mount in mounts}, path, 99, 50_000, path)
         else:
@@ -249,7 +215,7 @@ async def a_cgroup_file_hangs(name: str, place: Place) -> None:
         with hung(aside / CGROUP_FILES[name].format(path)):
             for mount in mounts if place.tree.version == "v1" else [""]:
                 (aside / mount / path).rename(place.tree.root / mount / path)
-            page, _ = await node.when(lambda page: shown(page) == 0)
+            page = await node.when(lambda page: shown(page) == 0)
             assert ("read", "timeout") in failures(page)
             assert (await node.page()).get(TAKEN_AT) == page.get(TAKEN_AT), "it stands still"
             await node.when(lambda _: not node.exporter.healthy().ok)
@@ -265,11 +231,11 @@ async def a_machine_file_hangs(name: str, place: Place) -> None:
     async with by_itself(place, [FileSource(str(place.folder / "pods.json"))]) as node:
         await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 1)
         with hung(place.folder / MACHINE_FILES[name]):
-            page, _ = await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 0)
+            page = await node.when(lambda page: page.get(AVAILABLE, input=input_name) == 0)
             assert ("read", "timeout") in failures(page)
             before = page.total("throttle_exporter_sample_duration_seconds_count")
             began = time.monotonic()
-            page, _ = await node.when(
+            page = await node.when(
                 lambda page: page.total("throttle_exporter_sample_duration_seconds_count") >= before + 5
             )
             assert time.monotonic() - began < 10.0, "samples go on"

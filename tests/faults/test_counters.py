@@ -91,36 +91,33 @@ class Life:
 
     # ---- the node ----
 
-    def runs(self, slot: str, periods: int, share: float, amount: int) -> None:
-        one = self.live.get(slot)
-        if one is not None:
-            grown = Counters(periods, int(periods * share), int(amount * share), amount)
-            one.counters = Counters(*(a + b for a, b in zip(one.counters, grown, strict=True)))
-            self._write(one)
+    def runs(self, one: Instance, periods: int, share: float, amount: int) -> None:
+        grown = Counters(periods, int(periods * share), int(amount * share), amount)
+        one.counters = Counters(*(a + b for a, b in zip(one.counters, grown, strict=True)))
+        self._write(one)
 
-    def is_reset(self, slot: str) -> None:
+    def is_reset(self, one: Instance) -> None:
         """As by systemd, which takes a cgroup apart and makes it anew around its processes."""
-        one = self.live.get(slot)
-        if one is not None:
-            one.counters = Counters(one.counters.periods // 2, 0, 0, one.counters.usage // 3)
-            self._write(one)
+        one.counters = Counters(one.counters.periods // 2, 0, 0, one.counters.usage // 3)
+        self._write(one)
 
-    def is_spoilt_or_mended(self, slot: str) -> None:
-        one = self.live.get(slot)
-        if one is not None:
-            one.spoilt = not one.spoilt
-            self._write(one)
+    def is_spoilt_or_mended(self, one: Instance) -> None:
+        one.spoilt = not one.spoilt
+        self._write(one)
 
     def restarts(self, slot: str, *, quota: bool, same_path: bool) -> None:
         """Under another id, or once more under its own."""
-        old = self.live.get(slot)
-        if old is not None:
-            self._remove(slot)
+        old = self.goes(slot)
         self._make(slot, quota=quota, cid=old.cid if old is not None and same_path else None)
 
-    def goes(self, slot: str) -> None:
-        if slot in self.live:
-            self._remove(slot)
+    def goes(self, slot: str) -> Instance | None:
+        one = self.live.pop(slot, None)
+        if one is not None:
+            one.gone, one.gone_at = self._step(), self.rig.now
+            self.gone.append(one)
+            for mount in self.build.mounts.values() if self.version == "v1" else [self.folder]:
+                shutil.rmtree(mount / POD / one.cid)
+        return one
 
     # ---- the exporter ----
 
@@ -216,13 +213,6 @@ class Life:
         self.live[slot] = one
         self._write(one)
 
-    def _remove(self, slot: str) -> None:
-        one = self.live.pop(slot)
-        one.gone, one.gone_at = self._step(), self.rig.now
-        self.gone.append(one)
-        for mount in self.build.mounts.values() if self.version == "v1" else [self.folder]:
-            shutil.rmtree(mount / POD / one.cid)
-
     def _write(self, one: Instance) -> None:
         periods, throttled_periods, throttled, usage = one.counters
         text = f"nr_periods {periods}\nnr_throttled {throttled_periods}\n"
@@ -244,10 +234,10 @@ OFTEN = 6
 
 def live_through(life: Life, chance: random.Random) -> Counter[str]:
     """So many random steps; how many of each kind."""
-    happens: dict[str, Callable[[], None]] = {
-        "runs": lambda: life.runs(slot(), chance.randint(1, 20), chance.random(), chance.randint(0, 10**9)),
-        "reset": lambda: life.is_reset(slot()),
-        "spoilt or mended": lambda: life.is_spoilt_or_mended(slot()),
+    happens: dict[str, Callable[[], object]] = {
+        "runs": lambda: life.runs(some(), chance.randint(1, 20), chance.random(), chance.randint(0, 10**9)),
+        "reset": lambda: life.is_reset(some()),
+        "spoilt or mended": lambda: life.is_spoilt_or_mended(some()),
         "restarts": lambda: life.restarts(slot(), quota=chance.random() < 0.7, same_path=chance.random() < 0.3),
         "goes": lambda: life.goes(slot()),
         "tick": lambda: life.ticks_after(chance.choice((1.0, 1.0, 1.0, 0.3, 1.9, 2.9))),
@@ -261,6 +251,11 @@ def live_through(life: Life, chance: random.Random) -> Counter[str]:
 
     def slot() -> str:
         return chance.choice(SLOTS)
+
+    def some() -> Instance:
+        if not life.live:
+            life.restarts(slot(), quota=True, same_path=False)
+        return chance.choice(list(life.live.values()))
 
     lived: Counter[str] = Counter()
     for _ in range(STEPS):

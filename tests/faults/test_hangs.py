@@ -22,7 +22,7 @@ from exporter.kube.http import CredentialFile
 from exporter.log import EventFormatter, LineQueue
 from exporter.web.tls import ReloadingConfig
 from tests.e2e.conftest import FAST
-from tests.faults.node import Place
+from tests.faults.node import Place, hung
 from tests.support.pages import Page
 from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
 from tests.support.treebuilder import container_id, write_v2
@@ -34,25 +34,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 SHORT = 0.1
 
 
-@contextlib.contextmanager
-def hanging(file: Path) -> Iterator[None]:
-    """Who opens it waits; at the end they are let go."""
-    os.mkfifo(file)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # nobody waits
-            os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
-        file.unlink()
-
-
 # ---- files of credentials ----
 
 
 async def test_a_file_that_cannot_be_read_in_time_is_a_failure_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "token"
     file = CredentialFile(str(path), "token file", "no_token", seconds=SHORT)
-    with hanging(path):
+    with hung(path):
         for _ in range(3):
             with pytest.raises(MappingError, match=r"^token file .*: not read within 0.1 s$") as caught:
                 await file.read()
@@ -70,12 +58,12 @@ async def test_a_web_config_that_hangs_keeps_the_last_one_and_nobody(tmp_path: P
     await config.load()
     kept = config.current
     file.unlink()
-    with hanging(file):
+    with hung(file):
         await config.check()
         await config.check()
     assert told == ["bad_config", "bad_config"]
     assert config.current is kept
-    with hanging(file), pytest.raises(ConfigError, match="not read within"):
+    with hung(file), pytest.raises(ConfigError, match="not read within"):
         await ReloadingConfig(str(file), lambda _: None, seconds=SHORT).load()
 
 
@@ -90,7 +78,7 @@ def test_a_token_that_hangs_keeps_neither_names_nor_the_end_of_the_process(tmp_p
         f"--kubelet.token-file={tmp_path}/token",
         "--kubelet.ca-file=",
     ]
-    with hanging(tmp_path / "token"), started(options) as exporter:
+    with hung(tmp_path / "token"), started(options) as exporter:
         page = exporter.page_when(lambda page: page.get("throttle_exporter_pods_source_active", source="file") == 1)
         assert page.total("throttle_exporter_cgroups", state="mapped") == len(place.tree.containers)
         assert page.get("throttle_exporter_errors_total", stage="pods", reason="timeout") >= 1  # type: ignore[operator] # None fails too
@@ -235,7 +223,7 @@ def test_a_read_that_never_returns_keeps_neither_page_nor_probe_nor_end(tmp_path
     write_v2(aside, 99, 50_000)
     (aside / "cpu.stat").unlink()
     flags = [f"--path.cgroup={tree.root}", f"--path.proc={tmp_path}", f"--path.sys={tmp_path}", *FAST]
-    with started([*flags, "--pods.sources=none"]) as exporter, hanging(aside / "cpu.stat"):
+    with started([*flags, "--pods.sources=none"]) as exporter, hung(aside / "cpu.stat"):
         exporter.page_after_ticks()
         aside.rename(new)
         # From here on no sample ends.

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from exporter.sampler.inventory import MAX_LINGERING
-from tests.sampler.rig import Rig, running
+from tests.sampler.rig import COLLECTORS, Rig, running
 from tests.soak.soak import memory_folder
 from tests.support.pages import Page, triples
 from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
-from tests.support.trees import cgroupfs_pod, hybrid, v1_paths_differ
+from tests.support.trees import cgroupfs_pod, containerd_systemd, docker_systemd, hybrid, v1_paths_differ
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"
 PERIODS = "cgroup_container_cpu_periods_total"
@@ -87,3 +87,36 @@ def test_what_lingers_has_a_bound() -> None:
             shown = {one.ref.container_id for one in rig.snapshot().containers}
     assert MAX_LINGERING // 2 <= len(shown) <= MAX_LINGERING
     assert {folder.name for folder in folders} <= shown
+
+
+# ---- what a node does not have is said by name, and only what somebody asked for ----
+
+OF_THE_NODE = {"cpu_topology", "proc_stat", "cpu_manager_state", "kubelet_configz", "inotify"}
+
+
+def test_each_version_of_cgroups_has_what_it_has(tmp_path: Path) -> None:
+    containerd_systemd(tmp_path / "v2")
+    docker_systemd(tmp_path / "v1")
+    with running(Rig(tmp_path / "v2")) as rig:
+        found = rig.snapshot().inputs
+    assert {name for name in found.keys() - OF_THE_NODE if not found[name]} == set()
+    with running(Rig(tmp_path / "v1")) as rig:
+        found = rig.snapshot().inputs
+    assert {name for name in found.keys() - OF_THE_NODE if not found[name]} == {"cpu_stat_local", "cpu_pressure"}
+    assert {name for name in OF_THE_NODE if found[name]} == {"inotify"}
+
+
+@pytest.mark.parametrize(
+    ("collector", "name"),
+    [("throttle", "cpu_stat_local"), ("usage", "cpu_usage"), ("pressure", "cpu_pressure"), ("cpuset", "cpuset")],
+)
+def test_what_no_collector_wants_is_not_missed(collector: str, name: str, tmp_path: Path) -> None:
+    containerd_systemd(tmp_path)
+    with running(Rig(tmp_path, collectors=COLLECTORS - {collector})) as rig:
+        assert name not in rig.snapshot().inputs
+
+
+def test_without_containers_nothing_is_said_of_what_they_would_show(tmp_path: Path) -> None:
+    v2(tmp_path)
+    with running(Rig(tmp_path)) as rig:
+        assert rig.snapshot().inputs.keys() == OF_THE_NODE
