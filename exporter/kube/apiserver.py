@@ -110,7 +110,7 @@ class ApiServerSource:
         except TimeoutError as error:
             raise MappingError(f"{self._where}: no list within {limit:g} s", reason="timeout") from error
         if self._failure is not None:
-            raise MappingError(str(self._failure), reason=self._failure.reason) from self._failure
+            raise MappingError(str(self._failure), reason=self._failure.reason)
         return self._store.snapshot()
 
     async def aclose(self) -> None:
@@ -128,7 +128,11 @@ class ApiServerSource:
             began, self._received = now(), False
             try:
                 with mapping_errors(self._where, self._timing.answer_seconds, _CA_ADVICE):
-                    await self._list_and_watch(watch)
+                    api = await self._credentials.with_ca(partial(_generated_client, self._url))
+                    async with api.api_client:
+                        if not self._synced:
+                            await self._list(api)
+                        await self._watch(api, watch)
             except _ExpiredError:
                 self._synced, self._version = False, _NEWEST
             except MappingError as error:
@@ -140,15 +144,8 @@ class ApiServerSource:
                 self._synced = False  # it may not be an API server at all; a list tells
             failures = 0 if is_long and self._failure is None else failures + 1
             if failures:
-                first, last = self._timing.first_retry, self._timing.last_retry
-                await asyncio.sleep(full_jitter(failures, first, last, random.random))
-
-    async def _list_and_watch(self, watch: Any) -> None:
-        api = await self._credentials.with_ca(partial(_generated_client, self._url))
-        async with api.api_client:
-            if not self._synced:
-                await self._list(api)
-            await self._watch(api, watch)
+                timing = self._timing
+                await asyncio.sleep(full_jitter(failures, timing.first_retry, timing.last_retry, random.random))
 
     async def _get(self, api: Any, **parameters: Any) -> aiohttp.ClientResponse:
         """Return an answer of status 200; ``parameters`` by the names of the Python client."""
@@ -227,8 +224,7 @@ async def follow_events(
 ) -> None:
     """Hand the events of an answer to ``take`` until its end; ``watch`` is a ``kubernetes.aio.watch.Watch``.
 
-    ``take`` gets the type (``ADDED``, ``MODIFIED``, ``DELETED``, ``BOOKMARK``), the pod, and the version to go on from,
-    empty when none was said yet. A line without its end is dropped: the next watch brings it again. Raises
+    ``take`` gets the type, the pod, and the version to go on from, empty when none was said yet. Raises
     :class:`MappingError` for a line that is no event and for one of type ERROR, and :class:`TimeoutError` after
     ``silence`` seconds without a line.
     """

@@ -161,7 +161,6 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, where: str) ->
     """Return the body of a request for ``identity``, at most ``limit`` bytes.
 
     Needs a session with ``auto_decompress=False``: aiohttp inflates a whole chunk at once, a thousandfold at worst.
-    Raises :class:`MappingError`, ``too_large`` or ``malformed``, and what aiohttp raises while it reads.
     """
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise MappingError(f"{where}: an encoding that was not asked for", reason="malformed")

@@ -40,10 +40,8 @@ _LARGEST_QUANTITY = Decimal(2**63 - 1)
 _NANO = Decimal("1e-9")
 _SUFFIXES: dict[str | None, Decimal] = {
     None: Decimal(1),
-    **{
-        suffix: Decimal(1000) ** power
-        for power, suffix in zip(range(-3, 7), ("n", "u", "m", "", *"kMGTPE"), strict=True)
-    },
+    **{letter: Decimal(1000) ** -power for power, letter in enumerate("mun", start=1)},
+    **{letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", start=1)},
     **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)},
 }
 
@@ -149,10 +147,9 @@ def read_pod(item: Any, problems: Counter[str]) -> tuple[PodIdentity, bool] | No
         return None
     if pod.status is None:
         problems["pod_without_status"] += 1
+    kind, workload = _workload(metadata)
     if static:  # the kubelet appends the node's name in lower case to the name in the manifest
         kind, workload = "StaticPod", metadata.name.removesuffix(f"-{pod.node.lower()}" if pod.node else "")
-    else:
-        kind, workload = _workload(metadata)
     identity = PodIdentity(
         uid=uid,
         namespace=metadata.namespace,

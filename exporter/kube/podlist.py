@@ -102,9 +102,9 @@ def _merge(found: Iterable[tuple[PodIdentity, bool] | None], problems: Counter[s
 class ListReader:
     """Iterates over the items of one list object; :attr:`fields` then holds its other members (``kind``, ...).
 
-    Reads a window of the text that grows at its end when a value does not fit and forgets what was read. No member or
-    item may be a number, of which the end cannot be told. Raises :class:`ValueError` for anything that is not one JSON
-    object with ``items`` an array or null, and :class:`RecursionError` for one nested deeper than Python's stack.
+    Reads a window of the text, in which no member or item may be a number: its end could not be told. Raises
+    :class:`ValueError` for anything that is not one JSON object with ``items`` an array or null, or
+    :class:`RecursionError`.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:
