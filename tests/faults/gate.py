@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -34,9 +33,7 @@ class Gate:
         await self.turn(self._state)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.turn("shut")
 
     async def turn(self, state: State) -> None:
@@ -47,25 +44,18 @@ class Gate:
         else:
             self._flows.clear()
         if state in {"shut", "nonsense"}:
-            await self._cut()
-        if state == "shut":
-            await self._close()
-        elif self._server is None:
+            for task in (connections := list(self._connections)):
+                task.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
+        if state == "shut" and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif state != "shut" and self._server is None:
             await self._listen()
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._take, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    async def _cut(self) -> None:
-        for task in (connections := list(self._connections)):
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -88,16 +78,14 @@ class Gate:
         await self._flows.wait()
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._target)
         try:
-            ways = [
-                asyncio.create_task(self._pass_on(reader, inner_writer)),
-                asyncio.create_task(self._pass_on(inner_reader, writer)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+            async with asyncio.TaskGroup() as ways:
+                tasks = [
+                    ways.create_task(self._pass_on(reader, inner_writer)),
+                    ways.create_task(self._pass_on(inner_reader, writer)),
+                ]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    task.cancel()
         finally:
             inner_writer.close()
 

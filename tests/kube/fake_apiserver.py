@@ -8,8 +8,6 @@ import copy
 import json
 import ssl
 from collections import deque
-from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
@@ -34,7 +32,6 @@ class FakeApiServer:
         self.pods: dict[str, dict[str, Any]] = {}
         self.faults: deque[int | str] = deque()
         """For the next requests: a status, ``hang``, ``gone`` (as an event) or ``garbage``."""
-        self.delay = 0.0
         self.page_size = 500
         self.token = "first-token"
         self.lists = 0
@@ -86,9 +83,7 @@ class FakeApiServer:
         self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._closing = True
         await self.cut("end")
         if self._runner:
@@ -105,7 +100,6 @@ class FakeApiServer:
                 await self._changed.wait_for(lambda: self._closing)
         if isinstance(fault, int) and fault != 200:
             return web.Response(status=fault, text="internal details")
-        await asyncio.sleep(self.delay)
         if request.query.get("watch") in {"true", "True"}:
             return await self._watch(request, str(fault))
         if fault == "garbage":
@@ -144,20 +138,15 @@ class FakeApiServer:
         self.watching += 1
         try:
             while cuts == self._cuts:
-                fresh = [entry for entry in self._log if entry[0] > at]
-                at = await self._send(response, fresh, at)
+                for version, kind, pod in [entry for entry in self._log if entry[0] > at]:
+                    await response.write(_line(kind, pod))
+                    at = version
                 async with self._changed:
                     while cuts == self._cuts and self.version <= at:
                         await self._changed.wait()
             return await self._end(request, response, at)
         finally:
             self.watching -= 1
-
-    async def _send(self, response: web.StreamResponse, entries: Sequence[tuple[int, str, Any]], at: int) -> int:
-        for version, kind, pod in entries:
-            await response.write(_line(kind, pod))
-            at = version
-        return at
 
     async def _end(self, request: web.Request, response: web.StreamResponse, at: int) -> web.StreamResponse:
         if self._last_cut == "half":
