@@ -30,6 +30,7 @@ SETTLING_SECONDS = 5.0
 NAME_WAIT_SECONDS = 60.0
 """How long newer pod lists are asked for the name of a container: the status of one that ran for seconds comes late."""
 _SHOWN = frozenset({"mapped", "unmapped"})
+_Shown = list[tuple[TrackedCgroup, tuple[Any, ...]]]
 _CONTAINER_INPUTS: Mapping[str, tuple[str | None, Callable[[TrackedCgroup], object]]] = {
     "cpu_stat": (None, lambda one: (one.stat or NO_COUNTERS).periods),
     "cpu_stat_local": ("throttle", lambda one: one.local_throttled_seconds),
@@ -99,7 +100,7 @@ class Sampler:
         self._counts, self._missing = dict[str, int](), 0
         self._under_quota: list[TrackedCgroup] = []
         self._under_quota_at = self._shown_at = (-1, -1)
-        self._shown: list[tuple[TrackedCgroup, tuple[Any, ...]]] = []
+        self._shown: tuple[_Shown, _Shown] = ([], [])
 
     def set_pods(self, pods: PodList) -> None:
         """Take over a new pod list; from any thread."""
@@ -215,9 +216,10 @@ class Sampler:
         return self._under_quota
 
     def _sample(self, now: float) -> None:
+        new_history = self._new_history
         if self._samples_quota:
             for one in self._find_under_quota():
-                one.sample(now, self._new_history)
+                one.sample(now, new_history)
                 if one.vanished:
                     self._inventory.retire(one, now)
         # The young are read at each tick: they may be gone at the next.
@@ -265,7 +267,8 @@ class Sampler:
                     one.read_nested()
                     if not self._inventory.has_inotify and one.probe_settings():
                         self._read_settings(one, now)
-                self._inventory.retire_vanished(one, now)
+                if one.vanished:
+                    self._inventory.retire(one, now)
         ancestors = self._inventory.ancestors if detailed else {}
         for one in list(ancestors.values()):
             one.read_stat()
@@ -274,14 +277,14 @@ class Sampler:
         if self._state != self._shown_at:
             self._show()
         detailed_at = now if detailed else None
-        rows = [one.row(settings, detailed_at) for one, settings in self._shown]
+        containers, pods = (tuple([one.row(settings, detailed_at) for one, settings in shown]) for shown in self._shown)
         driver = next((one.ref.driver for one in self._inventory.live.values()), None)
         return Snapshot(
             taken_at=self._wall(),
             tick=self._ticks,
             settings_version=self._version,
-            containers=tuple(row for row in rows if row.container is not None),
-            pods=tuple(row for row in rows if row.container is None),
+            containers=containers,
+            pods=pods,
             node=self._node.row(driver, {path: one.ancestor(now) for path, one in ancestors.items()}),
             cgroups=self._counts | {"missing": self._missing},
             inputs=self._inputs(),
@@ -322,10 +325,13 @@ class Sampler:
     def _show(self) -> None:
         """Choose the cgroups that are shown, and count all of them."""
         shown = newest_by_name(self._inventory.everything)
-        self._shown, self._shown_at = [(one, one.settings(name)) for name, one in shown.items()], self._state
+        rows = [(one, one.settings(name)) for name, one in shown.items()]
+        containers = [row for row in rows if row[0].ref.container_id is not None]
+        pods = [row for row in rows if row[0].ref.container_id is None]
+        self._shown, self._shown_at = (containers, pods), self._state
         count = Counter[str](one.state for one in self._inventory.containers)
         self._counts = {state: count[state] for state in ("mapped", "unmapped", "pending", "sandbox", "empty")}
-        self._counts["lingering"] = sum(not one.live for name, one in shown.items() if name[2] is not None)
+        self._counts["lingering"] = sum(not one.live for one, _ in containers)
 
     def _inputs(self) -> dict[str, bool]:
         """Tell which inputs this node has; without those that no collector needs or no container shows."""
