@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import time
@@ -14,7 +13,6 @@ from tests.e2e.conftest import FAST
 from tests.faults.node import Place
 from tests.support.fake_kubelet import Reply
 from tests.support.kubelet_thread import TOKEN, kubelet
-from tests.support.pages import duplicates
 from tests.support.process import Exporter, started
 from tests.support.trees import containerd_systemd
 
@@ -27,7 +25,6 @@ WITH_TOKEN = {
     "does not speak HTTP": Reply(raw=f"{TOKEN}\r\n\r\n".encode()),
     "sends an odd header": Reply(b"{}", headers={"Content-Encoding": TOKEN}),
 }
-HOSTILE = 'a"\\\n\r\t\x1b[31m\x00\u2028\u202e\ud800</script>{x="1"} 2'
 
 
 def options(folder: Path) -> list[str]:
@@ -56,32 +53,6 @@ def test_no_answer_of_the_kubelet_brings_the_token_to_light(how: str, tmp_path: 
         exporter.page_when(lambda page: page.total("throttle_exporter_errors_total", stage="pods") >= 2)
         assert "pod source kubelet" in exporter.log
         assert TOKEN not in said(exporter)
-
-
-def test_names_break_out_of_no_line(tmp_path: Path) -> None:
-    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
-    for item in place.listed["items"]:
-        about = item["metadata"]
-        about["namespace"] = about["namespace"] + HOSTILE
-        about["name"] += HOSTILE
-        about["annotations"] = {"kube-throttle-exporter/alert-threshold": HOSTILE, HOSTILE: HOSTILE}
-        about["labels"] = {"app": HOSTILE}
-        about["ownerReferences"] = [{"kind": HOSTILE, "name": HOSTILE, "controller": True}]
-    place.write("pods.json", json.dumps(place.listed))
-    with started([*options(tmp_path), f"--pods.sources=file:{tmp_path}/pods.json"]) as exporter:
-        page = exporter.page_after_ticks()
-        assert duplicates(page.text) == {}
-        assert page.families
-        assert exporter.page("application/openmetrics-text").families
-        html = exporter.get("/").text
-        assert "<script" not in html
-        assert "</script" not in html
-        assert json.loads(exporter.get("/api/v1/containers").text)
-        assert "\x1b" not in html
-        for line in exporter.log.splitlines():
-            assert line.startswith("ts=")
-            assert line.isascii()
-            assert line.isprintable()
 
 
 def open_for_writing(pid: int) -> list[str]:

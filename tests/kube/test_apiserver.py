@@ -20,7 +20,6 @@ from tests.support.pods import pod, pod_list, running
 FAST = WatchTiming(answer_seconds=20.0, first_retry=0.001, last_retry=0.004)
 TIME_LIMIT = 30.0
 FAULTS: list[int | str] = [500, 410, "gone", "garbage"]
-HASH = "9e670b8013a41803affaa258e0b3550f"
 
 
 @pytest_asyncio.fixture
@@ -93,16 +92,6 @@ async def test_what_comes_changes_and_goes_is_followed_without_another_list(api:
     await api.delete("uid-1")
     await follows(source, api)
     assert (api.lists, api.watches) == (1, 1)
-
-
-async def test_a_mirror_pod_goes_by_the_hash_of_its_static_pod(api: FakeApiServer, client: Client) -> None:
-    annotations = {"kubernetes.io/config.mirror": HASH, "kubernetes.io/config.hash": HASH}
-    await api.put(pod("7c9a5200-0000-4000-8000-000000000009", "etcd-node-a", metadata={"annotations": annotations}))
-    source = client.source(api.url)
-    assert (await source.pods()).pods.keys() == {HASH}
-    await api.delete("7c9a5200-0000-4000-8000-000000000009")
-    await follows(source, api)
-    assert (await source.pods()).pods == {}
 
 
 @pytest.mark.parametrize("how", ["end", "drop", "half"])
