@@ -12,6 +12,7 @@ import pytest
 
 from exporter.lab.cgroups import CgroupTree, Hierarchy, LabError, writable_hierarchy
 from tests.conftest import unavailable
+from tests.support.lab_stage import Stage, stage
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +26,11 @@ def hierarchy() -> Hierarchy:
 @pytest.fixture
 def tree(hierarchy: Hierarchy) -> Iterator[CgroupTree]:
     with CgroupTree(hierarchy, "test") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def node(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A node with an exporter, for all scenes of a module."""
+    with stage(hierarchy, tmp_path_factory.mktemp("stage")) as made:
         yield made

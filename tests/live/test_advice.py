@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -13,7 +12,7 @@ from exporter.node.machine import read_topology
 from exporter.report.schema import Container as Report
 from tests.support.lab import eventually, pod
 from tests.support.lab_causes import explain
-from tests.support.lab_stage import Stage, stage
+from tests.support.lab_stage import Stage
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -78,12 +77,6 @@ def follow(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
     assert (found["throttling"]["ratio"] or 0.0) < 0.01, set_to
     assert set_to[-1] > load.limit
     assert set_to[-1] <= load.most, set_to
-
-
-@pytest.fixture(scope="module")
-def node(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(hierarchy, tmp_path_factory.mktemp("advice")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("load", [Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2, 1.75)], ids=lambda load: load.title)

@@ -50,22 +50,3 @@ def test_groups_that_are_removed_in_a_loop_cost_no_page(hierarchy: Hierarchy, tm
         assert removed >= 10
         assert 1 <= len(seen & {one.name for one in fleeting}) < removed
         assert node.exporter.process.poll() is None
-
-
-def test_a_throttled_container_that_is_killed_and_removed_leaves_the_others_alone(
-    hierarchy: Hierarchy, tmp_path: Path
-) -> None:
-    with live_node(hierarchy, tmp_path, STABLE, FLEETING[0], options=["--sample.linger=30s"]) as node:
-        stable, fleeting = node.pods
-        for one in node.pods:
-            node.start(one, Workload(kind="busy", workers=2))
-        name = "cpu_throttled_periods_total"
-        node.exporter.page_when(lambda page: page.get(CONTAINER + name, **labels(fleeting)))
-        node.tree.remove_pod(fleeting)
-
-        # Its gauges go at once, its last counters linger.
-        page = node.exporter.page_when(lambda page: page.get(CONTAINER + "cpu_limit_cores", **labels(fleeting)) is None)
-        assert page.get(CONTAINER + name, **labels(fleeting))
-        before = page.get(CONTAINER + name, **labels(stable)) or 0
-        node.exporter.page_when(lambda page: (page.get(CONTAINER + name, **labels(stable)) or 0) > before)
-        assert not errors(node.exporter.page()), node.exporter.log
