@@ -73,7 +73,7 @@ def detect(root: str) -> Hierarchy:
     in_unified = _words(f"{unified}/cgroup.controllers")
     version: HierarchyVersion = "v1" if in_unified is None else "hybrid"
     handed_over = in_unified or set()
-    cpuset_is_v2 = "cpuset" not in controllers and "cpuset" in handed_over
+    cpuset_is_v2 = "cpuset" in handed_over
     cpuset = unified if cpuset_is_v2 else controllers.get("cpuset")
     others = (cpuset, cpuset_is_v2, unified if "pids" in handed_over else controllers.get("pids"), root)
     if "cpu" in controllers:

@@ -75,7 +75,7 @@ def sysfs(root: Path, *, online: str | None = None, **nodes: str) -> str:
 
 def test_each_cpu_is_on_its_node_and_what_is_beside_the_nodes_is_none(tmp_path: Path) -> None:
     root = sysfs(
-        tmp_path, online="0-3\n", node0="0-1\n", node10="2-3\n", node1="\n", node="0\n", node0x="1\n", power="0\n"
+        tmp_path, online="0-3\n", node0="0-1\n", node10="2-3\n", node1="\n", node="0\n", node0x="5\n", power="0\n"
     )
     (tmp_path / "devices" / "system" / "node" / "online").write_text("0\n")
     (tmp_path / "devices" / "system" / "node" / "node7").write_text("a file")
