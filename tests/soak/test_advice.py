@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exporter.lab.cgroups import Hierarchy
-from tests.live.conftest import hierarchy
-from tests.live.test_advice import Load, follow, node, pytestmark
+from tests.live.conftest import hierarchy, node
+from tests.live.test_advice import Load, follow, pytestmark
 from tests.support.lab_stage import Stage
 
 __all__ = ["hierarchy", "node", "pytestmark"]
