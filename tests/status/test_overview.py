@@ -105,7 +105,7 @@ def test_of_many_workloads_the_worst_are_in_the_table(reports: dict[str, Report]
     assert len(workloads(page)) == nodes.WORKLOADS
     assert len(page.one("details", "rest").every("details", "workload")) == nodes.WORKLOADS - MAX_WORKLOADS
     assert page.one("details", "rest").every("summary")[0].text.startswith("20 more workloads, ")
-    more = next(one for one in page.every("a") if one.text.endswith("more containers of Deployment service-42"))
+    more = next(one for one in page.every("a") if one.text == "7 more containers of Deployment service-42")
     assert more.attributes["href"] == "?namespace=team-02&q=service-42&refresh=10"
     # All with problems are in the page, opened or not.
     affected = sum(one["severity"] in {"critical", "warning"} for one in reports["many"].containers()["containers"])

@@ -79,9 +79,6 @@ async def open_ones(sockets: list[socket.socket]) -> int:
     return number
 
 
-# ---- Many ----
-
-
 @pytest.mark.parametrize("number", [100, 1000])
 @pytest.mark.parametrize("first", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 async def test_a_scraper_amid_clients_that_send_no_request(server: Served, number: int, first: bytes) -> None:
@@ -123,13 +120,11 @@ async def test_while_all_connections_are_being_answered_one_more_is_refused() ->
         assert server.reasons == {"connection_refused": 1}
 
 
-# ---- Slow ----
-
-
 @pytest.mark.parametrize("first", [b"", b"G", b"GET /metrics HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 5000])
 @pytest.mark.parametrize("answered", [False, True])
 async def test_a_request_that_does_not_end(first: bytes, answered: bool) -> None:
-    async with served(limits=Limits(request_seconds=0.2, idle_seconds=0.2)) as server:
+    limits = Limits(request_seconds=0.2, idle_seconds=75.0 if first else 0.2)
+    async with served(limits=limits) as server:
         reader, writer = await server.connect()
         if answered:
             writer.write(GET)
@@ -172,6 +167,17 @@ async def test_clients_that_never_read_a_page_of_10_mb() -> None:
         assert peak < 16 * MEBIBYTE, "one chunk or two for each, not one page"
 
 
+async def test_pages_that_only_silent_clients_hold_have_a_bound() -> None:
+    async with served(limits=Limits(stall_seconds=30.0, held_bytes=15 * MEBIBYTE)) as server:
+        server.page = b"1" * (10 * MEBIBYTE)
+        async with sockets(server, 1, GET, buffer=4096):
+            await asyncio.sleep(1.2)
+            server.page = b"2" * (10 * MEBIBYTE)
+            async with sockets(server, 1, GET, buffer=4096):
+                assert "too many pages were held" in await server.reason("slow_reader")
+        assert server.reasons == {"slow_reader": 1}
+
+
 async def test_a_client_that_reads_slowly_but_reads() -> None:
     async with served(limits=Limits(stall_seconds=0.5, answer_seconds=20.0)) as server:
         server.page = b"0123456789" * (400 << 10)
@@ -185,9 +191,6 @@ async def test_a_client_that_reads_slowly_but_reads() -> None:
         assert received == server.page
         assert server.errors == []
         writer.transport.abort()
-
-
-# ---- Large ----
 
 
 @pytest.mark.parametrize(
@@ -207,9 +210,6 @@ async def test_a_request_that_is_too_large(server: Served, request_: bytes, stat
     assert answer.status in ({status, 0} if len(request_) > Limits().request_bytes else {status})
     assert server.reasons == {"bad_request": 1}
     assert await worst_scrape(server, 1) < UNDISTURBED
-
-
-# ---- Wrong ----
 
 
 @pytest.mark.parametrize("method", ["POST", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
@@ -274,9 +274,6 @@ async def test_requests_one_behind_the_other(server: Served) -> None:
     assert server.errors == []
 
 
-# ---- What every answer says ----
-
-
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -300,9 +297,6 @@ async def test_no_answer_names_the_software_or_the_defect(
             assert word not in answer.raw
         assert ("a defect of a handler" in caplog.text) is (status == 500), "but the log tells"
         assert server.reasons["internal"] == (status == 500)
-
-
-# ---- Listening ----
 
 
 async def test_all_interfaces_are_one_port() -> None:
