@@ -39,8 +39,15 @@ def _throttled(limit: float = 2.0, *, usage: float = 0.4, stopped: float = 100.0
     return row._replace(recommendation=make.recommended(row, burst=0.26))
 
 
+def _of(kind: str, row: CgroupRow) -> CgroupRow:
+    """``row`` as the container of a pod that ``kind`` owns, so that commands change its template."""
+    assert row.pod_identity is not None
+    return row._replace(pod_identity=replace(row.pod_identity, workload_kind=kind, workload="owner"))
+
+
 def _above(pod_limit: float | None, throttled: float, limit: float | None = 4.0) -> Snapshot:
     row = make.container(limit=limit, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
+    row = _of("StatefulSet" if limit else "CronJob", row)
     pod = make.pod(row, limit=pod_limit, deltas=make.deltas(throttled_seconds=60 * throttled / 2))
     return make.snapshot(row, pods=(pod._replace(window=make.window(throttled)) if pod_limit else pod,))
 
@@ -104,8 +111,8 @@ def _drifted(actual: float | None, wanted: float | None, *, pod: float | None = 
     return make.snapshot(make.with_spec(row, allocated_limit_cores=wanted))
 
 
-def _not_enforced(limits: CpuLimits, **on: Any) -> Snapshot:
-    row = make.container(limit=2.0, limits=limits, window=None, effective_limit_cores=8.0)
+def _not_enforced(limits: CpuLimits, effective: float = 8.0, **on: Any) -> Snapshot:
+    row = make.container(limit=2.0, limits=limits, window=None, effective_limit_cores=effective)
     return make.snapshot(row, on=make.node(**on))
 
 
@@ -118,7 +125,13 @@ _LAX = KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False)
 CASES = (
     # Own quota
     Case("own quota, used up", make.snapshot(_throttled(usage=1.95)), (("throttled", ""),)),
-    Case("64 threads", make.snapshot(_throttled(threads=64)), (("throttled_below_limit", "threads"),)),
+    Case("64 threads", make.snapshot(_of("Deployment", _throttled(threads=64))),
+         (("throttled_below_limit", "threads"),)),
+    Case("64 threads that use the limit up",
+         make.snapshot(_of("DaemonSet", _throttled(usage=1.95, stopped=324.0, threads=64))), (("throttled", ""),)),
+    Case("40 threads of which one runs, and demand not known",
+         make.snapshot(_throttled(0.5, usage=0.49, stopped=27.0, threads=40, window=make.window(0.95))._replace(
+             recommendation=None)), (("throttled", ""),)),
     Case("bursts of nobody knows how many threads", make.snapshot(_throttled(threads=None)),
          (("throttled_below_limit", "burst"),)),
     Case("a limit under one CPU", make.snapshot(_throttled(0.2, usage=0.04, stopped=20.0, threads=1)),
@@ -139,7 +152,8 @@ CASES = (
     Case("a quota above the pod, on a kernel without cpu.stat.local", _above_by_its_own_file(),
          (("ancestor_throttled", "above_pod"),)),
     # Contention
-    Case("a neighbour on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0), _on_cpu_0("hog", 40.0, 0.0)),
+    Case("a neighbour on the same CPU",
+         _full(_of("ReplicaSet", _on_cpu_0("web", 20.0, 38.0)), _on_cpu_0("hog", 40.0, 0.0)),
          (("contention", "neighbours"),)),
     Case("waiting beyond what throttling explains",
          make.snapshot(make.container(limit=2.0, deltas=make.deltas(usage_seconds=20.0, waiting_seconds=38.0,
@@ -159,11 +173,16 @@ CASES = (
     Case("its own threads", _full(_on_cpu_0("web", 59.0, 50.0)), (("contention", "own_threads"),)),
     Case("waiting for nobody knows whom", make.snapshot(_on_cpu_0("web", 20.0, 38.0), on=make.node(cpu_times={})),
          (("contention", ""),)),
+    Case("an unlimited neighbour without a request",
+         _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container(request=None).identity), _on_cpu_0("web", 2.0, 0.0)),
+         (("no_quota", "unbounded"),)),
     Case("an unlimited neighbour", _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity),
                                          _on_cpu_0("web", 2.0, 0.0)),
          (("no_quota", "unbounded"),)),
     Case("limits that are not enforced",
          _not_enforced(make.limits(None), kubelet=_LAX), (("limit_not_enforced", "kubelet"),)),
+    Case("limits that are not enforced, under another quota",
+         _not_enforced(make.limits(None), effective=3.0, kubelet=_LAX), (("limit_not_enforced", "kubelet"),)),
     Case("a kernel without CFS bandwidth", _not_enforced(CpuLimits("unsupported", weight=100)),
          (("limit_not_enforced", "no_cfs_bandwidth"),)),
     Case("no cpu controller", _not_enforced(CpuLimits("unsupported")),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find
-from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig
+from exporter.identities import ContainerIdentity, ContainerSpec
 from exporter.model import CgroupRow, Deltas, NodeRow
 from tests.support import snapshots as make
 
@@ -213,18 +213,6 @@ def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> Non
     assert [one["reason"] for one in find(unnamed)] == [""]
 
 
-def test_a_limit_that_is_not_enforced() -> None:
-    on = make.node(kubelet=KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False))
-    row = make.container(limit=2.0, limits=make.limits(None), window=None, effective_limit_cores=8.0)
-    found = of(row, on=on)
-    assert (found["name"], found["reason"], found["severity"]) == ("limit_not_enforced", "kubelet", "info")
-    assert found["evidence"]["spec_limit_cores"] == 2.0
-    assert find(make.snapshot(row)) == ()
-    # A pod that is older than the setting still has its quota, and that is the effective limit.
-    assert find(make.snapshot(row._replace(effective_limit_cores=2.0), on=on)) == ()
-    assert "a quota above it still holds it to 3 CPUs" in of(row._replace(effective_limit_cores=3.0), on=on)["summary"]
-
-
 def greedy(**changes: Any) -> CgroupRow:
     return on_cpu_0("hog", 50.0)._replace(identity=identity_with(0.1))._replace(**changes)
 
@@ -235,14 +223,10 @@ def identity_with(request: float | None) -> ContainerIdentity:
     return replace(identity, spec=ContainerSpec(request))
 
 
-def test_an_unlimited_container_that_fills_shared_cpus() -> None:
-    other = on_cpu_0("victim", 3.0)
-    found = of(greedy(), other, on=CPU_0)
-    assert (found["name"], found["reason"], found["severity"]) == ("no_quota", "unbounded", "info")
-    assert (
-        "0.83 CPUs of the 1 it shares with others, without a limit and with a request of 0.1 CPUs" in found["summary"]
-    )
-    assert "with no request" in of(greedy(identity=identity_with(None)), other, on=CPU_0)["summary"]
+def test_a_limit_that_an_older_pod_s_quota_enforces_is_no_finding() -> None:
+    on = make.node(kubelet=make.static(cpu_cfs_quota=False))
+    row = make.container(limit=2.0, limits=make.limits(None), window=None, effective_limit_cores=2.0)
+    assert find(make.snapshot(row, on=on)) == ()
 
 
 @pytest.mark.parametrize(

@@ -46,32 +46,6 @@ def saturated(limit: float = 2.0, **changes: Any) -> CgroupRow:
     )._replace(**changes)
 
 
-def saturated_in_parallel(**changes: Any) -> CgroupRow:
-    """Eight CPUs were stopped for three quarters of each throttled period."""
-    lost = 8 * 0.75 * 54.0
-    spent = make.deltas(usage_seconds=116.0, throttled_seconds=lost, local_throttled_seconds=lost, waiting_seconds=55.0)
-    return saturated(deltas=spent, **changes)
-
-
-def test_many_threads_that_use_a_limit_up_are_told_to_be_fewer() -> None:
-    found = only(saturated_in_parallel(threads=64))
-    assert found["name"] == "throttled"
-    assert found["advice"].startswith("Set the limit to")
-    assert "OMP_NUM_THREADS=2" in found["advice"]
-
-
-@pytest.mark.parametrize("lost", [27.0, None])
-def test_threads_that_may_sleep_are_told_of_and_not_blamed(lost: float | None) -> None:
-    """One thread of 40 that wants to run all the time loses half of each period."""
-    spent = make.deltas(usage_seconds=29.0, throttled_seconds=lost, local_throttled_seconds=lost, waiting_seconds=None)
-    found = only(saturated(0.5, threads=40, deltas=spent, intervals=make.intervals(0.49, 0.9)))
-    assert found["name"] == "throttled"
-    # Fewer threads are no cure under one CPU.
-    assert found["summary"].startswith("It uses up its limit of 0.5 CPUs (use: 0.48 CPUs): throttled in")
-    assert found["advice"].startswith("Set the limit to 1 CPU, and look again after a minute")
-    assert "thread" not in found["advice"]
-
-
 @pytest.mark.parametrize(
     "row",
     [

@@ -1,6 +1,5 @@
 """Who owns which CPU, by cpusets alone."""
 
-import json
 from collections.abc import Mapping
 
 import pytest
@@ -8,15 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.analysis.isolation import MAX_OVERLAPS, CpusetUser, Isolation, Pair, claim_of, isolate
-from exporter.cgroupfs.names import decode
-from exporter.cgroupfs.readers import read_cpuset, read_limits
 from exporter.cpulist import cpu_list
 from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodSpec, QosClass
-from exporter.kube.podlist import parse_pod_list
 from exporter.model import CgroupName, CgroupRef, CpuLimits
 from exporter.node.cpumanager import read_cpu_manager_state
-from exporter.node.machine import read_topology
-from tests.support.recordings import RECORDINGS, Recording, running
+from tests.sampler.rig import Rig
+from tests.support.recordings import RECORDINGS, Recording
 
 RECONCILE = 10.0
 CPUS = cpu_list("0-7", "")
@@ -289,53 +285,24 @@ WITH_CHECKPOINT = [one for one in RECORDINGS if (one.folder / "cpu_manager_state
 
 
 @pytest.mark.parametrize("recording", WITH_CHECKPOINT, ids=lambda one: one.name)
-@pytest.mark.parametrize("mapped", [True, False])
-def test_the_verdict_on_a_recorded_node_is_the_kubelet_s(recording: Recording, mapped: bool) -> None:
-    users = recorded_users(recording, mapped=mapped)
-    online = read_topology(str(recording.t0 / "sys")).online
-    found = isolate(users, online, {}, 0.0, RECONCILE)
+def test_the_verdict_on_a_recorded_node_is_the_kubelet_s(recording: Recording) -> None:
+    rig = Rig(recording.t0 / "sys/fs/cgroup", sys=recording.t0 / "sys")
+    rig.scan()
+    rig.pods(recording.pods.read_bytes())
+    rig.tick()
+    snapshot = rig.snapshot()
     checkpoint = read_cpu_manager_state(str(recording.folder / "cpu_manager_state.json"))
     assert checkpoint is not None
-    assert checkpoint.policy == "static"
-    exclusive = {one.container: one for one, state in found.states.items() if state == "exclusive"}
-    assert {(user.name.pod, user.name.container): user.cpus for user in users if user.name.container in exclusive} == {
-        (uid, container): cpus for (uid, container), cpus in checkpoint.entries.items()
+    assert len(snapshot.containers) > 8
+    exclusive = [one for one in snapshot.containers if one.isolation == "exclusive"]
+    assert {one.ref.pod_uid: one.cpuset and one.cpuset.cpus for one in exclusive} == {
+        uid: cpus for (uid, _), cpus in checkpoint.entries.items()
     }
-    assert exclusive.keys() == {"pinned"}
-    assert {one for one, owns in found.exclusive.items() if owns} == set(exclusive.values())
-    assert {state for one, state in found.states.items() if one.container != "pinned"} == {"shared"}
-    assert found.shared == checkpoint.default_cpus
-    assert {cpu: one.container for cpu, one in found.owners.items()} == {1: "pinned"}
-    assert found.memory == {}
-
-
-def recorded_users(recording: Recording, *, mapped: bool) -> list[CpusetUser]:
-    """The running containers of a recording, the pod's uid in place of its name."""
-    pods = parse_pod_list(recording.pods.read_bytes(), "pods.json").pods
-    root = recording.t0 / "sys/fs/cgroup"
-    users = []
-    for one in running(json.loads(recording.pods.read_text())):
-        [path] = [
-            str(path.relative_to(root / "cpuset")) for path in (root / "cpuset").rglob(f"*{one.container_id}*")
-            if path.is_dir()
-        ]  # fmt: skip
-        cpuset, ref = read_cpuset(str(root / "cpuset" / path), is_v2=False), decode(path)
-        assert cpuset is not None
-        assert ref is not None
-        identity = next(
-            (c for p in pods.values() if p.uid == one.pod_uid for c in p.containers if c.name == one.name), None
-        )
-        assert identity is not None
-        whole, _ = claim_of(
-            ref,
-            read_limits(str(root / "cpu" / path), is_v2=False),
-            identity if mapped else None,
-            pods[one.pod_uid] if mapped else None,
-        )
-        cgroup = CgroupName(one.namespace, one.pod_uid, one.name)
-        users.append(CpusetUser(cgroup, ref.pod_path, cpuset.cpus, whole, identity.container_type if mapped else None))
-    assert len(users) > 8
-    return users
+    assert {one.isolation for one in snapshot.containers} == {"exclusive", "shared"}
+    assert [one for one in snapshot.containers if one.exclusive] == exclusive
+    assert snapshot.node.shared_cpus == checkpoint.default_cpus
+    assert snapshot.node.owners.keys() == frozenset[int]().union(*checkpoint.entries.values())
+    assert {one.container for one in snapshot.node.owners.values()} == {"pinned"}
 
 
 def test_a_container_that_a_dra_driver_pinned_owns_its_cpus_under_the_policy_none() -> None:

@@ -11,11 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exporter.analysis.advice import quantity, set_pod_limit
+from exporter.analysis.advice import quantity
 from exporter.analysis.recommend import DemandHistogram, recommend, rounded_up
-from exporter.identities import PodIdentity, PodSpec
 from exporter.model import Interval, Recommendation, Window
-from tests.support.snapshots import container
 
 PERIOD = 0.1
 
@@ -98,27 +96,27 @@ def said(
     return found
 
 
-def test_a_single_thread_never_needs_more_than_one_cpu() -> None:
-    assert said(0.2, 0.8).limit_cores == 1.0
-    # Fifty threads of which one runs: a single CPU was stopped in each throttled period.
-    assert said(0.2, 0.8, threads=50, lost=0.8 * 0.5 * 0.8).limit_cores == 1.0
-    assert said(0.2, 0.8, threads=50, lost=0.8 * 0.5 * 3.8).limit_cores == 2.2
+@pytest.mark.parametrize(
+    ("found", "limit", "now"),
+    [
+        pytest.param(said(0.2, 0.8), 1.0, 1.0, id="one thread never needs more than a CPU"),
+        pytest.param(said(0.2, 0.8, threads=50, lost=0.8 * 0.5 * 0.8), 1.0, 1.0, id="fifty of which one runs"),
+        pytest.param(said(0.2, 0.8, threads=50, lost=0.8 * 0.5 * 3.8), 2.2, 2.2, id="fifty of which four run"),
+        pytest.param(said(0.04, 0.4), 0.45, 0.45, id="its size and a slice"),
+        pytest.param(said(0.2, 0.0, limit=1.0, threads=50, lost=0.0), 1.0, 1.0, id="enough"),
+        pytest.param(said(0.02, 0.5, limit=0.4), None, 0.8, id="a recommendation that did not do is doubled"),
+        pytest.param(said(None, 1.0), None, 0.4, id="throttled in every period"),
+        pytest.param(said(None, 1.0, limit=0.8), None, 1.0, id="bounded by its thread"),
+        pytest.param(said(None, 1.0, threads=None, cpus=None, lost=0.0), None, 0.4, id="unbounded"),
+    ],
+)
+def test_the_smallest_limit_and_what_to_set_now(found: Recommendation, limit: float | None, now: float) -> None:
+    assert (found.limit_cores, found.next_cores) == (limit, now)
 
 
-def test_a_small_burst_needs_its_size_and_a_slice() -> None:
-    assert said(0.04, 0.4).limit_cores == 0.45
-
-
-def test_where_every_period_is_throttled_the_next_step_is_bounded() -> None:
+def test_demand_that_is_not_known_has_bounds() -> None:
     unknown = said(None, 1.0)
-    assert unknown.limit_cores is None
-    assert (unknown.next_cores, unknown.low_cores, unknown.high_cores) == (0.4, 0.2, 1.0)
-    assert said(None, 1.0, limit=0.8).next_cores == 1.0
-    assert said(None, 1.0, threads=None, cpus=None, lost=0.0).next_cores == 0.4
-
-
-def test_a_limit_under_which_nothing_is_throttled_is_enough() -> None:
-    assert said(0.2, 0.0, limit=1.0, threads=50, lost=0.0).limit_cores == 1.0
+    assert (unknown.low_cores, unknown.high_cores) == (0.2, 1.0)
 
 
 def test_what_is_not_throttled_and_unknown_gets_no_advice() -> None:
@@ -126,33 +124,11 @@ def test_what_is_not_throttled_and_unknown_gets_no_advice() -> None:
     assert recommend(None, limit=1.0, period=PERIOD, window=window, lost=0.0, threads=1, cpus=4) is None
 
 
-def test_a_recommendation_that_did_not_do_is_doubled() -> None:
-    again = said(0.02, 0.5, limit=0.4)
-    assert (again.limit_cores, again.next_cores) == (None, 0.8)
-
-
 @pytest.mark.parametrize(
     ("cores", "text"), [(0.001, "10m"), (0.0123, "20m"), (0.213, "220m"), (1.0, "1"), (2.04, "2100m"), (16.2, "17")]
 )
 def test_one_rounding_rule(cores: float, text: str) -> None:
     assert quantity(cores) == text
-
-
-@pytest.mark.parametrize(
-    ("kind", "owner", "spec"),
-    [
-        ("Deployment", "deploy/owner", '{"spec": {"template": {"spec": {"resources": {"limits": {"cpu": "2100m"}}}}}}'),
-        (
-            "CronJob",
-            "cronjob/owner",
-            '{"spec": {"jobTemplate": {"spec": {"template": {"spec": {"resources": {"limits": {"cpu": "2100m"}}}}}}}}',
-        ),
-    ],
-)
-def test_a_pod_s_limit_is_set_where_its_owner_has_the_template(kind: str, owner: str, spec: str) -> None:
-    pod = PodIdentity("u", "shop", "p", PodSpec("Burstable"), kind, "owner")
-    command = set_pod_limit(container("app", limit=0.2)._replace(pod_identity=pod), 2.04)
-    assert command == [f"kubectl -n shop patch {owner} --patch '{spec}'"]
 
 
 @given(st.floats(0.001, 500))
