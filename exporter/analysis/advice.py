@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 from shlex import quote
-from typing import Any, Final
+from typing import Any
 
 from exporter.analysis.recommend import rounded_up
 from exporter.model import CgroupRow
 
-_TEMPLATES: Final = {
-    "Deployment": "deploy",
-    "StatefulSet": "sts",
-    "DaemonSet": "ds",
-    "CronJob": "cronjob",
-    "ReplicaSet": "rs",
-}
+_TEMPLATES = {"Deployment": "deploy", "StatefulSet": "sts", "DaemonSet": "ds", "CronJob": "cronjob", "ReplicaSet": "rs"}
 """Owners whose pod template ``kubectl set`` changes."""
 
 

@@ -136,20 +136,16 @@ def isolate(
     }
     since = {pair: memory.get(pair, now) for pair in overlaps}
     believed = [Overlap(*pair, overlaps[pair], now - at) for pair, at in since.items() if now - at > reconcile]
-    exclusive = dict.fromkeys(states, False) | dict.fromkeys(placed, True) | {one.owner: False for one in believed}
-    owners = _owners(placed.values(), believed, everywhere)
+    lost = grouped((overlap.owner, overlap.cpus) for overlap in believed)
+    exclusive = dict.fromkeys(states, False) | dict.fromkeys(placed, True) | dict.fromkeys(lost, False)
+    # Init containers first, so that the container which takes over their CPUs is the one shown.
+    in_order = sorted(placed.values(), key=lambda one: one[0].container_type != "init")
+    owners = {
+        cpu: user.name for user, own in in_order for cpu in (own & everywhere).difference(*lost.get(user.name, ()))
+    }
     pooled = (some & everywhere) if users else everywhere
     shared = None if online is None else pooled - owners.keys()
     return Isolation(states, exclusive, owners, shared, tuple(believed), remembered | since)
-
-
-def _owners(
-    placed: Iterable[tuple[CpusetUser, Cpus]], believed: Iterable[Overlap], everywhere: Cpus
-) -> dict[int, CgroupName]:
-    lost = grouped((overlap.owner, overlap.cpus) for overlap in believed)
-    # Init containers first, so that the container which takes over their CPUs is the one shown.
-    in_order = sorted(placed, key=lambda one: one[0].container_type != "init")
-    return {cpu: user.name for user, own in in_order for cpu in (own & everywhere).difference(*lost.get(user.name, ()))}
 
 
 class _Cpusets:
@@ -160,18 +156,11 @@ class _Cpusets:
         for user in users:
             self.users.setdefault(user.cpus, []).append(user)
         self._by_cpu = grouped((cpu, cpus) for cpus in self.users for cpu in cpus)
-        self.pool = self._pool()
-
-    def _pool(self) -> Cpus | None:
-        """The cpuset that most containers without a claim to CPUs have; ``None`` where no two of them agree.
-
-        A container with a claim may be in a pool that has shrunk to the very number of CPUs it asked for.
-        """
+        # The cpuset that most containers without a claim have, if two agree. One with a claim may be in a pool that has
+        # shrunk to the very number of CPUs it asked for.
         plain = {cpus: sum(user.whole_cpus is None for user in users) for cpus, users in self.users.items()}
-        shared = [cpus for cpus, count in plain.items() if count > 1]
-        return max(
-            shared, key=lambda cpus: (plain[cpus], plain[cpus] == len(self.users[cpus]), len(cpus)), default=None
-        )
+        ranks = {cpus: (count, count == len(self.users[cpus]), len(cpus)) for cpus, count in plain.items() if count > 1}
+        self.pool = max(ranks, key=lambda cpus: ranks[cpus], default=None)
 
     def intruders(self, owner: CpusetUser, own: Cpus) -> Iterator[CpusetUser]:
         """Yield the other containers that may run on ``own``.

@@ -41,9 +41,8 @@ class Ledger:
     quota_above_is_exact: bool = False
     """Whether it is the container's own loss (``cpu.stat.local``), or that of the whole cgroup above: "up to"."""
     above_source: Source = ""
-    """Whose quota took most of it."""
+    """Whose quota took most of it, and the path of that cgroup."""
     above_path: str = ""
-    """Its cgroup."""
     quota_inside: float | None = None
     """Lost to quotas of cgroups below the container."""
     waited: float | None = None
@@ -55,20 +54,13 @@ class Ledger:
     """Entry -> why it is unknown, as the end of a sentence."""
 
     @property
-    def lost(self) -> float | None:
-        """To quotas, as far as it is the container's own loss."""
-        above = self.quota_above if self.quota_above_is_exact else 0.0
-        if self.own_quota is None or self.quota_inside is None or above is None:
-            return None
-        return self.own_quota + self.quota_inside + above
-
-    @property
     def throttled_time_share(self) -> float | None:
         """Of the time in which its tasks could have run, the share in which a quota stopped them."""
-        lost, used = self.lost, self.used
-        if lost is None or used is None:
+        above = self.quota_above if self.quota_above_is_exact else 0.0
+        if self.used is None or self.own_quota is None or self.quota_inside is None or above is None:
             return None
-        return lost / (used + lost) if used + lost > 0 else 0.0
+        lost = self.own_quota + self.quota_inside + above
+        return lost / (self.used + lost) if self.used + lost > 0 else 0.0
 
 
 class _Quotas(NamedTuple):
@@ -82,7 +74,8 @@ class _Quotas(NamedTuple):
 
 def ledger_of(view: NodeView, row: CgroupRow) -> Ledger | None:
     """Return the account of a live container; ``None`` while this epoch is too young."""
-    deltas, placement, window, pod = row.deltas, row.placement_deltas, row.window, view.pod_of(row)
+    deltas, placement, window = row.deltas, row.placement_deltas, row.window
+    pod = view.pods.get(row.ref.pod_path)
     if deltas is None or not deltas.seconds >= thresholds.MIN_SECONDS:
         return None
     # The kubelet gives a pod the sum of its containers' limits. Several containers have the pod's quota each where only

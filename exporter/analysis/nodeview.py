@@ -70,16 +70,12 @@ class NodeView:
         # The last counters of a removed container say nothing of now.
         self.live = [row for row in snapshot.containers if row.live]
         self.containers_of_pod = Counter(row.ref.pod_path for row in self.live)
-        self._pods = {row.ref.pod_path: row for row in snapshot.pods if row.live}
+        self.pods = {row.ref.pod_path: row for row in snapshot.pods if row.live}
         self.owned = grouped((name, cpu) for cpu, name in self.node.owners.items())
         self.overlaps = grouped((overlap.owner, overlap) for overlap in self.node.overlaps)
         # Few sets of CPUs are shared by many containers.
         self._users: dict[Cpus, dict[CgroupName, float]] = {}
         self._outside: dict[Cpus, float | None] = {}
-
-    def pod_of(self, row: CgroupRow) -> CgroupRow | None:
-        """Return the row of the pod's own cgroup."""
-        return self._pods.get(row.ref.pod_path)
 
     @property
     def cpu_manager_policy(self) -> str | None:

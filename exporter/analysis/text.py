@@ -20,16 +20,13 @@ def amount(value: float) -> str:
 
 def cpus(cores: float) -> str:
     """What was used: ``2 CPUs``, ``1 CPU``, ``0.67 CPUs``."""
-    return _with_unit(f"{cores:.4g}" if cores >= 1 else amount(cores))
+    text = f"{cores:.4g}" if cores >= 1 else amount(cores)
+    return f"{text} CPU" if text == "1" else f"{text} CPUs"
 
 
 def limit(cores: float) -> str:
     """What somebody wrote, with its digits: ``12.5 CPUs``, ``0.125 CPUs``. Two that drifted apart never read alike."""
-    return _with_unit(f"{cores:.4g}")
-
-
-def _with_unit(text: str) -> str:
-    return f"{text} CPU" if text == "1" else f"{text} CPUs"
+    return f"{cores:.4g} CPU" if f"{cores:.4g}" == "1" else f"{cores:.4g} CPUs"
 
 
 def numbered(cpu_list: str) -> str:

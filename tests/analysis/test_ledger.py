@@ -40,7 +40,7 @@ def test_losses_to_all_three_kinds_of_quotas_are_told_apart() -> None:
     found = account(row, pods=(make.pod(row, limit=3.0, deltas=make.deltas(throttled_seconds=12.0)),))
     assert (found.own_quota, found.quota_above, found.quota_inside) == pytest.approx((0.1, 0.2, 0.05))
     assert (found.quota_above_is_exact, found.above_source) == (True, "pod")
-    assert found.lost == pytest.approx(0.35)
+    assert found.throttled_time_share == pytest.approx(0.35 / 0.45)
 
 
 def test_a_pod_s_quota_that_is_the_container_s_counts_as_its_own() -> None:
@@ -97,7 +97,7 @@ def test_no_entry_is_negative_and_a_share_is_one(
             runqueue_wait_seconds=runqueue,
         )
     )
-    entries = (found.used, found.own_quota, found.quota_above, found.quota_inside, found.waited, found.lost)
+    entries = (found.used, found.own_quota, found.quota_above, found.quota_inside, found.waited)
     assert all(amount is None or amount >= 0 for amount in entries)
     share = found.throttled_time_share
     assert share is None or 0 <= share <= 1

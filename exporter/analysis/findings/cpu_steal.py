@@ -81,3 +81,20 @@ def _is_alone(container: ContainerView) -> bool:
     rest = None if busy is None else busy.without(container.row)
     others = sum(container.neighbours.values())
     return rest is not None and max(rest, others) < thresholds.NEIGHBOUR_USE * len(container.cpus)
+
+
+def policy_disagrees(view: NodeView, _containers: Sequence[ContainerView]) -> Finding | None:
+    """The kubelet runs another policy than its checkpoint was written by (``cpu_manager_disagrees``)."""
+    checkpoint, policy = view.node.checkpoint, view.cpu_manager_policy
+    if checkpoint is None or policy == checkpoint.policy:
+        return None
+    return finding(
+        "cpu_manager_disagrees",
+        None,
+        {
+            "cpu_manager_policy": policy,
+            "checkpoint_policy": checkpoint.policy,
+            "checkpoint_containers": len(checkpoint.entries),
+        },
+        reason="policy",
+    )

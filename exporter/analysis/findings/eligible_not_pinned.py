@@ -19,8 +19,7 @@ def eligible_not_pinned(view: ContainerView) -> Finding | None:
     if view.row.ref.qos_class != "Guaranteed" or not view.cpus or view.spec is None:
         return None
     request = view.spec.limit_cores if view.spec.request_cores is None else view.spec.request_cores
-    reason = None if request is None else _why_not_pinned(view, request)
-    if reason is None or request is None:
+    if request is None or (reason := _why_not_pinned(view, request)) is None:
         return None
     evidence: Evidence = {
         "request_cores": request,
@@ -78,9 +77,9 @@ def pinned_but_limited(view: ContainerView) -> Finding | None:
 def numa_spread(view: ContainerView) -> Finding | None:
     """Its CPUs lie on several NUMA nodes."""
     nodes, kubelet, cpus = view.row.numa_nodes, view.node.kubelet, view.cpus
+    options = (kubelet and kubelet.cpu_manager_policy_options) or {}
     if view.row.isolation != "exclusive" or not cpus or nodes is None or nodes < 2:
         return None
-    options = {} if kubelet is None else kubelet.cpu_manager_policy_options or {}
     if options.get("distribute-cpus-across-numa") == "true":
         return None
     parts = grouped((node, cpu) for cpu, node in view.node.numa_node.items() if cpu in cpus)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from exporter.analysis import text, thresholds
 from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.finding import Finding, finding
-from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list
 
 
@@ -79,21 +76,4 @@ def cpuset_disagrees(view: ContainerView) -> Finding | None:
         },
         reason="not_in_checkpoint" if entry is None else "cpuset",
         impact=float(len(cpus if entry is None else entry ^ cpus)),
-    )
-
-
-def policy_disagrees(view: NodeView, _containers: Sequence[ContainerView]) -> Finding | None:
-    """The kubelet runs another policy than its checkpoint was written by (``cpu_manager_disagrees``)."""
-    checkpoint, policy = view.node.checkpoint, view.cpu_manager_policy
-    if checkpoint is None or policy == checkpoint.policy:
-        return None
-    return finding(
-        "cpu_manager_disagrees",
-        None,
-        {
-            "cpu_manager_policy": policy,
-            "checkpoint_policy": checkpoint.policy,
-            "checkpoint_containers": len(checkpoint.entries),
-        },
-        reason="policy",
     )

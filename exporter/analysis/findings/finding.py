@@ -1,7 +1,4 @@
-"""The finding: one document, made once, that the API serves and that page and ``explain`` show.
-
-What it says is in ``texts.toml``, which explains its notation.
-"""
+"""The finding: one document, made once, that the API serves and that page and ``explain`` show."""
 
 from __future__ import annotations
 
@@ -23,6 +20,7 @@ Severity = Literal["critical", "warning", "info"]
 Evidence = dict[str, float | str | None]
 """By stable names that carry their unit; ``None`` is unknown."""
 TEXTS: Final[dict[str, dict[str, Any]]] = tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8"))
+"""What findings say; the file explains its notation."""
 
 
 class Name(TypedDict):
@@ -54,9 +52,7 @@ def say(template: str, values: Mapping[str, object]) -> str:
     for is_optional, fields in _parsed(template):
         if not (is_optional and any(name and values[name] is None for _, name, _ in fields)):
             for literal, name, write in fields:
-                said.append(literal)
-                if name:
-                    said.append(write(values[name]))
+                said.append(literal + write(values[name]) if name else literal)
     return "".join(said)
 
 
@@ -88,10 +84,7 @@ def finding(
     commands: Iterable[str] = (),
     **said: object,
 ) -> Finding:
-    """Return the document; ``evidence`` that is unknown (``None`` or not finite) is left out of it.
-
-    ``said``: what its texts need beside the evidence.
-    """
+    """Return the document, without unknown evidence; ``said``: what its texts need beside the evidence."""
     texts = TEXTS[name] | TEXTS[name].get(reason, {})
     values = {**evidence, **said}
     return Finding(

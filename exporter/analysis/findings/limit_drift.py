@@ -15,10 +15,8 @@ def limit_drift(view: ContainerView) -> Finding | None:
         return None
     actual, wanted = row.limits.limit_cores, spec.limit_cores
     inherited = None if row.pod_spec is None else row.pod_spec.limit_cores
-    asks = "no limit"
-    if wanted:
-        asks = f"a limit of {text.limit(wanted)}"
-    elif inherited:
+    asks = f"a limit of {text.limit(wanted)}" if wanted else "no limit"
+    if inherited and not wanted:
         asks = f"no limit of its own under its pod's {text.limit(inherited)}"
     return finding(
         "limit_drift",
