@@ -67,19 +67,14 @@ def test_names_are_unambiguous_in_every_form() -> None:
     assert [a for a in NAMES for b in NAMES if b.startswith(f"{a}.")] == []
 
 
-@pytest.mark.parametrize("row", OPTIONS, ids=NAMES)
-def test_the_shown_fallback_is_the_default_itself(row: Option) -> None:
-    default = getattr(Settings(), row.field)
-
-    assert format_value(default) == row.fallback
-    if row.kind.unit != "path":  # a file that is only a default need not be there
-        assert row.kind.parse(row.fallback) == default
-
-
-@pytest.mark.parametrize("row", OPTIONS, ids=NAMES)
-def test_help_is_one_sentence_that_reads_alone(row: Option) -> None:
-    assert re.fullmatch(r"[A-Z].*[^.]", row.help)
-    assert row.help.isascii()
+def test_what_a_row_shows_is_its_default_and_one_sentence() -> None:
+    for row in OPTIONS:
+        default = getattr(Settings(), row.field)
+        assert format_value(default) == row.fallback
+        if row.kind.unit != "path":  # a file that is only a default need not be there
+            assert row.kind.parse(row.fallback) == default
+        assert re.fullmatch(r"[A-Z].*[^.]", row.help)
+        assert row.help.isascii()
 
 
 def test_collectors_are_named_as_their_options() -> None:
