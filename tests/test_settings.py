@@ -260,7 +260,7 @@ def test_an_unknown_variable_is_told_with_the_nearest() -> None:
         ('node.name: "\\UFFFFFFFF"\n', "not YAML ("),
         ('node.name: "\\U7FFFFFFF"\n', "not YAML ("),
         ("\x00", "not YAML (ReaderError)"),
-        ("[" * 5000, "not YAML (RecursionError)"),
+        ("[" * 1500, "not YAML (RecursionError)"),
         ("&a {*a : *a}", "line 1: a key must be the name of an option"),
     ],
 )
@@ -404,7 +404,7 @@ def tried(flags: dict[str, str], environ: dict[str, str]) -> str:
     return RIGHT
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.sampled_from(OPTIONS), st.text(max_size=40))
 @example(row=next(row for row in OPTIONS if row.flag == "path.logs"), text="\udcff")  # the byte 0xff in an argument
 def test_any_text_is_a_value_or_one_line_that_names_its_option(row: Option, text: str) -> None:
