@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from dashboards.containers import CONTAINER, ONE, POD, PODS, RAW_PODS, USAGE, band, now, rate, recorded, worst_now
-from dashboards.frame import DOCS
+from dashboards.containers import (
+    CONTAINER,
+    ONE,
+    POD,
+    PODS,
+    RAW,
+    RAW_PODS,
+    USAGE,
+    USED,
+    band,
+    chosen,
+    most,
+    now,
+    rate,
+    recorded,
+)
+from dashboards.frame import DOCS, WORKLOADS
 from dashboards.panels import (
     BLUE,
     CORES,
@@ -26,12 +41,18 @@ from dashboards.thresholds import THRESHOLDS
 
 RUNBOOK = f"{DOCS}/runbooks"
 TO_RUNBOOK = (("Runbook: WorkloadCPUThrottled", f"{RUNBOOK}/WorkloadCPUThrottled.md"),)
-RATIOS = recorded("container:cgroup_container_cpu_throttled_periods:ratio_rate5m")
+PERIODS = rate("cgroup_container_cpu_periods_total", "5m")
+THROTTLED_PERIODS = rate("cgroup_container_cpu_throttled_periods_total", "5m")
+RATIOS = chosen(
+    f"max by ({CONTAINER}) (rate(cgroup_container_cpu_throttled_periods_total{RAW}[5m])"
+    f" / (rate(cgroup_container_cpu_periods_total{RAW}[5m]) > 0))"
+)
+LOST_TOTAL = "cgroup_container_cpu_throttled_seconds_total"
 LOST = recorded("container:cgroup_container_cpu_throttled_seconds:rate5m")
 STALLED_SHARE = recorded("container:cgroup_container_cpu_pressure_stalled_seconds:rate5m")
 ABOVE = recorded("container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m")
+BURST = "cgroup_container_cpu_burst_seconds_total"
 PEAK = "cgroup_container_cpu_throttled_ratio_peak"
-BY_PERIODS = "container:cgroup_container_cpu_periods:rate5m"
 
 
 def own_quota(board: Dashboard) -> Dashboard:
@@ -54,7 +75,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Throttled periods",
             "Throttled periods divided by active periods. The alert threshold is the pod's own from its annotation, or"
             " the default.",
-            Query(worst(RATIOS, CONTAINER), ONE),
+            Query(most(RATIOS, LOST_TOTAL), ONE),
             *band(RATIOS),
             Query(
                 f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or vector({default})",
@@ -68,7 +89,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Worst second of the window",
             "The exporter samples every second; this is the highest throttled ratio of any one sample in its last"
             " window. A line at 100 % above a low average is a burst that no scrape interval can show.",
-            Query(worst_now(now(PEAK), BY_PERIODS), ONE),
+            Query(most(now(PEAK), LOST_TOTAL), ONE),
             Query(f"quantile(0.5, {now(PEAK)})", "median of all", fixed(GREY)),
             Query(f"quantile(0.95, {now(PEAK)})", "95th percentile of all", fixed(ORANGE)),
             Query(f"max({now(PEAK)})", "maximum", fixed(RED)),
@@ -79,7 +100,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Use against limit",
             "Average use of the ten containers that use most, with the highest limit, recommendation and request of all"
             " chosen containers, and the smallest limit on the way up to the root.",
-            Query(worst(USAGE, CONTAINER), ONE),
+            Query(most(USAGE, USED), ONE),
             Query(f"quantile(0.5, {USAGE})", "median of all", fixed(GREY)),
             Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
             Query(
@@ -97,10 +118,8 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Periods, free and throttled",
             "CPU periods per second of all chosen containers, 10 per container at the usual 100 ms. Fewer mean that it"
             " slept for the rest.",
-            Query(
-                f"sum({recorded(BY_PERIODS)}) - (sum({recorded(BY_PERIODS)} * {RATIOS}) or vector(0))", "not throttled"
-            ),
-            Query(f"sum({recorded(BY_PERIODS)} * {RATIOS})", "throttled"),
+            Query(f"sum({PERIODS}) - sum({THROTTLED_PERIODS})", "not throttled"),
+            Query(f"sum({THROTTLED_PERIODS})", "throttled"),
             unit=PERIODS_PER_SECOND,
             stacked=True,
         ),
@@ -108,7 +127,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Burst",
             "CPU time used above the quota from the burst allowance (cpu.max.burst). Empty if no burst is set or none"
             " was needed.",
-            Query(worst_now(f"({rate('cgroup_container_cpu_burst_seconds_total')} > 0)", BY_PERIODS), ONE),
+            Query(most(f"({rate(BURST)} > 0)", BURST), ONE),
             unit=SECONDS_PER_SECOND,
             no_value="no burst is allowed, or none was used",
         ),
@@ -155,7 +174,7 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
 def quota_above_it(board: Dashboard) -> Dashboard:
     """Add the pod's own cgroup, and the loss to any ancestor."""
     ratio = f"(pod:cgroup_cpu_throttled_periods:max_rate5m{PODS} / pod:cgroup_cpu_periods:max_rate5m{PODS})"
-    lost = f"pod:cgroup_pod_cpu_throttled_seconds:rate5m{PODS}"
+    lost = f"(pod:cgroup_pod_cpu_throttled_seconds:rate5m{RAW_PODS} and on ({POD}) {WORKLOADS}{PODS})"
     row = Row("A quota above it").collapsed(True)
     for panel in (
         lines(

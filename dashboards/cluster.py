@@ -288,6 +288,7 @@ def _trends(board: Dashboard) -> Dashboard:
 
 def _fleet(board: Dashboard) -> Dashboard:
     eligible = selector("cluster", extra='state="eligible"')
+    drifted = selector("cluster", extra='alertname="CPULimitDrift"')
     affected = selector("cluster", extra='cfs_quota_bug="affected"')
     row = Row("Whole clusters, all namespaces").collapsed(True)
     for panel in (
@@ -296,8 +297,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             "Guaranteed containers that ask for whole CPUs and run in the shared pool. Normal with the CPU manager"
             " policy none; GuaranteedPodNotPinned fires for the others.",
             Query(
-                f"sum(cluster:cgroup_container_cpu_isolation:sum{eligible})"
-                f" or sum(cluster:cgroup_container_cpu_isolation:sum{IN_CLUSTERS}) * 0",
+                f"sum(cluster:cgroup_container_cpu_isolation:sum{eligible}) or sum({USED}) * 0",
                 "eligible",
             ),
             unit=COUNT,
@@ -307,8 +307,9 @@ def _fleet(board: Dashboard) -> Dashboard:
         ),
         number(
             "Limits that drifted",
-            "Containers whose cgroup has another CPU limit than their spec asks for.",
-            Query(f"sum(cluster:cgroup_container_cpu_limit_drift:sum{IN_CLUSTERS})", "drifted"),
+            "Containers whose cgroup has another CPU limit than their spec asks for: alerts CPULimitDrift, pending or"
+            " firing.",
+            Query(f"count(ALERTS{drifted}) or sum({USED}) * 0", "drifted"),
             unit=COUNT,
             span=8,
             steps=((1, ORANGE),),

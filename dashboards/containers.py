@@ -15,17 +15,15 @@ CONTAINER = "cluster, namespace, pod, container"
 POD = "cluster, namespace, pod"
 ONE = "{{pod}} {{container}}"
 
-USAGE = f"container:cgroup_container_cpu_usage_seconds:rate5m{CONTAINERS}"
-
 
 def now(metric: str) -> str:
     """Return a gauge of the chosen containers; two scrapes of one container are one series."""
-    return f"{_chosen(f'max by ({CONTAINER}) ({metric}{RAW})')}"
+    return f"{chosen(f'max by ({CONTAINER}) ({metric}{RAW})')}"
 
 
-def rate(metric: str) -> str:
-    """Return the rate of a counter that no rule records, at the resolution of the graph."""
-    return f"{_chosen(f'max by ({CONTAINER}) (rate({metric}{RAW}[$__rate_interval]))')}"
+def rate(metric: str, window: str = "$__rate_interval") -> str:
+    """Return the rate of a counter that no rule records, at the resolution of the graph or over ``window``."""
+    return f"{chosen(f'max by ({CONTAINER}) (rate({metric}{RAW}[{window}]))')}"
 
 
 def recorded(metric: str) -> str:
@@ -33,9 +31,11 @@ def recorded(metric: str) -> str:
     return f"{metric}{CONTAINERS}"
 
 
-def worst_now(series: str, metric: str) -> str:
-    """Return the ten largest of :func:`now` or :func:`rate`, by the last value of the recorded ``metric``."""
-    return f"{series} and on ({CONTAINER}) topk(10, {recorded(metric)} @ end())"
+def most(series: str, counter: str) -> str:
+    """Return the ten containers of :func:`now` or :func:`rate` whose ``counter`` grew most in the time range."""
+    grown = f"max by ({CONTAINER}) (rate({counter}{RAW}[$__range] @ end()))"
+    there = f"last_over_time({WORKLOADS}{PODS}[$__range] @ end())"
+    return f"{series} and on ({CONTAINER}) topk(10, {grown} and on ({POD}) {there})"
 
 
 def band(series: str) -> tuple[Query, ...]:
@@ -48,6 +48,11 @@ def band(series: str) -> tuple[Query, ...]:
     )
 
 
-def _chosen(expr: str) -> str:
+def chosen(expr: str) -> str:
     """Return those series of ``expr`` whose pod belongs to the chosen workloads."""
     return f"({expr} and on ({POD}) {WORKLOADS}{PODS})"
+
+
+USED = "cgroup_container_cpu_usage_seconds_total"
+USAGE = rate(USED, "5m")
+"""Over five minutes, as recorded series are."""

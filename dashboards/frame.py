@@ -15,7 +15,7 @@ DOCS = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/ma
 Uid = Literal["kte-cluster", "kte-workload", "kte-node", "kte-exporter"]
 Variable = Literal["cluster", "namespace", "workload", "pod", "container", "node"]
 
-OUR_ALERTS = "CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
+OUR_ALERTS = "WorkloadCPU.+|CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
 WORKLOADS = "pod:cgroup_pod_info:workload"
 
 # Query and description; each is narrowed down by those to its left.

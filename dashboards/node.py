@@ -36,7 +36,11 @@ HERE = selector("cluster", "node")
 CONTAINER = "cluster, namespace, pod, container"
 ONE = "{{namespace}} {{pod}} {{container}}"
 NAMES = {"namespace": "Namespace", "workload": "Workload", "pod": "Pod", "container": "Container"}
-USED = f"container:cgroup_container_cpu_usage_seconds:rate5m{HERE}"
+USED = f"max by ({CONTAINER}) (rate(cgroup_container_cpu_usage_seconds_total{HERE}[5m]))"
+MOST_USED = (
+    f"{USED} and on ({CONTAINER}) topk(10,"
+    f" max by ({CONTAINER}) (rate(cgroup_container_cpu_usage_seconds_total{HERE}[$__range] @ end())))"
+)
 LOST = f"container:cgroup_container_cpu_throttled_seconds:rate5m{HERE}"
 STALLED_SHARE = f"container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{HERE}"
 TO_POD = Link(
@@ -65,7 +69,7 @@ def _now(board: Dashboard) -> Dashboard:
             "Use of the CPUs",
             "CPU time used by containers, divided by the CPUs that are online: how saturated the node is. Processes"
             " outside of containers are not in it.",
-            Query(f"sum(node:cgroup_cpu_usage_seconds:rate5m{HERE}) / {online}", "used"),
+            Query(f"sum(pod:cgroup_cpu_usage_seconds:rate5m{HERE}) / {online}", "used"),
             unit=RATIO,
             span=6,
             no_value="no containers",
@@ -73,7 +77,7 @@ def _now(board: Dashboard) -> Dashboard:
         number(
             "CPU time lost to quotas",
             "CPU-seconds per second that the containers of this node lose to quotas.",
-            Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE})", "lost"),
+            Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE}) or sum({USED}) * 0", "lost"),
             unit=SECONDS_PER_SECOND,
             span=6,
             no_value="no quota",
@@ -175,7 +179,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
             lines(
                 "Use, by container",
                 "The ten containers that use most CPU here.",
-                Query(worst(USED, CONTAINER), ONE),
+                Query(MOST_USED, ONE),
                 unit=CORES,
                 stacked=True,
                 no_value="no containers",
@@ -208,7 +212,12 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 "Use and requests",
                 "The thirty containers that use most. One that uses more than its request waits first when all CPUs are"
                 " busy.",
-                Column("Use", f"topk(30, {USED})", CORES),
+                Column(
+                    "Use",
+                    f"topk(30, {USED}) * on (cluster, namespace, pod) group_left (workload)"
+                    f" {WORKLOADS}{selector('cluster')}",
+                    CORES,
+                ),
                 column("Request", "cgroup_container_spec_cpu_request_cores"),
                 column("Limit", "cgroup_container_cpu_limit_cores"),
                 column("CPUs", "cgroup_container_cpuset_cpus", COUNT)._replace(decimals=0),

@@ -54,9 +54,9 @@ class Query(NamedTuple):
 
 
 def worst(series: str, by: str) -> str:
-    """Return the ten largest of a selector or a quotient, by their highest value in the dashboard's time range."""
+    """Return the ten largest of a selector or an expression, by their highest value in the dashboard's time range."""
     # A range is only allowed for a selector; anything else is evaluated as a subquery.
-    span = "$__range:" if "/" in series else "$__range"
+    span = "$__range:" if "(" in series else "$__range"
     return f"{series} and on ({by}) topk(10, max_over_time({series}[{span}] @ end()))"
 
 

@@ -33,14 +33,12 @@ EXPECTED: Mapping[str, Mapping[str, float]] = {
     "pod:cgroup_pod_info:workload": {WEB_1.replace('node="node-1",', ""): 1},
     "pod:cgroup_pod_alert_threshold_ratio:max": {f'{SHOP},pod="web-1"': 0.6},
     "container:cgroup_container_cpu_throttled_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
+    "container:cgroup_cpu_throttled_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
     "container:cgroup_container_cpu_usage_seconds:throttled_rate5m": {f'{WEB_1},container="app"': 0.4},
-    "container:cgroup_container_cpu_usage_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
-    "container:cgroup_container_cpu_periods:rate5m": {f'{WEB_1},container="app"': 10},
-    "container:cgroup_container_cpu_throttled_periods:ratio_rate5m": {f'{WEB_1},container="app"': 0.8},
     "cluster:cgroup_container_cpu_isolation:sum": {f'{EAST},state="eligible"': 1},
-    "cluster:cgroup_container_cpu_limit_drift:sum": {EAST: 1},
     "container:cgroup_container_cpu_pressure_stalled_seconds:rate5m": {f'{WEB_1},container="app"': 0.5},
-    "pod:cgroup_pod_cpu_throttled_seconds:rate5m": {WEB_1: 0.3},
+    "pod:cgroup_pod_cpu_throttled_seconds:rate5m": {f'{EAST},node="node-1",namespace="shop",pod="web-1"': 0.3},
+    "pod:cgroup_cpu_usage_seconds:throttled_rate5m": {WEB_1: 0.4},
     "pod:cgroup_cpu_usage_seconds:rate5m": {WEB_1: 0.4},
     "pod:cgroup_cpu_throttled_seconds:max_rate5m": {WEB_1: 0.4},
     "pod:cgroup_cpu_throttled_seconds:active_rate5m": {WEB_1: 0.4},
@@ -66,7 +64,6 @@ EXPECTED: Mapping[str, Mapping[str, float]] = {
         f'{EAST},node="node-1"': 0.4,
         f'{EAST},node="node-2"': 0.2,
     },
-    "node:cgroup_cpu_usage_seconds:rate5m": {f'{EAST},node="node-1"': 1.2, f'{EAST},node="node-2"': 0.2},
     "cluster:cgroup_cpu_usage_seconds:rate5m": {EAST: 1.4, 'cluster="west"': 0.6},
     "cluster:cgroup_cpu_throttled_workloads:count": {EAST: 1, 'cluster="west"': 0},
 }
@@ -82,7 +79,6 @@ LEVELS = {
 # Their tests are in test_above_container.py.
 ELSEWHERE = {
     "container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m",
-    "container:cgroup_container_cpu_throttled_local_seconds:rate5m",
     "pod:cgroup_pod_cpu_limit_cores:sum_of_containers",
 }
 
