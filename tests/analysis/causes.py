@@ -129,9 +129,9 @@ CASES = (
          (("throttled_below_limit", "threads"),)),
     Case("64 threads that use the limit up",
          make.snapshot(_of("DaemonSet", _throttled(usage=1.95, stopped=324.0, threads=64))), (("throttled", ""),)),
-    Case("40 threads of which one runs, and demand not known",
-         make.snapshot(_throttled(0.5, usage=0.49, stopped=27.0, threads=40, window=make.window(0.95))._replace(
-             recommendation=None)), (("throttled", ""),)),
+    Case("40 threads of which one runs",
+         make.snapshot(_throttled(0.5, usage=0.49, stopped=27.0, threads=40)._replace(recommendation=None)),
+         (("throttled", ""),)),
     Case("bursts of nobody knows how many threads", make.snapshot(_throttled(threads=None)),
          (("throttled_below_limit", "burst"),)),
     Case("a limit under one CPU", make.snapshot(_throttled(0.2, usage=0.04, stopped=20.0, threads=1)),

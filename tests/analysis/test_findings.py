@@ -89,13 +89,14 @@ def test_what_is_not_known_adds_no_finding_of_its_own(case: Case) -> None:
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 100) | st.sampled_from([0.0, 1.0, 60.0])
 maybe = st.none() | numbers
 counts = st.integers(0, 1000)
+cores = st.none() | st.floats(0.001, 512)
 deltas = st.none() | st.builds(Deltas, numbers, maybe, maybe, maybe, maybe, maybe, maybe, maybe)
 odd_fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "live": st.booleans(),
-        "limits": st.builds(CpuLimits, st.sampled_from(["set", "none", "unsupported"]), maybe, maybe, maybe),
-        "effective_limit_cores": maybe,
+        "limits": st.builds(CpuLimits, st.sampled_from(["set", "none", "unsupported"]), cores, cores, cores),
+        "effective_limit_cores": cores,
         "window": st.builds(Window, numbers, counts, counts, numbers, numbers),
         "threads": counts,
         "deltas": deltas,

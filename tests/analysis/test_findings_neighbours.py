@@ -52,17 +52,19 @@ def test_waiting_that_throttling_explains_is_no_contention() -> None:
     assert [one["name"] for one in find(make.snapshot(row._replace(deltas=above)))] == ["throttled"]
 
 
+@pytest.mark.parametrize("limit", [None, 0.2], ids=["no limit of their own", "a limit that both inherit"])
 @pytest.mark.parametrize("local", [True, False])
-def test_containers_that_share_their_pod_s_quota_wait_for_each_other_while_it_lasts(local: bool) -> None:
-    """As a real pod with a limit of 0.2 CPUs has it: each has one thread, on one CPU that is mostly idle."""
+def test_containers_that_share_their_pod_s_quota_wait_for_each_other_while_it_lasts(
+    local: bool, limit: float | None
+) -> None:
+    """As a real pod with a limit of 0.2 CPUs has it (KEP-2837): one thread each, on one CPU that is mostly idle."""
     grown = make.deltas(usage_seconds=5.5, local_throttled_seconds=47.5 if local else None, waiting_seconds=53.3)
-    one, two = (make.container(name, cpus="0", deltas=grown) for name in ("one", "two"))
+    one, two = (make.container(name, cpus="0", limit=limit, pod_limit=0.2, deltas=grown) for name in ("one", "two"))
     two = two._replace(ref=two.ref._replace(pod_path=one.ref.pod_path))
-    full = make.pod(
-        one, limit=0.2, window=make.window(1.0), deltas=make.deltas(usage_seconds=11, throttled_seconds=47.5)
-    )
+    both = make.deltas(usage_seconds=11, throttled_seconds=47.5)
+    full = make.pod(one, limit=0.2, window=make.window(1.0), deltas=both)
     found = find(make.snapshot(one, two, pods=(full,), on=make.node(cpu_times={0: make.busy(0.25)})))
-    assert [finding["name"] for finding in found] == ["ancestor_throttled"] * 2
+    assert [(finding["name"], finding["reason"]) for finding in found] == [("ancestor_throttled", "pod")] * 2
 
 
 @pytest.mark.parametrize(

@@ -133,18 +133,6 @@ def test_a_quota_that_the_pod_only_repeats_is_the_container_s_own(local: bool) -
     assert "throttled in up to 85 % of 600 active periods" in found["summary"]
 
 
-@pytest.mark.parametrize("local", [True, False])
-def test_a_quota_that_several_containers_inherit_is_their_pod_s(local: bool) -> None:
-    """With a pod-level limit each container's group gets the pod's quota: together they use up what none does alone."""
-    spent = make.deltas(usage_seconds=6.0, local_throttled_seconds=48.0 if local else None, waiting_seconds=None)
-    one, two = (make.container(name, limit=0.2, pod_limit=0.2, deltas=spent) for name in ("one", "two"))
-    two = two._replace(ref=two.ref._replace(pod_path=one.ref.pod_path))
-    both = make.deltas(usage_seconds=12.0, throttled_seconds=48.0)
-    full = make.pod(one, limit=0.2, window=make.window(1.0), deltas=both)
-    found = find(make.snapshot(one, two, pods=(full,)))
-    assert [(finding["name"], finding["reason"]) for finding in found] == [("ancestor_throttled", "pod")] * 2
-
-
 def without_local(row: CgroupRow, usage_seconds: float) -> CgroupRow:
     return row._replace(
         local_throttled_seconds=None,
@@ -170,11 +158,3 @@ def test_without_the_use_nobody_is_named_as_stopped_by_the_pod(known: bool) -> N
     usage = make.deltas(usage_seconds=81.0 if known else None, throttled_seconds=40.0)
     full = make.pod(row, limit=1.5, window=make.window(0.91), deltas=usage)
     assert len(find(make.snapshot(row, pods=(full,)))) == known
-
-
-def test_a_pod_whose_quota_is_its_only_container_s_is_not_named_too() -> None:
-    row = saturated(threads=2, local_throttled_seconds=None)
-    deltas = row.deltas._replace(local_throttled_seconds=None, waiting_seconds=None) if row.deltas else None
-    row = row._replace(deltas=deltas)
-    full = make.pod(row, limit=2.0, window=make.window(0.5), deltas=make.deltas(throttled_seconds=20.0))
-    assert only(row, pods=(full,))["name"] == "throttled"

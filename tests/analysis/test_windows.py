@@ -155,13 +155,6 @@ def test_what_left_the_window_is_forgotten() -> None:
     assert told(*readings, window=10.0).window() == Window(10.0, 100, 0, 0.0, 0.0)
 
 
-def test_jitter_of_half_an_interval_does_not_shorten_the_window() -> None:
-    readings = [(second + (0.4 if second % 2 else 0.0), 10 * second, 0) for second in range(12)]
-    window = told(*readings, window=10.0).window()
-    assert window is not None
-    assert window.seconds == pytest.approx(10.0, abs=0.5)
-
-
 @pytest.mark.parametrize(("periods", "throttled"), [(99, 50), (100, 49), (0, 0)])
 def test_a_counter_that_ran_backwards_starts_anew_and_says_so(periods: int, throttled: int) -> None:
     history = told((0.0, 90, 40), (1.0, 100, 50))
@@ -177,14 +170,6 @@ def test_a_gap_starts_anew_and_is_no_failure() -> None:
     assert history.window() == Window(4.0, 40, 35, 35 / 40, 1.0), "two samples missed are bridged"
     assert history.push(7.5, 70, 65, None) is True
     assert history.window() is None, "a longer silence is not"
-
-
-def test_fast_sampling_bridges_a_second() -> None:
-    history = told((0.0, 0, 0), window=10.0, interval=0.1)
-    history.push(1.1, 11, 0, None)
-    assert history.window() is not None
-    history.push(2.3, 22, 0, None)
-    assert history.window() is None
 
 
 def test_a_torn_reading_is_no_ratio_above_one_and_no_peak_below_the_ratio() -> None:
