@@ -125,11 +125,11 @@ async def test_while_all_connections_are_being_answered_one_more_is_refused() ->
 async def test_a_request_that_does_not_end(first: bytes, answered: bool) -> None:
     limits = Limits(request_seconds=0.2, idle_seconds=75.0 if first else 0.2)
     async with served(limits=limits) as server:
+        started = time.perf_counter()
         reader, writer = await server.connect()
         if answered:
             writer.write(GET)
             await reader.readuntil(server.page)
-        started = time.perf_counter()
         writer.write(first)
         assert await asyncio.wait_for(reader.read(), 10) == b""
         assert time.perf_counter() - started >= 0.18
