@@ -208,7 +208,7 @@ class Exporter:
         while True:
             # While the kernel does not answer, a minute stays unknown.
             with suppress(ReadError):
-                self.history.record(await self.loop.snapshot())
+                self.history.record(await self.loop.snapshot(detailed=True))
             await asyncio.sleep(min(60.0, self.settings.sample_window))
 
     def _health(self, cgroups: Mapping[str, int]) -> Health:
@@ -249,12 +249,13 @@ class Exporter:
         return web.ProbeResult(ok=True, text="ready")
 
     async def resolve_pods_once(self) -> None:
-        """Scan the cgroups and ask the pod sources once; containers unknown after it stay unmapped."""
+        """Ask the pod sources once and scan the cgroups; containers unknown after it stay unmapped."""
         await self.loop.scan()
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(self.directory.run(), name="pods")
             await self.directory.first_result()
             asking.cancel()
+        await self.loop.scan()  # without pod cgroups containers are found by the ids of the pod list
         self.sampler.stop_waiting()
 
     async def close(self) -> None:

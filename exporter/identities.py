@@ -71,6 +71,11 @@ class PodIdentity:
     """From the pod's annotations; ``inf`` when alerting is off."""
     containers: tuple[ContainerIdentity, ...] = ()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether any of its containers runs, as its status says."""
+        return any(one.running for one in self.containers)
+
 
 @dataclass(frozen=True, slots=True)
 class PodList:

@@ -323,3 +323,10 @@ class Snapshot:
     no task), ``lingering``; and of running containers without one, ``missing``."""
     inputs: Mapping[str, bool] = field(default_factory=dict)
     """Whether each thing that the values are made of is there; without those that nobody asked for."""
+
+    @property
+    def subjects(self) -> tuple[CgroupRow, ...]:
+        """The containers, and each pod whose running containers have no cgroup of their own (Kata, gVisor)."""
+        paths = {row.ref.pod_path for row in self.containers}
+        pods = (row for row in self.pods if row.live and row.ref.path not in paths)
+        return *self.containers, *(row for row in pods if row.pod_identity and row.pod_identity.is_running)

@@ -75,7 +75,7 @@ class _Quotas(NamedTuple):
 def ledger_of(view: NodeView, row: CgroupRow) -> Ledger | None:
     """Return the account of a live container; ``None`` while this epoch is too young."""
     deltas, placement, window = row.deltas, row.placement_deltas, row.window
-    pod = view.pods.get(row.ref.pod_path)
+    pod = view.pod_of(row)
     if deltas is None or not deltas.seconds >= thresholds.MIN_SECONDS:
         return None
     # The kubelet gives a pod the sum of its containers' limits. Several containers have the pod's quota each where only

@@ -68,14 +68,18 @@ class NodeView:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot, self.node = snapshot, snapshot.node
         # The last counters of a removed container say nothing of now.
-        self.live = [row for row in snapshot.containers if row.live]
+        self.live = [row for row in snapshot.subjects if row.live]
         self.containers_of_pod = Counter(row.ref.pod_path for row in self.live)
-        self.pods = {row.ref.pod_path: row for row in snapshot.pods if row.live}
+        self._pods = {row.ref.pod_path: row for row in snapshot.pods if row.live}
         self.owned = grouped((name, cpu) for cpu, name in self.node.owners.items())
         self.overlaps = grouped((overlap.owner, overlap) for overlap in self.node.overlaps)
         # Few sets of CPUs are shared by many containers.
         self._users: dict[Cpus, dict[CgroupName, float]] = {}
         self._outside: dict[Cpus, float | None] = {}
+
+    def pod_of(self, row: CgroupRow) -> CgroupRow | None:
+        """Return the row of the pod's own cgroup; ``None`` for that itself."""
+        return None if row.container is None else self._pods.get(row.ref.pod_path)
 
     @property
     def cpu_manager_policy(self) -> str | None:

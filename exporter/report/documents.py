@@ -23,8 +23,8 @@ from exporter.report.summary import impact, rank
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
 """Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""
-NO_NAMESPACE: Final = "-"
-"""Stands for the empty namespace of a container whose pod is not known: no Kubernetes name is a lone dash."""
+EMPTY: Final = "-"
+"""Stands in paths for the namespace of an unknown pod and the container of a whole pod: no name is a lone dash."""
 DIGITS: Final = 6
 """Behind the point: a microsecond, and a millionth of a core."""
 _NO_DELTAS: Final = Deltas(0.0)
@@ -54,7 +54,7 @@ class Report:
 
     def containers(self, *, with_series: bool = True) -> schema.ContainersDocument:
         """Every container, worst first; without their series where only numbers are wanted."""
-        found = [self._container(row, with_series=with_series) for row in self.snapshot.containers]
+        found = [self._container(row, with_series=with_series) for row in self.snapshot.subjects]
         return schema.ContainersDocument(
             schema=schema.SCHEMA,
             taken_at=self._taken_at,
@@ -65,7 +65,7 @@ class Report:
 
     def container(self, name: CgroupName) -> schema.ContainerDocument | None:
         """One container; ``None`` where no such is on the node."""
-        row = next((row for row in self.snapshot.containers if row[:3] == name), None)
+        row = next((row for row in self.snapshot.subjects if name_of(row) == name), None)
         if row is None:
             return None
         return schema.ContainerDocument(
@@ -87,7 +87,7 @@ class Report:
 
     def _container(self, row: CgroupRow, *, with_series: bool) -> schema.Container:
         identity, owner, limits, spec = row.identity, row.pod_identity, row.limits, row.container_spec
-        pod = self._pods.get(row.ref.pod_path)
+        pod = None if row.container is None else self._pods.get(row.ref.pod_path)
         ledger = ledger_of(self._view, row) if row.live else None
         recommended = None if ledger is None else ledger.recommendation
         rates = _rates(row.deltas)
@@ -97,7 +97,7 @@ class Report:
             namespace=row.namespace,
             pod=row.pod,
             container=row.container or "",
-            mapped=identity is not None,
+            mapped=identity is not None or (row.container is None and owner is not None),
             live=row.live,
             pod_uid=row.ref.pod_uid,
             container_id=row.ref.container_id or "",
@@ -137,12 +137,12 @@ class Report:
 
 def escaped_path(namespace: str, pod: str, container: str) -> str:
     """``shop/checkout-x2k9p/app``, fit for a URL; what :func:`unescaped_segments` undoes after the URL's decoding."""
-    return "/".join(quote(part, safe="") for part in (namespace or NO_NAMESPACE, pod, container))
+    return "/".join(quote(part, safe="") for part in (namespace or EMPTY, pod, container or EMPTY))
 
 
 def unescaped_segments(namespace: str, pod: str, container: str) -> CgroupName:
     """The name behind a path's three decoded segments."""
-    return CgroupName("" if namespace == NO_NAMESPACE else namespace, pod, container)
+    return CgroupName("" if namespace == EMPTY else namespace, pod, "" if container == EMPTY else container)
 
 
 def _throttling(row: CgroupRow, rates: Deltas) -> schema.Throttling:

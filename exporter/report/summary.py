@@ -163,6 +163,8 @@ def description(container: Container) -> str:
     if not container["mapped"]:
         return f"{container['qos_class']}, name unknown"
     kind = "" if container["container_type"] in {None, "container"} else f"{container['container_type']} container"
+    if not container["container"]:
+        kind = "the whole pod, whose containers have no cgroups of their own"
     owner = " ".join(filter(None, (container["workload_kind"], container["workload"])))
     return ", ".join(filter(None, (kind, container["qos_class"], owner and f"of {owner}")))
 

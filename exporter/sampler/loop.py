@@ -69,6 +69,7 @@ class SamplingLoop:
 
     async def scan(self) -> None:
         """Scan and tick once, out of schedule. Raises as :meth:`snapshot` does."""
+        self._scan_due = self._monotonic()
         await self._on_sampler(self._scan_and_tick)
 
     async def snapshot(self, *, detailed: bool = False) -> Snapshot:

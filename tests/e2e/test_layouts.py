@@ -10,7 +10,8 @@ import pytest
 
 from exporter.settings import Settings
 from tests.support.pages import Page, duplicates, triples
-from tests.support.treebuilder import Tree
+from tests.support.pods import pod, running
+from tests.support.treebuilder import Tree, container_id, pod_uid, v2
 from tests.support.trees import LAYOUTS, crio, pod_list, v1_paths_differ
 from tests.support.whole import page_of
 
@@ -78,3 +79,15 @@ def test_facts_of_one_container_from_differing_paths(tmp_path: Path) -> None:
     # containerd.service, above the container and not above the pod's slice, has a quota of its own.
     assert page.get("cgroup_container_cpu_limit_cores", **labels) == 0.5
     assert page.get("cgroup_container_cpu_effective_limit_cores", **labels) == 0.3
+
+
+def test_containers_without_a_pod_cgroup_are_found_on_the_first_page(tmp_path: Path) -> None:
+    """With the kubelet's ``--cgroups-per-qos=false`` only the pod list tells that a group is a container."""
+    build, cid = v2(tmp_path / "cgroup"), container_id("app")
+    build.group(f"k8s.io/{cid}", quota=50_000)
+    listed = pod(pod_uid("web"), containers=[{"name": "app"}], statuses=[running("app", f"containerd://{cid}")])
+    (tmp_path / "pods.json").write_text(json.dumps({"kind": "PodList", "items": [listed]}))
+
+    page = page_of(Settings(path_cgroup=str(tmp_path / "cgroup"), pods_sources=(f"file:{tmp_path / 'pods.json'}",)))
+
+    assert triples(page.rows(PERIODS)) == {("default", "web-1", "app")}

@@ -9,10 +9,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from exporter.analysis.findings import Severity, finding
+from exporter.analysis.findings import Severity, find, finding
 from exporter.model import CgroupName, Interval
 from exporter.report.documents import Report, escaped_path, unescaped_segments
 from exporter.report.schema import Container, ContainersDocument
+from exporter.report.summary import description
 from tests.report.node import HEALTH
 from tests.support import snapshots as make
 
@@ -46,6 +47,28 @@ def test_a_quota_of_the_pod(by_name: dict[str, Container]) -> None:
     assert (pod["limit_cores"], pod["ratio"], pod["peak"]) == (0.15, 1.0, 1.0)
     assert (throttling["ratio"], throttling["lost_seconds_per_second"]) == (0.0, 0.0)
     assert throttling["local_lost_seconds_per_second"] == pytest.approx(0.925, rel=0.03)
+
+
+def test_a_pod_in_one_sandbox_cgroup_stands_for_its_containers() -> None:
+    app = make.container("vm", limit=1.0)
+    assert app.pod_identity is not None
+    assert app.identity is not None
+    owner = replace(app.pod_identity, containers=(app.identity,))
+    throttled = {"window": make.window(0.9), "deltas": make.deltas(throttled_seconds=60.0)}
+    pod = make.pod(app, limit=1.0, pod_identity=owner, stat=app.stat._replace(periods=600), **throttled)
+    snapshot = replace(make.snapshot(app), containers=(), pods=(pod,))
+
+    report = Report(snapshot, find(snapshot), HEALTH)
+
+    [one] = report.containers()["containers"]
+    assert (one["namespace"], one["pod"], one["container"], one["mapped"]) == ("shop", "vm", "", True)
+    assert one["throttling"]["ratio"] == 0.9
+    assert [finding["name"] for finding in one["findings"]] == ["throttled"]
+    assert description(one).startswith("the whole pod, whose containers have no cgroups of their own")
+    assert report.container(CgroupName("shop", "vm", "")) is not None
+    assert not Report(make.snapshot(pods=(pod._replace(pod_identity=app.pod_identity),)), (), HEALTH).containers()[
+        "containers"
+    ], "no container of it runs yet"
 
 
 def test_what_is_not_known_is_not_zero(by_name: dict[str, Container]) -> None:
@@ -99,7 +122,7 @@ def test_what_is_no_number_is_no_number_in_json(report: Report) -> None:
     evidence = {"bad": nan, "worse": inf, "good": 1.0}
     made = finding("limit_drift", name, evidence, asks="", has="")
 
-    found = Report(replace(report.snapshot, containers=(row,)), (made,), HEALTH).containers()
+    found = Report(replace(report.snapshot, containers=(row,), pods=()), (made,), HEALTH).containers()
 
     json.dumps(found, allow_nan=False)
     assert found["containers"][0]["findings"][0]["evidence"] == {"good": 1.0}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from exporter.analysis.nodeview import name_of
 from exporter.model import Snapshot
 from exporter.sampler.mapping import ATTEMPTS
 from tests.sampler.rig import Rig, row, running
@@ -82,6 +83,7 @@ def test_a_kata_pod_has_pod_rows_only(tmp_path: Path, directory: str, quota: int
         "unmapped": 0,
         "missing": 1,
     }
+    assert [name_of(one) for one in snapshot.subjects] == [("default", "web-1", "")]
 
 
 def test_a_container_that_restarted_is_no_sandbox_once_its_status_has_come(tmp_path: Path) -> None:

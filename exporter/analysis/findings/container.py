@@ -59,7 +59,7 @@ class ContainerView:
 
     def __init__(self, view: NodeView, row: CgroupRow) -> None:
         self.of_node, self.node, self.row = view, view.node, row
-        self.name, self.pod = name_of(row), view.pods.get(row.ref.pod_path)
+        self.name, self.pod = name_of(row), view.pod_of(row)
         self.ledger = ledger_of(view, row) or Ledger(window=row.window)
         self.limits, self.spec = row.limits or _UNKNOWN_LIMITS, row.container_spec
         self.cpus = frozenset[int]() if row.cpuset is None else row.cpuset.cpus
