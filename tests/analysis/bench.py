@@ -18,10 +18,7 @@ ONLINE = cpu_list("0-63", "")
 
 
 def users(*, reset: bool = False) -> list[CpusetUser]:
-    """64 CPUs: eight containers own two each, the others share what is left, or everything after a ``reset``.
-
-    Every container has a set of its own, equal or not, as separate files give them.
-    """
+    """64 CPUs: eight containers own two each, the others share what is left, or everything after a ``reset``."""
     return [
         CpusetUser(
             CgroupName(f"team-{number % 20}", f"pod-{number // 3}", f"c{number % 3}"),

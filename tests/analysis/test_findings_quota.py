@@ -101,14 +101,8 @@ def test_bursts_and_need_are_told_apart_by_where_the_throttling_is(row: CgroupRo
     assert (found["name"], found["reason"]) == ("throttled_below_limit" if reason else "throttled", reason)
 
 
-def stopped_above(**changes: Any) -> CgroupRow:
-    """Its own quota is not used up; something above took 30 s of the last 60."""
-    calm = make.container(limit=4.0, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
-    return calm._replace(**changes)
-
-
 def test_a_quota_above_the_pod_by_cpu_stat_local() -> None:
-    row = stopped_above()
+    row = make.container(limit=4.0, deltas=make.deltas(local_throttled_seconds=30.0, waiting_seconds=31.0))
     assert only(row)["reason"] == "above_pod"
     assert only(row, pods=(make.pod(row, limit=8.0),))["reason"] == "above_pod"
     assert only(row, pods=())["reason"] == ""

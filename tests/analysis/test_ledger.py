@@ -43,12 +43,10 @@ def test_losses_to_all_three_kinds_of_quotas_are_told_apart() -> None:
     assert found.throttled_time_share == pytest.approx(0.35 / 0.45)
 
 
-def test_a_pod_s_quota_that_is_the_container_s_counts_as_its_own() -> None:
-    row = limited(throttled_seconds=6.0, local_throttled_seconds=18.0)
+@pytest.mark.parametrize("local", [18.0, None])
+def test_a_pod_s_quota_that_is_the_container_s_counts_as_its_own(local: float | None) -> None:
+    row = limited(throttled_seconds=6.0, local_throttled_seconds=local)
     found = account(row, pods=(make.pod(row, limit=2.0, deltas=make.deltas(throttled_seconds=12.0)),))
-    assert (found.own_quota, found.quota_above) == pytest.approx((0.3, 0.0))
-    old = limited(throttled_seconds=6.0, local_throttled_seconds=None)
-    found = account(old, pods=(make.pod(old, limit=2.0, deltas=make.deltas(throttled_seconds=12.0)),))
     assert (found.own_quota, found.quota_above) == pytest.approx((0.3, 0.0))
 
 
