@@ -89,7 +89,6 @@ class ProbeResult(NamedTuple):
 
     ok: bool
     text: str
-    """One line for the person who asks."""
 
 
 def create_app(

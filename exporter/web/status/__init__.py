@@ -31,7 +31,6 @@ DASHBOARD_PATH: Final = "/d/kte-workload"
 """Of this repository's dashboard of workloads below Grafana's URL."""
 MAX_PAGES: Final = 8
 """Kept of one report. With 750 containers a page has about 1 MB."""
-MAX_REFRESH_SECONDS: Final = 3600
 MAX_TEXT: Final = 200
 SORTS: Final = ("impact", "throttled", "lost", "use", "waiting", "name")
 
@@ -175,4 +174,4 @@ def _make(report: Report, links: Links, request: PageRequest, zipped: bool) -> t
 
 def _refresh(text: str) -> int | None:
     seconds = int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else 0
-    return seconds if 1 <= seconds <= MAX_REFRESH_SECONDS else None
+    return seconds if 1 <= seconds <= 3600 else None

@@ -29,7 +29,6 @@ class Chart(NamedTuple):
     top: float
     """The share that the upper edge stands for."""
     description: str
-    """The same in words."""
     flat: bool
     """Whether it was never throttled."""
 

@@ -12,7 +12,6 @@ from exporter.report.schema import Container, ContainerDocument
 from exporter.web.status.charts import PAGE_SLOTS, history_chart, since, window_chart
 
 MAX_NEIGHBOURS: Final = 20
-"""Containers in a table; those that use most."""
 
 
 class ContainerPage:

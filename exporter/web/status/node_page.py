@@ -9,17 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from exporter.analysis.findings import Finding
 from exporter.model import CgroupName
+from exporter.report import summary
 from exporter.report.documents import Report
 from exporter.report.schema import Container, Cpu
-from exporter.report.summary import (
-    full_name,
-    has_problem,
-    headline,
-    lost_seconds_per_second,
-    problems,
-    rank,
-    throttled_ratio,
-)
 from exporter.web.status import PageRequest
 from exporter.web.status.charts import ROW_SLOTS, Chart, history_chart, window_chart
 
@@ -33,7 +25,6 @@ MAX_NAMED: Final = 50
 """Further ones that are named."""
 MAX_CPUS: Final = 1024
 """CPUs that are drawn. The largest machines sold have fewer; sysfs allows more."""
-HISTORY_SLOT_MINUTES: Final = 5
 
 
 class Workload(NamedTuple):
@@ -50,7 +41,9 @@ class Workload(NamedTuple):
     @property
     def throttled_ratio(self) -> tuple[float | None, bool]:
         """The highest of its containers, and whether it is that of a pod."""
-        return max(map(throttled_ratio, self.containers), key=lambda found: -1.0 if found[0] is None else found[0])
+        return max(
+            map(summary.throttled_ratio, self.containers), key=lambda found: -1.0 if found[0] is None else found[0]
+        )
 
 
 class NodePage:
@@ -59,7 +52,7 @@ class NodePage:
     def __init__(self, report: Report, request: PageRequest) -> None:
         self.report, self.document, self.node = report, report.containers(), report.node()["node"]
         self.exporter, self.containers = report.exporter, self.document["containers"]
-        self.headline = headline(self.document)
+        self.headline = summary.headline(self.document)
         self.shown = [one for one in self.containers if _is_asked_for(one, request)]
         workloads = _workloads(self.shown, request)
         split = len(workloads) if request.filtered or request.all else MAX_WORKLOADS
@@ -71,8 +64,8 @@ class NodePage:
     @property
     def worst(self) -> Finding | None:
         """The problem that the headline ends with."""
-        affected = _findings(filter(has_problem, self.containers))
-        return next(iter(problems(affected) or problems(self.document["node_findings"])), None)
+        affected = _findings(filter(summary.has_problem, self.containers))
+        return next(iter(summary.problems(affected) or summary.problems(self.document["node_findings"])), None)
 
     def window_chart(self, one: Container) -> Chart | None:
         """Return the chart of a row's window."""
@@ -81,7 +74,7 @@ class NodePage:
     def history_chart(self, one: Container) -> Chart | None:
         """Return the chart of a row's last six hours."""
         name = CgroupName(one["namespace"], one["pod"], one["container"])
-        return history_chart(self.report.history.ratios(name, minutes=HISTORY_SLOT_MINUTES))
+        return history_chart(self.report.history.ratios(name, minutes=5))
 
     @cached_property
     def numa_nodes(self) -> list[tuple[int, list[Cpu]]]:
@@ -95,7 +88,7 @@ class NodePage:
         owners: dict[str, list[Cpu]] = {}
         for cpu in self.node["cpus"]:
             if cpu["owner"] is not None:
-                owners.setdefault(full_name(cpu["owner"]), []).append(cpu)
+                owners.setdefault(summary.full_name(cpu["owner"]), []).append(cpu)
         return owners
 
     @cached_property
@@ -112,7 +105,7 @@ def finding_groups(findings: Iterable[Finding]) -> list[list[Finding]]:
     groups: dict[tuple[bool, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda finding: finding["severity"] != "critical"):
         groups.setdefault((finding["severity"] == "info", finding["name"]), []).append(finding)
-    return sorted(groups.values(), key=lambda group: rank(group[0]["severity"]))
+    return sorted(groups.values(), key=lambda group: summary.rank(group[0]["severity"]))
 
 
 def _findings(containers: Iterable[Container]) -> list[Finding]:
@@ -145,7 +138,7 @@ def _replicas(group: Sequence[Container]) -> list[Container]:
     """Those with problems and a few others, in order."""
     left, shown = {True: MAX_REPLICAS, False: MAX_FULL}, []
     for one in group:
-        affected = has_problem(one)
+        affected = summary.has_problem(one)
         left[affected] -= 1
         if left[affected] >= 0:
             shown.append(one)
@@ -169,12 +162,12 @@ def _highest_first(values: Iterable[float | None]) -> float:
 
 
 _SORT_KEYS: Final[dict[str, Callable[[Sequence[Container]], Any]]] = {
-    "impact": lambda group: not any(map(has_problem, group)),
-    "throttled": lambda group: _highest_first(throttled_ratio(one)[0] for one in group),
-    "lost": lambda group: -(total(map(lost_seconds_per_second, group)) or 0.0),
+    "impact": lambda group: not any(map(summary.has_problem, group)),
+    "throttled": lambda group: _highest_first(summary.throttled_ratio(one)[0] for one in group),
+    "lost": lambda group: -(total(map(summary.lost_seconds_per_second, group)) or 0.0),
     "use": lambda group: -(total(one["usage_cores"] for one in group) or 0.0),
     "waiting": lambda group: _highest_first(map(_waiting, group)),
-    "name": lambda group: (group[0]["namespace"], group[0]["workload"] or group[0]["pod"], full_name(group[0])),
+    "name": lambda group: (group[0]["namespace"], group[0]["workload"] or group[0]["pod"], summary.full_name(group[0])),
 }
 
 

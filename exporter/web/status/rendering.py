@@ -24,7 +24,6 @@ from exporter.errors import escape_control
 from exporter.report import summary
 from exporter.report.documents import DOCS, Report
 from exporter.report.schema import Pressure
-from exporter.report.summary import lost_seconds_per_second
 from exporter.web.status import SORTS, Links, PageRequest, style
 from exporter.web.status.container_page import MAX_NEIGHBOURS, ContainerPage
 from exporter.web.status.node_page import MAX_CPUS, MAX_FULL, MAX_NAMED, NodePage, total
@@ -97,7 +96,8 @@ def _environment() -> Environment:
         "cpu_list": format_cpu_list,
         "counted": text.count,
         "first_of": _first_of,
-        "lost": lost_seconds_per_second,
+        "heading": summary.title,
+        "lost": summary.lost_seconds_per_second,
         "quoted": shlex.quote,
         "total": total,
         "waiting": _waiting,
@@ -109,7 +109,6 @@ def _environment() -> Environment:
         *(summary.verdict, summary.verdict_severity),
     ):
         environment.filters[function.__name__] = function
-    environment.filters["heading"] = summary.title
     environment.globals |= {"docs": DOCS, "sorts": SORTS, "max_cpus": MAX_CPUS, "max_neighbours": MAX_NEIGHBOURS}
     environment.globals |= {"max_full": MAX_FULL, "max_named": MAX_NAMED}
     environment.globals["style"] = Markup(style())  # noqa: S704 - our own file
