@@ -78,9 +78,8 @@ def cpu_saturated(view: NodeView, containers: Sequence[ContainerView]) -> Findin
 def _is_alone(container: ContainerView) -> bool:
     """Whether next to nothing but this container runs on its CPUs."""
     busy = container.of_node.busy(container.cpus)
-    rest = None if busy is None else busy.without(container.row)
-    others = sum(container.neighbours.values())
-    return rest is not None and max(rest, others) < thresholds.NEIGHBOUR_USE * len(container.cpus)
+    rest, little = None if busy is None else busy.without(container.row), thresholds.NEIGHBOUR_USE * len(container.cpus)
+    return rest is not None and max(rest, sum(container.neighbours.values())) < little
 
 
 def policy_disagrees(view: NodeView, _containers: Sequence[ContainerView]) -> Finding | None:
