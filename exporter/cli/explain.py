@@ -85,8 +85,8 @@ def run(settings: Settings, args: Namespace) -> int:
     elif args.output == "patch":
         _print_patches(shown["containers"])
     else:
-        here = f"sampled here for {format_duration(args.watch)}"
-        source = here if answer.document is None else f"the exporter at {answer.url}"
+        here = "a saved answer" if args.file else f"sampled here for {format_duration(args.watch)}"
+        source = f"the exporter at {answer.url}" if answer.document and answer.url else here
         _print(escaped(shown), source, whole=bool(args.names))
     found = [*shown["node_findings"], *(finding for one in shown["containers"] for finding in one["findings"])]
     return EXIT_PROBLEMS if args.exit_code and problems(found) else 0

@@ -59,12 +59,14 @@ def select(containers: Sequence[Container], text: str, *, namespace: str = "", n
     hint = f"; near it: {_listing(near)}" if near else ""
     place = f"this node ({_shown(node)})" if node else "this node"
     home = namespace or (parts[0] if len(parts) > 1 and parts[0].lower() not in KINDS else "NAMESPACE")
+    asked = shlex.join([*(["-n", namespace] if namespace else []), text])
     pod = "" if kind else f" {shlex.quote(parts[min(1, len(parts) - 1)])}"
     raise NotHereError(
         f"no container of {place} is {_shown(text)}{hint}",
         [
             f"kubectl -n {shlex.quote(home)} get pods{pod} -o wide",
             "kubectl get pods -A -l app.kubernetes.io/name=kube-throttle-exporter -o wide",
+            f"kubectl throttle explain {asked}   # both at once, with the plugin in deploy/kubectl",
         ],
     )
 

@@ -105,6 +105,12 @@ def add_source_arguments(parser: ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", metavar=metavar, type=argument(parse), default=default, help=f"{text}; {variable}"
         )
+    parser.add_argument(
+        "--file",
+        metavar="FILE",
+        type=argument(parse_file),
+        help="ask no exporter: read what /api/v1/containers answered, from this file or /dev/stdin",
+    )
     parser.add_argument("--local", action="store_true", help="ask no exporter: sample here and now")
     parser.add_argument(
         "--for",
@@ -118,8 +124,11 @@ def add_source_arguments(parser: ArgumentParser) -> None:
 
 def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> Answer:
     """Return the running exporter's containers. One that ``--url`` names must answer: else ``NoAnswerError``."""
-    if args.local and args.url is not None:
-        raise ConfigError("--url: contradicts --local")
+    given = [f"--{name}" for name in ("url", "file", "local") if vars(args)[name]]
+    if len(given) > 1:
+        raise ConfigError(f"{given[0]}: contradicts {given[1]}")
+    if args.file:
+        return Answer(_saved(args.file))
     if args.local or (args.url is None and settings.web_listen_address.port == 0):
         return Answer(None)
     url, credentials = args.url or _own_url(settings), credentials_of(args)
@@ -225,6 +234,18 @@ async def sampling(settings: Settings) -> AsyncIterator[Exporter]:
             with suppress(asyncio.CancelledError):
                 await task
         await exporter.close()
+
+
+def _saved(path: str) -> ContainersDocument:
+    try:
+        with open(path, "rb") as file:
+            return containers_document(json.loads(file.read(MAX_BYTES)))
+    except OSError as error:
+        raise NoAnswerError(f"{quoted(path)}: {error.strerror or 'not readable'}", reason="unreadable") from error
+    except (ValueError, RecursionError) as error:
+        raise NoAnswerError(
+            f"{quoted(path)} holds no answer of /api/v1/containers: {error}", reason="malformed"
+        ) from error
 
 
 def _own_url(settings: Settings) -> str:

@@ -45,7 +45,11 @@ def run(settings: Settings, args: Namespace) -> int:
     answer = ask(settings, args)
     board = Board(namespace=args.namespace, sort=args.sort)
     console = console_for(sys.stdout)
-    if not args.once and sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}:
+    if (
+        not (args.once or args.file)
+        and sys.stdout.isatty()
+        and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+    ):
         from exporter.cli.screen import watch  # noqa: PLC0415 - asyncio, for which only a terminal pays
 
         return watch(board, settings, answer, args.interval)

@@ -79,20 +79,21 @@ def test_what_is_said_when_nothing_or_too_much_is_meant(text: str, message: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "namespace", "first"),
+    ("text", "namespace", "first", "asked"),
     [
-        ("shop/api-0", "", "kubectl -n shop get pods api-0 -o wide"),
-        ("api-0", "shop", "kubectl -n shop get pods api-0 -o wide"),
-        ("shop/deploy/api", "", "kubectl -n shop get pods -o wide"),
-        ("shop/$(x)/c", "", "kubectl -n shop get pods '$(x)' -o wide"),
+        ("shop/api-0", "", "kubectl -n shop get pods api-0 -o wide", "shop/api-0"),
+        ("api-0", "shop", "kubectl -n shop get pods api-0 -o wide", "-n shop api-0"),
+        ("shop/deploy/api", "", "kubectl -n shop get pods -o wide", "shop/deploy/api"),
+        ("shop/$(x)/c", "", "kubectl -n shop get pods '$(x)' -o wide", "'shop/$(x)/c'"),
     ],
 )
-def test_two_commands_find_a_pod_of_another_node(text: str, namespace: str, first: str) -> None:
+def test_two_commands_or_one_find_a_pod_of_another_node(text: str, namespace: str, first: str, asked: str) -> None:
     with pytest.raises(NotHereError, match=r"no container of this node \(node-7\) is ") as raised:
         select([], text, namespace=namespace, node="node-7")
 
     assert raised.value.hints[0] == first
     assert "app.kubernetes.io/name=kube-throttle-exporter" in raised.value.hints[1]
+    assert raised.value.hints[2].startswith(f"kubectl throttle explain {asked}   #")
 
 
 @given(st.text(max_size=300))

@@ -167,7 +167,7 @@ def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
     assert (result.returncode, result.stdout) == (2, "")
     *hints, last = result.stderr.splitlines()
     assert last == r"throttle-exporter: error: no container of this node (node-1) is shop/x\x1b[2Jy"
-    assert [line.split()[0] for line in hints] == ["To", "kubectl", "kubectl"]
+    assert [line.split()[0] for line in hints] == ["To", "kubectl", "kubectl", "kubectl"]
 
 
 @pytest.mark.parametrize(
@@ -207,6 +207,8 @@ def test_nobody_at_the_url_that_was_named() -> None:
         ["--for=100ms"],
         ["--for=soon"],
         ["--local", "--url=http://127.0.0.1:1"],
+        ["--local", "--file=/dev/null"],
+        ["--file=/dev/missing"],
         ["--output=xml"],
     ],
 )
@@ -216,6 +218,25 @@ def test_wrong_options(arguments: list[str]) -> None:
 
     assert str(raised.value).isprintable()
     assert "secret" not in str(raised.value)
+
+
+def test_a_saved_answer_is_explained_like_a_fresh_one(tmp_path: Path, url: str) -> None:
+    saved = tmp_path / "answer.json"
+    saved.write_text(explain(THROTTLED, f"--url={url}", "--output=json").stdout)
+    result = explain(THROTTLED, f"--file={saved}")
+
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "throttled" in result.stdout
+    assert "a saved answer, version" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": "v2"}', b"\xff", b"[" * 100_000])
+def test_a_file_that_holds_no_answer(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "answer").write_bytes(content)
+
+    with pytest.raises(NoAnswerError, match=r"holds no answer of /api/v1/containers: ") as raised:
+        here(explain_command, f"--file={tmp_path}/answer")
+    assert str(raised.value).isprintable()
 
 
 def test_without_an_exporter_it_samples_by_itself(tmp_path: Path) -> None:
