@@ -98,10 +98,11 @@ soak: $(VENV)/.dev ## what takes time: 100,000 samples, 1,500 cgroups, part of a
 	@$(BIN)/pytest tests/soak $(ARGS)
 
 .PHONY: package
-package: $(VENV)/.dev ## sdist, wheel and the chart's archive in dist/
+package: $(VENV)/.dev ## sdist, wheel, the chart's archive and kubectl's plugin in dist/
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build
 	@$(BIN)/python -c 'import helm_python; print(helm_python.package("charts/kube-throttle-exporter", destination="dist"))'
+	@$(BIN)/python deploy/kubectl/archive.py dist/throttle.zip
 
 .PHONY: image
 image: ## the container image by docker, podman or buildah, as IMAGE=registry/name; PUSH=1 pushes it for amd64 and arm64

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from typing import Any
 import pytest
 import yaml
 
+import exporter
 from tests.cli.conftest import Mover, lab
+from tests.conftest import Generated
 from tests.support.process import ROOT, Exporter, environment, started
 
 pytestmark = pytest.mark.system
 PLUGIN = ROOT / "deploy" / "kubectl" / "kubectl-throttle"
 KUBECTL = """#!{python}
-import json, os, re, subprocess, sys, time
+import json, os, re, subprocess, sys, time, urllib.request
 state = json.load(open(os.environ["CLUSTER"]))
 words, options = [], dict()
 arguments = sys.argv[1:]
@@ -43,6 +46,15 @@ with open(os.environ["CLUSTER"] + ".log", "a") as log:
     print(json.dumps([words, options, command]), file=log)
 if words[:2] == ["config", "view"]:
     print(state["namespace"], end="")
+elif words[:2] == ["auth", "can-i"]:
+    sys.exit(options["--subresource"] in state["forbidden"])
+elif "--raw" in options:
+    pod, path = re.fullmatch("/api/v1/namespaces/monitoring/pods/([^/]+)/proxy(/.*)", words[1]).groups()
+    one = state["exporters"][pod]
+    if "proxy" in state["forbidden"]:
+        sys.exit('Error from server (Forbidden): pods "%s" is forbidden: cannot get resource "pods/proxy"' % pod)
+    with urllib.request.urlopen("http://127.0.0.1:%d%s" % (one["port"], path)) as answer:
+        sys.stdout.write(answer.read().decode())
 elif words[0] == "exec":
     one = state["exporters"][words[1]]
     if one.get("hangs"):
@@ -52,11 +64,18 @@ elif words[0] == "exec":
         print("command terminated with exit code %d" % code, file=sys.stderr)
     sys.exit(code)
 elif words[:2] == ["get", "pods"]:
-    labels = dict(part.split("=") for part in options.get("-l", "").split(",") if part)
+    selector = options.get("-l", "")
+    jobs = re.fullmatch("job-name in [(](.*)[)]", selector)
+    labels = dict(part.split("=") for part in selector.split(",") if part and not jobs)
     for pod in state["pods"]:
         namespace = options.get("-n", pod["namespace"] if "-A" in options else state["namespace"])
+        if jobs and pod["labels"].get("job-name") not in jobs[1].split(","):
+            continue
         if pod["namespace"] == namespace and labels.items() <= pod["labels"].items():
-            print(pod["node"], pod["namespace"], pod["name"], "Running", sep="\\t")
+            print(pod["node"], pod["namespace"], pod["name"], pod.get("phase", "Running"), "HTTP", sep="\\t")
+elif words[:2] == ["get", "jobs"]:
+    for owner, job in state["jobs"]:
+        print(owner, job, sep="\\t")
 elif words[0] == "get" and "/" in words[1]:
     selector = state["selectors"].get(words[1])
     if selector is None:
@@ -70,17 +89,23 @@ class Cluster:
     folder: Path
     state: dict[str, Any]
 
-    def throttle(self, *arguments: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+    def throttle(
+        self, *arguments: str, without_program: bool = False, **changes: Any
+    ) -> subprocess.CompletedProcess[str]:
         (self.folder / "cluster.json").write_text(json.dumps(self.state | changes))
         (self.folder / "cluster.json.log").write_text("")
         variables = environment() | {
-            "PATH": f"{self.folder}:{os.environ['PATH']}",
+            "PATH": ":".join([*([] if without_program else [str(self.bin)]), str(self.folder), "/usr/bin:/bin"]),
             "CLUSTER": str(self.folder / "cluster.json"),
         }
         return subprocess.run(
             ["sh", str(PLUGIN), *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False,
             timeout=60,
         )  # fmt: skip
+
+    @property
+    def bin(self) -> Path:
+        return Path(sys.executable).parent
 
     def executed(self) -> list[list[str]]:
         lines = (self.folder / "cluster.json.log").read_text().splitlines()
@@ -94,7 +119,10 @@ def pods_on(node: str, listed: Path) -> list[dict[str, Any]]:
             "node": node,
             "namespace": pod["metadata"]["namespace"],
             "name": pod["metadata"]["name"],
-            "labels": {"app": pod["metadata"]["name"].partition("-")[0]},
+            "labels": {
+                "app": pod["metadata"]["name"].partition("-")[0],
+                "job-name": pod["metadata"]["name"].rpartition("-")[0],
+            },
         }
         for pod in items
     ]
@@ -113,10 +141,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for node, namespaces in (("node-1", {"shop"}), ("node-2", {"data", "kube-system"})):
             (folder / node).mkdir()
             one = stack.enter_context(lab(folder / node, node_name=node, namespaces=namespaces))
-            exporter = stack.enter_context(started(one.options))
+            process = stack.enter_context(started(one.options))
             stack.enter_context(Mover(one.node))
-            exporters[f"exporter-{node}"] = {"port": exporter.port}
-            running.append(exporter)
+            exporters[f"exporter-{node}"] = {"port": process.port}
+            running.append(process)
             pods += pods_on(node, folder / node / "pods.json")
             pods.append(
                 {
@@ -126,14 +154,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                     "labels": {"app.kubernetes.io/name": "kube-throttle-exporter"},
                 }
             )
-        for exporter in running:
-            exporter.page_when(lambda page: page.total("throttle_exporter_sample_duration_seconds_count") > 30)
+        for process in running:
+            process.page_when(lambda page: page.total("throttle_exporter_sample_duration_seconds_count") > 30)
         state = {
             "namespace": "shop",
             "program": [sys.executable, "-m", "exporter"],
             "exporters": exporters,
             "pods": pods,
-            "selectors": {"deploy/checkout": {"app": "checkout"}, "sts/trainer": {"app": "trainer"}},
+            "selectors": {
+                "deploy/checkout": {"app": "checkout"},
+                "sts/trainer": {"app": "trainer"},
+                "cj/report": {},
+                "cj/backup": {},
+            },
+            "jobs": [["CronJob/report", "report-28766160"], ["/", "other"]],
+            "forbidden": [],
         }
         yield Cluster(folder, state)
 
@@ -146,6 +181,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (["shop/checkout-7d9f8b6c5d-x2k9p/app"], "shop/checkout-7d9f8b6c5d-x2k9p/app", "Critical: throttled"),
         (["deploy/checkout"], "shop/deploy/checkout", "Critical: throttled"),
         (["data/sts/trainer"], "data/sts/trainer", "No problems"),
+        (["data/cj/report"], "data/cj/report", "Critical: ancestor throttled"),
         (["--namespace=data", "trainer-0"], "data/trainer-0", "No problems"),
         (["-n", "data", "-l", "app=trainer"], "data/trainer-0", "No problems"),
     ],
@@ -241,6 +277,8 @@ def test_patches_and_json_are_passed_on(cluster: Cluster) -> None:
         (["explain", "nothing"], "no pod 'nothing' in namespace 'shop'"),
         (["explain", "-A", "deploy/web"], "contradicts"),
         (["explain", "deploy/web"], '"deploy/web" not found'),
+        (["explain", "data/cj/backup"], "'cj/backup' in namespace 'data' has no Job now"),
+        (["explain", "--via=ssh"], "--via: exec or proxy"),
         (["explain", "-n", "empty"], "no pod is meant"),
         (["top", "web"], "top takes no NAME"),
         (["top", "--sort=size"], "--sort: impact"),
@@ -255,6 +293,46 @@ def test_what_is_wrong_is_said_in_one_line(cluster: Cluster, arguments: list[str
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_pods_of_a_workload_that_have_ended_are_not_asked_for(cluster: Cluster) -> None:
+    ended = {"node": "node-1", "namespace": "data", "name": "report-1-x", "phase": "Succeeded"}
+    pods = [*cluster.state["pods"], ended | {"labels": {"app": "report", "job-name": "report-28766160"}}]
+    result = cluster.throttle("explain", "data/cj/report", pods=pods)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(cluster.executed()) == 1
+
+
+def test_without_the_right_to_exec_their_api_is_read_through_the_api_server(cluster: Cluster) -> None:
+    may_exec = cluster.throttle("explain", "deploy/checkout")
+    result = cluster.throttle("explain", "deploy/checkout", forbidden=["exec"])
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert cluster.executed() == []
+    assert "Critical: throttled" in result.stdout
+    assert result.stdout.splitlines()[:3] == may_exec.stdout.splitlines()[:3]
+    assert "Source: node node-1, a saved answer, version " in " ".join(result.stdout.split())
+
+    assert cluster.throttle("explain", "deploy/checkout", "--via=proxy", "--exit-code").returncode == 1
+    top = cluster.throttle("top", "-A", "--via=proxy")
+    assert (top.returncode, top.stderr, len(top.stdout.splitlines())) == (0, "", 12)
+    document = json.loads(cluster.throttle("explain", "checkout", "--via=proxy", "--output=json").stdout)
+    assert [one["container"] for one in document["containers"]] == ["app", "log-shipper"]
+    assert document["containers"][0]["series"]["ratio"]
+
+
+def test_the_rights_that_are_missing_are_named(cluster: Cluster) -> None:
+    result = cluster.throttle("explain", "deploy/checkout", forbidden=["exec", "proxy"])
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.startswith("kubectl throttle: no answer from node node-1: Error from server (Forbidden): ")
+
+    result = cluster.throttle("explain", "deploy/checkout", forbidden=["exec"], without_program=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "kubectl throttle: without create pods/exec in namespace 'monitoring' it takes throttle-exporter "
+        "on this machine, and it is not in PATH\n"
+    )
+
+
 def test_options_of_kubectl_are_passed_on(cluster: Cluster) -> None:
     cluster.throttle("explain", "deploy/checkout", "--context", "a b", "--as=me")
     lines = (cluster.folder / "cluster.json.log").read_text().splitlines()
@@ -262,9 +340,26 @@ def test_options_of_kubectl_are_passed_on(cluster: Cluster) -> None:
     assert all(options["--context"] == "a b" and options["--as"] == "me" for _, options, _ in map(json.loads, lines))
 
 
-def test_the_krew_manifest_names_the_plugin() -> None:
-    manifest = yaml.safe_load((PLUGIN.parent / "throttle.yaml").read_text())
+@pytest.mark.docs
+def test_the_krew_manifest_has_the_sum_of_the_archive_that_is_made(tmp_path: Path, generated: Generated) -> None:
+    target, manifest = tmp_path / "throttle.zip", PLUGIN.parent / "throttle.yaml"
+    make = [sys.executable, str(PLUGIN.parent / "archive.py"), str(target)]
+    printed = subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
 
-    assert manifest["metadata"]["name"] == "throttle"
-    assert [one["bin"] for one in manifest["spec"]["platforms"]] == [PLUGIN.name]
-    assert os.access(PLUGIN, os.X_OK)
+    assert printed == hashlib.sha256(target.read_bytes()).hexdigest()
+    generated(manifest, re.sub(r"(?<=sha256: )\S+", printed, manifest.read_text()))
+
+
+def test_krew_finds_in_the_archive_what_the_manifest_installs(tmp_path: Path) -> None:
+    target = tmp_path / "throttle.zip"
+    subprocess.run([sys.executable, str(PLUGIN.parent / "archive.py"), str(target)], capture_output=True, check=True)
+    spec = yaml.safe_load((PLUGIN.parent / "throttle.yaml").read_text())["spec"]
+
+    assert spec["version"] == f"v{exporter.__version__}"
+    [platform] = spec["platforms"]
+    assert platform["uri"].endswith(f"/v{exporter.__version__}/{target.name}")
+    with zipfile.ZipFile(target) as archive:
+        assert archive.namelist() == [one["from"] for one in platform["files"]]
+        held = archive.getinfo(platform["bin"])
+        assert archive.read(held) == PLUGIN.read_bytes()
+        assert held.external_attr >> 16 == PLUGIN.stat().st_mode
