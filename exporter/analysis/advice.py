@@ -27,17 +27,23 @@ def in_template(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 def set_limit(row: CgroupRow, cores: float) -> list[str]:
     """Return the commands that give the container another limit: its owner's template, and the pod as it runs."""
-    if row.pod_identity is None or not row.namespace or row.container is None:
+    amount = quantity(cores)
+    requests = f" --requests=cpu={amount}" if row.qos_class == "Guaranteed" else ""
+    return [*_kubectl_set(row, "resources", f"--limits=cpu={amount}{requests}"), *resize(row, cores)]
+
+
+def resize(row: CgroupRow, cores: float) -> list[str]:
+    """Return the command that resizes the running pod; none where its status does not show that the kubelet can.
+
+    A kubelet with in-place resize (KEP-1287, on by default since 1.33) reports ``containerStatuses[].resources``.
+    """
+    spec = row.container_spec
+    if row.pod_identity is None or not row.namespace or spec is None or spec.allocated_limit_cores is None:
         return []
     amount = {"cpu": quantity(cores)}
-    is_guaranteed = row.qos_class == "Guaranteed"
-    requests = f" --requests=cpu={amount['cpu']}" if is_guaranteed else ""
-    resources = {"limits": amount} | ({"requests": amount} if is_guaranteed else {})
+    resources = {"limits": amount} | ({"requests": amount} if row.qos_class == "Guaranteed" else {})
     patch = json.dumps({"spec": {"containers": [{"name": row.container, "resources": resources}]}})
-    return [
-        *_kubectl_set(row, "resources", f"--limits=cpu={amount['cpu']}{requests}"),
-        f"kubectl -n {quote(row.namespace)} patch pod {quote(row.pod)} --subresource resize --patch {quote(patch)}",
-    ]
+    return [f"kubectl -n {quote(row.namespace)} patch pod {quote(row.pod)} --subresource resize --patch {quote(patch)}"]
 
 
 def set_pod_limit(row: CgroupRow, cores: float) -> list[str]:

@@ -125,7 +125,8 @@ _LAX = KubeletConfig(cpu_manager_policy="none", cpu_cfs_quota=False)
 CASES = (
     # Own quota
     Case("own quota, used up", make.snapshot(_throttled(usage=1.95)), (("throttled", ""),)),
-    Case("64 threads", make.snapshot(_of("Deployment", _throttled(threads=64))),
+    Case("64 threads, and a kubelet that resizes pods",
+         make.snapshot(make.with_spec(_of("Deployment", _throttled(threads=64)), allocated_limit_cores=2.0)),
          (("throttled_below_limit", "threads"),)),
     Case("64 threads that use the limit up",
          make.snapshot(_of("DaemonSet", _throttled(usage=1.95, stopped=324.0, threads=64))), (("throttled", ""),)),

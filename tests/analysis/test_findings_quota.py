@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find
+from exporter.identities import PodIdentity, PodSpec
 from exporter.model import CgroupRow, CpuLimits, Interval, NodeRow
 from tests.support import snapshots as make
 
@@ -72,6 +73,19 @@ def test_a_ratio_without_throttled_seconds_is_weighed_by_the_periods() -> None:
     calm = make.deltas(throttled_seconds=None, local_throttled_seconds=None, waiting_seconds=None)
     assert only(bursting(deltas=calm, threads=64))["evidence"]["stopped_share"] == pytest.approx(0.4)
     assert only(bursting(deltas=None, threads=64))["evidence"]["stopped_share"] == pytest.approx(0.4)
+
+
+def test_a_pod_is_resized_only_where_its_status_shows_that_the_kubelet_can() -> None:
+    """Kubelets with in-place resize report ``containerStatuses[].resources``; others refuse the command."""
+    row = saturated(
+        threads=2, pod_identity=PodIdentity("uid", "shop", "web", PodSpec("Burstable"), "Deployment", "web")
+    )
+    [template] = only(row)["commands"]
+    assert template.startswith("kubectl -n shop set resources deploy/web -c app --limits=cpu=")
+    assert only(make.with_spec(row, allocated_request_cores=0.5))["commands"] == [template]
+    first, second = only(make.with_spec(row, allocated_limit_cores=2.0))["commands"]
+    assert first == template
+    assert second.startswith("kubectl -n shop patch pod web --subresource resize --patch ")
 
 
 MOSTLY_USED = make.intervals(1.95, 0.9, seconds=40) + make.intervals(0.3, 0.8, seconds=20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.analysis import text, thresholds
-from exporter.analysis.advice import set_limit, set_request
+from exporter.analysis.advice import resize, set_request
 from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.finding import Finding, finding
 
@@ -28,7 +28,7 @@ def limit_drift(view: ContainerView) -> Finding | None:
             **view.evidence("period_seconds"),
         },
         reason="missing" if actual is None else "different" if wanted or inherited else "unexpected",
-        commands=set_limit(row, wanted)[-1:] if wanted else (),
+        commands=resize(row, wanted) if wanted else (),
         asks=asks,
         has="none" if actual is None else text.limit(actual),
     )
