@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,22 @@ def test_longer_slots_keep_the_highest() -> None:
     values = recorded(0.0, 0.0, 1.0, 0.0).ratios(NAME, minutes=5)
 
     assert (len(values), values[-1], values[0]) == (72, 1.0, None)
+
+
+def test_its_memory_is_what_the_documents_say() -> None:
+    rows = [make.container(f"web-{number}", limit=1.0) for number in range(200)]
+    snapshots = [replace(make.snapshot(*rows), taken_at=START + at * 60.0) for at in range(3)]
+    history = History()
+    tracemalloc.start()
+    try:
+        for snapshot in snapshots:
+            history.record(snapshot)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # docs/status.md: 1.0 KB; the table of names grows in steps.
+    assert 2 * MINUTES < used / len(rows) < 1150
 
 
 def test_a_container_that_is_gone_is_dropped() -> None:
