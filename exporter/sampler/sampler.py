@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from math import inf
 from typing import Any
 
 from exporter.analysis.ledger import is_same_quota
@@ -19,7 +20,7 @@ from exporter.cgroupfs.readers import ReaderFactory
 from exporter.identities import KubeletConfig, PodList
 from exporter.model import Snapshot
 from exporter.sampler.inventory import CgroupInventory, parents
-from exporter.sampler.mapping import PodIndex, assign, deadline, newest_by_name
+from exporter.sampler.mapping import DEADLINE_SECONDS, PodIndex, assign, deadline, newest_by_name
 from exporter.sampler.node import NodeFacts
 from exporter.sampler.tracked import NO_COUNTERS, PageNeeds, TrackedCgroup
 
@@ -97,6 +98,7 @@ class Sampler:
         self._attempts, self._generation = 0, -1
         self._must_assign = self._must_derive = True
         self._changed_quotas: set[str] = set()
+        self._waiting, self._deadline = list[TrackedCgroup](), inf
         self._counts, self._missing = dict[str, int](), 0
         self._under_quota: list[TrackedCgroup] = []
         self._under_quota_at = self._shown_at = (-1, -1)
@@ -298,19 +300,23 @@ class Sampler:
         attempts, hint = self._count_attempts(), RefreshHint.NOTHING
         self._inventory.forget(now)
         has_changed = self._inventory.generation != self._generation
-        if has_changed or self._must_assign or attempts != self._attempts:
+        if has_changed or self._must_assign or attempts != self._attempts or now >= self._deadline:
             self._must_assign = True  # until it is done
             self._attempts, self._generation = attempts, self._inventory.generation
-            has_waited = deadline(attempts, now, expects_names=self._options.expects_names)
-            if assign(self._inventory.everything, self._pods, has_waited) or has_changed:
+            pods, options = self._pods, self._options
+            has_waited = deadline(attempts, now, expects_names=options.expects_names)
+            if assign(self._inventory.everything, pods, has_waited) or has_changed:
                 self._version += 1
                 self._must_derive = True
-            waiting = [one for one in self._inventory.everything if self._waits_for_name(one, now)]
-            self._must_assign = bool(waiting)  # the deadline passes by the clock
-            if waiting and self._options.expects_names:
-                is_new = any(one.first_attempts == attempts for one in waiting)
-                hint = RefreshHint.NEW if is_new else RefreshHint.AGAIN
-            self._missing = self._pods.missing(self._inventory.containers)
+            self._waiting = self._inventory.everything if options.expects_names else []
+            pending = (one.first_seen for one in self._waiting if one.state == "pending")
+            self._deadline = min(pending, default=inf) + DEADLINE_SECONDS
+            self._missing = pods.missing(self._inventory.containers)
+            self._must_assign = pods is not self._pods or options is not self._options  # meanwhile
+        self._waiting = [one for one in self._waiting if self._waits_for_name(one, now)]
+        if self._waiting:
+            is_new = any(one.first_attempts == attempts for one in self._waiting)
+            hint = RefreshHint.NEW if is_new else RefreshHint.AGAIN
         if self._must_derive or self._node.kubelet is not self._node.derived_for:
             has_changed, moved = self._node.derive(self._inventory, now)
             self._must_derive = False

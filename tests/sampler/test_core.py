@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from cProfile import Profile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
 from exporter.identities import KubeletConfig
 from exporter.metrics.exposition import Renderer
 from exporter.model import CpuStat, Snapshot, Window
+from exporter.sampler.mapping import assign
 from exporter.sampler.sampler import NAME_WAIT_SECONDS, SETTLING_SECONDS, RefreshHint
 from tests.sampler.rig import COLLECTORS, LINGER, UID, Rig, SmallNode, remove, row, running, without_inotify
 from tests.support.pages import duplicates, triples
@@ -585,3 +587,23 @@ def test_a_silent_source_does_not_hide_containers_for_ever(stops_waiting: bool, 
         hints = [rig.tick() for _ in range(1 if stops_waiting else 12)]
         assert hints[-1] is (RefreshHint.NOTHING if stops_waiting else RefreshHint.NEW)
         assert len(rig.snapshot().containers) == 4
+
+
+def test_names_are_assigned_when_something_changed_or_a_deadline_passes(tmp_path: Path) -> None:
+    tree = containerd_systemd(tmp_path)
+
+    def assignments(rig: Rig, ticks: int) -> list[int]:
+        found = []
+        for _ in range(ticks):
+            profile = Profile()
+            profile.runcall(rig.tick)
+            found.append(sum(one.callcount for one in profile.getstats() if one.code is assign.__code__))
+        return found
+
+    with running(Rig(tmp_path, expects_names=False)) as rig:
+        assert assignments(rig, 5) == [0] * 5
+    with running(Rig(tmp_path, expects_names=True)) as rig:
+        assert assignments(rig, 12) == [0] * 9 + [1] + [0] * 2
+        assert rig.tick() is RefreshHint.NEW
+        rig.pods(json.dumps(pod_list(tree)).encode())
+        assert assignments(rig, 3) == [1, 0, 0]
