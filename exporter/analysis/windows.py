@@ -8,115 +8,171 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil, inf, isnan, nan
 from operator import lt
 from struct import Struct
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from exporter.model import CpuStat, Deltas, Interval, Pressure, Window, throttled_ratio
 
-_READING = Struct("dQQd")
-_write, _read, _SIZE = _READING.pack_into, _READING.unpack_from, _READING.size
+_READING = Struct("QQQd")
+_write, _read, _SIZE = _READING.pack, _READING.unpack_from, _READING.size
 
 
-class History:
-    """A ring of readings ``(time, periods, throttled periods, usage)`` in one flat buffer, 32 bytes a reading."""
-
-    __slots__ = (
-        *("_capacity", "_max_gap", "_next", "_peaks", "_periods"),
-        *("_ring", "_size", "_throttled", "_time", "_window"),
-    )
+class Ticks:
+    """Times of the last window's ticks, by number; one for a node, so that a history keeps only what changed."""
 
     def __init__(self, window_seconds: float, interval_seconds: float) -> None:
         self._window = window_seconds + interval_seconds / 2
         self._max_gap = max(3 * interval_seconds, interval_seconds + 1.0)
-        self._capacity = ceil(window_seconds / interval_seconds) + 1
-        self._ring = bytearray(_SIZE * self._capacity)
-        self._size = self._next = 0
-        # The newest reading, unpacked.
-        self._time, self._periods, self._throttled = 0.0, 0, 0
+        self._times = deque[float](maxlen=ceil(window_seconds / interval_seconds) + 1)
+        self.newest = -1
+        self._idle: dict[int, Window] = {}
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest tick inside the window; one interval always is, but after a gap."""
+        return self.newest + 1 - len(self._times)
+
+    def push(self, now: float) -> None:
+        """Begin a tick at monotonic ``now`` (seconds); no new one when no time has passed.
+
+        All windows restart after a gap: a stalled sampler or a suspended machine.
+        """
+        times = self._times
+        if times and now <= times[-1]:
+            return
+        if times and now - times[-1] > self._max_gap:
+            times.clear()
+        times.append(now)
+        self.newest += 1
+        while len(times) > 2 and now - times[0] > self._window:
+            times.popleft()
+        self._idle.clear()
+
+    def seconds(self, begin: int, end: int) -> float:
+        """Return the time between two ticks of the window."""
+        first = self.first
+        return self._times[end - first] - self._times[begin - first]
+
+    def idle(self, begin: int) -> Window:
+        """Return the window since tick ``begin`` of a cgroup that was idle."""
+        window = self._idle.get(begin)
+        if window is None:
+            window = self._idle[begin] = Window(self.seconds(begin, self.newest), 0, 0, 0.0, 0.0)
+        return window
+
+
+class History:
+    """One cgroup's counters over the last window, at the ticks at which they changed: 32 bytes each."""
+
+    __slots__ = ("_began", "_changed", "_newest", "_peaks", "_pushed", "_readings", "_ticks")
+
+    def __init__(self, ticks: Ticks) -> None:
+        self._ticks = ticks
+        self._readings = bytearray()
+        # Numbers of ticks: of the first reading, the newest, and the newest that differs from the one before.
+        self._began = self._pushed = self._changed = -1
+        # Periods, throttled periods and usage (a ``nan`` is this very one, so that it equals itself in a tuple).
+        self._newest: tuple[int, int, float] = (0, 0, nan)
         # Intervals (end, ratio) that are the highest from their own end on: ratios fall, ends rise, the first that
         # ended inside the window is its peak. Most containers never have one.
-        self._peaks: list[tuple[float, float]] = []
+        self._peaks: list[tuple[int, float]] = []
 
-    def __len__(self) -> int:
-        return self._size
+    def push(self, periods: int, throttled: int, usage: float | None) -> bool:
+        """Add the reading of the newest tick; False when a counter ran backwards: the history restarts then.
 
-    def push(self, time: float, periods: int, throttled: int, usage: float | None) -> bool:
-        """Add a reading at monotonic ``time`` (seconds); False when a counter ran backwards.
-
-        The history restarts then, and after a gap: a stalled sampler or a suspended machine.
+        A tick without a reading is one at which nothing changed.
         """
-        steady = True
-        if self._size:
-            if time <= self._time:
-                return True
-            steady = periods >= self._periods and throttled >= self._throttled
-            if not steady or time - self._time > self._max_gap:
-                self._size = 0
+        tick, steady = self._ticks.newest, True
+        reading = (periods, throttled, nan if usage is None else usage)
+        if tick == self._pushed or (reading == self._newest and self._readings):
+            self._pushed = tick
+            return True
+        if self._readings:
+            before, throttled_before, _ = self._newest
+            if periods < before or throttled < throttled_before:
+                steady = False
+                self._readings.clear()
                 self._peaks.clear()
-            elif throttled != self._throttled:
-                self._note(time, throttled_ratio(throttled - self._throttled, periods - self._periods))
-        at = self._next
-        _write(self._ring, at * _SIZE, time, periods, throttled, nan if usage is None else usage)
-        self._time, self._periods, self._throttled = time, periods, throttled
-        self._next = at + 1 if at + 1 < self._capacity else 0
-        if self._size < self._capacity:
-            self._size += 1
+            elif throttled != throttled_before:
+                self._note(tick, throttled_ratio(throttled - throttled_before, periods - before))
+        if not self._readings:
+            self._began = tick
+        self._readings += _write(tick, *reading)
+        self._changed = self._pushed = tick
+        self._newest = reading
+        self._trim()
         return steady
 
-    def _note(self, end: float, ratio: float) -> None:
+    def _note(self, end: int, ratio: float) -> None:
         peaks = self._peaks
         while peaks and peaks[-1][1] <= ratio:
             peaks.pop()
         peaks.append((end, ratio))
-        while end - peaks[0][0] > self._window:
-            del peaks[0]
+
+    def _trim(self) -> None:
+        """Drop the readings that a later one replaced before the window began."""
+        readings, first = self._readings, self._ticks.first
+        while len(readings) > _SIZE and _read(readings, _SIZE)[0] <= first:
+            del readings[:_SIZE]
+        while self._peaks and self._peaks[0][0] <= first:
+            del self._peaks[0]
+
+    def _begin(self, newest: int | None = None) -> int | None:
+        """Return the tick at which the window, or so many of its newest intervals, begin; ``None`` before two ticks."""
+        ticks = self._ticks
+        begin = max(self._began, ticks.first, 0 if newest is None else ticks.newest - newest)
+        return begin if self._began >= 0 and begin < ticks.newest else None
 
     def window(self) -> Window | None:
-        """Return the window that ends at the newest reading; ``None`` before there are two readings."""
-        if self._size < 2:
-            return None
-        _, (start, periods, throttled, _) = self._oldest()
-        periods, throttled = self._periods - periods, self._throttled - throttled
+        """Return the window that ends at the newest tick; ``None`` before there are two readings."""
+        begin = self._begin()
+        if begin is None or self._changed <= begin:
+            return None if begin is None else self._ticks.idle(begin)
+        periods, throttled, _ = self._reading(begin)
+        periods, throttled = self._newest[0] - periods, self._newest[1] - throttled
         ratio = peak = 0.0
         if throttled:
             ratio = throttled_ratio(throttled, periods)
             # A period whose end is read a sample before its count is in the whole window's ratio and in no interval's.
-            peak = max(ratio, next((highest for end, highest in self._peaks if end > start), 0.0))
-        return Window(self._time - start, periods, throttled, ratio, peak)
+            peak = max(ratio, next((highest for end, highest in self._peaks if end > begin), 0.0))
+        return Window(self._ticks.seconds(begin, self._ticks.newest), periods, throttled, ratio, peak)
 
     def intervals(self, newest: int | None = None) -> Iterator[Interval]:
         """Yield the intervals of the window, or so many of the newest, oldest first."""
-        if self._size >= 2:
-            first = self._oldest()[0] if newest is None else max(0, self._size - 1 - newest)
-            time, periods, throttled, usage = self._reading(first)
-            for number in range(first + 1, self._size):
-                reading = self._reading(number)
-                yield Interval(reading[0] - time, reading[1] - periods, reading[2] - throttled, reading[3] - usage)
-                time, periods, throttled, usage = reading
+        begin = self._begin(newest)
+        if begin is not None:
+            changes = {tick: reading for tick, *reading in _READING.iter_unpack(self._readings)}
+            before: Sequence[float] = self._reading(begin)
+            for tick in range(begin + 1, self._ticks.newest + 1):
+                after = changes.get(tick, before)
+                yield self._interval(tick - 1, tick, before, after)
+                before = after
 
     def total(self, newest: int) -> Interval | None:
         """Return so many of the newest intervals as one; ``None`` before there are two readings."""
-        if self._size < 2:
+        begin = self._begin(newest)
+        if begin is None:
             return None
-        before, after = self._reading(max(0, self._size - 1 - newest)), self._reading(self._size - 1)
-        return Interval(after[0] - before[0], after[1] - before[1], after[2] - before[2], after[3] - before[3])
+        return self._interval(begin, self._ticks.newest, self._reading(begin), self._newest)
 
-    def _oldest(self) -> tuple[int, tuple[float, int, int, float]]:
-        """Return number and content of the oldest reading inside the window; one interval always is."""
-        first, reading = 0, self._reading(0)
-        while first < self._size - 2 and self._time - reading[0] > self._window:
-            first += 1
-            reading = self._reading(first)
-        return first, reading
+    def _interval(self, begin: int, end: int, before: Sequence[Any], after: Sequence[Any]) -> Interval:
+        grown = (now - then for then, now in zip(before, after, strict=True))
+        return Interval(self._ticks.seconds(begin, end), *grown)
 
-    def _reading(self, number: int) -> tuple[float, int, int, float]:
-        reading: tuple[float, int, int, float] = _read(
-            self._ring, (self._next - self._size + number) % self._capacity * _SIZE
-        )
-        return reading
+    def _reading(self, tick: int) -> tuple[int, int, float]:
+        """Return what was read at a tick of the window, or last before it."""
+        if self._changed <= tick:
+            return self._newest
+        self._trim()
+        found: tuple[int, int, int, float] = _read(self._readings)
+        for reading in _READING.iter_unpack(self._readings):
+            if reading[0] > tick:
+                break
+            found = reading
+        return found[1:]
 
 
 class ScanTimes:

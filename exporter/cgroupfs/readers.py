@@ -32,6 +32,7 @@ from exporter.model import CgroupRef, CpuLimits, Cpuset, CpuStat, Pressure
 
 T = TypeVar("T")
 ChangeProbe = tuple[bytes | None, bytes | None]
+Activity = CpuStat | float
 
 MAX_NESTED = 1000
 """Cgroups below one container that are looked at."""
@@ -184,12 +185,23 @@ class V2Files(_Files):
         super().__init__(directory, leaf, ref, readers)
         self._pressure = CachedFile(directory, "cpu.pressure", parse.pressure, readers.budget)
 
+    def usage_directory(self) -> str | None:
+        """Return where its usage is counted, that of the directories below included."""
+        return self._directory
+
     def stat(self, on_error: OnError = reraise) -> CpuStat | None:
         """Read ``cpu.stat``."""
         del on_error  # one file
         return self._stat.value()
 
-    tick_stat = stat
+    def activity(self) -> Activity | None:
+        """Read what changes when anything in it or below runs, else the same object: ``cpu.stat``."""
+        stat = self._stat.value()
+        return None if stat is None or stat.usage_seconds is None else stat
+
+    def tick_stat(self, on_error: OnError = reraise, activity: Activity | None = None) -> CpuStat | None:
+        """Read ``cpu.stat``, unless it was just read for its ``activity``."""
+        return activity if isinstance(activity, CpuStat) else self.stat(on_error)
 
     def modes(self) -> tuple[float | None, float | None]:
         """Read user and system seconds: ``cpu.stat``."""
@@ -224,18 +236,30 @@ class V1Files(_Files):
             self._usage = CachedFile(directory, "cpuacct.usage", parse.nanoseconds, budget, required=True)
         return self._usage
 
+    def usage_directory(self) -> str | None:
+        """Return where its usage is counted, that of the directories below included."""
+        file = self._usage or self._find_usage()
+        return None if file is None else file.directory
+
     def stat(self, on_error: OnError = reraise) -> CpuStat | None:
         """Read ``cpu.stat`` and ``cpuacct.usage``; ``on_error`` gets failures that cost only the usage."""
         return self._join(self._stat.value(), on_error)
 
-    def tick_stat(self, on_error: OnError = reraise) -> CpuStat | None:
-        """Read ``cpu.stat``, and ``cpuacct.usage`` only when that changed: half the reads on an idle node."""
-        stat = self._stat.value()
-        return self._joined[2] if stat is not None and stat is self._joined[0] else self._join(stat, on_error)
+    def activity(self) -> Activity | None:
+        """Read what changes when anything in it or below runs, else the same object: ``cpuacct.usage``."""
+        file = self._usage or self._find_usage()
+        return None if file is None else file.value()
 
-    def _join(self, stat: CpuStat | None, on_error: OnError) -> CpuStat | None:
-        file, usage = self._usage or self._find_usage(), None
-        if file is not None:
+    def tick_stat(self, on_error: OnError = reraise, activity: Activity | None = None) -> CpuStat | None:
+        """Read ``cpu.stat``, and ``cpuacct.usage`` only when that changed, unless it was just read as ``activity``."""
+        stat, usage = self._stat.value(), activity if isinstance(activity, float) else None
+        if usage is None and stat is not None and stat is self._joined[0]:
+            return self._joined[2]
+        return self._join(stat, on_error, usage)
+
+    def _join(self, stat: CpuStat | None, on_error: OnError, usage: float | None = None) -> CpuStat | None:
+        file = self._usage or self._find_usage()
+        if file is not None and usage is None:
             try:
                 usage = file.value()
             except VanishedError:

@@ -14,11 +14,12 @@ from math import inf
 from typing import Any
 
 from exporter.analysis.ledger import is_same_quota
-from exporter.analysis.windows import History, ScanTimes
+from exporter.analysis.windows import ScanTimes, Ticks
 from exporter.cgroupfs.files import OnError
 from exporter.cgroupfs.readers import ReaderFactory
 from exporter.identities import KubeletConfig, PodList
 from exporter.model import Snapshot
+from exporter.sampler.activity import PodGroup
 from exporter.sampler.inventory import CgroupInventory, parents
 from exporter.sampler.mapping import DEADLINE_SECONDS, PodIndex, assign, deadline, newest_by_name
 from exporter.sampler.node import NodeFacts
@@ -100,8 +101,9 @@ class Sampler:
         self._changed_quotas: set[str] = set()
         self._waiting, self._deadline = list[TrackedCgroup](), inf
         self._counts, self._missing = dict[str, int](), 0
-        self._under_quota: list[TrackedCgroup] = []
-        self._under_quota_at = self._shown_at = (-1, -1)
+        self._times = Ticks(options.window, options.interval)
+        self._groups: dict[str, PodGroup] = {}
+        self._grouped_at = self._shown_at = (-1, -1)
         self._shown: tuple[_Shown, _Shown] = ([], [])
 
     def set_pods(self, pods: PodList) -> None:
@@ -153,6 +155,7 @@ class Sampler:
         """Sample the cgroups under a quota and the new ones; after a scan, all of them."""
         now = self._monotonic()
         self._ticks += 1
+        self._times.push(now)
         self._follow_changes(now, is_tick=True)
         if self._scanned:
             self._scanned = False
@@ -161,9 +164,8 @@ class Sampler:
             self._sample(now)
         self._follow_changes(now, is_tick=False)
         if "distribution" in self._options.collectors:
-            for one in self._find_under_quota():
-                if one.ref.container_id is not None:
-                    one.observe()
+            for one in self._inventory.containers:
+                one.observe()
         return self._assign(now)
 
     def _follow_changes(self, now: float, *, is_tick: bool) -> None:
@@ -211,19 +213,37 @@ class Sampler:
         """Changes when any cgroup comes, goes, or gets other settings or another name."""
         return self._version, self._inventory.generation
 
-    def _find_under_quota(self) -> list[TrackedCgroup]:
-        if self._under_quota_at != self._state:
-            self._under_quota_at = self._state
-            self._under_quota = [one for one in self._inventory.live.values() if one.has_quota]
-        return self._under_quota
+    def _find_groups(self) -> Iterable[PodGroup]:
+        if self._grouped_at != self._state:
+            self._grouped_at = self._state
+            before, live, members = self._groups, self._inventory.live, dict[str, list[TrackedCgroup]]()
+            for one in live.values():
+                members.setdefault(one.ref.pod_path, []).append(one)
+            self._groups = {}
+            for path, found in members.items():
+                found.sort(key=lambda one: one.ref.container_id is not None)
+                pod = live.get(path)
+                if pod is not None and not self._can_gate(pod, found):
+                    pod = None
+                sampled = [one for one in found if one.has_quota] if self._samples_quota else []
+                group = PodGroup(pod, [one for one in found if one.state in _SHOWN], sampled)
+                same = before.get(path) if all(one.history is not None for one in sampled) else None
+                self._groups[path] = same if same == group else group
+        return self._groups.values()
+
+    def _can_gate(self, pod: TrackedCgroup, found: list[TrackedCgroup]) -> bool:
+        """Tell whether the pod's usage covers all that its cgroups count; without inotify, reads tell what is gone."""
+        ancestors = self._inventory.ancestors
+        above = [ancestors[path] for path in parents(pod.ref.path) if path in ancestors]
+        if not self._inventory.has_inotify or len(found) < 2 or any(one.has_quota for one in above):
+            return False
+        return all(one.counts_in(pod) for one in found)
 
     def _sample(self, now: float) -> None:
-        new_history = self._new_history
-        if self._samples_quota:
-            for one in self._find_under_quota():
-                one.sample(now, new_history)
-                if one.vanished:
-                    self._inventory.retire(one, now)
+        for group in list(self._find_groups()):
+            if group.sample(now, self._times):
+                for one in group.sampled:
+                    self._inventory.retire_vanished(one, now)
         # The young are read at each tick: they may be gone at the next.
         for one in self._inventory.younger_than(self._options.linger, now):
             if not (self._samples_quota and one.has_quota):
@@ -235,9 +255,9 @@ class Sampler:
         for one in self._inventory.existing:
             one.read_window(now, self._needs, self._scan_times.began)
             self._inventory.retire_vanished(one, now)
-        if self._samples_quota:
-            for one in self._find_under_quota():
-                one.push_history(now, self._new_history)
+        for group in self._find_groups():
+            for one in group.sampled:
+                one.push_history(self._times)
         live = list(self._inventory.live.values())
         throttled = {one.ref.path for one in live if one.ref.container_id is None and one.window.has_losses}
         for one in live:
@@ -262,15 +282,14 @@ class Sampler:
         now = self._monotonic()
         self._inventory.drain(now, self._attempts)
         self._assign(now)
-        for one in list(self._inventory.live.values()):
-            if one.state in _SHOWN:
-                one.read_page(self._needs)
+        for group in list(self._find_groups()):
+            group.read_page(now, self._needs)
+            for one in group.shown:
                 if detailed:
                     one.read_nested()
                     if not self._inventory.has_inotify and one.probe_settings():
                         self._read_settings(one, now)
-                if one.vanished:
-                    self._inventory.retire(one, now)
+                self._inventory.retire_vanished(one, now)
         ancestors = self._inventory.ancestors if detailed else {}
         for one in list(ancestors.values()):
             one.read_stat()
@@ -291,9 +310,6 @@ class Sampler:
             cgroups=self._counts | {"missing": self._missing},
             inputs=self._inputs(),
         )
-
-    def _new_history(self) -> History:
-        return History(self._options.window, self._options.interval)
 
     def _assign(self, now: float) -> RefreshHint:
         """Map cgroups to containers, and derive what depends on names and settings, where either has changed."""

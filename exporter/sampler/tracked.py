@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from exporter.analysis.ledger import either_intervals, either_window
 from exporter.analysis.recommend import DemandHistogram, recommend
-from exporter.analysis.windows import CounterWindow, History, Reading, reading_of
+from exporter.analysis.windows import CounterWindow, History, Reading, Ticks, reading_of
 from exporter.cgroupfs.discover import Found
 from exporter.cgroupfs.files import OnError
-from exporter.cgroupfs.readers import CgroupFiles, ChangeProbe
+from exporter.cgroupfs.readers import Activity, CgroupFiles, ChangeProbe
 from exporter.errors import ExporterError, ParseError, ReadError, VanishedError
 from exporter.identities import ContainerIdentity, PodIdentity
 from exporter.model import (
@@ -99,6 +99,8 @@ class TrackedCgroup(Found):
     window: CounterWindow = field(default_factory=CounterWindow)
     distribution: Distribution | None = None
     stat: CpuStat | None = None
+    changed_at: float = 0.0
+    """When its counters were seen last to differ from before, or could not be read."""
     change_probe: ChangeProbe | None = None
     limits: CpuLimits | None = None
     known_limits: CpuLimits | None = None
@@ -139,25 +141,40 @@ class TrackedCgroup(Found):
             return None
         return "", self.ref.pod_uid, None if container_id is None else container_id[:SHORT_ID]
 
-    def sample(self, now: float, new_history: Callable[[], History]) -> None:
-        """Read the counters into the history; the usage may be as old as the last change of the period counters."""
+    def activity(self) -> Activity | None:
+        """Read what changes when anything in it or below runs, else the same object; ``None``: unknown."""
         try:
-            self.stat = self.files.tick_stat(self.on_error)
+            return self.files.activity()
+        except _READ_FAILURES:  # reading its counters tells
+            return None
+
+    def counts_in(self, pod: TrackedCgroup) -> bool:
+        """Tell whether its usage is part of the pod's: on v1 the two may be elsewhere in the tree of cpuacct."""
+        above, own = self._try(pod.files.usage_directory), self._try(self.files.usage_directory)
+        return above is not None and own is not None and (own == above or own.startswith(f"{above}/"))
+
+    def sample(self, now: float, ticks: Ticks, activity: Activity | None = None) -> None:
+        """Read the counters into the history; the usage may be as old as the last change of the period counters."""
+        before = self.stat
+        try:
+            self.stat = self.files.tick_stat(self.on_error, activity)
         except _READ_FAILURES as error:
             self._handle(error)
             if not self.vanished:
                 self.stat = None
-        self.push_history(now, new_history)
+        if self.stat is not before or before is None:
+            self.changed_at = now
+        self.push_history(ticks)
 
-    def push_history(self, now: float, new_history: Callable[[], History]) -> None:
+    def push_history(self, ticks: Ticks) -> None:
         """Add the counters read last to the history; a counter that ran backwards is an error."""
         stat, history = self.stat, self.history
         if stat is None or stat.periods is None or stat.throttled_periods is None or self.vanished:
             self.history = None
             return
         if history is None:
-            history = self.history = new_history()
-        if not history.push(now, stat.periods, stat.throttled_periods, stat.usage_seconds):
+            history = self.history = History(ticks)
+        if not history.push(stat.periods, stat.throttled_periods, stat.usage_seconds):
             self.on_error(ReadError(self.ref.path, "a counter ran backwards", reason="counter_reset"))
 
     def observe(self) -> None:
@@ -172,15 +189,17 @@ class TrackedCgroup(Found):
         if not self.vanished:
             self.stat = stat
 
-    def read_page(self, needs: PageNeeds) -> None:
+    def read_page(self, now: float, needs: PageNeeds) -> None:
         """Read all counters that a page shows."""
         files, has_local = self.files, needs.local and self.ref.container_id is not None
+        before, failed = (self.stat, self.local_throttled_seconds, self.pressure, self.modes), False
         try:
             stat = files.stat(self.on_error)
             local = files.local_throttled_seconds() if has_local else None
             pressure = files.pressure() if needs.pressure else None
             modes = files.modes() if needs.modes else NO_MODES
         except _READ_FAILURES:  # each for itself
+            failed = True
             self.read_stat()
             stat = self.stat
             local = self._try(files.local_throttled_seconds) if has_local else None
@@ -188,7 +207,9 @@ class TrackedCgroup(Found):
             modes = (self._try(files.modes) if needs.modes and stat is not None else None) or NO_MODES
             if self.vanished:
                 return
-        self.stat, self.local_throttled_seconds, self.pressure, self.modes = stat, local, pressure, modes
+        self.stat, self.local_throttled_seconds, self.pressure, self.modes = after = stat, local, pressure, modes
+        if failed or after != before or stat is None or stat.usage_seconds is None:
+            self.changed_at = now
 
     def probe_settings(self) -> bool:
         """Read the two files in which most changes of settings show; True when one may have changed."""
@@ -225,7 +246,7 @@ class TrackedCgroup(Found):
 
     def read_window(self, now: float, needs: PageNeeds, window_began: float) -> None:
         """Read all counters into the window."""
-        self.read_page(needs)
+        self.read_page(now, needs)
         self.read_nested()
         if not self.vanished:
             self.window.push(self._reading(now), window_began)

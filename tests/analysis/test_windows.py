@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.windows import History
+from exporter.analysis.windows import History, Ticks
 from exporter.model import RATIO_BUCKETS, Distribution, Interval, Window
 
 U64_MAX = 2**64 - 1
@@ -26,6 +26,18 @@ class Reading(NamedTuple):
 def interval(before: Reading, after: Reading) -> Interval:
     usage = float("nan") if before.usage is None or after.usage is None else after.usage - before.usage
     return Interval(after.time - before.time, after.periods - before.periods, after.throttled - before.throttled, usage)
+
+
+class Sampled(History):
+    """A history that alone is sampled."""
+
+    def __init__(self, window: float, interval: float) -> None:
+        self.ticks = Ticks(window, interval)
+        super().__init__(self.ticks)
+
+    def read(self, time: float, periods: int, throttled: int, usage: float | None) -> bool:
+        self.ticks.push(time)
+        return self.push(periods, throttled, usage)
 
 
 class Model:
@@ -101,16 +113,20 @@ def test_a_history_says_what_the_model_says(
     interval_seconds: float, intervals_in_window: float, story: list[Step]
 ) -> None:
     window_seconds = intervals_in_window * interval_seconds
-    history, model = History(window_seconds, interval_seconds), Model(window_seconds, interval_seconds)
+    history, model = Sampled(window_seconds, interval_seconds), Model(window_seconds, interval_seconds)
+    sparse = History(history.ticks)  # gets only what changed, as while a pod is idle
     now, periods, throttled = 1000.0, 100, 100
+    said: tuple[object, ...] = ()
     for step in story:
         now += step.seconds * interval_seconds
         periods, throttled = max(0, periods + step.periods), max(0, throttled + step.throttled)
-        assert history.push(now, periods, throttled, step.usage) is model.push(
+        assert history.read(now, periods, throttled, step.usage) is model.push(
             Reading(now, periods, throttled, step.usage)
         )
-        assert len(history) == len(model.readings)
-        assert history.window() == model.window()
+        if said != (said := model.readings[-1][1:]):
+            sparse.push(*said)
+        assert history.window() == sparse.window() == model.window()
+        assert all(map(same, history.intervals(), sparse.intervals()))
         assert all(map(same, history.intervals(), model.intervals()))
         assert len(list(history.intervals())) == len(model.intervals())
         last = history.total(1)
@@ -118,10 +134,10 @@ def test_a_history_says_what_the_model_says(
         assert last is None or same(last, model.intervals()[-1])
 
 
-def told(*readings: tuple[float, int, int], window: float = 60.0, interval: float = 1.0) -> History:
-    history = History(window, interval)
+def told(*readings: tuple[float, int, int], window: float = 60.0, interval: float = 1.0) -> Sampled:
+    history = Sampled(window, interval)
     for time, periods, throttled in readings:
-        history.push(time, periods, throttled, None)
+        history.read(time, periods, throttled, None)
     return history
 
 
@@ -158,17 +174,17 @@ def test_what_left_the_window_is_forgotten() -> None:
 @pytest.mark.parametrize(("periods", "throttled"), [(99, 50), (100, 49), (0, 0)])
 def test_a_counter_that_ran_backwards_starts_anew_and_says_so(periods: int, throttled: int) -> None:
     history = told((0.0, 90, 40), (1.0, 100, 50))
-    assert history.push(2.0, periods, throttled, None) is False
+    assert history.read(2.0, periods, throttled, None) is False
     assert history.window() is None
-    assert history.push(3.0, periods + 10, throttled + 1, None) is True
+    assert history.read(3.0, periods + 10, throttled + 1, None) is True
     assert history.window() == Window(1.0, 10, 1, 0.1, 0.1)
 
 
 def test_a_gap_starts_anew_and_is_no_failure() -> None:
     history = told((0.0, 0, 0), (1.0, 10, 5))
-    assert history.push(4.0, 40, 35, None) is True
+    assert history.read(4.0, 40, 35, None) is True
     assert history.window() == Window(4.0, 40, 35, 35 / 40, 1.0), "two samples missed are bridged"
-    assert history.push(7.5, 70, 65, None) is True
+    assert history.read(7.5, 70, 65, None) is True
     assert history.window() is None, "a longer silence is not"
 
 
@@ -181,11 +197,11 @@ def test_a_torn_reading_is_no_ratio_above_one_and_no_peak_below_the_ratio() -> N
 
 
 def test_a_usage_that_is_not_known_makes_no_other_number_unknown() -> None:
-    history = History(60.0, 1.0)
-    history.push(0.0, 0, 0, 5.0)
-    history.push(1.0, 10, 2, None)
-    history.push(2.0, 20, 4, 7.0)
-    history.push(3.0, 30, 6, 7.5)
+    history = Sampled(60.0, 1.0)
+    history.read(0.0, 0, 0, 5.0)
+    history.read(1.0, 10, 2, None)
+    history.read(2.0, 20, 4, 7.0)
+    history.read(3.0, 30, 6, 7.5)
     assert [(one.periods, one.throttled_periods) for one in history.intervals()] == [(10, 2)] * 3
     assert [isnan(one.usage_seconds) for one in history.intervals()] == [True, True, False]
     last = history.total(1)

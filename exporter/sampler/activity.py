@@ -1,0 +1,88 @@
+"""The activity gate: below a pod in which nothing has run, nothing is read.
+
+The usage of a cgroup includes that of all cgroups below it, so one read of the pod's tells whether anything ran. What a
+file says may yet change while the usage does not; then it is read on (``kernel/sched/fair.c``, ``kernel/sched/psi.c``):
+
+- ``cpu.stat``: the period timer ends twice after the last run, each time a period. A group in debt of its quota stays
+  throttled for whole periods, and each of them is counted. So a pod's cgroups are read until nothing has changed for
+  two of their periods.
+- ``cpu.stat.local``: grows when a stop by an ancestor's quota ends. The pod's own periods count until then; pods below
+  a cgroup with a quota are always read.
+- ``cpu.pressure``: grows while tasks wait and none runs, in the pod's own file as well, which is read for each page.
+  Totals are brought up to date every 2 s, in each cgroup at a time of its own.
+- ``cpuacct.stat``, ``cpuacct.usage``: never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from exporter.analysis.windows import Ticks
+from exporter.sampler.tracked import PageNeeds, TrackedCgroup
+
+PAGE_SETTLING_SECONDS = 2.5
+"""Two of the longest periods (1 s), one update of the PSI totals (2 s), and a late timer."""
+
+
+@dataclass(slots=True)
+class PodGroup:
+    """A pod's cgroup and its containers', which are read together or not at all."""
+
+    pod: TrackedCgroup | None
+    """The gate; ``None`` where all files are always read."""
+    shown: list[TrackedCgroup]
+    """On a page, the pod first."""
+    sampled: list[TrackedCgroup]
+    """At each tick: those under a quota, the pod first."""
+    settling: float = field(init=False, compare=False)
+    ran_at: float = field(default=0.0, init=False, compare=False)
+    """When it was seen last that something had run."""
+    seen: object = field(default=None, init=False, compare=False)
+    idle: bool = field(default=False, init=False, compare=False)
+    """Whether a tick need not read."""
+    page_idle: bool = field(default=False, init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Derive how long after a change another may come."""
+        limits = [one.limits for one in self.sampled if one.limits is not None]
+        self.settling = 2 * max((one.period_seconds or 0.0 for one in limits), default=0.0)
+
+    def sample(self, now: float, ticks: Ticks) -> bool:
+        """Sample the cgroups under a quota; False when that was not needed."""
+        activity, pod = None, self.pod
+        if pod is not None and len(self.sampled) > 1:
+            activity = pod.activity()
+            self._see(activity, now)
+            if self.idle:
+                return False
+        for one in self.sampled:
+            one.sample(now, ticks, activity if one is pod else None)
+        self.idle = now - self._changed_at(self.sampled) >= self.settling
+        return True
+
+    def read_page(self, now: float, needs: PageNeeds) -> bool:
+        """Read all that a page shows; False when no container was read."""
+        pod, rest = self.pod, self.shown
+        if pod is not None:
+            if pod.files.is_v2:  # its files are the gate
+                pod.read_page(now, needs)
+                self._see(pod.stat, now)
+                rest = [one for one in rest if one is not pod]
+                self.page_idle &= pod.changed_at < now
+            else:
+                self._see(pod.activity(), now)
+            if self.page_idle:
+                return False
+        for one in rest:
+            one.read_page(now, needs)
+        self.page_idle = now - self._changed_at(self.shown) >= PAGE_SETTLING_SECONDS
+        return True
+
+    def _see(self, activity: object, now: float) -> None:
+        if activity is None or activity is not self.seen:
+            self.seen, self.ran_at = activity, now
+            self.idle = self.page_idle = False
+
+    def _changed_at(self, read: Iterable[TrackedCgroup]) -> float:
+        return max([self.ran_at, *(one.changed_at for one in read)])
