@@ -18,7 +18,10 @@ from tests.chart.charting import CHART, RELEASE, ROOT, Json, load_chart, objects
 from tests.chart.test_values import SCHEMA, declared
 
 DOCUMENTS = [
-    *(ROOT / "docs" / f"{name}.md" for name in ("install", "permissions", "platforms")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("install", "performance", "permissions", "platforms", "troubleshooting")
+    ),
     CHART / "README.md",
     CHART / "CHANGELOG.md",
 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,8 +120,12 @@ def test_a_throttled_deployment_is_explained_from_outside(cluster: Cluster, say:
     eventually(lambda: command in explain(), 90, "no command with a limit")
     explained = explain()
     top = cluster.run(plugin, "top", "-A")
+    # Through pods/proxy the text is made here.
+    path = f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}"
+    read = cluster.run("env", path, plugin, "explain", "deploy/threads", "-n", "payments", "--via=proxy")
 
     assert "CRITICAL throttled" in explained
+    assert "CRITICAL throttled" in read
     assert named(cluster, "threads-").pod in top
     say("kubectl throttle explain deploy/threads -n payments:\n" + explained + "\nkubectl throttle top -A:\n" + top)
 
