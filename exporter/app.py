@@ -253,7 +253,7 @@ class Exporter:
         await self.loop.scan()
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(self.directory.run(), name="pods")
-            await self.directory.first_result()
+            await self.directory.first_result.wait()
             asking.cancel()
         await self.loop.scan()  # without pod cgroups containers are found by the ids of the pod list
         self.sampler.stop_waiting()

@@ -208,7 +208,7 @@ def sample_here(settings: Settings, args: Namespace, reason: str, *, with_series
 
     async def sample() -> ContainersDocument:
         async with sampling(settings) as exporter:
-            await asyncio.gather(asyncio.sleep(args.watch), exporter.directory.first_result())
+            await asyncio.gather(asyncio.sleep(args.watch), exporter.directory.first_result.wait())
             exporter.sampler.stop_waiting()
             return (await exporter.report()).containers(with_series=with_series)
 

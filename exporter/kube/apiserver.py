@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -76,11 +76,9 @@ class ApiServerSource:
         timing: WatchTiming | None = None,
     ) -> None:
         """``url`` as of :func:`in_cluster_url`; ``node_name`` as in ``spec.nodeName``."""
-        self._url = url
-        self._where = f"apiserver {url}"
-        self._node_name = node_name
+        self._url, self._where = url, f"apiserver {url}"
+        self._node_name, self._timing = node_name, timing or WatchTiming()
         self._credentials = Credentials(token_file, ca_file)
-        self._timing = timing or WatchTiming()
         self._task: asyncio.Task[None] | None = None
         self._asked_at = 0.0
         self._store = PodStore()
@@ -123,11 +121,11 @@ class ApiServerSource:
 
     async def _follow(self, watch: Any) -> None:
         """List and watch until cancelled, or until a watch ends and no call has come for ``idle_seconds``."""
-        failures, now = 0, asyncio.get_running_loop().time
-        while now() - self._asked_at < self._timing.idle_seconds:
+        failures, timing, now = 0, self._timing, asyncio.get_running_loop().time
+        while now() - self._asked_at < timing.idle_seconds:
             began, self._received = now(), False
             try:
-                with mapping_errors(self._where, self._timing.answer_seconds, _CA_ADVICE):
+                with mapping_errors(self._where, timing.answer_seconds, _CA_ADVICE):
                     api = await self._credentials.with_ca(partial(_generated_client, self._url))
                     async with api.api_client:
                         if not self._synced:
@@ -144,7 +142,6 @@ class ApiServerSource:
                 self._synced = False  # it may not be an API server at all; a list tells
             failures = 0 if is_long and self._failure is None else failures + 1
             if failures:
-                timing = self._timing
                 await asyncio.sleep(full_jitter(failures, timing.first_retry, timing.last_retry, random.random))
 
     async def _get(self, api: Any, **parameters: Any) -> aiohttp.ClientResponse:
@@ -161,19 +158,18 @@ class ApiServerSource:
 
     async def _list(self, api: Any) -> None:
         fresh = PodStore()
-        token = ""
+        page = {"resource_version": self._version}
         for _ in range(_MAX_PAGES):
-            page = {"_continue": token} if token else {"resource_version": self._version}
             async with await self._get(api, limit=_PAGE_PODS, **page) as response:
                 async with asyncio.timeout(self._timing.answer_seconds):
                     body = await read_body(response, _MAX_PAGE_BYTES, self._where)
             metadata = (await asyncio.to_thread(read_list, body, self._where, fresh.put)).get("metadata")
             metadata = metadata if isinstance(metadata, dict) else {}
-            token = str(metadata.get("continue") or "")
-            if not token:
+            if not metadata.get("continue"):
                 self._store, self._synced = fresh, True
                 self._version = str(metadata.get("resourceVersion") or _ANY_VERSION)
                 return
+            page = {"_continue": str(metadata["continue"])}
         raise MappingError(f"{self._where}: a list of more than {_MAX_PAGES} pages", reason="too_large")
 
     async def _watch(self, api: Any, watch: Any) -> None:
@@ -188,20 +184,18 @@ class ApiServerSource:
         self._failure = None
         self._settled.set()
         try:
-            async with response:
-                await follow_events(watch, response, self._timing.silent_seconds, self._where, self._apply)
+            stream = events(watch, response, self._timing.silent_seconds, self._where)
+            async with response, contextlib.aclosing(stream):
+                async for kind, item, version in stream:
+                    self._received = True
+                    if kind in {"ADDED", "MODIFIED"}:
+                        self._store.put(item)
+                    elif kind == "DELETED":
+                        self._store.remove(item)
+                    self._version = version or self._version  # of a BOOKMARK, all it says
         except (aiohttp.ClientError, OSError) as error:
-            # Ordinary: a load balancer's idle time, an API server that restarts. Whether it is more, the next
-            # request tells. TimeoutError is one of these.
+            # Ordinary: a load balancer's idle time, an API server that restarts, silence. The next request tells more.
             _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
-
-    def _apply(self, kind: str, item: Mapping[str, Any], version: str) -> None:
-        self._received = True
-        if kind in {"ADDED", "MODIFIED"}:
-            self._store.put(item)
-        elif kind == "DELETED":
-            self._store.remove(item)
-        self._version = version or self._version  # of a BOOKMARK, all it says
 
 
 class _ExpiredError(Exception):
@@ -209,25 +203,21 @@ class _ExpiredError(Exception):
 
 
 def _status_error(where: str, status: object) -> Exception:
-    """Return the error for any status but 200; ``status`` is the server's word, of whatever type."""
+    """Return the error for ``status``, the server's word of whatever type."""
     if status == HTTPStatus.GONE:
         return _ExpiredError()
     return http_error(where, status if isinstance(status, int) else 0, _FORBIDDEN)
 
 
-async def follow_events(
-    watch: Any,
-    response: aiohttp.ClientResponse,
-    silence: float,
-    where: str,
-    take: Callable[[str, Mapping[str, Any], str], None],
-) -> None:
-    """Hand the events of an answer to ``take`` until its end; ``watch`` is a ``kubernetes.aio.watch.Watch``.
+async def events(
+    watch: Any, response: aiohttp.ClientResponse, silence: float, where: str
+) -> AsyncGenerator[tuple[str, dict[str, Any], str]]:
+    """Yield type, pod and version to go on from (may be empty) of each event; ``watch`` is the package's ``Watch``.
 
-    ``take`` gets the type, the pod, and the version to go on from, empty when none was said yet. Raises
-    :class:`MappingError` for a line that is no event and for one of type ERROR, and :class:`TimeoutError` after
+    Raises :class:`MappingError` for a line that is no event and for one of type ERROR, and :class:`TimeoutError` after
     ``silence`` seconds without a line.
     """
+    no_event = MappingError(f"{where}: what a watch brought is no event", reason="malformed")
 
     async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
         """Return the answer. The package looks for a docstring, and without one reads this file for comments."""
@@ -246,14 +236,14 @@ async def follow_events(
                 if (status := getattr(error, "status", None)) is not None:  # ApiException, for an event of type ERROR
                     raise _status_error(where, status) from error
                 # ValueError for a line that is too long; Exception, KeyError, TypeError and more for what is no event.
-                raise MappingError(f"{where}: what a watch brought is no event", reason="malformed") from error
+                raise no_event from error
             if event is None:
                 return
             if isinstance(event, dict) and isinstance(item := event["raw_object"], dict):
                 version = watch.resource_version
-                take(event["type"], item, version if isinstance(version, str) else "")
+                yield event["type"], item, version if isinstance(version, str) else ""
             elif not isinstance(event, str) or event.strip():
-                raise MappingError(f"{where}: what a watch brought is no event", reason="malformed")
+                raise no_event
     finally:
         await watch.close()
 

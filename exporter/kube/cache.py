@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
@@ -50,13 +51,12 @@ class SourceStatus:
     """One line; empty after a success."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodCacheStatus:
+class PodCacheStatus(NamedTuple):
     """Results of all sources so far."""
 
     sources: tuple[SourceStatus, ...]
     """In the order in which they are tried."""
-    config_failures: Mapping[str, int] = field(default_factory=dict)
+    config_failures: Mapping[str, int] = {}
     """Of ``GET /configz``, by reason."""
 
 
@@ -64,9 +64,7 @@ class _Record:
     """One source's results; logs the first failure of a row, one every ten minutes while it lasts, and its end."""
 
     def __init__(self, name: str, what: str, clock: Callable[[], float]) -> None:
-        self._what = what
-        self._clock = clock
-        self._logged_at = 0.0
+        self._what, self._clock, self._logged_at = what, clock, 0.0
         self._counts: Counter[str] = Counter()
         self.status = SourceStatus(name, failures=self._counts)
         self.consecutive = 0
@@ -94,8 +92,8 @@ class _Record:
     def succeeded(self, wall: float) -> None:
         if self.consecutive:
             _log.info("%s works again after %d failures", self._what, self.consecutive)
-        self.status.up, self.status.reason, self.status.last_error = True, "", ""
-        self.status.last_success = wall
+        status = self.status
+        status.up, status.reason, status.last_error, status.last_success = True, "", "", wall
         self.consecutive, self.backoffs, self.retry_at = 0, 0, -math.inf
 
 
@@ -121,13 +119,13 @@ class PodCache:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._records = [(_Record(source.name, f"pod source {source.name}", clock), source) for source in sources]
-        self._on_pods = on_pods
-        self._interval = interval
+        self._on_pods, self._interval = on_pods, interval
         self._read_config, self._on_config = read_config, on_config
         self._config_record = _Record("configz", "reading the kubelet's settings", clock)
         self._clock, self._wall, self._jitter = clock, wall, jitter
         self._requested, self._config_requested = asyncio.Event(), asyncio.Event()
-        self._first_result = asyncio.Event()
+        self.first_result = asyncio.Event()
+        """Set when the pods are known or every source was tried and failed."""
         self._failures = 0
         self._scheduled_at = self._ended_at = self._requested_at = -math.inf
         self._is_requested = False
@@ -147,10 +145,6 @@ class PodCache:
             for record, _ in self._records
         )
         return PodCacheStatus(sources, dict(self._config_record.status.failures))
-
-    async def first_result(self) -> None:
-        """Return when the pods are known or every source was tried and failed."""
-        await self._first_result.wait()
 
     def request_refresh(self, *, new: bool = False) -> None:
         """Ask soon, the source in use first: a container is not in the list; ``new`` when it was not seen before.
@@ -204,16 +198,14 @@ class PodCache:
         # A scheduled one tries all sources in their order, one that was requested the source in use first.
         is_scheduled = self._clock() >= self._scheduled_at
         was_requested, self._is_requested = self._is_requested, False
-        records = self._records
-        if not is_scheduled:
-            records = sorted(records, key=lambda pair: pair[0] is not self._active)
-        has_news = await self._first_answer(records)
+        first = None if is_scheduled else self._active
+        has_news = await self._first_answer(sorted(self._records, key=lambda pair: pair[0] is not first))
         self.attempts += 1
         now = self._ended_at = self._clock()
         if has_news is None:
             self._failures += 1
-            retry = full_jitter(self._failures, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self._jitter)
-            self._scheduled_at = now + retry
+            wait = full_jitter(self._failures, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self._jitter)
+            self._scheduled_at = now + wait
         else:
             self._failures = 0
             if is_scheduled:
@@ -221,13 +213,10 @@ class PodCache:
             if was_requested:
                 doubled = min(self._gap * 2, _MAX_GAP_SECONDS)
                 self._gap = _MIN_GAP_SECONDS if has_news else max(_MIN_GAP_SECONDS, doubled)
-        self._first_result.set()
+        self.first_result.set()
 
     async def _first_answer(self, records: Iterable[tuple[_Record, PodSource]]) -> bool | None:
-        """Accept the list of the first source that answers.
-
-        Return whether its pods are others than before, or ``None`` when all sources fail.
-        """
+        """Accept the list of the first source that answers; return whether it is news, ``None`` when all fail."""
         failed: list[tuple[_Record, MappingError]] = []
         answer = None
         now = self._clock()

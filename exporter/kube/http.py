@@ -9,7 +9,6 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import aiofiles
@@ -33,10 +32,7 @@ class CredentialFile:
 
     def __init__(self, path: str, kind: str, reason: str, *, seconds: float = _READ_SECONDS) -> None:
         """``kind`` names the file in messages; ``reason`` is that of a file that is of no use."""
-        self._where = f"{kind} {path}"
-        self._path = path
-        self._reason = reason
-        self._seconds = seconds
+        self._path, self._where, self._reason, self._seconds = path, f"{kind} {path}", reason, seconds
         self._reading: asyncio.Task[bytes] | None = None
 
     def unusable(self, why: str) -> MappingError:
@@ -44,10 +40,7 @@ class CredentialFile:
         return MappingError(f"{self._where}: {why}", reason=self._reason)
 
     async def read(self) -> bytes:
-        """Return its bytes, 4 MiB at most; raises :class:`MappingError`, its reason or ``timeout``.
-
-        Calls during a read, which may hang, share its result.
-        """
+        """Return its bytes, 4 MiB at most, to all who call meanwhile; raises :class:`MappingError`."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(), name=f"reading {self._path}")
         reading = self._reading
@@ -90,13 +83,10 @@ class Credentials:
         return {"Authorization": f"Bearer {token}"}
 
     async def with_ca(self, make: Callable[[str | None], T]) -> T:
-        """Return what ``make`` makes of the CA certificates (PEM), in a thread: the system's own take some ten ms.
-
-        Raises :class:`MappingError`, reason ``tls`` or ``timeout``.
-        """
+        """Return what ``make`` makes of the CA certificates (PEM); raises :class:`MappingError`."""
         # A comment may be in any encoding.
         pem = None if self._ca is None else (await self._ca.read()).decode("ascii", "ignore")
-        try:
+        try:  # in a thread: the system's own certificates take some ten ms
             return await asyncio.to_thread(make, pem)
         except (ssl.SSLError, ValueError) as error:
             if self._ca is None:
@@ -119,17 +109,14 @@ def verifying_context(pem: str | None) -> ssl.SSLContext:
 
 def http_error(where: str, status: int, forbidden_advice: str) -> MappingError:
     """Return the error for any status but 200. The body is not read: it may name users and resources."""
-    match status:
-        case HTTPStatus.UNAUTHORIZED:
-            advice = "the token is not accepted (audience, expiry, or the kubelet's webhook authentication is off)"
-            return MappingError(f"{where}: 401 unauthorized: {advice}", reason="unauthorized")
-        case HTTPStatus.FORBIDDEN:
-            return MappingError(f"{where}: 403 forbidden: {forbidden_advice}", reason="forbidden")
-        case HTTPStatus.NOT_FOUND:
-            return MappingError(f"{where}: 404 not found: is this the right port?", reason="not_found")
-        case _:
-            redirect = ": redirects are not followed" if 300 <= status < 400 else ""
-            return MappingError(f"{where}: status {status}{redirect}", reason="http_status")
+    unauthorized = "the token is not accepted (audience, expiry, or the kubelet's webhook authentication is off)"
+    redirect = ": redirects are not followed" if 300 <= status < 400 else ""
+    message, reason = {
+        401: (f"401 unauthorized: {unauthorized}", "unauthorized"),
+        403: (f"403 forbidden: {forbidden_advice}", "forbidden"),
+        404: ("404 not found: is this the right port?", "not_found"),
+    }.get(status, (f"status {status}{redirect}", "http_status"))
+    return MappingError(f"{where}: {message}", reason=reason)
 
 
 @contextlib.contextmanager

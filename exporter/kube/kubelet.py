@@ -16,10 +16,8 @@ from exporter.kube.http import Credentials, http_error, mapping_errors, read_bod
 from exporter.kube.podlist import parse_pod_list
 from exporter.values import parse_duration
 
-_MAX_BYTES = 32 * 1024 * 1024
-_MAX_CONFIGZ_BYTES = 1024 * 1024
+_MAX_BYTES, _MAX_CONFIGZ_BYTES = 32 * 1024 * 1024, 1024 * 1024
 _CONNECT_SECONDS = 3.0
-
 _FORBIDDEN = (
     "the ClusterRole needs verb get on nodes/{path}; a kubelet before 1.33 knows only nodes/proxy, "
     "which the chart grants with rbac.legacyNodesProxy=true"
@@ -43,11 +41,8 @@ class KubeletSource:
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only."""
-        self._url = url
-        self._credentials = Credentials(token_file, ca_file)
-        self._insecure = insecure_skip_verify
-        self._timeout_seconds = timeout_seconds
-        self._max_bytes = max_bytes
+        self._url, self._timeout_seconds, self._max_bytes = url, timeout_seconds, max_bytes
+        self._credentials, self._insecure = Credentials(token_file, ca_file), insecure_skip_verify
 
     async def pods(self) -> PodList:
         """``GET /pods``; raises :class:`MappingError` with a reason of :data:`exporter.kube.source.REASONS`."""
@@ -62,11 +57,8 @@ class KubeletSource:
     async def _get(self, path: str, max_bytes: int) -> tuple[str, memoryview]:
         url = f"{self._url}/{path}"
         where = f"kubelet {url}"
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # loopback is faster than gzip
-            "User-Agent": f"kube-throttle-exporter/{__version__}",
-        }
+        headers = {"Accept": "application/json", "User-Agent": f"kube-throttle-exporter/{__version__}"}
+        headers["Accept-Encoding"] = "identity"  # loopback is faster than gzip
         tls: ssl.SSLContext | bool = True
         if url.startswith("https:"):
             tls = False if self._insecure else await self._credentials.with_ca(verifying_context)

@@ -18,7 +18,6 @@ from exporter.identities import ContainerIdentity, PodIdentity, PodList
 from exporter.kube.source import file_error, timed
 from exporter.threads import TimedCall
 
-_TIMEOUT_SECONDS = 5.0
 _MAX_NAMES = 100_000
 # Surrogates stand for bytes that are no UTF-8: no page could show them, and two such names would look alike there.
 _NAME = r"[^_/\ud800-\udfff]+"
@@ -34,17 +33,11 @@ class LogDirSource:
     name = "logs"
 
     def __init__(
-        self,
-        path_logs: str,
-        *,
-        timeout_seconds: float = _TIMEOUT_SECONDS,
-        list_names: Callable[[str], list[str]] = os.listdir,
+        self, path_logs: str, *, timeout_seconds: float = 5.0, list_names: Callable[[str], list[str]] = os.listdir
     ) -> None:
-        """``path_logs`` is ``/var/log``, wherever it is mounted; ``list_names`` lists a directory."""
-        self._path = path_logs
-        self._list_names = list_names
-        # A log directory on a file server hangs with it.
-        self._call = TimedCall(self._read, timeout_seconds)
+        """``path_logs`` is ``/var/log``, wherever it is mounted."""
+        self._path, self._list_names = path_logs, list_names
+        self._call = TimedCall(self._read, timeout_seconds)  # a directory on a file server hangs with it
 
     async def pods(self) -> PodList:
         """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large`` or ``timeout``."""
@@ -78,22 +71,13 @@ def parse_log_names(folders: Sequence[str], links: Sequence[tuple[str, str]]) ->
             problems["malformed_name"] += 1
         else:
             instances[where["uid"]][where["container"]].append((int(where["restarts"]), link["id"]))
+    found = [match for folder in folders if (match := _POD_FOLDER.fullmatch(folder))]
+    problems["malformed_name"] += len(folders) - len(found)
     pods: dict[str, PodIdentity] = {}
-    for folder in folders:
-        found = _POD_FOLDER.fullmatch(folder)
-        if found is None:
-            problems["malformed_name"] += 1
-            continue
-        pods[found["uid"]] = PodIdentity(
-            uid=found["uid"],
-            namespace=found["namespace"],
-            name=found["pod"],
-            spec=None,
-            workload_kind="",
-            workload="",
-            containers=tuple(_containers(instances[found["uid"]])),
-        )
-    return PodList(pods=pods, problems=dict(problems))
+    for namespace, name, uid in (match.groups() for match in found):
+        containers = tuple(_containers(instances[uid]))
+        pods[uid] = PodIdentity(uid, namespace, name, spec=None, workload_kind="", workload="", containers=containers)
+    return PodList(pods=pods, problems=dict(+problems))
 
 
 def _is_whole(name: str, link: re.Match[str], target: re.Match[str]) -> bool:

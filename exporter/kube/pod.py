@@ -66,29 +66,27 @@ Resources = dict[str, dict[str, Any] | list[Any] | None]
 """Of another shape it makes its owner malformed: what cannot be read is not a spec that sets nothing."""
 
 
-class _Container(BaseModel):
-    """``Container`` and ``EphemeralContainer``. Amounts stay as they came: a bad one costs that amount only."""
+class _Named(BaseModel):
+    """What spec and status of a container share. Amounts stay as they came: a bad one costs that amount only."""
 
     name: Text
     image: Text | None = None
-    restart_policy: Text | None = _at("restartPolicy")
     resources: Resources | None = None
     request: Any = _at("resources", "requests", "cpu")
     limit: Any = _at("resources", "limits", "cpu")
 
 
-class _ContainerStatus(BaseModel):
-    name: Text
-    image: Text | None = None
+class _Container(_Named):
+    restart_policy: Text | None = _at("restartPolicy")
+
+
+class _ContainerStatus(_Named):
     container_id: Text | None = _at("containerID")
     restart_count: Annotated[int, Field(ge=0, lt=2**31)] | None = _at("restartCount")
     running: Any = _at("state", "running")
     terminated_id: Text | None = _at("state", "terminated", "containerID")
     last_terminated_id: Text | None = _at("lastState", "terminated", "containerID")
-    resources: Resources | None = None
     allocated: Any = _at("allocatedResources", "cpu")
-    request: Any = _at("resources", "requests", "cpu")
-    limit: Any = _at("resources", "limits", "cpu")
 
 
 class _Owner(BaseModel):
@@ -145,8 +143,7 @@ def read_pod(item: Any, problems: Counter[str]) -> tuple[PodIdentity, bool] | No
     if not uid:
         problems["pod_without_uid"] += 1
         return None
-    if pod.status is None:
-        problems["pod_without_status"] += 1
+    problems["pod_without_status"] += pod.status is None
     kind, workload = _workload(metadata)
     if static:  # the kubelet appends the node's name in lower case to the name in the manifest
         kind, workload = "StaticPod", metadata.name.removesuffix(f"-{pod.node.lower()}" if pod.node else "")
@@ -165,10 +162,9 @@ def read_pod(item: Any, problems: Counter[str]) -> tuple[PodIdentity, bool] | No
 
 def _workload(metadata: _Metadata) -> tuple[str, str]:
     """Return kind and name of the object that a human edits, as far as the names of what it creates tell."""
-    owners = metadata.owners or ()
-    owner = next((owner for owner in owners if owner.controller), owners[0] if owners else None)
-    if owner is None:
+    if not metadata.owners:
         return "Pod", metadata.name
+    owner = next((owner for owner in metadata.owners if owner.controller), metadata.owners[0])
     suffix = "-" + (metadata.labels or {}).get("pod-template-hash", "")
     if owner.kind == "ReplicaSet" and suffix != "-" and owner.name.endswith(suffix):
         return "Deployment", owner.name.removesuffix(suffix)
@@ -180,19 +176,16 @@ def _workload(metadata: _Metadata) -> tuple[str, str]:
 
 
 def _alert_threshold(annotations: Mapping[str, str], problems: Counter[str]) -> float | None:
-    alert = annotations.get(ALERT_ANNOTATION)
+    alert, text = annotations.get(ALERT_ANNOTATION), annotations.get(THRESHOLD_ANNOTATION)
     if alert == "off":
         return math.inf
-    if alert not in {None, "on"}:
-        problems["bad_annotation"] += 1
-    text = annotations.get(THRESHOLD_ANNOTATION)
+    problems["bad_annotation"] += alert not in {None, "on"}
     if text is None:
         return None
-    ratio = float(text) if _RATIO.fullmatch(text) else math.nan
-    if 0 < ratio <= 1:
-        return ratio
-    problems["bad_annotation"] += 1
-    return None
+    ratio = float(text) if _RATIO.fullmatch(text) else 0.0
+    is_good = 0 < ratio <= 1
+    problems["bad_annotation"] += not is_good
+    return ratio if is_good else None
 
 
 def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity]:

@@ -37,10 +37,7 @@ def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
 
 
 def read_list(body: bytes | memoryview, source: str, take: Callable[[Any], None]) -> Mapping[str, Any]:
-    """Hand the decoded items to ``take`` one by one; return the list's other members (``metadata``).
-
-    Raises :class:`MappingError`, reason ``malformed``, possibly only at the end.
-    """
+    """Hand the decoded items to ``take`` one by one; return the list's other members. Raises as the one above."""
     reader = ListReader(body)
     try:
         for item in reader:
@@ -102,21 +99,16 @@ def _merge(found: Iterable[tuple[PodIdentity, bool] | None], problems: Counter[s
 class ListReader:
     """Iterates over the items of one list object; :attr:`fields` then holds its other members (``kind``, ...).
 
-    Reads a window of the text, in which no member or item may be a number: its end could not be told. Raises
-    :class:`ValueError` for anything that is not one JSON object with ``items`` an array or null, or
-    :class:`RecursionError`.
+    Reads a window of the text: the end of a member or item that is a number could not be told. Raises
+    :class:`ValueError` or :class:`RecursionError` for what is not one JSON object with ``items`` an array or null.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:
         self.fields: dict[str, Any] = {}
         self.has_items = False
-        self._body = memoryview(body)
-        self._read = 0
-        self._step = window_bytes
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        self._json = json.JSONDecoder()
-        self._text = ""
-        self._at = 0
+        self._body, self._read, self._step = memoryview(body), 0, window_bytes
+        self._text, self._at = "", 0
+        self._utf8, self._json = codecs.getincrementaldecoder("utf-8")(), json.JSONDecoder()
 
     def __iter__(self) -> Iterator[Any]:
         for _ in self._elements("{", "}"):
@@ -151,7 +143,6 @@ class ListReader:
             self._expect(last)
 
     def _value(self) -> Any:
-        """Return the next JSON value, whole."""
         self._skip_blanks()
         step = self._step
         while True:
@@ -165,7 +156,6 @@ class ListReader:
             step *= 2  # so that one huge value is not read again and again
 
     def _accept(self, character: str) -> bool:
-        """Read ``character`` if it comes next; return whether it did."""
         self._skip_blanks()
         found = self._text.startswith(character, self._at)
         self._at += found
@@ -176,9 +166,8 @@ class ListReader:
             raise ValueError(f"no {character!r} where one belongs")
 
     def _skip_blanks(self) -> None:
-        while True:
-            match = _BLANKS.match(self._text, self._at)
-            self._at = match.end() if match else self._at
+        while match := _BLANKS.match(self._text, self._at):
+            self._at = match.end()
             if self._at < len(self._text) or not self._grow(self._step):
                 return
 

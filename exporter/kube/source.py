@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,10 +30,8 @@ _FILE_BYTES = 32 * 1024 * 1024
 class PodSource(Protocol):
     """Lists the pods of this node."""
 
-    @property
-    def name(self) -> str:
-        """``kubelet``, ``apiserver``, ``logs``, ``file`` or ``none``."""
-        ...
+    name: str
+    """``kubelet``, ``apiserver``, ``logs``, ``file`` or ``none``."""
 
     async def pods(self) -> PodList:
         """Return the whole list as of now; raises :class:`exporter.errors.MappingError`."""
@@ -60,9 +57,8 @@ async def timed(call: TimedCall[PodList], where: str) -> PodList:
 
 def file_error(where: str, error: OSError) -> MappingError:
     """Return the error for a file or directory that cannot be read: ``not_found`` or ``unreadable``."""
-    return MappingError(
-        f"{where}: {error.strerror}", reason="not_found" if error.errno == errno.ENOENT else "unreadable"
-    )
+    reason = "not_found" if isinstance(error, FileNotFoundError) else "unreadable"
+    return MappingError(f"{where}: {error.strerror}", reason=reason)
 
 
 class FileSource:
@@ -71,9 +67,7 @@ class FileSource:
     name = "file"
 
     def __init__(self, path: str, max_bytes: int = _FILE_BYTES, timeout_seconds: float = _FILE_SECONDS) -> None:
-        self._where = f"file {path}"
-        self._path = path
-        self._max_bytes = max_bytes
+        self._path, self._where, self._max_bytes = path, f"file {path}", max_bytes
         self._call = TimedCall(self._read, timeout_seconds)
 
     async def pods(self) -> PodList:

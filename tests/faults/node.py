@@ -173,7 +173,7 @@ async def by_hand(place: Place, wall: Callable[[], float] | None = None) -> Asyn
     exporter = await asyncio.to_thread(make)  # it looks at files, and this loop is watched
     asking = asyncio.create_task(exporter.directory.run())
     try:
-        await exporter.directory.first_result()
+        await exporter.directory.first_result.wait()
         yield Node(place, exporter, clock)
     finally:
         asking.cancel()

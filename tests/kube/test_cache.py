@@ -279,7 +279,7 @@ def test_the_first_result_is_a_list_or_the_failure_of_all(answer: PodList | str)
     async def story(node: Node) -> None:
         node.sources[0].seconds, node.sources[1].seconds = 8, 2
         assert node.cache.attempts == 0
-        await node.cache.first_result()
+        await node.cache.first_result.wait()
         assert node.clock() == 10
         assert node.cache.attempts == 1
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import aiohttp
 from kubernetes.aio import watch
 
-from exporter.kube.apiserver import follow_events
+from exporter.kube.apiserver import events
 
 _BUFFER_BYTES = 2**21  # as the package sets it
 Event = tuple[str, Any, str]
@@ -23,9 +23,7 @@ async def watched(pieces: Iterable[bytes]) -> list[Event]:
         content.feed_data(piece)
     content.feed_eof()
     response = Mock(spec=aiohttp.ClientResponse, content=content)
-    events: list[Event] = []
-    await follow_events(_watch(), response, 60.0, "test", lambda *event: events.append(event))
-    return events
+    return [event async for event in events(_watch(), response, 60.0, "test")]
 
 
 @cache
