@@ -57,8 +57,9 @@ def main(
 
 
 def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Command]) -> int:
-    width = max(len(command.name) for command in commands)
-    listed = [f"  {command.name:{width}}  {command.help}" for command in commands]
+    by_name = {command.name: command for command in commands}
+    width = max(map(len, by_name))
+    listed = [f"  {name:{width}}  {command.help}" for name, command in by_name.items()]
     parser = sources.build_parser(
         usage=f"{PROGRAM} [COMMAND] [OPTION]...",
         description="\n".join([_ABOUT, "", "commands:", *listed]),
@@ -73,7 +74,6 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
         print(parser.format_help(), end="")
         return 0
     name = words.pop(0) if named else DEFAULT
-    by_name = {command.name: command for command in commands}
     if name not in by_name:
         raise ConfigError(f"unknown command {quoted(name)}{sources.suggestion(name, by_name)}")
     command = by_name[name]

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -160,7 +160,7 @@ class Exporter:
             on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
         )
         self.history = History()
-        self._problems: Mapping[str, int] = {}
+        self._problems: Counter[str] = Counter()
         self.supervisor = Supervisor(on_failure=lambda name: self.own.count("task", name), clock=monotonic)
         self._rendering = Worker("renderer")
         self._renderer = Renderer(
@@ -233,11 +233,9 @@ class Exporter:
 
     def healthy(self) -> web.ProbeResult:
         """Whether samples are on time and no task fails repeatedly."""
-        failing = self.supervisor.crash_looping()
-        if failing is not None:
+        if failing := self.supervisor.crash_looping():
             return web.ProbeResult(ok=False, text=f"the task {failing} fails repeatedly")
-        allowed = max(5.0, MAX_MISSED_TICKS * self.settings.sample_interval)
-        age = self.loop.age
+        allowed, age = max(5.0, MAX_MISSED_TICKS * self.settings.sample_interval), self.loop.age
         return web.ProbeResult(age < allowed, f"last sample {age:.1f} s ago, {allowed:.0f} s allowed")
 
     def ready(self) -> web.ProbeResult:
@@ -269,11 +267,9 @@ class Exporter:
     def _set_pods(self, pods: PodList) -> None:
         self.sampler.set_pods(pods)
         # Each list repeats its problems: one bad annotation is one error, not one a minute.
-        for reason, number in pods.problems.items():
-            added = number - self._problems.get(reason, 0)
-            if added > 0:
-                self.own.count(MappingError.stage, reason, added)
-        self._problems = pods.problems
+        for reason, added in (Counter(pods.problems) - self._problems).items():
+            self.own.count(MappingError.stage, reason, added)
+        self._problems = Counter(pods.problems)
 
     def count_error(self, error: ExporterError) -> None:
         """Count a failure and log it."""
@@ -290,17 +286,19 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = ReloadingConfig(settings.web_config_file, exporter.count_error)
-    report = partial(web.StateCache(exporter.state, partial(_report, exporter)).get, None)
+
+    async def make_report(_: None) -> Report:
+        try:
+            return await exporter.report()
+        except ReadError as error:
+            raise HTTPServiceUnavailable(text=f"{error}\n") from error
+
+    report = partial(web.StateCache(exporter.state, make_report).get, None)
     paths = {"telemetry_path": settings.web_telemetry_path}
     application = web.create_app(exporter.state, exporter.page, exporter.healthy, exporter.ready, **paths)
     webapi.add_routes(application, exporter.state, report)
     status.add_routes(application, exporter.state, report, grafana_url=settings.web_grafana_url, **paths)
-    server = WebServer(
-        application,
-        config,
-        on_error=exporter.count_error,
-        shutdown_seconds=SHUTDOWN_SECONDS,
-    )
+    server = WebServer(application, config, on_error=exporter.count_error, shutdown_seconds=SHUTDOWN_SECONDS)
     tasks = {
         "sampling": exporter.loop.run,
         "pods": exporter.directory.run,
@@ -316,12 +314,8 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
             raise ConfigError(f"--web.listen-address: {address} {reason}") from error
         scheme = "http" if config.current.context is None else "https"
-        facts = fields(
-            address=f"{scheme}://{bound}",
-            version=__version__,
-            cgroup=exporter.hierarchy.version,
-            path=exporter.hierarchy.cpu,
-        )
+        url, hierarchy = f"{scheme}://{bound}", exporter.hierarchy
+        facts = fields(address=url, version=__version__, cgroup=hierarchy.version, path=hierarchy.cpu)
         logger.info("listening", extra=facts)
         if on_ready is not None:
             host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(bound.host, bound.host)  # noqa: S104 - compared, not bound
@@ -335,13 +329,6 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     finally:
         await server.close()
         await exporter.close()
-
-
-async def _report(exporter: Exporter, _: None) -> Report:
-    try:
-        return await exporter.report()
-    except ReadError as error:
-        raise HTTPServiceUnavailable(text=f"{error}\n") from error
 
 
 def _pod_sources(settings: Settings) -> Sequence[PodSource]:

@@ -14,7 +14,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
@@ -187,15 +187,12 @@ def _exception(error: BaseException) -> dict[str, object]:
         f"{'/'.join(PurePath(frame.f_code.co_filename).parts[-2:])}:{line} {frame.f_code.co_name}"
         for frame, line in walk_tb(error.__traceback__)
     ]
-    causes = " < ".join(map(_summary, _causes(error)))
-    return {"err": _summary(error), "at": " < ".join(reversed(frames)), **({"cause": causes} if causes else {})}
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if inner is not None:
-        yield inner
-        yield from _causes(inner)
+    facts: dict[str, object] = {"err": _summary(error), "at": " < ".join(reversed(frames))}
+    causes = []
+    while inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        causes.append(_summary(inner))
+        error = inner
+    return facts | ({"cause": " < ".join(causes)} if causes else {})
 
 
 def _summary(error: BaseException) -> str:

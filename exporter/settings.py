@@ -10,24 +10,12 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from exporter.values import (
-    Kind,
-    ListenAddress,
-    choice,
-    duration,
-    format_duration,
-    parse_ca_file,
-    parse_duration,
-    parse_file,
-    parse_listen_address,
-    parse_switch,
-    parse_url,
-)
+from exporter import values
+from exporter.values import Kind, ListenAddress, choice, duration
 
 PREFIX: Final = "THROTTLE_EXPORTER_"
 MAX_READINGS: Final = 3600
 """Readings of one cgroup that a window may hold: bounds the memory that two options together can ask for."""
-_MAX_WINDOW_SECONDS: Final = 3600.0
 _SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _URL_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _RESERVED_PATHS: Final = re.compile(r"/(?:healthz|readyz|(?:api|containers?)(?:/.*)?)")
@@ -40,16 +28,20 @@ class Option:
 
     field: str
     """The attribute of :class:`Settings`."""
-    flag: str
-    """``sample.interval``: without dashes in front; also the key in the config file."""
     kind: Kind
     help: str
     """A sentence without its full stop."""
     fallback: str
     """The default as a user would write it, empty for none."""
     reference: str = ""
-    """The default where the environment has what its ``$(NAME)`` refers to; a reference is also expanded in what the
-    user gives."""
+    """The default where the environment has what its ``$(NAME)`` refers to; also expanded in what the user gives."""
+    name: str = ""
+    """Where the flag is not spelled as the field."""
+
+    @property
+    def flag(self) -> str:
+        """``sample.interval``: without dashes in front; also the key in the config file."""
+        return self.name or self.field.replace("_", ".", 1).replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -82,7 +74,7 @@ def format_value(value: object) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return format_duration(value)
+            return values.format_duration(value)
         case tuple() if not isinstance(value, ListenAddress):
             return ",".join(value) or "none"
         case _:
@@ -111,24 +103,21 @@ def _parse_pod_sources(text: str) -> tuple[str, ...]:
     return names
 
 
-_SWITCH: Final = Kind("switch", "", parse_switch)
+_SWITCH: Final = Kind("switch", "", values.parse_switch)
 _DIR: Final = Kind("path", "DIR", _parse_path)
 _PATH: Final = Kind("path", "PATH", _parse_path)
-_FILE: Final = Kind("path", "FILE", parse_file)
-_CA_FILE: Final = Kind("path", "FILE", parse_ca_file)
-_TIME: Final = Kind("duration", "TIME", parse_duration)
-_ADDRESS: Final = Kind("address", "HOST:PORT", parse_listen_address)
-_METRICS_PATH: Final = Kind("URL path", "PATH", _parse_telemetry_path)
-_URL: Final = Kind("URL", "URL", parse_url)
-_URL_OR_NONE: Final = Kind("URL", "URL", lambda text: parse_url(text) if text else "")
-_SOURCES: Final = Kind("list", "LIST", _parse_pod_sources)
+_FILE: Final = Kind("path", "FILE", values.parse_file)
+_CA_FILE: Final = Kind("path", "FILE", values.parse_ca_file)
+_TIME: Final = Kind("duration", "TIME", values.parse_duration)
+_ADDRESS: Final = Kind("address", "HOST:PORT", values.parse_listen_address)
+_URL: Final = Kind("URL", "URL", values.parse_url)
+_URL_OR_NONE: Final = Kind("URL", "URL", lambda text: values.parse_url(text) if text else "")
 _TEXT: Final = Kind("text", "NAME", str)
 _LEVEL: Final = choice("LEVEL", "debug", "info", "warn", "error")
-_FORMAT: Final = choice("FORMAT", "logfmt", "json")
 
 
 def _row(kind: Kind, default: object, text: str, *, flag: str = "", reference: str = "") -> Any:
-    return field(default=default, metadata={"kind": kind, "help": text, "reference": reference, "flag": flag})
+    return field(default=default, metadata={"kind": kind, "help": text, "reference": reference, "name": flag})
 
 
 def _switch(text: str, *, on: bool = False, flag: str = "") -> Any:
@@ -156,7 +145,9 @@ class Settings:
     web_listen_address: ListenAddress = _row(  # noqa: RUF009 - a NamedTuple does not change
         _ADDRESS, ListenAddress("", 9843), "Where to serve; without a host on all interfaces, port 0 for a free one"
     )
-    web_telemetry_path: str = _row(_METRICS_PATH, "/metrics", "Path of the metrics page")
+    web_telemetry_path: str = _row(
+        Kind("URL path", "PATH", _parse_telemetry_path), "/metrics", "Path of the metrics page"
+    )
     web_config_file: str | None = _row(
         _FILE,
         None,
@@ -176,7 +167,7 @@ class Settings:
     )
     scan_interval: float = _row(duration(0.1, 600), 10.0, "Time between two walks of the whole cgroup tree")
     pods_sources: tuple[str, ...] = _row(
-        _SOURCES,
+        Kind("list", "LIST", _parse_pod_sources),
         _POD_SOURCES,
         "Where the names of pods come from: kubelet, apiserver, logs, file:PATH (a PodList as JSON), tried in this "
         "order, the first that works is used; or none",
@@ -218,7 +209,7 @@ class Settings:
     log_level: str = _row(
         _LEVEL, "info", "Least severe events that are logged; warn for a command that answers on a terminal"
     )
-    log_format: str = _row(_FORMAT, "logfmt", "Form of a log line, on standard error")
+    log_format: str = _row(choice("FORMAT", "logfmt", "json"), "logfmt", "Form of a log line, on standard error")
     config_file: str | None = _row(_FILE, None, "YAML file with any of these options except this one")
 
     given: frozenset[str] = field(default=frozenset(), compare=False)
@@ -230,24 +221,9 @@ class Settings:
         names = (option.field for option in OPTIONS if option.field.startswith("collector_"))
         return frozenset(name.removeprefix("collector_") for name in names if getattr(self, name))
 
-    def verify_window(self) -> None:
-        """Raise ``ValueError`` unless the window holds two sample intervals, and no more than a history may hold."""
-        interval = self.sample_interval
-        low, high = 2 * interval, min(MAX_READINGS * interval, _MAX_WINDOW_SECONDS)
-        if not low <= self.sample_window <= high:
-            allowed = f"between {format_duration(low)} and {format_duration(high)}"
-            raise ValueError(f"must be {allowed} with --sample.interval={format_duration(interval)}")
-
 
 OPTIONS: Final = tuple(
-    Option(
-        field=row.name,
-        flag=row.metadata["flag"] or row.name.replace("_", ".", 1).replace("_", "-"),
-        kind=row.metadata["kind"],
-        help=row.metadata["help"],
-        fallback=format_value(row.default),
-        reference=row.metadata["reference"],
-    )
+    Option(field=row.name, fallback=format_value(row.default), **row.metadata)
     for row in fields(Settings)
     if row.metadata
 )

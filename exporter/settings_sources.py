@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, NoReturn
 from typing_extensions import override
 
 from exporter.errors import ConfigError, quoted
-from exporter.settings import OPTIONS, PREFIX, Option, Settings, format_value
-from exporter.values import NotQuotedError, is_ipv6, parse_switch
+from exporter.settings import MAX_READINGS, OPTIONS, PREFIX, Option, Settings, format_value
+from exporter.values import NotQuotedError, format_duration, is_ipv6, parse_switch, yaml_errors
 
 CLIENT_VARIABLES: Final[Mapping[str, str]] = {
     "user": f"{PREFIX}CLIENT_USER",
@@ -69,11 +69,13 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         _BY_FLAG[flag].field: _parse(_BY_FLAG[flag], found, environ) for flag, found in (defaults | given).items()
     }
     settings = Settings(**values, given=frozenset(_BY_FLAG[flag].field for flag in given))
-    try:
-        settings.verify_window()
-    except ValueError as error:
+    interval = settings.sample_interval
+    low, high = 2 * interval, min(MAX_READINGS * interval, 3600.0)
+    if not low <= settings.sample_window <= high:
         window = given.get("sample.window", Given(format_value(settings.sample_window), "default"))
-        raise _wrong(_BY_FLAG["sample.window"], window, error, window.text) from None
+        allowed = f"between {format_duration(low)} and {format_duration(high)}"
+        problem = f"must be {allowed} with --sample.interval={format_duration(interval)}"
+        raise _wrong(_BY_FLAG["sample.window"], window, problem, window.text)
     return settings
 
 
@@ -140,17 +142,9 @@ def parse_file_options(content: bytes, path: str) -> Iterator[tuple[Option, Give
     import yaml  # noqa: PLC0415 - 10 ms that only a config file costs
 
     where = f"--config.file: {quoted(path, 200)}"
-    try:
+    with yaml_errors(where):
         # Not load(): a node has its line, and "off" or "1:30" is still what its author wrote.
         root: Any = yaml.compose(content, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = ", ".join(part for part in (error.context, error.problem) if part)
-        line = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: not YAML: {quoted(problem, 200)[1:-1]}") from error
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        # PyYAML lets the last three through: for escapes beyond Unicode, and for brackets nested a thousand deep.
-        raise ConfigError(f"{where}: not YAML ({type(error).__name__})") from error
     seen: dict[str, str] = {}
     for option, node in _leaves(root, "", where):
         line = _line(node)
@@ -206,10 +200,10 @@ class Parser(argparse.ArgumentParser):
         # argparse says "argument --sample.interval: expected one argument".
         raise ConfigError(ascii(" ".join(message.split()).removeprefix("argument "))[1:-1])
 
-    def flags(self) -> Iterator[str]:
-        """Yield every way to spell each of this parser's options."""
-        for action in self._actions:
-            yield from action.option_strings
+    @property
+    def flags(self) -> Iterable[str]:
+        """Every way to spell each of this parser's options."""
+        return self._option_string_actions
 
 
 def build_parser(usage: str, description: str, epilog: str) -> Parser:
@@ -266,5 +260,5 @@ def reject_unknown(words: Sequence[str], parsers: Sequence[Parser]) -> None:
         name = word.partition("=")[0]
         if not name.startswith("-") or name in {"-", "--"}:
             raise ConfigError(f"unexpected argument {quoted(word)}")
-        known = [flag for parser in parsers for flag in parser.flags()]
+        known = [flag for parser in parsers for flag in parser.flags]
         raise ConfigError(f"{quoted(name)[1:-1]}: unknown option{suggestion(name, known)}")

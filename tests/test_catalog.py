@@ -12,15 +12,7 @@ import pytest
 from exporter.metrics.catalog import CATALOG, FAMILIES, PREFIXES
 from exporter.metrics.exposition import Renderer
 from exporter.metrics.metric import LABELS, Collector, Family, Kind, Metric
-from exporter.model import (
-    CgroupRow,
-    CpuStat,
-    Distribution,
-    NodeRow,
-    Pressure,
-    Recommendation,
-    Snapshot,
-)
+from exporter.model import CgroupRow, CpuStat, Distribution, NodeRow, Pressure, Recommendation, Snapshot
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load
 from tests.support.snapshots import container, node, pod

@@ -25,7 +25,7 @@ from pydantic import (
 from typing_extensions import override
 
 from exporter.errors import ConfigError, quoted
-from exporter.values import parse_duration
+from exporter.values import parse_duration, yaml_errors
 
 SUITES: Final = {
     f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
@@ -174,15 +174,8 @@ def parse(content: bytes, path: str) -> WebConfig:
             return super().construct_mapping(node, deep)
 
     where = f"--web.config.file: {quoted(path, 200)}"
-    try:
+    with yaml_errors(where):
         values = yaml.load(content, Loader)  # noqa: S506 - a safe one
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        # PyYAML quotes what it could not read.
-        problem = re.sub(r"'[^']*'?", "...", ", ".join(filter(None, (error.context, error.problem))))
-        raise ConfigError(f"{where}{f' line {mark.line + 1}' if mark else ''}: not YAML: {problem[:100]}") from None
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigError(f"{where}: not YAML ({type(error).__name__})") from None
     values = {} if values is None else values
     if isinstance(values, dict) and not values.get("tls_server_config"):
         values.pop("tls_server_config", None)  # as in the toolkit: an empty section is plain HTTP

@@ -212,8 +212,7 @@ def write_v1(mounts: dict[str, Path], path: str, number: int, quota: int | None,
         },
     )
     write_files(
-        mounts["cpuacct"] / path,
-        {"cpuacct.usage": f"{number}000000001", "cpuacct.stat": f"user {number}00\nsystem 1"},
+        mounts["cpuacct"] / path, {"cpuacct.usage": f"{number}000000001", "cpuacct.stat": f"user {number}00\nsystem 1"}
     )
     write_files(
         mounts["cpuset"] / cpuset_path,
