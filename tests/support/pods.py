@@ -17,7 +17,11 @@ def pod(
 ) -> dict[str, Any]:
     return {
         "metadata": {"uid": uid, "name": name, "namespace": namespace, **(metadata or {})},
-        "spec": {"nodeName": "node-a", "containers": containers or [{"name": "app"}], **(spec or {})},
+        "spec": {
+            "nodeName": "node-a",
+            "containers": [{"name": "app"}] if containers is None else containers,
+            **(spec or {}),
+        },
         "status": {"phase": "Running", "containerStatuses": statuses or [], **(status or {})},
     }
 

@@ -6,10 +6,12 @@ Each function of :data:`LAYOUTS` writes one hierarchy below ``root`` (what ``--p
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.pods import cpu, pod, running
 from tests.support.treebuilder import (
     Builder,
     QosClass,
@@ -95,30 +97,6 @@ def crio(root: Path) -> Tree:
     return build.tree()
 
 
-def crun_containerd(root: Path) -> Tree:
-    """containerd with crun, which makes its ``container`` child there too, with the limit on either."""
-    build = v2(root)
-    uid = pod_uid("crun")
-    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    for name, quota, child_quota in (("on-scope", 60_000, None), ("on-child", None, 70_000)):
-        cid = container_id(f"crun-{name}")
-        scope = f"{pod}/cri-containerd-{cid}.scope"
-        build.container(scope, cid, "containerd", quota=quota, child_quota=child_quota)
-        if child_quota is None:
-            build.below(f"{scope}/container")
-    return build.tree()
-
-
-def crio_cgroupfs(root: Path) -> Tree:
-    """CRI-O with the cgroupfs driver on v1."""
-    build = v1(root)
-    uid, cid = pod_uid("crio-cgroupfs"), container_id("crio-cgroupfs")
-    pod = build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
-    build.container(f"{pod}/crio-{cid}", cid, "cri-o")
-    build.others(f"{pod}/crio-conmon-{cid}")
-    return build.tree()
-
-
 def docker_systemd(root: Path) -> Tree:
     """Docker behind cri-dockerd, systemd driver, on v1; and a container that docker runs outside Kubernetes."""
     build = v1(root)
@@ -200,31 +178,16 @@ def hybrid_cpu_on_unified(root: Path) -> Tree:
     return tree
 
 
-def kind_inside(root: Path) -> Tree:
-    """What a pod of a kind node sees: kind's cgroup root ``/kubelet`` under the systemd driver."""
-    build = v2(root)
-    _kind_pods(build, prefix="")
-    return build.tree()
-
-
 def kind_from_host(root: Path) -> Tree:
-    """The same node from its real host: a docker container, whose own cgroup is not a row."""
+    """A kind node from its real host: a docker container, not a row, with kind's cgroup root ``/kubelet`` in it."""
     build = v2(root)
     node = f"system.slice/docker-{container_id('kind-control-plane')}.scope"
     build.others("system.slice", node, f"{node}/init.scope", f"{node}/system.slice")
-    _kind_pods(build, prefix=f"{node}/")
-    return build.tree()
-
-
-def _kind_pods(build: Builder, prefix: str) -> None:
-    pods: dict[str, QosClass] = {
-        pod_uid("kind"): "Burstable",
-        static_pod_uid("kind"): "Burstable",
-        pod_uid("kind-guaranteed"): "Guaranteed",
-    }
-    for uid, qos_class in pods.items():
-        place = {"prefix": f"{prefix}kubelet.slice/", "slice_prefix": "kubelet-"}
+    pods: tuple[tuple[str, QosClass], ...] = ((static_pod_uid("kind"), "Burstable"), (pod_uid("kind"), "Guaranteed"))
+    for uid, qos_class in pods:
+        place = {"prefix": f"{node}/kubelet.slice/", "slice_prefix": "kubelet-"}
         in_scope(build, uid, qos_class, container_id(f"kind{uid}"), **place)
+    return build.tree()
 
 
 def two_kind_nodes(root: Path) -> Tree:
@@ -235,25 +198,6 @@ def two_kind_nodes(root: Path) -> Tree:
         prefix = f"docker/{container_id(node)}/"
         build.others(prefix.rstrip("/"))
         in_folder(build, uid, "BestEffort", container_id(f"kube-proxy on {node}"), f"{prefix}kubelet/")
-    return build.tree()
-
-
-def docker_in_docker(root: Path) -> Tree:
-    """v1: a cluster in a docker container in a docker container."""
-    build = v1(root)
-    prefix = f"system.slice/docker-{container_id('outer')}.scope/docker/{container_id('inner')}/"
-    in_folder(build, pod_uid("dind"), "Burstable", container_id("dind-app"), prefix)
-    build.noise += [prefix.rstrip("/"), prefix.split("/docker/", maxsplit=1)[0]]
-    return build.tree()
-
-
-def k3s(root: Path) -> Tree:
-    """k3s in docker (k3d), and rootless k3s in a user's systemd session."""
-    build = v2(root)
-    rootless = "user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service"
-    for prefix in (f"docker/{container_id('k3d-server-0')}/", f"{rootless}/"):
-        in_folder(build, pod_uid(prefix), "Burstable", container_id(prefix), prefix)
-        build.noise.append(prefix.rstrip("/"))
     return build.tree()
 
 
@@ -312,8 +256,6 @@ LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
     containerd_systemd,
     containerd_cgroupfs,
     crio,
-    crun_containerd,
-    crio_cgroupfs,
     docker_systemd,
     v1_joint_mount,
     v1_joint_mount_only,
@@ -321,11 +263,8 @@ LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
     containerd_slice_colon,
     hybrid,
     hybrid_cpu_on_unified,
-    kind_inside,
     kind_from_host,
     two_kind_nodes,
-    docker_in_docker,
-    k3s,
     gvisor,
     systemd_in_pod,
     host_noise,
@@ -334,26 +273,21 @@ LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
 
 def pod_list(tree: Tree) -> dict[str, Any]:
     """A PodList that names the tree's pods ``apps/pod-<first 8 of the uid>`` and their containers ``c<number>``."""
-    items: dict[str, dict[str, Any]] = {}
-    for pod in tree.pods:
-        items[pod.pod_uid] = {
-            "metadata": {"namespace": "apps", "name": f"pod-{pod.pod_uid[:8]}", "uid": pod.pod_uid},
-            "spec": {"containers": []},
-            "status": {"phase": "Running", "qosClass": pod.qos_class, "containerStatuses": []},
-        }
-    for container in tree.containers:
-        item = items[container.pod_uid]
-        statuses = item["status"]["containerStatuses"]
-        name = f"c{len(statuses)}"
-        item["spec"]["containers"].append(
-            {"name": name, "resources": {"limits": {"cpu": f"{container.limit_cores:g}"}}}
+    specs: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    statuses: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in tree.containers:
+        name, runtime = f"c{len(specs[one.pod_uid])}", one.runtime or "containerd"
+        specs[one.pod_uid].append({"name": name, **cpu(limits=f"{one.limit_cores:g}")})
+        statuses[one.pod_uid].append(running(name, f"{runtime}://{one.container_id}", restartCount=0))
+    items = {
+        one.pod_uid: pod(
+            one.pod_uid,
+            f"pod-{one.pod_uid[:8]}",
+            namespace="apps",
+            containers=specs[one.pod_uid],
+            statuses=statuses[one.pod_uid],
+            status={"qosClass": one.qos_class},
         )
-        statuses.append(
-            {
-                "name": name,
-                "containerID": f"{container.runtime or 'containerd'}://{container.container_id}",
-                "state": {"running": {"startedAt": "2026-11-21T20:00:00Z"}},
-                "restartCount": 0,
-            }
-        )
+        for one in tree.pods
+    }
     return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(items.values())}
