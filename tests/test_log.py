@@ -80,7 +80,6 @@ class Log:
 
 def test_an_event_is_one_line_of_logfmt_or_json() -> None:
     made = record("kubelet %s", "refused", **fields(status=403, path="/pods", after=0.5, retry=True, body=None))
-
     assert line(made) == (
         'ts=2026-11-21T21:59:49.999Z level=warn msg="kubelet refused" logger=kube.kubelet '
         "status=403 path=/pods after=0.5 retry=true body=null"
@@ -99,7 +98,6 @@ def test_numbers_that_json_cannot_hold_are_text(value: float) -> None:
 @given(st.text(), st.dictionaries(st.sampled_from("abc"), st.text() | st.integers() | st.floats() | st.none()))
 def test_whatever_the_text_a_line_is_one_line_of_printable_ascii_that_parses(message: str, own: dict[str, Any]) -> None:
     made = record("%s", message, fields=own)
-
     for as_json in (False, True):
         assert re.fullmatch(r"[ -~]+", line(made, as_json=as_json))
     assert parsed(line(made))["msg"] == message
@@ -109,7 +107,6 @@ def test_whatever_the_text_a_line_is_one_line_of_printable_ascii_that_parses(mes
 @given(st.text(min_size=MAX_VALUE_LENGTH + 1, max_size=MAX_VALUE_LENGTH * 2))
 def test_long_values_are_cut_before_they_are_escaped(text: str) -> None:
     found = json.loads(line(record("%s", text, **fields(body=text)), as_json=True))
-
     assert found["msg"] == found["body"] == text[:MAX_VALUE_LENGTH] + "..."
 
 
@@ -139,13 +136,11 @@ def test_causes_are_told() -> None:
 
 def test_a_group_is_told_by_what_is_in_it() -> None:
     group = ExceptionGroup("tasks", [ValueError("first"), ExceptionGroup("inner", [KeyError("second")])])
-
     assert parsed(line(failed(group)))["err"] == "ExceptionGroup: ValueError: first; KeyError: 'second'"
 
 
 def test_what_other_packages_quote_of_their_input_below_the_first_line_is_not_told() -> None:
     body = "1 validation error for PodList\nitems\n  Field required [input_value={'token': 'hunter2'}]"
-
     assert "hunter2" not in line(failed(ValueError(body)))
 
 
@@ -169,9 +164,7 @@ def test_the_same_event_is_written_once_in_thirty_seconds_and_then_counted() -> 
     for second in range(61):
         log.now = float(second)
         log.logger.warning("kubelet %s", second)
-
     found = log.take()
-
     assert [(event["msg"], event.get("suppressed")) for event in found] == [
         ("kubelet 0", None),
         ("kubelet 30", "29"),
@@ -187,7 +180,6 @@ def test_events_that_differ_in_message_level_or_exception_are_not_the_same() -> 
         log.logger.error("a")
         for error in (ValueError("x"), KeyError("x")):
             log.logger.error("a", exc_info=error)
-
     assert len(log.take()) == 5
 
 
@@ -229,7 +221,6 @@ def test_other_packages_are_not_heard_below_warn(root: logging.Logger) -> None:
     logging.getLogger("kubernetes.client.rest").debug("response body: token")
     logging.getLogger("kubernetes.client.rest").info("response body: token")
     logging.getLogger("asyncio").warning("slow")
-
     assert handler in root.handlers
     assert [parsed(text)["msg"] for text in stream.getvalue().splitlines()] == ["ours", "slow"]
 
@@ -240,7 +231,6 @@ def test_setting_up_again_replaces(root: logging.Logger) -> None:
     configure("error", "json", second)
     logging.getLogger("exporter").warning("unheard")
     logging.getLogger("exporter").error("heard")
-
     assert first.getvalue() == ""
     assert json.loads(second.getvalue())["msg"] == "heard"
     assert len([handler for handler in root.handlers if isinstance(handler.formatter, EventFormatter)]) == 1
@@ -252,7 +242,6 @@ def test_warnings_are_events() -> None:
     stream = io.StringIO()
     configure("info", "logfmt", stream)
     warnings.showwarning("old\nthing", DeprecationWarning, "file.py", 1)
-
     [text] = stream.getvalue().splitlines()
     assert parsed(text)["level"] == "warn"
     assert "old\nthing" in parsed(text)["msg"]
@@ -264,5 +253,4 @@ def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture
     configure("info", "logfmt", stream)
     stream.close()
     logging.getLogger("exporter").warning("into the void")
-
     assert capsys.readouterr() == ("", "")

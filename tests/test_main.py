@@ -102,7 +102,6 @@ def process(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_a_command_it_serves() -> None:
     program = Program()
-
     assert program.run("--sample.interval=2s") == Outcome(0, "", "")
     assert [settings.sample_interval for settings, _ in program.serve.runs] == [2.0]
     assert program.explain.runs == []
@@ -119,7 +118,6 @@ def test_without_a_command_it_serves() -> None:
 )
 def test_options_stand_before_or_after_the_command(argv: str) -> None:
     program = Program()
-
     assert program.run(*argv.split()).code == 0
     [(settings, args)] = program.explain.runs
     assert (settings.sample_interval, settings.collector_distribution) == (2.0, True)
@@ -168,7 +166,6 @@ def test_a_command_that_answers_on_a_terminal_logs_from_warn_on() -> None:
 def test_a_wrong_command_line_is_one_line_and_exit_code_2(argv: list[str], message: str) -> None:
     program = Program()
     outcome = program.run(*argv)
-
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"throttle-exporter: error: {message}")
     assert outcome.err.count("\n") == 1
@@ -203,7 +200,6 @@ words = st.one_of(
 def test_any_command_line_runs_or_is_one_line(argv: list[str]) -> None:
     program = Program()
     outcome = program.run(*argv)
-
     if outcome.code:
         assert outcome.code == 2
         assert outcome.err.startswith("throttle-exporter: error: ")
@@ -219,7 +215,6 @@ def test_any_command_line_runs_or_is_one_line(argv: list[str]) -> None:
 
 def test_a_defect_is_one_log_line_and_its_own_exit_code() -> None:
     outcome = Program(fail(KeyError("x"))).run()
-
     assert outcome.code == 70
     assert outcome.err.count("\n") == 1
     assert "level=critical" in outcome.err
@@ -237,7 +232,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         command("--help"), env=environment(), cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=50
     )
     os.close(writer)
-
     assert (result.returncode, result.stderr) == (141, b"")
 
 
@@ -246,7 +240,6 @@ def test_a_full_disk_is_one_line() -> None:
         result = subprocess.run(
             command("--help"), env=environment(), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False, timeout=50
         )
-
     assert (result.returncode, result.stderr) == (2, b"throttle-exporter: error: No space left on device\n")
 
 
@@ -256,7 +249,6 @@ def test_a_full_disk_is_one_line() -> None:
 def test_help_names_every_option_and_command_within_80_columns() -> None:
     program = Program()
     page = program.run("--help").out
-
     assert max(map(len, page.splitlines())) <= 80
     assert [row.flag for row in OPTIONS if f"-{row.flag} " not in page and f"-{row.flag}\n" not in page] == []
     assert all(
@@ -269,7 +261,6 @@ def test_help_names_every_option_and_command_within_80_columns() -> None:
 def test_help_of_a_command_shows_its_own_options() -> None:
     for argv in (["explain", "--help"], ["-h", "explain"]):
         page = Program().run(*argv).out
-
         assert page.startswith("usage: throttle-exporter explain ")
         assert "--output" in page
         assert "--path.cgroup" not in page
@@ -291,7 +282,6 @@ def test_a_command_imports_only_what_it_needs(arguments: str, unwanted: set[str]
     code = "import sys; from exporter.__main__ import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     argv = [sys.executable, "-c", code, *arguments.split()]
     result = subprocess.run(argv, env=environment(), cwd=ROOT, capture_output=True, text=True, check=True)
-
     assert unwanted.isdisjoint(result.stderr.split())
 
 
@@ -301,7 +291,6 @@ def test_a_command_imports_only_what_it_needs(arguments: str, unwanted: set[str]
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
 def test_every_command_is_there_and_has_help(row: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([row.name, "--help"], environ={}) == 0
-
     page, errors = capsys.readouterr()
     assert errors == ""
     assert page.startswith(f"usage: throttle-exporter {row.name} ")

@@ -79,7 +79,6 @@ def test_what_a_row_shows_is_its_default_and_one_sentence() -> None:
 
 def test_collectors_are_named_as_their_options() -> None:
     on = {row.flag.removeprefix("collector.") for row in OPTIONS if row.default == "true" and "collector" in row.flag}
-
     assert Settings().collectors == on
     assert "usage_modes" not in on
     assert Settings(collector_usage_modes=True, collector_info=False).collectors == (on | {"usage_modes"}) - {"info"}
@@ -95,14 +94,12 @@ def test_every_option_can_be_given_in_every_way(row: Option, tmp_path: Path) -> 
     dotted, nested = tmp_path / "dotted.yaml", tmp_path / "nested.yaml"
     dotted.write_text(f"{row.flag}: '{value}'\n")
     nested.write_text(f"{first}:\n  {rest}: '{value}'\n")
-
     given_ways = [
         load({row.flag: value}, {}),
         load({}, {row.variable: value}),
         load({"config.file": str(dotted)}, {}),
         load({}, {"THROTTLE_EXPORTER_CONFIG_FILE": str(nested)}),
     ]
-
     results = [getattr(settings, row.field) for settings in given_ways]
     assert [format_value(result) for result in results] == [value] * 4
     assert value != row.fallback
@@ -113,9 +110,7 @@ def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_pat
     file.write_text("sample: {interval: 2s, linger: 2s}\nscan.interval: 2s\n")
     flags = {"config.file": str(file), "sample.interval": "4s"}
     environ = {"THROTTLE_EXPORTER_SAMPLE_INTERVAL": "3s", "THROTTLE_EXPORTER_SAMPLE_LINGER": "3s"}
-
     settings = load(flags, environ)
-
     chosen = (settings.sample_interval, settings.sample_linger, settings.scan_interval, settings.sample_window)
     assert chosen == (4.0, 3.0, 2.0, 60.0)
 
@@ -131,7 +126,6 @@ def test_what_sets_nothing_leaves_the_default(tmp_path: Path) -> None:
 def test_a_list_may_be_a_list_in_yaml(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("pods:\n  sources: [kubelet, 'file:/pods.json']\n")
-
     assert load({"config.file": str(file)}, {}).pods_sources == ("kubelet", "file:/pods.json")
 
 
@@ -147,7 +141,6 @@ def test_variables_that_kubernetes_makes_of_services_are_none_of_ours() -> None:
         "THROTTLE_EXPORTER_WEB_SERVICE_HOST": "10.0.0.2",
         "THROTTLE_EXPORTER_WEB_PORT": "tcp://10.0.0.2:80",
     }
-
     assert load({}, links) == Settings()
     assert "THROTTLE_EXPORTER_PORT: unknown" in wrong(environ={"THROTTLE_EXPORTER_PORT": "9843"})
 
@@ -165,14 +158,12 @@ def test_variables_that_kubernetes_makes_of_services_are_none_of_ours() -> None:
 )
 def test_defaults_come_from_the_downward_api_where_it_is_there(environ: dict[str, str], url: str, node: str) -> None:
     settings = load({}, environ)
-
     assert (settings.kubelet_url, settings.node_name) == (url, node)
 
 
 @pytest.mark.parametrize("reference", ["$(NODE_IP)", "${NODE_IP}"])
 def test_references_are_expanded_in_what_the_user_gives(reference: str) -> None:
     flags = {"kubelet.url": f"http://{reference}:10255"}
-
     assert load(flags, {"NODE_IP": "192.0.2.1"}).kubelet_url == "http://192.0.2.1:10255"
     assert load(flags, {"NODE_IP": "2001:db8::1"}).kubelet_url == "http://[2001:db8::1]:10255"
     assert wrong(flags) == "--kubelet.url: needs the environment variable NODE_IP, which is not set"
@@ -211,7 +202,6 @@ def test_references_are_expanded_in_what_the_user_gives(reference: str) -> None:
 )
 def test_a_wrong_value_is_told_with_option_bounds_and_value(flag: str, text: str, message: str) -> None:
     told = wrong({flag: text})
-
     assert told.startswith(f"--{flag}: ")
     assert message in told
 
@@ -230,7 +220,6 @@ def test_a_window_never_holds_more_readings_than_a_history() -> None:
 def test_a_value_is_told_with_the_place_it_was_written_in(tmp_path: Path) -> None:
     message = ": must be between 100ms and 60s, not '0s'"
     file = tmp_path / "c.yaml"
-
     assert wrong(environ={"THROTTLE_EXPORTER_SAMPLE_INTERVAL": "0s"}) == (
         f"--sample.interval (THROTTLE_EXPORTER_SAMPLE_INTERVAL){message}"
     )
@@ -267,7 +256,6 @@ def test_an_unknown_variable_is_told_with_the_nearest() -> None:
 def test_a_wrong_config_file_is_told_with_its_line(content: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     told = wrong_file(file, content)
-
     assert told.startswith(f"--config.file: '{file}'")
     assert message in told
 
@@ -287,7 +275,6 @@ def unprivileged() -> Iterator[None]:
 def test_a_file_that_may_not_be_read_is_wrong_at_start(tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.touch(mode=0o000)
-
     with unprivileged(), pytest.raises(ValueError, match=r"must be a readable file \(Permission denied\)"):
         parse_file(str(file))
 
@@ -296,7 +283,6 @@ def test_a_file_that_may_not_be_read_is_wrong_at_start(tmp_path: Path) -> None:
 def test_a_ca_file_without_a_certificate_is_wrong_at_start(content: str, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_text(content)
-
     assert wrong({"kubelet.ca-file": str(file)}).startswith(
         "--kubelet.ca-file: must be a file of CA certificates in PEM, not '"
     )
@@ -306,7 +292,6 @@ def test_a_pipe_is_not_consumed_by_looking_at_it() -> None:
     read_end, write_end = os.pipe()
     os.write(write_end, b"token")
     os.close(write_end)
-
     assert parse_file(f"/dev/fd/{read_end}") == f"/dev/fd/{read_end}"
     assert os.read(read_end, 10) == b"token"
     os.close(read_end)
@@ -314,7 +299,6 @@ def test_a_pipe_is_not_consumed_by_looking_at_it() -> None:
 
 def test_secrets_given_in_the_wrong_place_are_not_repeated() -> None:
     token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJl"
-
     assert token[:8] not in wrong({"kubelet.token-file": token})
     assert "hunter2" not in wrong({"kubelet.url": "https://admin:hunter2@192.0.2.1:10250"})
 
@@ -345,7 +329,6 @@ def test_what_prometheus_would_not_take_is_no_duration(text: str) -> None:
 
 def test_durations_are_shown_as_people_write_them() -> None:
     shown = [format_duration(seconds) for seconds in (0, 0.1, 1, 60, 90, 119, 120, 150, 3600, 3660.5)]
-
     assert shown == ["0s", "100ms", "1s", "60s", "90s", "119s", "2m", "2m30s", "1h", "1h1m500ms"]
 
 
@@ -355,7 +338,6 @@ def test_durations_are_shown_as_people_write_them() -> None:
 )
 def test_listen_addresses_round_trip(text: str, host: str, port: int) -> None:
     address = parse_listen_address(text)
-
     assert address == ListenAddress(host, port)
     assert str(address) == text
 

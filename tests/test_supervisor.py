@@ -49,9 +49,7 @@ async def test_a_task_is_counted_and_restarted_after_growing_pauses(
     task: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     watched = Watched(pauses=9)
-
     await watched.run(task)
-
     assert watched.failed == ["pods"] * 9
     assert watched.pauses[:4] == [0.5, 1.0, 2.0, 4.0]
     assert max(watched.pauses) <= MAX_PAUSE_SECONDS
@@ -59,7 +57,6 @@ async def test_a_task_is_counted_and_restarted_after_growing_pauses(
 
 async def test_a_task_is_crash_looping_until_its_failures_are_old() -> None:
     watched = Watched(pauses=MAX_FAILURES)
-
     assert watched.supervisor.crash_looping() is None
     await watched.run(ends)
     assert watched.supervisor.crash_looping() == "pods"

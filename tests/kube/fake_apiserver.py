@@ -8,35 +8,32 @@ import copy
 import json
 import ssl
 from collections import deque
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+from typing_extensions import override
+
+from tests.support.fake_kubelet import Served
 
 NODE = "node-a"
 
 
-class FakeApiServer:
-    """Listens on a free port of 127.0.0.1 while entered."""
+class FakeApiServer(Served):
+    """Lists and watches :attr:`pods`."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
-        self._runner: web.AppRunner | None = None
+        super().__init__(tls)
         self._changed = asyncio.Condition()
         self._log: list[tuple[int, str, dict[str, Any]]] = []
-        self._oldest = 0
         self._pages: dict[str, list[dict[str, Any]]] = {}
-        self._closing = False
-        self._cuts = 0
-        self._last_cut = "end"
+        self._oldest, self._cuts, self._last_cut = 0, 0, "end"
         self.version = 100
         self.pods: dict[str, dict[str, Any]] = {}
         self.faults: deque[int | str] = deque()
         """For the next requests: a status, ``hang``, ``gone`` (as an event) or ``garbage``."""
         self.page_size = 500
         self.token = "first-token"
-        self.lists = 0
-        self.watches = 0
-        self.watching = 0
+        self.lists = self.watches = self.watching = 0
 
     # What happens in the cluster
 
@@ -72,23 +69,13 @@ class FakeApiServer:
         self._oldest = self.version
         self._pages.clear()
 
-    async def __aenter__(self) -> Self:
-        application = web.Application()
-        application.router.add_get("/api/v1/pods", self._handle)
-        self._runner = web.AppRunner(application, shutdown_timeout=0, access_log=None, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
-        return self
-
+    @override
     async def __aexit__(self, *_: object) -> None:
-        self._closing = True
+        self._closing.set()
         await self.cut("end")
-        if self._runner:
-            await self._runner.cleanup()
+        await super().__aexit__()
 
+    @override
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.Response(status=401)
@@ -96,8 +83,7 @@ class FakeApiServer:
             return web.Response(status=403, text="only its own node's pods")
         fault = self.faults.popleft() if self.faults else 200
         if fault == "hang":
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._closing)
+            await self._closing.wait()
         if isinstance(fault, int) and fault != 200:
             return web.Response(status=fault, text="internal details")
         if request.query.get("watch") in {"true", "True"}:

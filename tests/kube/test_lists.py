@@ -34,7 +34,6 @@ def test_items_come_out_as_they_went_in_however_small_the_window(
 ) -> None:
     text = json.dumps({**before, "items": items, **after}, indent=indent, ensure_ascii=ascii_only)
     reader = ListReader(text.encode("utf-8", "surrogatepass"), window)
-
     assert list(reader) == items
     assert reader.fields == {key: value for key, value in {**before, **after}.items() if key != "items"}
 

@@ -391,9 +391,7 @@ def test_any_value_anywhere_costs_at_most_its_pod(data: st.DataObject, replaceme
     for key in path[:-1]:
         parent = parent[key]
     parent[path[-1]] = replacement
-
     pods = read(spoiled, pod("uid-2", "other"))
-
     assert any(found.name == "other" for found in pods.pods.values())
     assert set(pods.problems) <= set(PROBLEMS)
     assert all(count > 0 for count in pods.problems.values())

@@ -8,19 +8,19 @@ async with FakeKubelet(tls=authority.server("127.0.0.1")) as kubelet:
 """
 
 import asyncio
-import gzip
 import json
 import ssl
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import trustme
 from aiohttp import web
+from typing_extensions import override
 
 
 class Authority:
@@ -35,12 +35,9 @@ class Authority:
         return str(path)
 
     def server(self, *hosts: str, expired: bool = False) -> ssl.SSLContext:
-        not_after = datetime(2020, 1, 2, tzinfo=UTC) if expired else None
-        not_before = datetime(2020, 1, 1, tzinfo=UTC) if expired else None
+        begin, end = [datetime(2020, 1, day, tzinfo=UTC) if expired else None for day in (1, 2)]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._ca.issue_cert(*(hosts or ("127.0.0.1",)), not_before=not_before, not_after=not_after).configure_cert(
-            context
-        )
+        self._ca.issue_cert(*(hosts or ("127.0.0.1",)), not_before=begin, not_after=end).configure_cert(context)
         return context
 
 
@@ -63,59 +60,55 @@ class Reply:
     def json(cls, value: Any) -> "Reply":
         return cls(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
 
-    @classmethod
-    def gzipped(cls, body: bytes) -> "Reply":
-        return cls(gzip.compress(body, compresslevel=1), headers={"Content-Encoding": "gzip"})
 
-
-@dataclass(frozen=True)
-class Request:
-    """What a client asked."""
-
-    path: str
-    headers: Mapping[str, str]
-
-
-class FakeKubelet:
-    """Listens on a free port of 127.0.0.1 while entered, or on the one that an earlier one had."""
+class Served(ABC):
+    """Answers HTTP on a free port of 127.0.0.1 while entered, or on the one that an earlier one had."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0) -> None:
-        self._tls = tls
-        self._port = port
-        self._replies: dict[str, deque[Reply]] = {}
+        self._tls, self._port = tls, port
         self._closing = asyncio.Event()
-        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        runner = self._runner = web.AppRunner(
+            application, shutdown_timeout=0, access_log=None, handler_cancellation=True
+        )
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing.set()
+        await self._runner.cleanup()
+
+    @abstractmethod
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+
+
+class FakeKubelet(Served):
+    """Lists pods and settings as it is told."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0) -> None:
+        super().__init__(tls, port=port)
+        self._replies: dict[str, deque[Reply]] = {}
         self.tokens: set[str] | None = None
         """Only these bearer tokens are let in; anybody without a set."""
         self.forbidden: set[str] = set()
         """Paths that no token is enough for."""
-        self.requests: list[Request] = []
-        self.url = ""
+        self.requests: list[web.Request] = []
 
     def answer(self, path: str, *replies: Reply) -> None:
         """Each request gets the next reply; the last one stays."""
         self._replies[path] = deque(replies)
 
-    async def __aenter__(self) -> Self:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, shutdown_timeout=0, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._closing.set()
-        if self._runner:
-            await self._runner.cleanup()
-
+    @override
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(Request(request.path, dict(request.headers)))
+        self.requests.append(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if self.tokens is not None and (scheme != "Bearer" or token not in self.tokens):
             return web.Response(status=401, text="Unauthorized")
