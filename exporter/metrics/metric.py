@@ -11,23 +11,17 @@ from exporter.model import CgroupRow
 Kind = Literal["counter", "gauge", "info", "histogram"]
 Stability = Literal["experimental", "stable", "deprecated"]
 Collector = Literal[
-    "throttle",
-    "burst",
-    "usage",
-    "usage_modes",
-    "limits",
-    "pressure",
-    "cpuset",
-    "spec",
-    "recommend",
-    "info",
+    "throttle", "burst", "usage", "usage_modes", "limits", "pressure", "cpuset", "spec", "recommend", "info",
     "distribution",
-]
+]  # fmt: skip
 Row = TypeVar("Row")
 RowType = Literal["container", "pod", "node", "cpu", "pool", "cadvisor"]
 Labels = tuple[str, ...]
 
-BOTH: tuple[RowType, ...] = ("container", "pod")
+CONTAINER: tuple[RowType, ...] = ("container",)
+POD: tuple[RowType, ...] = ("pod",)
+BOTH = CONTAINER + POD
+NODE: tuple[RowType, ...] = ("node",)
 LABELS: dict[RowType, Labels] = {
     "container": ("namespace", "pod", "container"),
     "pod": ("namespace", "pod"),
@@ -39,27 +33,22 @@ LABELS: dict[RowType, Labels] = {
 """Labels by row type. They belong to the row and not to the metric, so metrics that are divided always match."""
 
 
-def _one(_row: object) -> float:
-    """Return the value of an info metric."""
-    return 1.0
-
-
 @dataclass(frozen=True)
 class Metric(Generic[Row]):
     """One metric; with two ``row_types`` the same metric for containers and for pods."""
 
     name: str
     """Without the row type's prefix, with unit and ``_total`` or ``_info``."""
-    help: str
-    """One sentence, ending in a full stop."""
+    row_types: tuple[RowType, ...]
+    collector: Collector | None
+    """Group switched by ``--collector.NAME``; ``None`` is always served."""
     source: str
     """File or interface that the value is read from."""
-    value: Callable[[Row], float | int | None] = _one
+    help: str
+    """One sentence, ending in a full stop."""
+    value: Callable[[Row], float | int | None] = lambda _row: 1.0
     """The sample's value, for a histogram its count; ``None`` gives no sample."""
     _: KW_ONLY
-    row_types: tuple[RowType, ...] = ("container",)
-    collector: Collector | None = None
-    """Group switched by ``--collector.NAME``; ``None`` is always served."""
     labels: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
     """Labels beyond the row type's own, and their values; ``None`` for one gives no sample."""
     is_histogram: bool = False
