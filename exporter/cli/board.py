@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from rich.text import Text
 
 from exporter.cli.explain import container_lines
-from exporter.cli.table import Table
+from exporter.cli.table import Table, escaped
 from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import full_name, headline, impact, lost_seconds_per_second, throttled_ratio
 
@@ -24,15 +24,6 @@ _MOVES: Final = {
 _PAGE_KEYS: Final = {"pageup", "pagedown", " "}
 
 
-class Sort(NamedTuple):
-    """One order."""
-
-    name: str
-    key: Callable[[Container], Any]
-    letter: str
-    """The key that chooses it."""
-
-
 def _descending(value: Callable[[Container], float | None]) -> Callable[[Container], Any]:
     """Sort key: the highest first, unknown last, then by impact."""
 
@@ -43,27 +34,28 @@ def _descending(value: Callable[[Container], float | None]) -> Callable[[Contain
     return key
 
 
-SORTS: Final = (
-    Sort("impact", impact, "i"),
-    Sort("throttled", _descending(lambda one: throttled_ratio(one)[0]), "t"),
-    Sort("lost", _descending(lost_seconds_per_second), "l"),
-    Sort("cpu", _descending(lambda one: one["usage_cores"]), "c"),
-    Sort("waiting", _descending(lambda one: one["pressure"]["waiting_share"]), "w"),
-    Sort("name", full_name, "n"),
-)
-_BY_LETTER: Final = {sort.letter: sort for sort in SORTS}
+SORTS: Final[dict[str, Callable[[Container], Any]]] = {
+    "impact": impact,
+    "throttled": _descending(lambda one: throttled_ratio(one)[0]),
+    "lost": _descending(lost_seconds_per_second),
+    "cpu": _descending(lambda one: one["usage_cores"]),
+    "waiting": _descending(lambda one: one["pressure"]["waiting_share"]),
+    "name": full_name,
+}
+"""Sort keys by name, whose first letter is the key that chooses the order; the first one is the default."""
+_BY_LETTER: Final = {name[0]: name for name in SORTS}
 
 
 class Board:
     """The table, with an explanation or the help over it."""
 
-    def __init__(self, *, namespace: str = "", sort: str = SORTS[0].name) -> None:
+    def __init__(self, *, namespace: str = "", sort: str = "impact") -> None:
         """``namespace``: its containers only; ``sort``: the name of one of :data:`SORTS`."""
         self.document: ContainersDocument | None = None
         self.problem = ""
         """Why there is nothing newer; one line."""
         self._namespace = namespace
-        self._sort = next(one for one in SORTS if one.name == sort)
+        self._sort = sort
         self._reversed = self._typing = False
         self._offset = self._cursor = self._panel_offset = 0
         self._selected = ""
@@ -93,7 +85,8 @@ class Board:
         if key in _BY_LETTER:
             self._sort, self._reversed = _BY_LETTER[key], False
         elif key == "s":
-            self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+            names = list(SORTS)
+            self._sort = names[(names.index(self._sort) + 1) % len(names)]
         elif key == "r":
             self._reversed = not self._reversed
         elif key == "/":
@@ -125,7 +118,7 @@ class Board:
             for one in ([] if self.document is None else self.document["containers"])
             if self._namespace in {"", one["namespace"]} and self._filter.lower() in full_name(one).lower()
         ]
-        return sorted(found, key=self._sort.key, reverse=self._reversed)
+        return sorted(found, key=SORTS[self._sort], reverse=self._reversed)
 
     def lines(self, width: int, height: int, status: str) -> list[Text]:
         """Return exactly ``height`` lines of at most ``width`` characters; ``status`` names source and time."""
@@ -148,7 +141,7 @@ class Board:
         else:
             visible = containers[self._offset : self._offset + self._page]
             table = Table.fitting(width, [] if self.document is None else self.document["containers"])
-            rows = [table.row(one) for one in visible]
+            rows = [table.row(escaped(one)) for one in visible]
             if rows:
                 row = rows[self._cursor - self._offset]
                 row.align("left", width)
@@ -174,14 +167,14 @@ class Board:
         if self._panel == "help":
             text = files("exporter.cli").joinpath("top_help.txt").read_text(encoding="utf-8")
             return [Text(line, "" if line.startswith(" ") else "bold") for line in text.splitlines()]
-        lines = container_lines(containers[self._cursor], width) if containers else [Text("no container")]
+        lines = container_lines(escaped(containers[self._cursor]), width) if containers else [Text("no container")]
         # Commands and addresses go on in the next line: they are there to be copied.
         return [part for line in lines for part in line.divide(range(width, line.cell_len, width))]
 
     def _foot(self, visible: int, total: int) -> str:
         if self._typing:
             return f"filter: {self._filter}_  (Enter keeps it, Esc clears it)"
-        order = self._sort.name + (" reversed" if self._reversed else "")
+        order = self._sort + (" reversed" if self._reversed else "")
         where = f"{self._offset + 1}-{self._offset + visible} of {total}" if visible else "none"
         kept = f"  filter {self._filter!r}" if self._filter else ""
         return f"{where}  by {order}{kept}  |  {HELP}"

@@ -22,20 +22,9 @@ from exporter.analysis.findings import Finding
 from exporter.cli.selection import NotHereError, select
 from exporter.cli.source import add_source_arguments, ask, sample_here
 from exporter.cli.table import SEVERITY_STYLE, Table, console_for, escaped
+from exporter.report import summary
 from exporter.report.documents import DOCS
 from exporter.report.schema import Container, ContainersDocument
-from exporter.report.summary import (
-    age,
-    description,
-    evidence,
-    facts,
-    full_name,
-    has_problem,
-    headline,
-    problems,
-    verdict,
-    verdict_severity,
-)
 from exporter.settings import Settings
 from exporter.values import format_duration
 
@@ -89,7 +78,7 @@ def run(settings: Settings, args: Namespace) -> int:
         source = f"the exporter at {answer.url}" if answer.document and answer.url else here
         _print(escaped(shown), source, whole=bool(args.names))
     found = [*shown["node_findings"], *(finding for one in shown["containers"] for finding in one["findings"])]
-    return EXIT_PROBLEMS if args.exit_code and problems(found) else 0
+    return EXIT_PROBLEMS if args.exit_code and summary.problems(found) else 0
 
 
 def _selected(document: ContainersDocument, names: Sequence[str], namespace: str) -> list[Container]:
@@ -110,7 +99,7 @@ def _selected(document: ContainersDocument, names: Sequence[str], namespace: str
 
 def _print_patches(containers: Sequence[Container]) -> None:
     """Print a JSON document for each owner of a container with problems, or say that there is none."""
-    patches = [limit_patch(one) for one in containers if has_problem(one)]
+    patches = [limit_patch(one) for one in containers if summary.has_problem(one)]
     documents = list(dict.fromkeys(json.dumps(patch, indent=2) for patch in patches if patch is not None))
     if not documents:
         print("throttle-exporter: no limit is recommended for these containers", file=sys.stderr)
@@ -156,9 +145,9 @@ def _print(document: ContainersDocument, source: str, *, whole: bool) -> None:
 def overview(document: ContainersDocument, width: int) -> list[Text]:
     """Return what is wrong on the node, its worst containers a line each, and how to learn more."""
     containers = document["containers"]
-    affected = [one for one in containers if has_problem(one)]
+    affected = [one for one in containers if summary.has_problem(one)]
     shown = affected[:MAX_ROWS] or containers[:HEALTHY_ROWS]
-    lines = _wrap(f"{headline(document)}.", width, style="bold")
+    lines = _wrap(f"{summary.headline(document)}.", width, style="bold")
     if shown:
         table = Table.whole_names(width, shown)
         lines += [Text(), table.head, *map(table.row, shown)]
@@ -172,20 +161,20 @@ def overview(document: ContainersDocument, width: int) -> list[Text]:
 
 def container_lines(one: Container, width: int) -> list[Text]:
     """Return all lines about one container."""
-    style = SEVERITY_STYLE.get(verdict_severity(one), "")
-    lines = [Text(full_name(one), "bold"), *_wrap(description(one), width, indent=2)]
-    lines += _wrap(verdict(one), width, indent=2, style=style)
+    style = SEVERITY_STYLE.get(summary.verdict_severity(one), "")
+    lines = [Text(summary.full_name(one), "bold"), *_wrap(summary.description(one), width, indent=2)]
+    lines += _wrap(summary.verdict(one), width, indent=2, style=style)
     for finding in one["findings"]:
         lines += [Text(), *finding_lines(finding, width)]
     if one["live"]:
-        lines += [Text(), *_labelled(facts(one), width, indent=2)]
+        lines += [Text(), *_labelled(summary.facts(one), width, indent=2)]
     return lines
 
 
 def finding_lines(finding: Finding, width: int) -> list[Text]:
     """Return one finding: what it is, why, what to do, what it rests on, where to read on."""
     severity, reason = finding["severity"], f" ({finding['reason']})" if finding["reason"] else ""
-    rests_on = ", ".join(f"{name}={value}" for name, value in evidence(finding))
+    rests_on = ", ".join(f"{name}={value}" for name, value in summary.evidence(finding))
     return [
         Text.assemble("  ", (severity.upper(), f"bold {SEVERITY_STYLE[severity]}"), f" {finding['name']}{reason}"),
         *_labelled([("", finding["summary"]), ("Do:", finding["advice"])], width, indent=4),
@@ -208,7 +197,7 @@ def _source(document: ContainersDocument, source: str, width: int) -> list[Text]
     old = max(0.0, time.time() - document["taken_at"])
     parts = [f"{node}{source}, version {exporter['version']}, {old:.1f} s ago."]
     if not exporter["healthy"]:
-        parts.append(f"Its samples are late: the last is {age(exporter)} old.")
+        parts.append(f"Its samples are late: the last is {summary.age(exporter)} old.")
     unmapped = exporter["cgroups"].get("unmapped", 0)
     if unmapped:
         parts.append(f"{words.count(unmapped, 'container')} without a known name.")

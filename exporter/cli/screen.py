@@ -22,7 +22,6 @@ from rich.text import Text
 
 from exporter.cli.board import Board
 from exporter.cli.source import ANSWER_SECONDS, Answer, fetch_containers, sampling
-from exporter.cli.table import escaped
 from exporter.errors import ExporterError, escape_control
 from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings
@@ -172,7 +171,7 @@ class Session:
     async def _poll(self) -> None:
         while True:
             try:
-                self._board.document, self._board.problem = escaped(await self._fetch()), ""
+                self._board.document, self._board.problem = await self._fetch(), ""
             except (ExporterError, TimeoutError) as error:
                 self._board.problem = escape_control(str(error)) or "no answer in time"
             self._draw()

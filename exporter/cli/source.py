@@ -47,14 +47,11 @@ _MAX_WEB_CONFIG_BYTES: Final = 1 << 20
 _PLAIN_HTTP: Final = b"Client sent an HTTP request to an HTTPS server"
 """The exporter's answer at its TLS port, in the words of every server written in Go."""
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_CA_HELP: Final = "CA of the exporter's certificate, PEM (that of the system; none on this node itself)"
 _CREDENTIALS: Final[Mapping[str, tuple[str, Callable[[str], str | None], str]]] = {
     "user": ("NAME", str, "user of an exporter that asks for a password"),
     "password-file": ("FILE", parse_file, "file with that user's password in it"),
-    "tls.ca": (
-        "FILE",
-        parse_ca_file,
-        "CA of the exporter's certificate, PEM (that of the system; none on this node itself)",
-    ),
+    "tls.ca": ("FILE", parse_ca_file, _CA_HELP),
     "cert": ("FILE", parse_file, "certificate to show an exporter that asks for one, PEM"),
     "key": ("FILE", parse_file, "key of that certificate, PEM (in the certificate's file)"),
 }
@@ -166,7 +163,7 @@ def fetch_containers(
     path = f"/api/{SCHEMA}/containers" + ("" if with_series else "?series=false")
     status, body = _answer(url, credentials, path, answer_seconds)
     if status == HTTPStatus.BAD_REQUEST and body.startswith(_PLAIN_HTTP):
-        raise NoAnswerError(f"{url} speaks TLS only: --url {_other_scheme(url)}", reason="tls")
+        raise NoAnswerError(f"{url} speaks TLS only: --url {url.replace('http', 'https', 1)}", reason="tls")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NoAnswerError(f"{url} refuses to answer {_unauthorized(url, credentials, status)}", reason="unauthorized")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -305,7 +302,7 @@ def _tls_problem(url: str, error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message.rstrip('.')}): --tls.ca names the CA to trust"
     if error.reason == "WRONG_VERSION_NUMBER":
-        return f"there is none: --url {_other_scheme(url)}"
+        return f"there is none: --url {url.replace('https', 'http', 1)}"
     if error.reason and "CERTIFICATE" in error.reason:  # an alert of the server's about ours
         return f"it does not accept the client's certificate ({error.reason}): --cert and --key"
     return error.reason or "failed"
@@ -324,17 +321,11 @@ def _may_send_password(url: str) -> bool:
     return parts.scheme == "https" or _is_loopback(parts.hostname or "")
 
 
-def _other_scheme(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{'http' if scheme == 'https' else 'https'}{separator}{rest}"
-
-
 def _is_loopback(host: str) -> bool:
     """Whether ``host`` is an address, not a name, that never leaves this machine."""
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return False
 
 
 @cache
@@ -354,9 +345,8 @@ def _tls_context(credentials: Credentials, *, loopback: bool) -> ssl.SSLContext:
             # Without a password of its own OpenSSL would ask for one on the terminal.
             context.load_cert_chain(credentials.cert, credentials.key, password=lambda: "")
         except (OSError, ValueError) as error:  # SSLError is an OSError
-            raise ConfigError(
-                "--cert, --key: must be a certificate in PEM and the key that belongs to it, not encrypted"
-            ) from error
+            text = "must be a certificate in PEM and the key that belongs to it, not encrypted"
+            raise ConfigError(f"--cert, --key: {text}") from error
     return context
 
 

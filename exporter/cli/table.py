@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil
-from typing import Final, TextIO, TypeVar, cast
+from typing import Any, Final, TextIO, TypeVar, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -43,17 +44,16 @@ def console_for(stream: TextIO) -> Console:
     return _Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def escaped(document: Document) -> Document:
+def escaped(value: Document) -> Document:
     """Return a copy of a JSON document in which no text has control characters, keys included."""
-    return cast("Document", _escaped(document))
-
-
-def _escaped(value: object) -> object:
+    copy: Any = value
     if isinstance(value, str):
-        return escape_control(value)
-    if isinstance(value, dict):
-        return {escape_control(key): _escaped(one) for key, one in value.items()}
-    return [_escaped(one) for one in value] if isinstance(value, list) else value
+        copy = escape_control(value)
+    elif isinstance(value, dict):
+        copy = {escape_control(key): escaped(one) for key, one in value.items()}
+    elif isinstance(value, list):
+        copy = list(map(escaped, value))
+    return cast("Document", copy)
 
 
 def percent(share: float | None) -> str:
@@ -114,11 +114,9 @@ class Column:
         return f"{_GAP}{shortened(text, self.width):{'<' if self.left else '>'}{self.width}}"
 
 
-THROTTLED: Final = Column("THR", 5, 1, larger_ratio, coloured=True)
-FINDING: Final = Column("FINDING", 24, 2, finding_text, left=True, coloured=True)
 HISTORY: Final = Column("LAST WINDOW", SERIES_WIDTH, 8, lambda one: sparkline(one["series"]["ratio"]), left=True)
 COLUMNS: Final = (
-    THROTTLED,
+    Column("THR", 5, 1, larger_ratio, coloured=True),
     Column("PEAK", 4, 6, lambda one: percent(one["throttling"]["peak"])),
     Column("LOST/S", 6, 3, lambda one: cores(lost_seconds_per_second(one))),
     Column("CPU", 5, 4, lambda one: cores(one["usage_cores"])),
@@ -130,7 +128,7 @@ COLUMNS: Final = (
     Column("CPUS", 9, 9, lambda one: one["cpuset"]["cpus"] if one["cpuset"] else UNKNOWN, left=True),
     Column("ISOLATION", 9, 10, lambda one: one["isolation"] or UNKNOWN, left=True),
     HISTORY,
-    FINDING,
+    Column("FINDING", 24, 2, finding_text, left=True, coloured=True),
 )
 """From left to right."""
 
@@ -157,9 +155,7 @@ class Table:
         The history is for a screen only.
         """
         longest, columns = _longest(containers), [column for column in COLUMNS if column is not HISTORY]
-        if width is not None:
-            columns = columns_for(width - longest, columns, always=(THROTTLED, FINDING))
-        return cls(columns, longest)
+        return cls(columns if width is None else columns_for(width - longest, columns, always=2), longest)
 
     @property
     def head(self) -> Text:
@@ -174,15 +170,12 @@ class Table:
         return _line((name, "" if container["live"] else "dim"), *cells)
 
 
-def columns_for(width: int, columns: Sequence[Column] = COLUMNS, always: Sequence[Column] = ()) -> list[Column]:
-    """Return those that fit, by priority, in the order in which they are shown."""
-    fitting = set(always)
-    for column in sorted(columns, key=lambda one: one.priority):
-        width -= column.width + len(_GAP)
-        if width < 0:
-            break
-        fitting.add(column)
-    return [column for column in columns if column in fitting]
+def columns_for(width: int, columns: Sequence[Column] = COLUMNS, always: int = 0) -> list[Column]:
+    """Return those that fit, by priority, in the order in which they are shown; ``always`` is a number of them."""
+    by_priority = sorted(columns, key=lambda one: one.priority)
+    widths = accumulate(column.width + len(_GAP) for column in by_priority)
+    count = max(always, sum(taken <= width for taken in widths))
+    return [column for column in columns if column in by_priority[:count]]
 
 
 def _longest(containers: Sequence[Container]) -> int:

@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add how often, and the source."""
     parser.add_argument("--once", action="store_true", help="print one table and exit, as without a terminal")
     parser.add_argument("-n", "--namespace", default="", help="containers of this namespace only")
-    parser.add_argument("--sort", choices=[sort.name for sort in SORTS], default=SORTS[0].name, help="order (impact)")
+    parser.add_argument("--sort", choices=list(SORTS), default="impact", help="order (impact)")
     parser.add_argument(
         "--output", choices=("table", "tsv"), default="table", help="table, or tab-separated values with --once (table)"
     )

@@ -20,16 +20,14 @@ class Throttling(TypedDict):
     """How its own quota throttled it."""
 
     window_seconds: Annotated[
-        float | None, "time the next four are of; `null` without a quota of its own, and in its first seconds"
+        float | None, "time the next four are of; `null` without a quota and in its first seconds"
     ]
     periods: Annotated[int | None, "enforcement periods in which it was active"]
     throttled_periods: Annotated[int | None, "those in which it ran out of quota"]
     ratio: Annotated[float | None, "throttled_periods / periods; 0 when it was idle"]
     peak: Annotated[float | None, "highest ratio of any single sample interval"]
     lost_seconds_per_second: Annotated[float | None, "time lost to its own quota, summed over CPUs"]
-    local_lost_seconds_per_second: Annotated[
-        float | None, "the same for its own and any ancestor's quota (kernel 6.6+)"
-    ]
+    local_lost_seconds_per_second: Annotated[float | None, "lost to its own and any ancestor's quota (kernel 6.6+)"]
 
 
 class Pod(TypedDict):
@@ -122,9 +120,7 @@ class Container(TypedDict):
     pod_cgroup: Pod | None
     pressure: Pressure
     cpuset: Cpuset | None
-    isolation: Annotated[
-        str | None, "`exclusive`, `shared`, or `eligible` (Guaranteed with whole CPUs, yet in the shared pool)"
-    ]
+    isolation: Annotated[str | None, "`exclusive`, `shared`, or `eligible` (Guaranteed, whole CPUs, but shared ones)"]
     exclusive: Annotated[bool | None, "whether no other container may run on any of its CPUs"]
     threads: Annotated[int | None, "at the last scan; only where it was throttled"]
     severity: Annotated[Severity | None, "the worst of its findings; `null` without any"]

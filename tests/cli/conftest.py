@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
 
 import pytest
 from typing_extensions import override
@@ -39,7 +38,7 @@ class Lab:
 
 @contextmanager
 def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] | None = None) -> Iterator[Lab]:
-    """The files, of pods of these namespaces only; they move with a :class:`Mover`."""
+    """The files, of pods of these namespaces only; they move while :func:`moving`."""
     demo = scenario.demo(CPUS, "lab")
     if namespaces is not None:
         demo = replace(demo, pods=tuple(pod for pod in demo.pods if pod.namespace in namespaces))
@@ -62,41 +61,31 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
         )
 
 
-class Mover:
-    """Lets real time pass in the files, too, but for where it :meth:`rests`."""
+@contextmanager
+def moving(node: Node) -> Iterator[threading.Lock]:
+    """Lets real time pass in the files, too, except while the lock is held."""
+    stop, lock = threading.Event(), threading.Lock()
 
-    def __init__(self, node: Node) -> None:
-        self._move = node.move
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def move() -> None:
+        while not stop.wait(_MOVE_SECONDS):
+            with lock:
+                node.move()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    @contextmanager
-    def rests(self) -> Iterator[None]:
-        """Nothing changes in the files."""
-        with self._lock:
-            yield
-
-    def _run(self) -> None:
-        while not self._stop.wait(_MOVE_SECONDS):
-            with self._lock:
-                self._move()
+    thread = threading.Thread(target=move, daemon=True)
+    thread.start()
+    try:
+        yield lock
+    finally:
+        stop.set()
+        thread.join()
 
 
 @dataclass(frozen=True)
 class Running:
-    """An exporter on a node that moves."""
+    """An exporter on a node that moves, unless ``rest`` is held."""
 
     exporter: Exporter
-    mover: Mover
+    rest: threading.Lock
 
     @property
     def url(self) -> str:
@@ -109,10 +98,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with (
         lab(tmp_path_factory.mktemp("lab")) as one,
         started(one.options) as exporter,
-        Mover(one.node) as mover,
+        moving(one.node) as rest,
     ):
         exporter.page_when(lambda page: page.total(THROTTLED, container="app") >= MOVED_PERIODS)
-        yield Running(exporter, mover)
+        yield Running(exporter, rest)
 
 
 @pytest.fixture(scope="module")
@@ -130,15 +119,13 @@ class Stranger:
 
 
 @contextmanager
-def stranger(status: int, body: bytes = b"", wait: threading.Event | None = None) -> Iterator[Stranger]:
-    """Answers every request alike, once ``wait`` is set."""
+def stranger(status: int, body: bytes = b"") -> Iterator[Stranger]:
+    """Answers every request alike."""
     shown: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             shown.append(self.headers["Authorization"])
-            if wait is not None:
-                wait.wait(20)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -155,8 +142,6 @@ def stranger(status: int, body: bytes = b"", wait: threading.Event | None = None
     try:
         yield Stranger(f"http://127.0.0.1:{server.server_port}", shown)
     finally:
-        if wait is not None:
-            wait.set()
         server.shutdown()
         thread.join()
         server.server_close()

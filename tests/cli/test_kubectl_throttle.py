@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import exporter
-from tests.cli.conftest import Mover, lab
+from tests.cli.conftest import lab, moving
 from tests.conftest import Generated
 from tests.support.process import ROOT, Exporter, environment, started
 
@@ -142,7 +142,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             (folder / node).mkdir()
             one = stack.enter_context(lab(folder / node, node_name=node, namespaces=namespaces))
             process = stack.enter_context(started(one.options))
-            stack.enter_context(Mover(one.node))
+            stack.enter_context(moving(one.node))
             exporters[f"exporter-{node}"] = {"port": process.port}
             running.append(process)
             pods += pods_on(node, folder / node / "pods.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from rich.text import Text
@@ -21,11 +21,11 @@ class LeftError(Exception):
 
 
 class FakeTerminal(Terminal):
-    """Notes what happens to it; ``on_draw`` may fail."""
+    """Notes what happens to it; drawing ``fatal`` fails."""
 
-    def __init__(self, on_draw: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, fatal: str = "") -> None:
         super().__init__()
-        self.keyboard, self.taken, self._on_draw = None, 0, on_draw
+        self.keyboard, self.taken, self.drawn, self._fatal = None, 0, list[str](), fatal
 
     @override
     def enter(self) -> None:
@@ -37,15 +37,17 @@ class FakeTerminal(Terminal):
 
     @override
     def draw(self, lines: Sequence[Text], size: os.terminal_size) -> None:
-        self._on_draw("\n".join(line.plain for line in lines))
+        self.drawn.append("\n".join(line.plain for line in lines))
+        if self._fatal and self._fatal in self.drawn[-1]:
+            raise LeftError
 
 
 async def left(terminal: FakeTerminal, *answers: ContainersDocument | Exception) -> None:
     """A session with these answers, the last of which ends it."""
-    rest = list(answers)
+    rest = iter(answers)
 
     async def fetch() -> ContainersDocument:
-        answer = rest.pop(0)
+        answer = next(rest)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -56,22 +58,17 @@ async def left(terminal: FakeTerminal, *answers: ContainersDocument | Exception)
 
 
 async def test_a_failure_while_drawing_gives_the_terminal_back() -> None:
-    def draw(text: str) -> None:
-        if "nobody there" in text:
-            raise LeftError
-
-    await left(FakeTerminal(draw), NoAnswerError("nobody there", reason="refused"))
+    await left(FakeTerminal("nobody there"), NoAnswerError("nobody there", reason="refused"))
 
 
 async def test_numbers_that_come_again_take_the_problem_away(document: ContainersDocument) -> None:
-    drawn: list[str] = []
-    problem = NoAnswerError("nobody\x1b[2J there", reason="refused")
+    terminal, problem = FakeTerminal(), NoAnswerError("nobody\x1b[2J there", reason="refused")
     document = copy.deepcopy(document)
     document["containers"][0]["pod"] = "checkout\x1b[2J"
 
-    await left(FakeTerminal(drawn.append), document, problem, document, LeftError("a defect"))
+    await left(terminal, document, problem, document, LeftError("a defect"))
 
-    before, first, failed, again = drawn
+    before, first, failed, again = terminal.drawn
     assert "waiting for the first numbers" in before
     assert r"checkout\x1b[2J" in first
     assert r"nobody\x1b[2J there" in failed

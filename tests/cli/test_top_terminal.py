@@ -6,12 +6,13 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Lab, lab
+from tests.cli.conftest import lab
 from tests.cli.pseudoterminal import ENTER, LEAVE, SHOW_CURSOR, Terminal, in_terminal
-from tests.support.process import command, run, started
+from tests.support.process import command, run
 
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -69,28 +70,11 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(top: Terminal) -> None:
     assert top.wait() == 0
 
 
-def test_an_exporter_that_dies_is_told_and_the_last_numbers_stay(recorded: Lab) -> None:
-    with started(recorded.options) as exporter:
-        url = f"http://{exporter.host}:{exporter.port}"
-        with in_terminal(command("top", f"--url={url}", "--interval=200ms")) as terminal:
-            terminal.until(complete)
-            at = len(terminal.seen)
-            exporter.stop()
-            text = plain(terminal.until(lambda text: "nothing answers" in text and "q quit" in text, at))
-            assert "checkout" in text
-            terminal.type("q")
-            assert terminal.wait() == 0
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A node that stands still and has no exporter."""
-    with lab(tmp_path_factory.mktemp("still")) as one:
-        yield one
-
-
-def test_without_an_exporter_it_samples_by_itself(recorded: Lab) -> None:
-    with in_terminal(command("top", "--local", "--interval=300ms", *recorded.options)) as terminal:
+def test_without_an_exporter_it_samples_by_itself(tmp_path: Path) -> None:
+    with (
+        lab(tmp_path) as still,
+        in_terminal(command("top", "--local", "--interval=300ms", *still.options)) as terminal,
+    ):
         before = terminal.modes()
         text = plain(terminal.until(complete))
         assert "sampling here" in text

@@ -19,7 +19,7 @@ import pytest
 from exporter.lab import kubelet_api
 from exporter.lab.scenario import Scenario, synthetic_node
 from exporter.lab.spec import Container, Workload
-from tests.cli.conftest import Mover
+from tests.cli.conftest import moving
 from tests.support.lab import pod
 from tests.support.lab_causes import Case, Table, explain
 from tests.support.process import Exporter, started
@@ -99,7 +99,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
             overwrite(sound / "stat", stat(seconds, 0.0).encode())
             node.move()
 
-        stack.enter_context(Mover(replace(node, move=move)))
+        stack.enter_context(moving(replace(node, move=move)))
         exporters = [stack.enter_context(started([*options, f"--path.proc={proc}"])) for proc in (sick, sound)]
         for exporter in exporters:
             exporter.page_when(lambda page: page.total(THROTTLED, pod="openmp") >= 6)
