@@ -10,7 +10,7 @@ from tests.conftest import Generated
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md"), *ROOT.glob("charts/*/*.md")])
 
 
 def test_the_excerpt_of_a_page_is_from_a_page() -> None:

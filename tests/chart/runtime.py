@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from tests.chart import dockerfile
 from tests.chart.charting import Json, only
@@ -139,20 +139,27 @@ def _written(folder: Path, parts: Sequence[Mapping[str, bytes]]) -> str:
 @contextmanager
 def running(found: Sequence[Json], node: Node, folder: Path, image: Image) -> Iterator[Exporter]:
     """The process of the rendered DaemonSet, once it listens; ``folder`` is scratch space."""
-    spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
-    [container] = spec["containers"]
+    [container] = only(found, "DaemonSet")["spec"]["template"]["spec"]["containers"]
     environment = environment_of(container, node)
-    arguments = [expanded(argument, environment) for argument in container["args"]]
-    command = entering(
-        image, arguments, spec["securityContext"], folder, environment, volumes_of(found, node, folder / "volumes")
-    )
+    command = executing(found, node, folder, image, *(expanded(one, environment) for one in container["args"]))
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE) as process:
-        yield from _followed(process)
+        assert process.stderr is not None
+        exporter = Exporter(process)
+        reader = threading.Thread(target=exporter.read_log, args=(process.stderr,), daemon=True)
+        reader.start()
+        try:
+            exporter.wait_listening()
+            yield exporter
+        finally:
+            try:
+                exporter.stop()
+            finally:
+                reader.join(STOP_SECONDS)
 
 
 def executing(found: Sequence[Json], node: Node, folder: Path, image: Image, *arguments: str) -> list[str]:
-    """The command that does what ``kubectl exec`` does: the image's program in the pod, with other arguments."""
+    """The command that does what ``kubectl exec`` does: the image's program in the pod, with these arguments."""
     spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
     environment = environment_of(spec["containers"][0], node)
     volumes = volumes_of(found, node, folder / "volumes")
@@ -188,20 +195,3 @@ def entering(
 @cache
 def _may_mount() -> bool:
     return subprocess.run([*_NAMESPACE, "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
-
-
-def _followed(process: subprocess.Popen[bytes]) -> Iterator[Exporter]:
-    exporter = Exporter(process)
-    stream: IO[bytes] | None = process.stderr
-    if stream is None:
-        raise AssertionError("stderr is piped")
-    reader = threading.Thread(target=exporter.read_log, args=(stream,), daemon=True)
-    reader.start()
-    try:
-        exporter.wait_listening()
-        yield exporter
-    finally:
-        try:
-            exporter.stop()
-        finally:
-            reader.join(STOP_SECONDS)

@@ -3,25 +3,20 @@
 import json
 import re
 import shutil
-import socket
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from typing_extensions import override
 
 from tests.chart.charting import CHART, ROOT, Json
-from tests.conftest import needs, unavailable
-from tests.support.process import end
+from tests.conftest import needs
+from tests.monitoring.parts import Receiver, Server, alertmanager, eventually, receiver
 
 FOLDER = ROOT / "deploy" / "alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"
@@ -45,12 +40,13 @@ def test_amtool_accepts_it() -> None:
     assert "1 templates" in amtool("check-config", str(CONFIG))
 
 
-@pytest.mark.parametrize("alert", sorted(alerts_of_the_chart()))
-def test_every_alert_goes_where_its_severity_says(alert: str) -> None:
-    severity = alerts_of_the_chart()[alert]
-    wanted = {"critical": "page", "warning": "ticket", "info": "nobody"}[severity]
-    labels = [f"alertname={alert}", f"severity={severity}", "namespace=shop", "workload=checkout"]
-    assert amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels).strip() == wanted
+@pytest.mark.parametrize(("severity", "wanted"), [("critical", "page"), ("warning", "ticket"), ("info", "nobody")])
+def test_every_alert_goes_where_its_severity_says(severity: str, wanted: str) -> None:
+    alerts = [alert for alert, own in alerts_of_the_chart().items() if own == severity]
+    assert alerts
+    for alert in alerts:
+        labels = [f"alertname={alert}", f"severity={severity}", "namespace=shop", "workload=checkout"]
+        assert amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels).strip() == wanted, alert
 
 
 def test_inhibitions_name_alerts_that_exist() -> None:
@@ -65,97 +61,26 @@ def test_inhibitions_name_alerts_that_exist() -> None:
             assert found, matcher
 
 
-@dataclass
-class Receivers:
-    """What PagerDuty and Slack would have got, by path."""
-
-    port: int = 0
-    got: dict[str, list[Json]] = field(default_factory=dict)
-
-    def wait_for(self, path: str, number: int = 1) -> list[Json]:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while len(self.got.get(path, ())) < number and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return self.got.get(path, [])
-
-
 @contextmanager
-def listening() -> Iterator[Receivers]:
-    receivers = Receivers()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receivers.got.setdefault(self.path, []).append(json.loads(body))
-            answer = b'{"status":"success"}'
-            self.send_response(202 if self.path == "/pagerduty" else 200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        @override
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receivers.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield receivers
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
-
-
-def hurried(text: str, folder: Path, receivers: Receivers) -> Json:
-    """The configuration with nothing changed but times, the place of the secrets, and the address of PagerDuty."""
-    config: Json = yaml.safe_load(text.replace("/etc/alertmanager/", f"{folder}/"))
-    config["global"]["pagerduty_url"] = f"http://127.0.0.1:{receivers.port}/pagerduty"
-    for route in (config["route"], *config["route"]["routes"]):
-        for name in ("group_wait", "group_interval"):
-            if name in route:
-                route[name] = "1s"
-    return config
-
-
-@contextmanager
-def alertmanager(folder: Path, receivers: Receivers) -> Iterator[str]:
-    """A running Alertmanager with the shipped configuration; yields its address."""
-    needs("amtool")
-    program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-    if program is None:
-        unavailable("needs prometheus-alertmanager, see .ci/packages")
+def notifying(folder: Path) -> Iterator[tuple[Server, Receiver]]:
+    """The shipped configuration with nothing changed but times, the place of the secrets, and PagerDuty's address."""
+    folder /= "alertmanager"
     shutil.copytree(FOLDER, folder)
-    (folder / "secrets").mkdir()
-    (folder / "secrets" / "pagerduty-routing-key").write_text("0123456789abcdef")
-    (folder / "secrets" / "slack-webhook-url").write_text(f"http://127.0.0.1:{receivers.port}/slack")
-    config = folder / "alertmanager.yml"
-    config.write_text(yaml.safe_dump(hurried(config.read_text(), folder, receivers)))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    options = [f"--config.file={config}", f"--storage.path={folder}/data", f"--web.listen-address={address}"]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([program, *options, "--cluster.listen-address="], stdout=output, stderr=output)
-        try:
-            _wait_ready(f"http://{address}/-/ready", log)
-            yield f"http://{address}"
-        finally:
-            end(process)
+    config: Json = yaml.safe_load(CONFIG.read_text().replace("/etc/alertmanager/", f"{folder}/"))
+    for route in (config["route"], *config["route"]["routes"]):
+        route.update({name: "1s" for name in ("group_wait", "group_interval") if name in route})
+    with receiver() as somebody:
+        (folder / "secrets").mkdir()
+        (folder / "secrets" / "pagerduty-routing-key").write_text("0123456789abcdef")
+        (folder / "secrets" / "slack-webhook-url").write_text(f"{somebody.address}/ticket/slack")
+        config["global"]["pagerduty_url"] = f"{somebody.address}/page/pagerduty"
+        with alertmanager(yaml.safe_dump(config), folder) as server:
+            yield server, somebody
 
 
-def _wait_ready(url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(log.read_text())
+def notified(somebody: Receiver, way: str, number: int = 1) -> list[dict[str, Any]]:
+    """What came by that way, once there are so many of them."""
+    return eventually(lambda: somebody.texts(way)[number - 1 :] and somebody.texts(way), way, PATIENCE_SECONDS)
 
 
 def firing(name: str, **labels: str) -> Json:
@@ -173,31 +98,30 @@ def firing(name: str, **labels: str) -> Json:
     }
 
 
-def send(address: str, alerts: list[Json]) -> None:
-    request = urllib.request.Request(
-        f"{address}/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
-    )
+def send(server: Server, alerts: list[Json]) -> None:
+    url = f"http://{server.address}/api/v2/alerts"
+    request = urllib.request.Request(url, json.dumps(alerts).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
 
 
 def test_a_workload_pages_once_and_only_the_worst_is_notified(tmp_path: Path) -> None:
     pods = [f"checkout-{number:03}" for number in range(REPLICAS)]
-    with listening() as receivers, alertmanager(tmp_path / "am", receivers) as address:
+    with notifying(tmp_path) as (server, somebody):
         send(
-            address,
+            server,
             [firing("WorkloadCPUThrottledSevere"), firing("WorkloadCPUThrottled")]
             + [firing("PodCPUThrottled", pod=pod, node="node-1") for pod in pods]
             + [firing("WorkloadCPUThrottled", workload="cart")],
         )
-        [ticket] = receivers.wait_for("/slack")
+        notified(somebody, "slack")
         # The pods behind it come and go: evidence that notifies nobody.
-        send(address, [firing("PodCPUThrottled", pod=f"{pod}-new", node="node-2") for pod in pods])
+        send(server, [firing("PodCPUThrottled", pod=f"{pod}-new", node="node-2") for pod in pods])
         # Two more group intervals: whatever was to come has come.
         time.sleep(2.5)
-        [page] = receivers.wait_for("/pagerduty")
-    assert receivers.got.keys() == {"/pagerduty", "/slack"}
-    assert len(receivers.got["/pagerduty"]) == len(receivers.got["/slack"]) == 1
+        notified(somebody, "pagerduty")
+    assert sorted(one.way for one in somebody.received) == ["pagerduty", "slack"]
+    [page], [ticket] = somebody.texts("pagerduty"), somebody.texts("slack")
 
     assert page["event_action"] == "trigger"
     assert page["payload"]["severity"] == "critical"
@@ -217,11 +141,11 @@ def test_a_workload_pages_once_and_only_the_worst_is_notified(tmp_path: Path) ->
 
 def test_what_waits_on_one_node_is_one_notification(tmp_path: Path) -> None:
     waiting = [firing("CPUContention", workload=f"w-{n}", pod=f"w-{n}-0", node=f"node-{n % 2}") for n in range(20)]
-    with listening() as receivers, alertmanager(tmp_path / "am", receivers) as address:
-        send(address, waiting)
-        receivers.wait_for("/slack", 2)
+    with notifying(tmp_path) as (server, somebody):
+        send(server, waiting)
+        notified(somebody, "slack", 2)
         time.sleep(2.5)
-    titles = sorted(body["attachments"][0]["title"] for body in receivers.got["/slack"])
+    titles = sorted(body["attachments"][0]["title"] for body in somebody.texts("slack"))
     assert titles == [f"[10] CPUContention: node node-{n}" for n in range(2)]
 
 

@@ -29,50 +29,25 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: 
 
 
 @each_document
-def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
-        # Pages of docs/ that are generated elsewhere have a test of their own.
-        assert (document.parent / target).exists(), target
-
-
-@each_document
-def test_anchors_are_headings(document: Path) -> None:
-    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]*)\)", document.read_text()):
-        page = (document.parent / target) if target else document
-        headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-        assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@each_document
-def test_values_that_are_named_exist(document: Path) -> None:
+def test_what_a_document_names_exists(document: Path) -> None:
+    """Values, options and the version; test_readme.py has the links."""
+    text = document.read_text()
     schema = json.loads(SCHEMA.read_text())
     known = set(declared(schema))
-    tops = "|".join(schema["properties"])
-    named = re.findall(rf"`((?:{tops})(?:\.[A-Za-z_-]+)++)(?!/)", document.read_text())
-    free = tuple(f"{path}." for path in known)
-    wrong = [path for path in named if not any(one == path or one.startswith(f"{path}.") for one in known)]
-    assert [path for path in wrong if not path.startswith(free)] == []
+    named = set(re.findall(rf"`((?:{'|'.join(schema['properties'])})(?:\.[A-Za-z_-]+)++)(?!/)", text))
+    assert {path for path in named if not any(f"{one}.".startswith(f"{path}.") for one in known)} == {
+        path for path in named if path.startswith(tuple(f"{one}." for one in known))
+    }, "a value, a group of values, or a part of one that the schema leaves open"
+    flags = {row.flag for row in OPTIONS}
+    groups = "|".join({flag.partition(".")[0] for flag in flags})
+    assert set(re.findall(rf"--((?:{groups})\.[a-z_.-]+[a-z])", text)) <= flags
+    assert set(re.findall(r"kube-throttle-exporter:(\d+\.\d+\.\d+)", text)) <= {exporter.__version__}
 
 
 @each_document
 def test_examples_of_values_render(document: Path) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL):
         assert objects(yaml.safe_load(block))
-
-
-@each_document
-def test_options_that_are_named_exist(document: Path) -> None:
-    flags = {row.flag for row in OPTIONS}
-    groups = "|".join({flag.partition(".")[0] for flag in flags})
-    assert [
-        flag for flag in re.findall(rf"--((?:{groups})\.[a-z_.-]+[a-z])", document.read_text()) if flag not in flags
-    ] == []
-
-
-@each_document
-def test_versions_are_this_one_s(document: Path) -> None:
-    named = set(re.findall(r"kube-throttle-exporter:(\d+\.\d+\.\d+)", document.read_text()))
-    assert named <= {exporter.__version__}
 
 
 def test_the_chart_s_changelog_and_upgrading_know_its_version() -> None:
@@ -102,9 +77,10 @@ def test_the_archive_holds_the_rules_and_the_dashboards_and_renders_the_same(tmp
 
 
 def test_make_package_makes_the_chart_s_archive_too() -> None:
-    said = dry_run("package")
-    assert "hatchling build" in said
-    assert 'helm_python.package("charts/kube-throttle-exporter"' in said
+    command = ["make", "--dry-run", "--no-print-directory", "package"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    assert "hatchling build" in done.stdout
+    assert 'helm_python.package("charts/kube-throttle-exporter"' in done.stdout
 
 
 @pytest.mark.parametrize("builder", ["docker", "podman", "buildah"])
@@ -128,13 +104,6 @@ def test_make_image_takes_the_builder_that_is_there(builder: str, push: str, tmp
     assert ("--platform linux/amd64,linux/arm64" in said) == bool(push)
     if push:
         assert ("push=true" if builder == "docker" else "manifest push --all") in said
-
-
-def dry_run(*arguments: str) -> str:
-    """What make would do."""
-    command = ["make", "--dry-run", "--no-print-directory", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
-    return done.stdout.replace("\\\n", "")
 
 
 def test_the_chart_is_described_as_the_package_is() -> None:

@@ -1,24 +1,22 @@
 """The rendered DaemonSet, run with exactly its arguments, environment, mounts and user id, and scraped."""
 
 import asyncio
-import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.chart.charting import CASES, CHART, Json, container, objects, only, texts
+from tests.chart.charting import CASES, Json, objects, only, texts
 from tests.chart.runtime import Image, Node, executing, expanded, running
+from tests.monitoring.parts import free_port
 from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
+from tests.support.kubelet_thread import looping
 from tests.support.pages import Page
 from tests.support.process import Exporter
 from tests.support.recordings import RECORDINGS, Recording, copied
@@ -48,29 +46,6 @@ class Cluster:
         }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        found: int = probe.getsockname()[1]
-        return found
-
-
-@contextmanager
-def in_thread(kubelet: FakeKubelet) -> Iterator[FakeKubelet]:
-    """The kubelet on a loop of its own, because the test waits without one."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(kubelet.__aenter__(), loop).result(10)
-        yield kubelet
-    finally:
-        asyncio.run_coroutine_threadsafe(kubelet.__aexit__(None, None, None), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
 @contextmanager
 def cluster(recording: Recording, folder: Path) -> Iterator[Cluster]:
     tree = copied(recording, folder / "node")
@@ -82,22 +57,19 @@ def cluster(recording: Recording, folder: Path) -> Iterator[Cluster]:
     configz = recording.folder / "configz.json"
     if configz.exists():
         kubelet.answer("/configz", Reply(body=configz.read_bytes()))
-    with in_thread(kubelet):
-        yield Cluster(
-            recording,
-            kubelet,
-            Node(
-                fields={"spec.nodeName": "node-1", "status.hostIP": LOOPBACK},
-                folders={"/sys/fs/cgroup": f"{tree}/sys/fs/cgroup"},
-                token={
-                    "token": TOKEN.encode(),
-                    "ca.crt": (folder / "ca.crt").read_bytes(),
-                    "namespace": b"monitoring",
-                },
-                # A closed port: what is to be seen here comes from the kubelet.
-                environment={"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": "1"},
-            ),
-        )
+    node = Node(
+        fields={"spec.nodeName": "node-1", "status.hostIP": LOOPBACK},
+        folders={"/sys/fs/cgroup": f"{tree}/sys/fs/cgroup"},
+        token={"token": TOKEN.encode(), "ca.crt": (folder / "ca.crt").read_bytes(), "namespace": b"monitoring"},
+        # A closed port: what is to be seen here comes from the kubelet.
+        environment={"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": "1"},
+    )
+    with looping() as loop:
+        asyncio.run_coroutine_threadsafe(kubelet.__aenter__(), loop).result(10)
+        try:
+            yield Cluster(recording, kubelet, node)
+        finally:
+            asyncio.run_coroutine_threadsafe(kubelet.__aexit__(None, None, None), loop).result(10)
 
 
 def mapped(page: Page) -> set[tuple[str, str, str]]:
@@ -110,12 +82,6 @@ def privileges(pid: int) -> dict[str, str]:
     status = Path(f"/proc/{pid}/status").read_text()
     wanted = ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "NoNewPrivs")
     return {name: " ".join(re.findall(rf"^{name}:\s*(.*)$", status, re.MULTILINE)).strip() for name in wanted}
-
-
-def probe(exporter: Exporter, found: Json) -> int:
-    """What the kubelet's HTTP probe gets."""
-    answer = exporter.get(found["httpGet"]["path"])
-    return answer.status
 
 
 def helm_test(found: list[Json], exporter: Exporter) -> subprocess.CompletedProcess[str]:
@@ -189,8 +155,8 @@ def test_the_rendered_daemonset_serves_its_node(served: tuple[Cluster, list[Json
 
     spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
     [one] = spec["containers"]
-    assert probe(exporter, one["livenessProbe"]) == 200
-    assert probe(exporter, one["readinessProbe"]) == 200
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert exporter.get(one[probe]["httpGet"]["path"]).status == 200
     held = privileges(exporter.process.pid)
     assert held.pop("NoNewPrivs") == "1"
     # In a user namespace the test's own user stands for the pod's, and what it may do there is worth nothing outside.
@@ -217,10 +183,8 @@ def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Pat
         empty.mkdir()
         for name in ("cgroup.controllers", "cgroup.procs", "cpu.stat"):
             (empty / name).write_bytes((tree / name).read_bytes() if (tree / name).exists() else b"")
-        node = Node(
-            here.node.fields, {"/sys/fs/cgroup": str(empty)}, here.node.token, environment=here.node.environment
-        )
-        found = objects(_impatient(here.values))
+        node = replace(here.node, folders={"/sys/fs/cgroup": str(empty)})
+        found = objects(here.values | {"test": {"timeoutSeconds": 2}})
         with running(found, node, tmp_path / "pod", runs_on) as exporter:
             exporter.wait_ready()
             said = helm_test(found, exporter)
@@ -229,27 +193,7 @@ def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Pat
     assert "0 of them of containers" in said.stdout
 
 
-def _impatient(values: Json) -> Json:
-    return values | {"test": {"timeoutSeconds": 2}}
-
-
-def test_the_script_of_the_helm_test_is_the_one_that_is_linted() -> None:
-    [pod] = [each for each in objects({}) if each["kind"] == "Pod"]
-    assert pod["spec"]["containers"][0]["command"][2].strip() == (CHART / "files" / "check.py").read_text().strip()
-
-
 def test_expansion_is_the_kubelet_s() -> None:
     environment = {"NODE_IP": "192.0.2.7"}
     assert expanded("https://$(NODE_IP):10250", environment) == "https://192.0.2.7:10250"
     assert expanded("$$(NODE_IP) $(OTHER) $NODE_IP", environment) == "$(NODE_IP) $(OTHER) $NODE_IP"
-
-
-def every_argument() -> list[str]:
-    return [argument for values in CASES.values() for argument in container(values)["args"]]
-
-
-def test_no_argument_holds_a_secret() -> None:
-    web = json.dumps([CASES["web-basic-auth"]["webConfig"]["content"]["basic_auth_users"]])
-    [password] = json.loads(web)[0].values()
-    rendered: Any = every_argument()
-    assert password not in json.dumps(rendered)
