@@ -59,8 +59,8 @@ def costs() -> str:
     )
     lines += [
         "",
-        f"Series: {limited} a container with a CPU limit, {unlimited} without; a pod {pod} and {bare}. In Prometheus",
-        f"{nodes} nodes of 40 pods with two containers each are {series} million series and {head} of its head.",
+        f"Series: {limited} a container with a CPU limit, {unlimited} without; {pod} a pod with one, {bare} without.",
+        f"In Prometheus {nodes} nodes of 40 pods of two containers are {series} million series and {head} of its head.",
     ]
     return "\n".join(lines) + "\n"
 
