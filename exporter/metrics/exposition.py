@@ -6,7 +6,8 @@ row is escaped once and each sample is one string; a property test compares both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import ceil
 from typing import Any, Literal
 
 from prometheus_client.utils import floatToGoString
@@ -20,6 +21,9 @@ from exporter.model import RATIO_BUCKETS, CgroupName, CgroupRow, NodeRow, Snapsh
 Format = Literal["text", "openmetrics"]
 Block = tuple[str, Any]
 """A row and its label block."""
+_CGROUPS = frozenset[RowType](("container", "pod", "cadvisor"))
+CHUNK_ROWS = 4
+"""Rows whose lines of one family are kept together: fewer are rendered again, more take less memory."""
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -63,9 +67,10 @@ LABEL_VALUES: Mapping[RowType, Callable[[Any], Labels]] = {
 
 
 class Renderer:
-    """Renders pages, and caches label blocks and cacheable families until ``settings_version`` changes.
+    """Renders pages, and keeps what did not change: label blocks until ``settings_version`` changes, lines by the row.
 
-    Not thread-safe. Two snapshots of one ``settings_version`` have the same rows in the same order.
+    Not thread-safe. Two snapshots of one ``settings_version`` have the same rows in the same order; a row is the same
+    object while nothing of it has changed.
     """
 
     def __init__(
@@ -79,8 +84,9 @@ class Renderer:
         self._families = [f for f in FAMILIES if f.metric.collector is None or f.metric.collector in enabled]
         self._families += CADVISOR_FAMILIES if cadvisor_names else ()
         self._on_error = on_error
-        self._blocks: dict[RowType, list[str]] = {}
-        self._cache: dict[str, bytes] = {}
+        self._rows: Mapping[RowType, Sequence[Any]] = {}
+        self._blocks: dict[RowType, list[Block]] = {}
+        self._chunks: dict[str, list[bytes]] = {}
         self._version = -1
 
     def render(self, snapshot: Snapshot, style: Format) -> bytes:
@@ -89,46 +95,51 @@ class Renderer:
 
     def parts(self, snapshot: Snapshot, style: Format) -> list[bytes]:
         """Return the page in encoded pieces, so that a page of 10 MB is in memory once and never as text."""
-        rows = rows_of(snapshot)
+        before, self._rows = self._rows, rows_of(snapshot)
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
-            self._cache.clear()
+            self._chunks.clear()
             self._blocks.clear()
-        shown: dict[tuple[RowType, bool], list[Block]] = {}
+        stale = {row_type: self._stale(row_type, before.get(row_type, ())) for row_type in self._rows}
         parts: list[bytes] = []
         for family in self._families:
-            body = self._cache.get(family.name)
-            if body is None:
-                row_type, lingers = family.row_type, family.metric.lingers
-                if (row_type, lingers) not in shown:
-                    shown[row_type, lingers] = self._shown(row_type, rows[row_type], lingers=lingers)
-                # A name may hold bytes that are not UTF-8; they must not fail the page.
-                body = self._body(family, shown[row_type, lingers]).encode(errors="replace")
-                if family.cacheable:
-                    self._cache[family.name] = body
-            if body:
-                parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), body)
+            blocks, numbers = self._blocks[family.row_type], stale[family.row_type]
+            size = max(1, len(blocks)) if family.cacheable else CHUNK_ROWS
+            chunks = self._chunks.get(family.name)
+            if chunks is None or numbers is None:
+                numbers = range(ceil(len(blocks) / size))
+                chunks = self._chunks[family.name] = [b""] * len(numbers)
+            elif family.cacheable:
+                numbers = ()
+            for number in numbers:
+                chunks[number] = self._chunk(family, blocks[number * size : (number + 1) * size])
+            if any(chunks):
+                parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), *chunks)
         return parts
 
-    def _shown(self, row_type: RowType, rows: Sequence[Any], *, lingers: bool) -> list[Block]:
-        """Return the rows for metrics that linger, or for those that do not, with their label blocks."""
-        if row_type in {"node", "pool", "cpu"}:
-            return [(label_block(LABELS[row_type], LABEL_VALUES[row_type](row)), row) for row in rows]
-        blocks = self._blocks.get(row_type)
-        if blocks is None:
+    def _stale(self, row_type: RowType, before: Sequence[Any]) -> Collection[int] | None:
+        """Take over the rows of this page; return the numbers of the chunks in which one has changed, ``None``: all."""
+        rows, blocks = self._rows[row_type], self._blocks.get(row_type)
+        if blocks is None or row_type not in _CGROUPS:
             names, values_of = LABELS[row_type], LABEL_VALUES[row_type]
-            blocks = self._blocks[row_type] = [label_block(names, values_of(row)) for row in rows]
-        pairs = zip(blocks, rows, strict=True)
-        # Counters of a removed container and its names stay, to be scraped once more; its gauges are no longer true.
-        return list(pairs) if lingers else [pair for pair in pairs if pair[1].live]
+            self._blocks[row_type] = [(label_block(names, values_of(row)), row) for row in rows]
+            return None
+        changed = [number for number, (old, new) in enumerate(zip(before, rows, strict=True)) if old is not new]
+        for number in changed:
+            blocks[number] = (blocks[number][0], rows[number])
+        return {number // CHUNK_ROWS for number in changed}
 
-    def _body(self, family: Family, rows: Sequence[Block]) -> str:
+    def _chunk(self, family: Family, rows: Sequence[Block]) -> bytes:
+        if not family.metric.lingers and family.row_type in _CGROUPS:
+            # Counters and names of a removed container stay, to be scraped once more; its gauges are no longer true.
+            rows = [pair for pair in rows if pair[1].live]
         try:
-            return "".join(_samples(family, rows))
+            # A name may hold bytes that are not UTF-8; they must not fail the page.
+            return "".join(_samples(family, rows)).encode(errors="replace")
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # An error in one family or one value must not fail the others.
             self._on_error(RenderError(f"{family.name}: {type(error).__name__}", reason="value"))
-            return ""
+            return b""
 
 
 def head(name: str, kind: str, text: str, style: Format) -> str:

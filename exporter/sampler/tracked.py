@@ -117,6 +117,7 @@ class TrackedCgroup(Found):
     demand: DemandHistogram | None = None
     recommendation: Recommendation | None = None
     derived: Derived = UNDERIVED
+    page_row: CgroupRow | None = None
 
     @property
     def live(self) -> bool:
@@ -334,14 +335,23 @@ class TrackedCgroup(Found):
         return (*name, self.live, self.ref, self.limits, self.cpuset, self.container, self.pod, *self.derived)
 
     def row(self, settings: tuple[Any, ...], detailed_at: float | None) -> CgroupRow:
-        """Return the row with ``settings``; with deltas until monotonic ``detailed_at`` and sample intervals."""
+        """Return the row with ``settings``; with deltas until monotonic ``detailed_at`` and sample intervals.
+
+        Without these it is the same object while nothing has changed but the length of a window without periods.
+        """
         stat, (user, system), history = self.stat or NO_COUNTERS, self.modes, self.history
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         window = None if history is None else history.window()
+        kept = self.page_row
+        if detailed_at is None and kept is not None and (kept.window or ())[1:] == (window or ())[1:]:
+            window = kept.window
         readings = (stat, self.local_throttled_seconds, self.pressure, window, self.recommendation, self.distribution)
         details = (None, None, None, ()) if detailed_at is None else self._details(detailed_at)
-        return CgroupRow._make(settings + readings + details)
+        row = CgroupRow._make(settings + readings + details)
+        if detailed_at is None:
+            row = self.page_row = kept if kept == row and kept is not None else row
+        return row
 
     def _details(self, now: float) -> tuple[Any, ...]:
         deltas = placement_deltas = None

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
+from typing_extensions import override
 
 from exporter.errors import ExporterError
 from exporter.metrics.catalog import CATALOG, FAMILIES
-from exporter.metrics.exposition import Format, Renderer, escape_label, format_value, head, label_block
+from exporter.metrics.exposition import CHUNK_ROWS, Format, Renderer, escape_label, format_value, head, label_block
 from exporter.model import CgroupRow, Distribution, Snapshot
 from tests.metrics import reference
 from tests.metrics.strategies import numbers, rows_of, snapshots, texts
@@ -107,6 +108,29 @@ def test_counters_move_while_settings_stay(found: Snapshot, ticks: list[list[Cgr
 
 
 # ---- What is on it ----
+
+
+def test_only_rows_that_are_new_objects_are_rendered_again() -> None:
+    seen: list[str] = []
+
+    class Seen(CgroupRow):
+        @property
+        @override
+        def counts_periods(self) -> bool:
+            seen.append(self.pod)
+            return super().counts_periods
+
+    rows = [Seen._make(container(f"pod-{number}")) for number in range(3 * CHUNK_ROWS)]
+    renderer = Renderer({"throttle"})
+    first = renderer.render(snapshot(*rows), "text")
+    asked = seen.count(rows[0].pod)
+    assert asked > 0
+    seen.clear()
+    assert renderer.render(snapshot(*rows), "text") == first
+    assert seen == []
+    rows[1] = rows[1]._replace(stat=rows[1].stat._replace(periods=77))
+    assert renderer.render(snapshot(*rows), "text") != first
+    assert seen == [row.pod for row in rows[:CHUNK_ROWS]] * asked
 
 
 def test_an_empty_node_is_a_page_without_container_rows() -> None:
