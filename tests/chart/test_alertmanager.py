@@ -17,6 +17,7 @@ import yaml
 from tests.chart.charting import CHART, ROOT, Json
 from tests.conftest import needs
 from tests.monitoring.parts import Receiver, Server, alertmanager, eventually, receiver
+from tests.monitoring.shortened import stack_values
 
 FOLDER = ROOT / "deploy" / "alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"
@@ -59,6 +60,19 @@ def test_inhibitions_name_alerts_that_exist() -> None:
             pattern = matcher.split("~")[-1].split("=")[-1].strip().strip('"')
             found = [name for name in known if re.fullmatch(pattern, name)]
             assert found, matcher
+
+
+def test_the_page_about_kube_prometheus_stack_has_our_inhibitions_and_routes(tmp_path: Path) -> None:
+    config = stack_values()["alertmanager"]["config"]
+    ours = yaml.safe_load(CONFIG.read_text())["inhibit_rules"]
+    assert config["inhibit_rules"][-len(ours) :] == ours
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(yaml.safe_dump(config))
+    evidence = next(route for route in config["route"]["routes"] if "severity = info" in route["matchers"])
+    pattern = evidence["matchers"][1].partition('"')[2].rstrip('"')
+    info = {name for name, severity in alerts_of_the_chart().items() if severity == "info"}
+    assert {name for name in alerts_of_the_chart() if re.fullmatch(pattern, name)} == info
+    assert amtool("config", "routes", "test", f"--config.file={path}", "alertname=Watchdog").strip() == "null"
 
 
 @contextmanager

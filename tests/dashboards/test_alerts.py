@@ -62,6 +62,12 @@ def test_runbook_is_where_the_alert_says(name: str) -> None:
     assert "throttle-exporter " in text.partition("## Diagnosis")[2].partition("## Mitigation")[0] or "kubectl" in text
 
 
+@pytest.mark.parametrize("name", [name for name in alerts() if "explain" in annotations(name)["command"]])
+def test_a_runbook_about_workloads_first_asks_who_is_hurt(name: str) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+    assert text.partition("## Diagnosis\n\n")[2].startswith("0. Is somebody hurt?")
+
+
 def test_every_runbook_has_its_alert() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == set(alerts())
 

@@ -14,10 +14,10 @@ import multiprocessing
 import os
 import platform
 import re
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from tests.monitoring.parts import Json, Server
 SELECTOR = re.compile(
     r"(?:(?:\w+:)?(?:cgroup|throttle_exporter|kube_node)_\w+(?::\w+)?|\bup\b|\bALERTS\b|(?=\{__name__))(?:\{[^}]*\})?"
 )
+RECORDED = 'count({__name__=~".+:.+"})'
 PODS = 40
 CONTAINERS = 2
 LIMITED_OF_TEN = 6
@@ -160,7 +161,7 @@ def serve(port: int, made: Template) -> None:
     Pages(("127.0.0.1", port), Handler).serve_forever()
 
 
-def config(port: int, nodes: int, interval: int, rules: Path) -> str:
+def config(port: int, nodes: int, interval: int, rules: Path | None) -> str:
     targets = [
         {
             "targets": [f"127.0.0.1:{port}"],
@@ -172,7 +173,7 @@ def config(port: int, nodes: int, interval: int, rules: Path) -> str:
     return yaml.safe_dump(
         {
             "global": {"scrape_interval": f"{interval}s", "external_labels": {"cluster": "scale"}},
-            "rule_files": [str(rules)],
+            "rule_files": [str(rules)] if rules else [],
             "scrape_configs": [job],
         }
     )
@@ -184,25 +185,23 @@ def value(prometheus: Server, name: str) -> float:
     return sum(float(found) for found in re.findall(rf"^{name}(?:\{{[^}}]*\}})? ([-+.\de]+)$", page, re.MULTILINE))
 
 
-def groups(prometheus: Server) -> dict[str, float]:
-    return {group["name"]: group["evaluationTime"] for group in prometheus.get("/api/v1/rules")["data"]["groups"]}
+def groups(prometheus: Server) -> list[Json]:
+    found: list[Json] = prometheus.get("/api/v1/rules")["data"]["groups"]
+    return found
 
 
-def slowest(prometheus: Server) -> list[tuple[str, float]]:
-    rules: list[Json] = [rule for group in prometheus.get("/api/v1/rules")["data"]["groups"] for rule in group["rules"]]
-    return sorted(((rule["name"], rule["evaluationTime"]) for rule in rules), key=lambda pair: -pair[1])[:5]
-
-
-def touched(prometheus: Server, rules: Path) -> float:
-    """Series that the selectors of all rules find in a minute; it does not depend on the machine."""
-    total = 0.0
+def touched(prometheus: Server, rules: Path) -> dict[str, float]:
+    """Series that the selectors of each group's rules find in a minute; it does not depend on the machine."""
+    found = {}
     for group in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"]:
-        times = 60 / (float(group["interval"].removesuffix("m")) * 60)
-        for rule in group["rules"]:
-            for selector in SELECTOR.findall(re.sub(r"#[^\n]*", "", rule["expr"])):
-                found = prometheus.query(f"count(last_over_time({selector}[5m]))")
-                total += times * (float(found[0]["value"][1]) if found else 0.0)
-    return total
+        expressions = [re.sub(r"#[^\n]*", "", rule["expr"]) for rule in group["rules"]]
+        series = [
+            _one(prometheus, f"count(last_over_time({selector}[5m]))")
+            for expression in expressions
+            for selector in SELECTOR.findall(expression)
+        ]
+        found[group["name"]] = sum(series) / int(group["interval"].removesuffix("m"))
+    return found
 
 
 def panel_seconds(prometheus: Server) -> list[tuple[str, float]]:
@@ -221,59 +220,74 @@ def panel_seconds(prometheus: Server) -> list[tuple[str, float]]:
     return sorted(found, key=lambda pair: -pair[1])
 
 
-def measure(nodes: int, interval: int, minutes: int, folder: Path, rules: Path) -> str:
+def facts(prometheus: Server, rules: Path | None, containers: int, cpu: float) -> dict[str, str]:
+    """Rows of the table for one Prometheus, which used ``cpu`` CPUs on average."""
+    made = {
+        "series in the head": f"{value(prometheus, 'prometheus_tsdb_head_series'):,.0f}",
+        "of them recorded": f"{_one(prometheus, RECORDED):,.0f}",
+        "samples in a page": f"{_one(prometheus, 'max(scrape_samples_scraped)'):,.0f}",
+        "targets up": f"{_one(prometheus, 'sum(up)'):,.0f}",
+        "memory of Prometheus": f"{value(prometheus, 'process_resident_memory_bytes') / 2**20:,.0f} MiB",
+        "CPU of Prometheus, average": f"{cpu:.3f} CPUs",
+    }
+    if rules is None:
+        return made
+    evaluated = groups(prometheus)
+    series = {name: total / containers for name, total in touched(prometheus, rules).items()}
+    slowest = sorted((rule for group in evaluated for rule in group["rules"]), key=lambda rule: -rule["evaluationTime"])
+    return made | {
+        "rule evaluations missed": f"{value(prometheus, 'prometheus_rule_group_iterations_missed_total'):.0f}",
+        "time in rules a minute, last evaluation": (
+            f"{sum(group['evaluationTime'] * 60 / group['interval'] for group in evaluated):.2f} s"
+        ),
+        **{f"touched a minute and container by {name}": f"{each:.2f}" for name, each in series.items()},
+        "touched a minute and container": f"{sum(series.values()):.1f}",
+        "slowest rules": "; ".join(f"{rule['name']} {rule['evaluationTime']:.2f} s" for rule in slowest[:5]),
+        "slowest panels of the cluster dashboard": "; ".join(
+            f"{title} {seconds:.2f} s" for title, seconds in panel_seconds(prometheus)[:3]
+        ),
+    }
+
+
+def measure(nodes: int, interval: int, minutes: int, folder: Path, choices: Sequence[Path | None]) -> str:
+    """One Prometheus for each file of rules, side by side on the same pages."""
     with synthetic(3, folder / "node") as demo:
         made = template(demo.exporter.page_after_ticks(5).text)
     port = parts.free_port()
     pages = multiprocessing.Process(target=serve, args=(port, made), daemon=True)
     pages.start()
     try:
-        with parts.prometheus(config(port, nodes, interval, rules), folder / "prometheus") as prometheus:
-            seen: dict[str, list[float]] = {}
-            began, cpu = time.monotonic(), value(prometheus, "process_cpu_seconds_total")
-            for minute in range(minutes):
-                time.sleep(60)
-                # The first minutes have no whole rate yet.
-                if minute >= min(6, minutes // 2):
-                    for name, seconds in groups(prometheus).items():
-                        seen.setdefault(name, []).append(seconds)
-            used = (value(prometheus, "process_cpu_seconds_total") - cpu) / (time.monotonic() - began)
-            facts = {
-                "series in the head": f"{value(prometheus, 'prometheus_tsdb_head_series'):,.0f}",
-                "of them recorded": f"{_count(prometheus):,.0f}",
-                "samples in a page": f"{_one(prometheus, 'max(scrape_samples_scraped)'):,.0f}",
-                "targets up": f"{_one(prometheus, 'sum(up)'):,.0f}",
-                "memory of Prometheus": f"{value(prometheus, 'process_resident_memory_bytes') / 2**20:,.0f} MiB",
-                "CPU of Prometheus, average": f"{used:.2f} CPUs",
-                "rule evaluations missed": f"{value(prometheus, 'prometheus_rule_group_iterations_missed_total'):.0f}",
-                **{
-                    f"group {name}: median, max": f"{statistics.median(times):.2f} s, {max(times):.2f} s"
-                    for name, times in seen.items()
-                },
-                "series the rules touch a minute and container": (
-                    f"{touched(prometheus, rules) / (nodes * PODS * CONTAINERS):.1f}"
-                ),
-                "slowest rules": "; ".join(f"{name} {seconds:.2f} s" for name, seconds in slowest(prometheus)),
-                "slowest panels of the cluster dashboard": "; ".join(
-                    f"{title} {seconds:.2f} s" for title, seconds in panel_seconds(prometheus)[:3]
-                ),
-            }
+        with ExitStack() as stack:
+            all_of_them = [
+                stack.enter_context(parts.prometheus(config(port, nodes, interval, rules), folder / f"prometheus-{n}"))
+                for n, rules in enumerate(choices)
+            ]
+            # The first minutes have no whole rate yet.
+            time.sleep(60 * min(6, minutes // 2))
+            began, before = time.monotonic(), [value(one, "process_cpu_seconds_total") for one in all_of_them]
+            time.sleep(60 * (minutes - min(6, minutes // 2)))
+            used = [value(one, "process_cpu_seconds_total") for one in all_of_them]
+            seconds = time.monotonic() - began
+            columns = [
+                facts(one, rules, nodes * PODS * CONTAINERS, (after - cpu) / seconds)
+                for one, rules, cpu, after in zip(all_of_them, choices, before, used, strict=True)
+            ]
     finally:
         pages.terminate()
         pages.join()
     head = f"{nodes} nodes, {PODS} pods of {CONTAINERS} containers each, scraped every {interval} s, for {minutes} min"
     machine = f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
-    return "\n".join(
-        [f"## {head} ({machine})", "", "| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts.items())]
-    )
+    names = [str(rules or "no rules") for rules in choices]
+    rows = [
+        (row, *(column.get(row, "") for column in columns)) for row in {row: None for one in columns for row in one}
+    ]
+    lines = [("", *names), ("---",) * (len(names) + 1), *rows]
+    return "\n".join([f"## {head} ({machine})", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def _one(prometheus: Server, expression: str) -> float:
-    return float(prometheus.query(expression)[0]["value"][1])
-
-
-def _count(prometheus: Server) -> float:
-    return _one(prometheus, 'count({__name__=~".+:.+"})')
+    found = prometheus.query(expression)
+    return float(found[0]["value"][1]) if found else 0.0
 
 
 def main() -> None:
@@ -281,10 +295,11 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--interval", type=int, default=30, help="seconds between scrapes")
     parser.add_argument("--minutes", type=int, default=10, help="how long; rates are whole after six")
-    parser.add_argument("--rules", type=Path, default=PLAIN_RULES, help="another file, for a comparison")
+    parser.add_argument("--rules", type=Path, nargs="+", default=[PLAIN_RULES], help="files to compare, side by side")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="throttle-scale-") as folder:
-        print(measure(chosen.nodes, chosen.interval, chosen.minutes, Path(folder), chosen.rules))  # noqa: T201 a program prints
+        made = measure(chosen.nodes, chosen.interval, chosen.minutes, Path(folder), [None, *chosen.rules])
+        print(made)  # noqa: T201 a program prints
 
 
 if __name__ == "__main__":

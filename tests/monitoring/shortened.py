@@ -10,6 +10,7 @@ import yaml
 from dashboards.rules import PLAIN_RULES, ROOT
 
 PROMETHEUS = ROOT / "deploy" / "prometheus" / "prometheus.yml"
+STACK_PAGE = ROOT / "docs" / "kube-prometheus-stack.md"
 ALERTMANAGER = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 
 MINUTE = 1
@@ -79,13 +80,24 @@ def prometheus(targets: Sequence[Target], rule_file: Path, alertmanager: str) ->
     return yaml.safe_dump(config, sort_keys=False)
 
 
+def stack_values() -> dict[str, Any]:
+    """Values of kube-prometheus-stack, as its page has them."""
+    block = re.search(
+        r"<!-- tests/monitoring[^>]*-->\n```yaml\n(.*?)```", STACK_PAGE.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert block
+    values: dict[str, Any] = yaml.safe_load(block[1])
+    return values
+
+
 def alertmanager(receiver: str) -> str:
-    """The shipped routes, inhibitions, receivers and texts.
+    """The shipped routes, inhibitions, receivers and texts, with the default inhibitions of kube-prometheus-stack.
 
     Who is notified over the net is ``receiver``/NAME/slack and the like, and every receiver also is told as a webhook,
     at ``receiver``/NAME/webhook, which says all labels.
     """
     config: dict[str, Any] = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))
+    config["inhibit_rules"] = stack_values()["alertmanager"]["config"]["inhibit_rules"]
     _hurry(config["route"])
     for one in config["receivers"]:
         address = f"{receiver}/{one['name']}"

@@ -36,20 +36,17 @@ SIDECAR: Life = every(15, 10, Second(0.01, 0.99, 10, 10), IDLE)
 """A limit of 10m, 0.1 CPU seconds every 15 s."""
 
 
-def rollout(pods: int, wave: int) -> list[Trace]:
-    """Waves of pods from minute 30 on, each throttled for its first 90 s and then replacing an old one."""
-    starts = [30 * MINUTE + number // wave * 90 for number in range(pods)]
+def rollout(pods: int, wave: int, begin: int = 30) -> list[Trace]:
+    """Waves of pods from a minute on, each throttled for its first 90 s and then replacing an old one."""
+    starts = [begin * MINUTE + number // wave * 90 for number in range(pods)]
     return [
-        *(
-            Trace(between_seconds(start, start + 90, STOPPED), pod=f"new-{number}", start=start)
-            for number, start in enumerate(starts)
-        ),
+        *(Trace(starting(start, 90), pod=f"new-{number}", start=start) for number, start in enumerate(starts)),
         *(Trace(always(CALM), pod=f"old-{number}", end=start + 90) for number, start in enumerate(starts)),
     ]
 
 
-def between_seconds(begin: int, end: int, what: Second) -> Life:
-    return lambda second: what if begin <= second < end else CALM
+def starting(begin: int, seconds: int) -> Life:
+    return lambda second: STOPPED if begin <= second < begin + seconds else CALM
 
 
 @each_scrape
@@ -112,19 +109,33 @@ def test_it_is_silent_or_a_ticket_at_most(traces: list[Trace], allowed: set[str]
     assert {name for name, _ in firing(tmp_path, traces, minutes=60, scrape=scrape)} == allowed
 
 
-def test_a_roll_out_of_80_pods_is_silent(tmp_path: Path) -> None:
-    assert firing(tmp_path, rollout(80, 10), minutes=60, scrape=60) == {}
+@pytest.mark.parametrize("scrape", [15, 30])
+def test_a_roll_out_of_200_pods_is_a_ticket_at_most(scrape: int, tmp_path: Path) -> None:
+    """Each of them loses 4.5 CPUs for its first 90 s, an eighth of them at a time."""
+    found = firing(tmp_path, rollout(200, 25, begin=8), minutes=24, scrape=scrape)
+
+    assert {name for name, _ in found} <= {HIGH}
 
 
-def test_a_stateful_set_whose_pods_keep_their_names_may_start_slowly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False], ids=["all at once", "one by one"])
+def test_a_stateful_set_whose_pods_keep_their_names_may_start_slowly(at_once: bool, tmp_path: Path) -> None:
     """The second life of a name is young, by its uid."""
-    old = [Trace(always(CALM), pod=f"db-{n}", kind="StatefulSet", end=1800) for n in range(3)]
+    ends = [1200 if at_once else 1200 + number * 240 for number in range(5)]
+    old = [Trace(always(CALM), pod=f"db-{n}", kind="StatefulSet", end=end) for n, end in enumerate(ends)]
     new = [
-        Trace(between(31, 35, STOPPED), pod=f"db-{n}", kind="StatefulSet", start=1920, target=Target(node="node-2"))
-        for n in range(3)
+        replace(one, life=starting(end + 60, 180), start=end + 60, end=None, target=Target(node="node-2"))
+        for one, end in zip(old, ends, strict=True)
     ]
 
-    assert {name for name, _ in firing(tmp_path, [*old, *new], minutes=60, scrape=30)} <= {HIGH}
+    assert {name for name, _ in firing(tmp_path, [*old, *new], minutes=50, scrape=30)} == {HIGH}
+
+
+def test_rows_of_two_replicas_of_prometheus_are_one_workload(tmp_path: Path) -> None:
+    """Where a ruler sees both, one of them restarted."""
+    one = Trace(always(Second(0.4, 0.6, 10, 10)), labels={"prometheus_replica": "a"})
+    other = replace(one, start=900, labels={"prometheus_replica": "b"})
+
+    assert firing_counts(tmp_path, [one, other], 40, [BUILD]) == {HIGH: 1, SEVERE: 1}
 
 
 def test_one_workload_is_one_alert_and_two_clusters_are_two(tmp_path: Path) -> None:
