@@ -7,9 +7,7 @@ import pytest
 from tests.rules.conftest import OTHERS, Fires
 from tests.rules.scenario import (
     ALIVE,
-    EXPORTER_POD,
     OFF,
-    RUNBOOKS,
     Container,
     Pod,
     Raw,
@@ -18,7 +16,6 @@ from tests.rules.scenario import (
     check,
     firing,
     query,
-    text,
 )
 
 POD_LABELS = {
@@ -136,29 +133,6 @@ def test_one_pod_is_one_alert_whatever_witnesses_there_are(tmp_path: Path) -> No
     )
 
 
-def test_what_an_ancestor_s_alert_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [FREE, POD_OUT_OF_QUOTA, EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                ANCESTOR,
-                summary="shop/web-5d8f-abcde is throttled by a quota above its containers",
-                description=(
-                    "Pod shop/web-5d8f-abcde (Deployment web, node node-1) lost 0.40 CPU seconds of every second to a"
-                    " quota that is not its containers' own: the pod's, or one above it. The containers' own counters"
-                    " do not show that. Add up the limits of the containers and compare with the pod's (pod-level"
-                    " resources, overhead); which quota it is says `throttle-exporter explain shop/web-5d8f-abcde` in"
-                    " the exporter's pod on that node."
-                ),
-                command="kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde",
-                runbook_url=f"{RUNBOOKS}/PodCPUThrottledByAncestor.md",
-                dashboard_url="/d/kte-workload?var-cluster=east&var-namespace=shop&var-workload=web&var-pod=web-5d8f-abcde",
-            )
-        ],
-    )
-
-
 # ---- drift ----
 
 DRIFTED = Container(usage=0.1, drift=1, limit=2, spec_limit=0.5)
@@ -176,41 +150,6 @@ def test_a_resize_that_takes_a_moment_is_no_drift(fires: Fires) -> None:
     fires([DRIFTED.but(drift="0x45 1x13 0x60")], minute=58)
 
 
-@pytest.mark.parametrize(
-    ("limits", "said"),
-    [
-        ({}, "has a limit of 2 CPUs, its spec asks for 0.5."),
-        ({"limit": None}, "has no CPU limit, its spec asks for 0.5."),
-        ({"spec_limit": None}, "has a limit of 2 CPUs, its spec asks for none."),
-    ],
-)
-def test_what_a_drift_s_alert_says(limits: dict[str, None], said: str, tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [DRIFTED.but(**limits), EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                DRIFT,
-                summary="shop/web-5d8f-abcde/app runs under a CPU limit that its spec does not ask for",
-                description=(
-                    f"The cgroup of container app of pod shop/web-5d8f-abcde (node node-1) {said} A `systemctl"
-                    " daemon-reload`, a resize that got stuck or a hand on the node does that. `throttle-exporter"
-                    " explain shop/web-5d8f-abcde/app` in the exporter's pod on that node shows both; deleting the"
-                    " pod sets the limit anew."
-                ),
-                command=(
-                    "kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde/app"
-                ),
-                runbook_url=f"{RUNBOOKS}/CPULimitDrift.md",
-                dashboard_url=(
-                    "/d/kte-workload?var-cluster=east&var-namespace=shop&var-workload=web&var-pod=web-5d8f-abcde"
-                    "&var-container=app"
-                ),
-            )
-        ],
-    )
-
-
 # ---- the kernel ----
 
 
@@ -225,28 +164,3 @@ def test_the_kernel_s_bug_is_one_alert_per_release(fires: Fires) -> None:
 @pytest.mark.parametrize("state", ["fixed", "unknown"])
 def test_a_kernel_that_is_not_known_to_be_affected_alerts_nobody(state: str, fires: Fires) -> None:
     fires([kernel(state)])
-
-
-def test_what_the_kernel_s_alert_says(tmp_path: Path) -> None:
-    nodes = [kernel("affected"), kernel("affected", node="node-2"), kernel("affected", node="node-2", job="other")]
-    check(
-        tmp_path,
-        [*nodes, ALIVE],
-        alerts=[
-            text(
-                KERNEL,
-                summary="2 node(s) run kernel 4.19.10, which throttles far below the limit",
-                description=(
-                    "Kernel 4.19.10 has 512ac999d275 (4.18) without de53fd7aedb1 (5.4): quota that a CPU was given and"
-                    " did not use at once is lost, so containers are throttled far below their limit, the more so the"
-                    " more CPUs a node has. 2 node(s) report it. Upgrade the kernel; until then drop CPU limits there."
-                    " `throttle-exporter stress fibtest` in the exporter's pod on such a node proves it."
-                ),
-                command=(
-                    "kubectl get nodes -o custom-columns=NODE:.metadata.name,KERNEL:.status.nodeInfo.kernelVersion"
-                ),
-                runbook_url=f"{RUNBOOKS}/KernelCFSQuotaBug.md",
-                dashboard_url="/d/kte-cluster?var-cluster=east",
-            )
-        ],
-    )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.rules.conftest import Fires
-from tests.rules.scenario import ALIVE, EXPORTER_POD, RUNBOOKS, Raw, Target, check, firing, query, text
+from tests.rules.scenario import Raw, Target, check, firing, query
 
 INSTANCE = {"cluster": "east", "node": "node-1", "instance": "10.0.0.1:9843"}
 DOWN = {"alertname": "ThrottleExporterDown", "severity": "warning", "job": "kube-throttle-exporter", **INSTANCE}
@@ -19,8 +19,6 @@ ERRORS = {
     "reason": "permission",
     **INSTANCE,
 }
-LOGS = "kubectl -n monitoring logs throttle-x7k2p --tail=100"
-DASHBOARD = "/d/kte-exporter?var-cluster=east&var-node=node-1"
 
 # ---- down ----
 
@@ -47,48 +45,7 @@ def test_the_job_may_be_named_after_a_release_or_a_pod_monitor(job: str, fires: 
 
 def test_a_prometheus_that_has_lost_all_targets_says_so(tmp_path: Path) -> None:
     elsewhere = Raw("up", 1, target=Target(job="node-exporter"))
-    check(
-        tmp_path,
-        [elsewhere],
-        queries=[query('ALERTS{alertstate="firing"}', 30, firing(GONE))],
-        alerts=[
-            text(
-                GONE,
-                summary="Prometheus has no throttle exporter to scrape",
-                description=(
-                    "No throttle_exporter_build_info exists, so nobody sees throttling there. Look at the DaemonSet's"
-                    " pods and their last log lines; Prometheus's targets page says what failed."
-                ),
-                command="kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter",
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterDown.md",
-                dashboard_url="/d/kte-exporter?var-cluster=&var-node=",
-            )
-        ],
-    )
-
-
-def test_what_down_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [Raw("up", 0), ALIVE],
-        alerts=[
-            text(
-                DOWN,
-                summary="The throttle exporter on node node-1 cannot be scraped",
-                description=(
-                    "10.0.0.1:9843 (job kube-throttle-exporter, node node-1) has not answered a scrape, so nobody sees"
-                    " throttling there. Look at the DaemonSet's pods and their last log lines; Prometheus's targets"
-                    " page says what failed."
-                ),
-                command=(
-                    "kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter --field-selector"
-                    " spec.nodeName=node-1"
-                ),
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterDown.md",
-                dashboard_url=DASHBOARD,
-            )
-        ],
-    )
+    check(tmp_path, [elsewhere], queries=[query('ALERTS{alertstate="firing"}', 30, firing(GONE))])
 
 
 # ---- stale ----
@@ -119,27 +76,6 @@ def test_a_page_that_stands_still_for_less_than_its_age_limit_is_not_stale(fires
     fires([Raw(TAKEN, f"{60 * 60 - 50}x120")])
 
 
-def test_what_stale_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [Raw(TAKEN, "0+60x10 600x50"), EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                STALE,
-                summary="The throttle exporter on node node-1 serves values that are 20m 0s old",
-                description=(
-                    "10.0.0.1:9843 (node node-1) answers, but has read no cgroup for 20m 0s: everything on its page is"
-                    " from then. Its `/healthz` fails by now; if the kubelet does not restart it, delete the pod, and"
-                    " keep its log."
-                ),
-                command=LOGS,
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterStale.md",
-                dashboard_url=DASHBOARD,
-            )
-        ],
-    )
-
-
 # ---- unmapped ----
 
 
@@ -160,28 +96,6 @@ def test_containers_without_a_name_fire(fires: Fires) -> None:
 )
 def test_unmapped_is_silent_just_under_each_of_its_conditions(silent: list[Raw], fires: Fires) -> None:
     fires(silent, minute=61)
-
-
-def test_what_unmapped_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [cgroups("unmapped", 2), ALIVE],
-        alerts=[
-            text(
-                UNMAPPED,
-                summary="2 container(s) on node node-1 have no name",
-                description=(
-                    "10.0.0.1:9843 (node node-1) sees 2 container cgroup(s) of pods that its pod source does not list;"
-                    " they are on the page by pod uid and container id. Usually the kubelet refuses the exporter (RBAC"
-                    " `get` on `nodes/pods`), or its certificate is not trusted; the log says which, and"
-                    " `throttle_exporter_pods_source_up` which source fails."
-                ),
-                command="kubectl -n NAMESPACE logs POD-ON-ITS-NODE --tail=100",
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterPodsUnmapped.md",
-                dashboard_url=DASHBOARD,
-            )
-        ],
-    )
 
 
 # ---- errors ----
@@ -206,30 +120,8 @@ def test_a_short_burst_of_failures_is_forgiven(fires: Fires) -> None:
     fires([burst], minute=61)
 
 
-def test_what_errors_say(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [errors(every_minutes=1), EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                ERRORS,
-                summary="The throttle exporter on node node-1 has errors at read: permission",
-                description=(
-                    "10.0.0.1:9843 (node node-1) counted 15 errors of stage read for the reason permission within"
-                    " 15 minutes. The rest of its page is served; what failed is missing from it. The log names the"
-                    " file or the address."
-                ),
-                command=LOGS,
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterErrors.md",
-                dashboard_url=DASHBOARD,
-            )
-        ],
-    )
-
-
 # ---- labels and coverage ----
 
-LOST = {"alertname": "ThrottleExporterLabelsLost", "severity": "warning", "cluster": "east"}
 UNCOVERED = {"alertname": "ThrottleExporterNodeUncovered", "severity": "warning", "cluster": "east", "node": "node-2"}
 
 
@@ -239,41 +131,3 @@ def test_a_node_that_kube_state_metrics_knows_and_no_exporter_is_uncovered(fires
 
     fires([node("node-1"), node("node-2")], UNCOVERED)
     fires([node("node-1"), node("fargate-ip-10-0-0-9"), node("win-1", os_image="Windows Server 2022")])
-
-
-def test_what_uncovered_and_lost_labels_say(tmp_path: Path) -> None:
-    unknown = Raw("kube_node_info", 1, {"os_image": "Debian"}, Target(node="node-2", instance="ksm", job="ksm"))
-    relabelled = Raw("cgroup_pod_cpu_usage_seconds_total", 1, {"namespace": "m", "pod": "x", "exported_pod": "web-1"})
-    check(
-        tmp_path,
-        [unknown, relabelled, ALIVE],
-        alerts=[
-            text(
-                UNCOVERED,
-                summary="Node node-2 has no throttle exporter",
-                description=(
-                    "Prometheus knows node node-2 by kube-state-metrics and no exporter on it, so nobody sees"
-                    " throttling there. Usually a taint or an affinity keeps the DaemonSet's pod off the node, or the"
-                    " pod cannot be scheduled."
-                ),
-                command="kubectl get pods -A -o wide -l app.kubernetes.io/name=kube-throttle-exporter"
-                " --field-selector spec.nodeName=node-2",
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterNodeUncovered.md",
-                dashboard_url="/d/kte-exporter?var-cluster=east&var-node=node-2",
-            ),
-            text(
-                {**LOST, "job": "kube-throttle-exporter", "lost": "pod"},
-                summary="Rows of the throttle exporter (job kube-throttle-exporter) reach Prometheus without their pod",
-                description=(
-                    "1 series of job kube-throttle-exporter have lost the label pod on their way, so that alerts about"
-                    " workloads are missing or cannot name the node. Set honorLabels (honor_labels) for the job:"
-                    " without it Prometheus puts the exporter's own namespace, pod and container in the place of those"
-                    " that a row is about. The chart's ServiceMonitor and deploy/prometheus/prometheus.yml do it right."
-                ),
-                command="kubectl get servicemonitors,podmonitors -A -l app.kubernetes.io/name=kube-throttle-exporter"
-                " -o yaml",
-                runbook_url=f"{RUNBOOKS}/ThrottleExporterLabelsLost.md",
-                dashboard_url="/d/kte-exporter?var-cluster=east&var-node=",
-            ),
-        ],
-    )

@@ -1,12 +1,11 @@
 """CPUs of one's own, and CPUs shared with too many."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.rules.conftest import Fires
-from tests.rules.scenario import ALIVE, EXPORTER_POD, OFF, RUNBOOKS, Container, Pod, Raw, Target, check, text
+from tests.rules.scenario import OFF, Container, Pod, Raw, Target
 
 PLACE = {"cluster": "east", "node": "node-1", "namespace": "shop", "pod": "web-5d8f-abcde", "container": "app"}
 WORKLOAD = {"workload_kind": "Deployment", "workload": "web"}
@@ -14,11 +13,6 @@ NOT_PINNED = {"alertname": "GuaranteedPodNotPinned", "severity": "warning", **PL
 THROTTLED = {"alertname": "ExclusiveCPUThrottled", "severity": "warning", **PLACE, **WORKLOAD}
 SHARED = {"alertname": "ExclusiveCPUShared", "severity": "warning", **PLACE, **WORKLOAD}
 CONTENTION = {"alertname": "CPUContention", "severity": "warning", **PLACE, **WORKLOAD}
-EXPLAIN = "kubectl -n monitoring exec throttle-x7k2p -- throttle-exporter explain shop/web-5d8f-abcde/app"
-WORKLOAD_DASHBOARD = (
-    "/d/kte-workload?var-cluster=east&var-namespace=shop&var-workload=web&var-pod=web-5d8f-abcde&var-container=app"
-)
-NODE_DASHBOARD = "/d/kte-node?var-cluster=east&var-node=node-1"
 
 # ---- not pinned ----
 
@@ -65,28 +59,6 @@ def test_not_pinned_is_one_alert_for_two_scrapes(fires: Fires) -> None:
     fires([ELIGIBLE, ELIGIBLE.but(target=Target(job="other")), STATIC], NOT_PINNED)
 
 
-def test_what_not_pinned_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [ELIGIBLE, STATIC, EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                NOT_PINNED,
-                summary="shop/web-5d8f-abcde/app should have CPUs of its own and has none",
-                description=(
-                    "Container app of pod shop/web-5d8f-abcde is Guaranteed and asks for whole CPUs (2), and node"
-                    " node-1 pins such containers, yet it runs in the shared pool next to everybody else. Usually it"
-                    " started before the policy did: delete the pod, and its successor is pinned. `throttle-exporter"
-                    " explain shop/web-5d8f-abcde/app` in the exporter's pod on that node gives the reason."
-                ),
-                command=EXPLAIN,
-                runbook_url=f"{RUNBOOKS}/GuaranteedPodNotPinned.md",
-                dashboard_url=NODE_DASHBOARD,
-            )
-        ],
-    )
-
-
 # ---- pinned and throttled ----
 
 OWNER = Container(qos="Guaranteed", periods=10, throttled=0.5, lost=0.02, usage=1.9, limit=2, isolation="exclusive")
@@ -115,29 +87,6 @@ def test_a_muted_owner_is_silent(fires: Fires) -> None:
     fires([OWNER, Pod(threshold=OFF)])
 
 
-def test_what_exclusive_throttled_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [OWNER, EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                THROTTLED,
-                summary="shop/web-5d8f-abcde/app owns its CPUs and is throttled all the same",
-                description=(
-                    "Container app of pod shop/web-5d8f-abcde (Deployment web, node node-1) has CPUs of its own, and a"
-                    " quota keeps it off them for 0.02 CPU seconds of every second. Nobody else may use those CPUs"
-                    " meanwhile. A kubelet from 1.33 on sets no quota there (DisableCPUQuotaWithExclusiveCPUs);"
-                    " before, switch off cpuCFSQuota on such nodes. `throttle-exporter explain"
-                    " shop/web-5d8f-abcde/app` in the exporter's pod on that node shows quota and CPUs."
-                ),
-                command=EXPLAIN,
-                runbook_url=f"{RUNBOOKS}/ExclusiveCPUThrottled.md",
-                dashboard_url=WORKLOAD_DASHBOARD,
-            )
-        ],
-    )
-
-
 # ---- pinned and not alone ----
 
 INVADED = Container(qos="Guaranteed", usage=1.2, isolation="exclusive", exclusive=0, cpus=2)
@@ -164,29 +113,6 @@ def test_exclusive_shared_is_silent_just_under_each_of_its_conditions(just_under
 def test_neither_a_muted_pod_nor_a_moment_is_an_invasion(fires: Fires) -> None:
     fires([INVADED, Pod(threshold=OFF)])
     fires([INVADED.but(exclusive="1x50 0x8 1x60")], minute=59)
-
-
-def test_what_exclusive_shared_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [INVADED, EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                SHARED,
-                summary="shop/web-5d8f-abcde/app shares CPUs that should be its own",
-                description=(
-                    "Container app of pod shop/web-5d8f-abcde was given 2 CPUs of its own on node node-1, and the"
-                    " cpuset of another container holds some of them too. A `systemctl daemon-reload`, a restarted"
-                    " runtime or a kubelet that no longer reconciles does that. `throttle-exporter explain"
-                    " shop/web-5d8f-abcde/app` in the exporter's pod on that node names the intruder; restarting the"
-                    " kubelet makes it set the cpusets anew."
-                ),
-                command=EXPLAIN,
-                runbook_url=f"{RUNBOOKS}/ExclusiveCPUShared.md",
-                dashboard_url=NODE_DASHBOARD,
-            )
-        ],
-    )
 
 
 # ---- contention ----
@@ -220,26 +146,3 @@ def test_contention_is_silent_just_under_each_of_its_conditions(
 def test_a_little_throttling_does_not_hide_contention(fires: Fires) -> None:
     fires([WAITING.but(periods=10, throttled=1, lost=0.04), Pod(periods=10, throttled=1, lost=0.04)], CONTENTION)
     fires([WAITING.but(local_lost=0.04)], CONTENTION)
-
-
-def test_what_contention_says(tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        [WAITING, EXPORTER_POD, ALIVE],
-        alerts=[
-            text(
-                CONTENTION,
-                summary="shop/web-5d8f-abcde/app waits for a CPU 40% of the time, and no quota is the cause",
-                description=(
-                    "In 40% of the time container app of pod shop/web-5d8f-abcde (Deployment web, node node-1) had"
-                    " work and ran on no CPU at all, while its quota was not used up: others had the CPUs. It got 0.50"
-                    " CPUs and requests 0.25. If it needs more than it requests, raise the request; a higher limit"
-                    " changes nothing. `throttle-exporter explain shop/web-5d8f-abcde/app` in the exporter's pod on"
-                    " that node names the neighbours."
-                ),
-                command=EXPLAIN,
-                runbook_url=f"{RUNBOOKS}/CPUContention.md",
-                dashboard_url=NODE_DASHBOARD,
-            )
-        ],
-    )
