@@ -48,9 +48,10 @@ RATIOS = chosen(
     f" / (rate(cgroup_container_cpu_periods_total{RAW}[5m]) > 0))"
 )
 LOST_TOTAL = "cgroup_container_cpu_throttled_seconds_total"
-LOST = recorded("container:cgroup_container_cpu_throttled_seconds:rate5m")
+LOST = chosen(f"container:cgroup_container_cpu_throttled_seconds:rate5m{RAW}")
 STALLED_SHARE = recorded("container:cgroup_container_cpu_pressure_stalled_seconds:rate5m")
-ABOVE = recorded("container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m")
+ABOVE = chosen(f"container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{RAW}")
+WITH_ABOVE_TOTAL = "cgroup_container_cpu_throttled_local_seconds_total"
 BURST = "cgroup_container_cpu_burst_seconds_total"
 PEAK = "cgroup_container_cpu_throttled_ratio_peak"
 
@@ -65,7 +66,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             "CPU-seconds per second that the container loses to its own quota, summed over"
             " CPUs: four threads that are throttled together lose 4. The ten worst, and the spread"
             " over all replicas.",
-            Query(worst(LOST, CONTAINER), ONE),
+            Query(most(LOST, LOST_TOTAL), ONE),
             *band(LOST),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
@@ -181,7 +182,7 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             "Lost to a quota above",
             "cpu.stat.local counts the container's quota and every one above it (kernel 6.6 or newer); this is the part"
             " that an ancestor took.",
-            Query(worst(ABOVE, CONTAINER), ONE),
+            Query(most(ABOVE, WITH_ABOVE_TOTAL), ONE),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
             span=8,

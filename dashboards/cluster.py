@@ -34,7 +34,12 @@ USED = f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE}"
 STALLED_SHARE = f"workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE}"
 PERIODS = f"workload:cgroup_cpu_periods:rate5m{IN_NAMESPACE}"
 THROTTLED_PERIODS = f"workload:cgroup_cpu_throttled_periods:rate5m{IN_NAMESPACE}"
-ABOVE = f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{IN_NAMESPACE})"
+NAMED = (
+    "* on (cluster, node, namespace, pod) group_left (workload_kind, workload)"
+    f" pod:cgroup_cpu_usage_seconds:throttled_rate5m{IN_NAMESPACE} ^ 0"
+)
+OWN = f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE} {NAMED})"
+ABOVE = f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{IN_NAMESPACE} {NAMED})"
 WORST = f"topk(25, {LOST} > 0)"
 MOST_STALLED = f"topk(15, {STALLED_SHARE} > 0)"
 TO_WORKLOAD = Link(
@@ -145,7 +150,7 @@ def _quotas(board: Dashboard) -> Dashboard:
             ),
             Column(
                 "Own quota",
-                f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE}) {at}",
+                f"{OWN} {at}",
                 SECONDS_PER_SECOND,
             ),
             Column("Quota above", f"{ABOVE} {at}", SECONDS_PER_SECOND),

@@ -22,7 +22,7 @@ ONCE_A_MINUTE = Container(
 def test_the_table_of_recorded_series_is_true(tmp_path: Path) -> None:
     table = re.findall(r"^\| `(\w+:[\w:]+)` \| [^|]+ \| ([\d.]+) \|$", PAGE, re.MULTILINE)
     assert len(table) == 4
-    sums = [query(f"round(sum({name}), 0.001)", 30, [{"labels": "{}", "value": float(value)}]) for name, value in table]
+    sums = [query(f"round(sum({name}), 0.001)", 40, [{"labels": "{}", "value": float(value)}]) for name, value in table]
     check(tmp_path, [ONCE_A_SECOND], queries=sums)
 
 

@@ -27,19 +27,20 @@ PODS = [Pod(pod="web-1", periods=10, throttled=5, lost=0.3, threshold=0.6)]
 EAST = 'cluster="east"'
 SHOP = f'{EAST},namespace="shop"'
 WEB = f'{SHOP},workload_kind="Deployment",workload="web"'
+PLACE_1 = f'{EAST},node="node-1",namespace="shop",pod="web-1"'
 WEB_1 = f'{EAST},node="node-1",namespace="shop",pod="web-1",workload_kind="Deployment",workload="web"'
 
 EXPECTED: Mapping[str, Mapping[str, float]] = {
     "pod:cgroup_pod_info:workload": {WEB_1.replace('node="node-1",', ""): 1},
     "pod:cgroup_pod_alert_threshold_ratio:max": {f'{SHOP},pod="web-1"': 0.6},
-    "container:cgroup_container_cpu_throttled_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
-    "container:cgroup_cpu_throttled_seconds:rate5m": {f'{WEB_1},container="app"': 0.4},
-    "container:cgroup_container_cpu_usage_seconds:throttled_rate5m": {f'{WEB_1},container="app"': 0.4},
+    "container:cgroup_container_cpu_throttled_seconds:rate5m": {f'{PLACE_1},container="app"': 0.4},
+    "container:cgroup_container_cpu_usage_seconds:throttled_rate5m": {f'{PLACE_1},container="app"': 0.4},
     "cluster:cgroup_container_cpu_isolation:sum": {f'{EAST},state="eligible"': 1},
     "container:cgroup_container_cpu_pressure_stalled_seconds:rate5m": {f'{WEB_1},container="app"': 0.5},
-    "pod:cgroup_pod_cpu_throttled_seconds:rate5m": {f'{EAST},node="node-1",namespace="shop",pod="web-1"': 0.3},
+    "pod:cgroup_pod_cpu_throttled_seconds:rate5m": {PLACE_1: 0.3},
     "pod:cgroup_cpu_usage_seconds:throttled_rate5m": {WEB_1: 0.4},
     "pod:cgroup_cpu_usage_seconds:rate5m": {WEB_1: 0.4},
+    "pod:cgroup_pod_info:mature": {f'{SHOP},pod="web-1"': 1},
     "pod:cgroup_cpu_throttled_seconds:max_rate5m": {WEB_1: 0.4},
     "pod:cgroup_cpu_throttled_seconds:active_rate5m": {WEB_1: 0.4},
     "pod:cgroup_cpu_periods:max_rate5m": {WEB_1: 10},
@@ -67,6 +68,8 @@ EXPECTED: Mapping[str, Mapping[str, float]] = {
     "cluster:cgroup_cpu_usage_seconds:rate5m": {EAST: 1.4, 'cluster="west"': 0.6},
     "cluster:cgroup_cpu_throttled_workloads:count": {EAST: 1, 'cluster="west"': 0},
 }
+WHOLE = 40
+"""A minute from which sums over half an hour have no start in them."""
 LEVELS = {
     "pod": f'{{{EAST},pod="web-1"}}',
     "container": f'{{{EAST},pod="web-1"}}',
@@ -110,7 +113,7 @@ def test_every_level_adds_up(tmp_path: Path) -> None:
         queries=[
             query(
                 f"round({name}{LEVELS[name.partition(':')[0]]}, 0.0001)",
-                30,
+                WHOLE,
                 [{"labels": f"{{{labels}}}", "value": value} for labels, value in samples.items()],
             )
             for name, samples in EXPECTED.items()
