@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from exporter.lab.cgroups import Hierarchy
-from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.spec import Container, CpuSettings, Pod, Workload, shares
 from exporter.node.machine import read_topology
 from exporter.report.schema import Container as Report
 from tests.support.lab import eventually, pod
@@ -20,6 +22,7 @@ pytestmark = [
 ]
 
 
+COUNTS_WAITING = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 STEPS = 3
 LEARN_SECONDS = 9
 
@@ -43,8 +46,29 @@ def played(node: Stage, hierarchy: Hierarchy, limit: float | None) -> Pod:
     return one
 
 
+def deployed(name: str, *containers: Container, limit_cores: float | None = None) -> Pod:
+    """A Deployment's pod: commands name what owns it."""
+    return Pod("live", name, "Deployment", name, containers, limit_cores=limit_cores)
+
+
 def told(node: Stage) -> Report:
     return explain(node.exporter, "live/advised/app").container
+
+
+def learned(node: Stage) -> Report:
+    """What is said after some more bursts."""
+    node.wait_ticks(LEARN_SECONDS)
+    return told(node)
+
+
+def working(node: Stage, hierarchy: Hierarchy, load: Load) -> str:
+    """The cgroup of a container in which the load runs, under its limit."""
+    group = node.group(played(node, hierarchy, load.limit))
+    work = Workload(
+        kind="bursty", workers=load.workers, unit_seconds=load.unit_seconds, every_seconds=load.every_seconds
+    )
+    node.start(group, work)
+    return group
 
 
 def names(one: Report) -> set[str]:
@@ -53,16 +77,9 @@ def names(one: Report) -> set[str]:
 
 def follow(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
     """Set the recommended limit, in three steps at most, until no finding is left; fail unless that ends throttling."""
-    one = played(node, hierarchy, load.limit)
-    group = node.group(one)
-    work = Workload(
-        kind="bursty", workers=load.workers, unit_seconds=load.unit_seconds, every_seconds=load.every_seconds
-    )
-    node.start(group, work)
-    set_to = [load.limit]
+    group, set_to = working(node, hierarchy, load), [load.limit]
     for _ in range(STEPS):
-        node.wait_ticks(LEARN_SECONDS)
-        found = told(node)
+        found = learned(node)
         if not names(found) & {"throttled", "throttled_below_limit"}:
             break
         recommended = found["recommended"]
@@ -71,15 +88,17 @@ def follow(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
         assert f"Set the limit to {recommended['next_cores']:.4g} CPU" in finding["advice"]
         set_to.append(recommended["next_cores"])
         node.tree.set(group, CpuSettings(quota_cores=recommended["next_cores"]))
-    node.wait_ticks(LEARN_SECONDS)
-    found = told(node)
+    found = learned(node)
     assert not names(found) & {"throttled", "throttled_below_limit"}, set_to
     assert (found["throttling"]["ratio"] or 0.0) < 0.01, set_to
     assert set_to[-1] > load.limit
     assert set_to[-1] <= load.most, set_to
 
 
-@pytest.mark.parametrize("load", [Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2, 1.75)], ids=lambda load: load.title)
+LOADS = (Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2, 1.75), Load("sixteen threads, 5 ms", 16, 0.005, 1.0, 0.2, 1.4))
+
+
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.title)
 def test_the_recommended_limit_ends_the_throttling(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
     """Other loads: ``make soak``."""
     follow(node, hierarchy, load)
@@ -97,3 +116,83 @@ def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(node: Sta
     node.tree.set(inner, CpuSettings())
     node.watch()
     assert eventually(lambda: "nested_throttled" not in names(told(node)), 15)
+
+
+def cores(command: str) -> float:
+    """The CPUs that a command sets."""
+    [amount] = re.findall(r'cpu(?:=|": ")([0-9]+m?)', command)
+    return int(amount[:-1]) / 1000 if amount.endswith("m") else float(amount)
+
+
+def test_raising_the_limit_of_the_pod_ends_its_throttling(node: Stage, hierarchy: Hierarchy) -> None:
+    app = deployed("advised", Container(name="app"), Container(name="render"), limit_cores=0.1)
+    [one] = node.play((app, hierarchy.cpus()))
+    for container in range(2):
+        node.start(node.group(one, container), Workload(kind="bursty", unit_seconds=0.02, every_seconds=0.1))
+    for _ in range(STEPS):
+        node.watch()
+        found = {finding["name"]: finding for finding in told(node)["findings"]}
+        if "ancestor_throttled" not in found:
+            break
+        assert found["ancestor_throttled"]["reason"] == "pod"
+        [command] = found["ancestor_throttled"]["commands"]
+        assert command.startswith("kubectl -n live patch deploy/advised ")
+        one = replace(one, limit_cores=cores(command))
+        for group, settings, _ in one.cgroups("cgroupfs"):
+            node.tree.set(group, settings)
+    node.watch()
+    after = told(node)
+    assert not names(after) & {"ancestor_throttled", "throttled", "throttled_below_limit"}, one.limit_cores
+    assert after["pod_cgroup"] is not None
+    assert (after["pod_cgroup"]["ratio"] or 0.0) < 0.01
+    assert one.limit_cores is not None
+    assert 0.4 <= one.limit_cores <= 0.8
+
+
+def test_a_quota_above_the_pod_is_removed_where_the_finding_says(node: Stage, hierarchy: Hierarchy) -> None:
+    [one] = node.play((pod("advised", Container(name="app")), hierarchy.cpus()))
+    node.tree.set("kubepods/besteffort", CpuSettings(quota_cores=0.1))
+    node.start(node.group(one), Workload(kind="bursty", unit_seconds=0.02, every_seconds=0.1))
+    node.watch()
+    found = {finding["name"]: finding for finding in told(node)["findings"]}
+    ancestor = str(found["ancestor_throttled"]["evidence"]["ancestor"])
+    node.tree.set(ancestor.removeprefix(f"{node.tree.prefix}/"), CpuSettings())
+    node.watch()
+    after = told(node)
+    assert "ancestor_throttled" not in names(after)
+    assert after["ledger"] is not None
+    assert after["ledger"]["quota_above"] == 0.0
+
+
+@pytest.mark.skipif(not COUNTS_WAITING, reason="this kernel does not count waiting: no PSI, no schedstats")
+@pytest.mark.parametrize("cure", ["limit the neighbour", "raise the request"])
+def test_waiting_for_a_neighbour_ends(node: Stage, hierarchy: Hierarchy, cure: str) -> None:
+    """The neighbour that is named is limited; or the request is raised by the command, and then it waits for less."""
+    place = frozenset({max(hierarchy.cpus())})
+    web = deployed("advised", Container(name="app", request_cores=0.05))
+    hog = deployed("hog", Container(name="burn", request_cores=0.25))
+    web, hog = node.play((web, place), (hog, place))
+    node.start(node.group(web), Workload(kind="bursty", unit_seconds=0.03, every_seconds=0.1))
+    node.start(node.group(hog), Workload(kind="busy"))
+    node.watch()
+    before = told(node)
+    [found] = [finding for finding in before["findings"] if finding["name"] == "contention"]
+    assert found["evidence"]["neighbour_1"] == "live/hog/burn"
+    if cure == "limit the neighbour":
+        node.tree.set(node.group(hog), CpuSettings(quota_cores=0.1))
+    else:
+        [command] = found["commands"]
+        assert command.startswith("kubectl -n live set resources deploy/advised -c app --requests=cpu=")
+        raised = CpuSettings(shares=shares(cores(command)))
+        for group in (web.cgroup("cgroupfs"), node.group(web)):
+            node.tree.set(group, raised)
+    node.watch()
+    after = told(node)
+    assert before["ledger"] is not None
+    assert after["ledger"] is not None
+    waited, waits = before["ledger"]["waited"], after["ledger"]["waited"]
+    assert waited is not None
+    assert waits is not None
+    assert waits < waited / 2
+    if cure == "limit the neighbour":
+        assert "contention" not in names(after)

@@ -75,7 +75,14 @@ class Stage:
 
 
 @contextmanager
-def stage(hierarchy: Hierarchy, folder: Path) -> Iterator[Stage]:
+def stage(
+    hierarchy: Hierarchy,
+    folder: Path,
+    *,
+    window_seconds: float = WINDOW_SECONDS,
+    interval_seconds: float = INTERVAL_SECONDS,
+    pods_seconds: float = 1.0,
+) -> Iterator[Stage]:
     """An empty node with a kubelet whose CPU manager's policy is ``none``.
 
     Other trees of this machine are none of its pods', and theirs is the largest share of the CPUs: what is told is what
@@ -88,13 +95,13 @@ def stage(hierarchy: Hierarchy, folder: Path) -> Iterator[Stage]:
         workforce = stack.enter_context(Workforce())
         served = stack.enter_context(kubelet("causes-node"))
         flags = [
-            f"--sample.interval={INTERVAL_SECONDS:g}s",
-            f"--sample.window={WINDOW_SECONDS:g}s",
+            f"--sample.interval={interval_seconds:g}s",
+            f"--sample.window={window_seconds:g}s",
             "--scan.interval=500ms",
             f"--path.cgroup={tree.own_root(folder)}",
             f"--path.cpu-manager-state={folder / 'no-checkpoint'}",
             "--pods.sources=kubelet",
-            "--pods.interval=1s",
+            f"--pods.interval={pods_seconds:g}s",
             f"--kubelet.url={served.url}",
             "--kubelet.token-file=",
             "--kubelet.ca-file=",
