@@ -12,6 +12,9 @@ from exporter.model import CgroupRow
 _TEMPLATES = {"Deployment": "deploy", "StatefulSet": "sts", "DaemonSet": "ds", "CronJob": "cronjob", "ReplicaSet": "rs"}
 """Owners whose pod template ``kubectl set`` changes."""
 
+_DEFAULT_PERIOD = 0.1
+_MIN_QUOTA_US = 1000
+
 
 def quantity(cores: float) -> str:
     """Return cores as Kubernetes spells them: ``2100m``, ``3``."""
@@ -27,23 +30,25 @@ def in_template(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 def set_limit(row: CgroupRow, cores: float) -> list[str]:
     """Return the commands that give the container another limit: its owner's template, and the pod as it runs."""
-    amount = quantity(cores)
-    requests = f" --requests=cpu={amount}" if row.qos_class == "Guaranteed" else ""
-    return [*_kubectl_set(row, "resources", f"--limits=cpu={amount}{requests}"), *resize(row, cores)]
+    amount, spec = quantity(cores), row.container_spec
+    is_guaranteed = row.qos_class == "Guaranteed"
+    requests = f" --requests=cpu={amount}" if is_guaranteed else ""
+    commands = _kubectl_set(row, "resources", f"--limits=cpu={amount}{requests}")
+    # A kubelet with in-place resize (KEP-1287, by default since 1.33) reports containerStatuses[].resources.
+    if row.pod_identity is not None and row.namespace and spec is not None and spec.allocated_limit_cores is not None:
+        resources = {"limits": {"cpu": amount}} | ({"requests": {"cpu": amount}} if is_guaranteed else {})
+        patch = quote(json.dumps({"spec": {"containers": [{"name": row.container, "resources": resources}]}}))
+        where = f"-n {quote(row.namespace)} patch pod {quote(row.pod)}"
+        commands.append(f"kubectl {where} --subresource resize --patch {patch}")
+    return commands
 
 
-def resize(row: CgroupRow, cores: float) -> list[str]:
-    """Return the command that resizes the running pod; none where its status does not show that the kubelet can.
-
-    A kubelet with in-place resize (KEP-1287, on by default since 1.33) reports ``containerStatuses[].resources``.
-    """
-    spec = row.container_spec
-    if row.pod_identity is None or not row.namespace or spec is None or spec.allocated_limit_cores is None:
-        return []
-    amount = {"cpu": quantity(cores)}
-    resources = {"limits": amount} | ({"requests": amount} if row.qos_class == "Guaranteed" else {})
-    patch = json.dumps({"spec": {"containers": [{"name": row.container, "resources": resources}]}})
-    return [f"kubectl -n {quote(row.namespace)} patch pod {quote(row.pod)} --subresource resize --patch {quote(patch)}"]
+def restore_limit(row: CgroupRow, cores: float) -> list[str]:
+    """Return the command, for the node, that has the runtime write a limit again: the API server sees no change."""
+    period = (row.limits.period_seconds if row.limits else None) or _DEFAULT_PERIOD
+    quota = max(_MIN_QUOTA_US, round(1e6 * period * cores))
+    times = f"--cpu-period {round(1e6 * period)} --cpu-quota {quota}"
+    return [f"crictl update {times} {row.ref.container_id}"] if row.ref.container_id else []
 
 
 def set_pod_limit(row: CgroupRow, cores: float) -> list[str]:

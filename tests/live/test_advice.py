@@ -196,3 +196,15 @@ def test_waiting_for_a_neighbour_ends(node: Stage, hierarchy: Hierarchy, cure: s
     assert waits < waited / 2
     if cure == "limit the neighbour":
         assert "contention" not in names(after)
+
+
+def test_a_limit_that_somebody_changed_is_set_again(node: Stage, hierarchy: Hierarchy) -> None:
+    one = played(node, hierarchy, 0.5)
+    node.tree.set(node.group(one), CpuSettings(quota_cores=0.25))
+    node.wait_ticks(2)
+    [found] = [finding for finding in told(node)["findings"] if finding["name"] == "limit_drift"]
+    [command] = found["commands"]
+    [(period, quota, container_id)] = re.findall(r"^crictl update --cpu-period (\d+) --cpu-quota (\d+) (\w+)$", command)
+    assert container_id == one.containers[0].container_id
+    node.tree.set(node.group(one), CpuSettings(quota_cores=int(quota) / int(period), period_us=int(period)))
+    assert eventually(lambda: "limit_drift" not in names(told(node)), 15)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.analysis import text, thresholds
-from exporter.analysis.advice import resize, set_request
+from exporter.analysis.advice import restore_limit, set_request
 from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.finding import Finding, finding
 
@@ -28,7 +28,8 @@ def limit_drift(view: ContainerView) -> Finding | None:
             **view.evidence("period_seconds"),
         },
         reason="missing" if actual is None else "different" if wanted or inherited else "unexpected",
-        commands=resize(row, wanted) if wanted else (),
+        commands=restore_limit(row, wanted) if wanted else (),
+        if_wanted="" if wanted else None,
         asks=asks,
         has="none" if actual is None else text.limit(actual),
     )
