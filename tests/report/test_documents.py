@@ -120,7 +120,7 @@ def test_what_is_no_number_is_no_number_in_json(report: Report) -> None:
     row = report.snapshot.containers[0]._replace(intervals=(Interval(1.0, 10, 5, nan), Interval(1.0, 10, 5, 0.1)))
     name = CgroupName(row.namespace, row.pod, row.container or "")
     evidence = {"bad": nan, "worse": inf, "good": 1.0}
-    made = finding("limit_drift", name, evidence, asks="", has="")
+    made = finding("limit_drift", name, evidence, asks="", has="", spec_limit_cores=None)
 
     found = Report(replace(report.snapshot, containers=(row,), pods=()), (made,), HEALTH).containers()
 

@@ -29,7 +29,6 @@ def limit_drift(view: ContainerView) -> Finding | None:
         },
         reason="missing" if actual is None else "different" if wanted or inherited else "unexpected",
         commands=restore_limit(row, wanted) if wanted else (),
-        if_wanted="" if wanted else None,
         asks=asks,
         has="none" if actual is None else text.limit(actual),
     )
