@@ -25,9 +25,7 @@ from exporter.kube.http import Credentials, http_error, mapping_errors, read_bod
 from exporter.kube.podlist import PodStore, read_list
 from exporter.kube.source import full_jitter
 
-_PAGE_PODS = 500
-_MAX_PAGES = 100
-_MAX_PAGE_BYTES = 32 * 1024 * 1024
+_MAX_BYTES = 32 * 1024 * 1024
 _ANY_VERSION = "0"
 """Whatever the server's cache has: a list from its database would scan all pods of the cluster for each node."""
 _NEWEST = ""
@@ -158,19 +156,13 @@ class ApiServerSource:
 
     async def _list(self, api: Any) -> None:
         fresh = PodStore()
-        page = {"resource_version": self._version}
-        for _ in range(_MAX_PAGES):
-            async with await self._get(api, limit=_PAGE_PODS, **page) as response:
-                async with asyncio.timeout(self._timing.answer_seconds):
-                    body = await read_body(response, _MAX_PAGE_BYTES, self._where)
-            metadata = (await asyncio.to_thread(read_list, body, self._where, fresh.put)).get("metadata")
-            metadata = metadata if isinstance(metadata, dict) else {}
-            if not metadata.get("continue"):
-                self._store, self._synced = fresh, True
-                self._version = str(metadata.get("resourceVersion") or _ANY_VERSION)
-                return
-            page = {"_continue": str(metadata["continue"])}
-        raise MappingError(f"{self._where}: a list of more than {_MAX_PAGES} pages", reason="too_large")
+        # Not in pages: a node has some hundreds of pods, and each page would make the server look at all others again.
+        async with await self._get(api, resource_version=self._version) as response:
+            async with asyncio.timeout(self._timing.answer_seconds):
+                body = await read_body(response, _MAX_BYTES, self._where)
+        metadata = (await asyncio.to_thread(read_list, body, self._where, fresh.put)).get("metadata")
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        self._store, self._synced, self._version = fresh, True, str(version or _ANY_VERSION)
 
     async def _watch(self, api: Any, watch: Any) -> None:
         response = await self._get(

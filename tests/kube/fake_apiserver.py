@@ -1,6 +1,6 @@
 """The part of the Kubernetes API that lists and watches the pods of one node, and everything that goes wrong with it.
 
-Versions, pages, bookmarks and 410 Gone are as in the API's own description ("Kubernetes API Concepts").
+Versions, bookmarks and 410 Gone are as in the API's own description ("Kubernetes API Concepts").
 """
 
 import asyncio
@@ -25,13 +25,11 @@ class FakeApiServer(Served):
         super().__init__(tls)
         self._changed = asyncio.Condition()
         self._log: list[tuple[int, str, dict[str, Any]]] = []
-        self._pages: dict[str, list[dict[str, Any]]] = {}
         self._oldest, self._cuts, self._last_cut = 0, 0, "end"
         self.version = 100
         self.pods: dict[str, dict[str, Any]] = {}
         self.faults: deque[int | str] = deque()
         """For the next requests: a status, ``hang``, ``gone`` (as an event) or ``garbage``."""
-        self.page_size = 500
         self.token = "first-token"
         self.lists = self.watches = self.watching = 0
 
@@ -67,7 +65,6 @@ class FakeApiServer(Served):
     def compact(self) -> None:
         """Versions up to now are forgotten: who goes on from an older one gets 410."""
         self._oldest = self.version
-        self._pages.clear()
 
     @override
     async def __aexit__(self, *_: object) -> None:
@@ -90,23 +87,12 @@ class FakeApiServer(Served):
             return await self._watch(request, str(fault))
         if fault == "garbage":
             return web.Response(text="<html>maintenance</html>")
-        return self._list(request)
+        return self._list()
 
-    def _list(self, request: web.Request) -> web.Response:
+    def _list(self) -> web.Response:
         self.lists += 1
-        token = request.query.get("continue", "")
-        if token and token not in self._pages:
-            return web.Response(status=410)
-        version, _, start = token.partition(":") if token else (str(self.version), "", "0")
-        items = self._pages.setdefault(f"{version}:{start}", copy.deepcopy(list(self.pods.values())))
-        end = int(start) + min(self.page_size, int(request.query.get("limit", "500")))
-        metadata = {"resourceVersion": version}
-        if end < len(items):
-            metadata["continue"] = f"{version}:{end}"
-            self._pages[metadata["continue"]] = items
-        return web.json_response(
-            {"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items[int(start) : end]}
-        )
+        metadata, items = {"resourceVersion": str(self.version)}, list(self.pods.values())
+        return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items})
 
     async def _watch(self, request: web.Request, fault: str) -> web.StreamResponse:
         self.watches += 1
