@@ -99,19 +99,18 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
 def _report(error: Exception) -> int:
     causes = list(leaves(error))
     if all(isinstance(cause, ExporterError | OSError) for cause in causes):
-        print(f"{PROGRAM}: error: {_one_line(causes[0])}", file=sys.stderr)
+        first = causes[0]
+        text = str(first)
+        if isinstance(first, OSError) and first.strerror:
+            text = (
+                first.strerror if first.filename is None else f"{quoted(os.fspath(first.filename))}: {first.strerror}"
+            )
+        print(f"{PROGRAM}: error: {escape_control(text)}", file=sys.stderr)
         return USER_ERROR
     if not logging.getLogger().handlers:
         configure("info", "logfmt", sys.stderr)
     logging.getLogger("exporter").critical("stopped by a defect in this program", exc_info=error)
     return DEFECT
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror if error.filename is None else f"{quoted(os.fspath(error.filename))}: {error.strerror}"
-    return escape_control(text)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ from typing_extensions import override
 
 from exporter.errors import ConfigError
 
-_MILLISECONDS: Final = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
-_UNITS: Final = _MILLISECONDS | {"s": 1000, "ms": 1}
+_LARGE_UNITS: Final = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
+_UNITS: Final = _LARGE_UNITS | {"s": 1000, "ms": 1}
 """In milliseconds, largest first."""
 _DURATION: Final = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
 _MAX_DURATION_LENGTH: Final = 32  # characters; keeps the sum inside a float's range
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_LISTEN: Final = re.compile(rf"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>{_HOSTNAME.pattern})?):(?P<port>[0-9]{{1,5}})")
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
@@ -91,16 +92,10 @@ def parse_switch(text: str) -> bool:
 
 def parse_listen_address(text: str) -> ListenAddress:
     """Return the address of ``:PORT``, ``HOST:PORT``, ``IPV4:PORT`` or ``[IPV6]:PORT``."""
-    host, _, port = text.rpartition(":")
-    if ":" not in text or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError("must be HOST:PORT or :PORT with a port of 0 to 65535")
-    if is_ipv6(host):
-        raise ValueError("must have its IPv6 address in brackets, as in [::1]:9843")
-    if host.startswith("[") and host.endswith("]") and is_ipv6(host[1:-1]):
-        host = host[1:-1]
-    elif host and not _HOSTNAME.fullmatch(host):
-        raise ValueError("must be HOST:PORT or :PORT with a host name or address")
-    return ListenAddress(host, int(port))
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match["port"]) > 65535 or (match["ipv6"] is not None and not is_ipv6(match["ipv6"])):
+        raise ValueError("must be HOST:PORT or :PORT, an IPv6 address in brackets, the port from 0 to 65535")
+    return ListenAddress(match["ipv6"] or match["host"] or "", int(match["port"]))
 
 
 def parse_url(text: str) -> str:

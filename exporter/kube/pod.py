@@ -26,10 +26,9 @@ _MIRROR = "kubernetes.io/config.mirror"
 _SOURCE = "kubernetes.io/config.source"
 _RATIO = re.compile(r"[0-9]*\.?[0-9]+")
 _CRONJOB_RUN = re.compile(r"(?P<cronjob>.+)-(?P<stamp>[0-9]{8}|[0-9]{10})")
-# Minutes since 1970, as the controller of 1.21+ appends them, from 2017 to 2160. A date (20261121) lies below.
-_MINUTES = range(25_000_000, 100_000_000)
-# Seconds since 1970, before 1.21: until 2033. A date with its hour (2026112112) lies above.
-_SECONDS = range(1_400_000_000, 2_000_000_000)
+# The controller appends minutes since 1970, from 2017 to 2160, before 1.21 seconds, until 2033. A date (20261121) lies
+# below, one with its hour (2026112112) above.
+_MINUTES, _SECONDS = range(25_000_000, 100_000_000), range(1_400_000_000, 2_000_000_000)
 
 # One sign, digits around at most one dot, then either one exponent or one suffix: "2e3m" is neither.
 _QUANTITY = re.compile(
