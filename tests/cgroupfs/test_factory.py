@@ -110,5 +110,5 @@ def test_threads_are_the_pids_controller_s_where_it_is(tmp_path: Path, build: Ca
     pids = tmp_path / "pids" if build is v1 else tmp_path
     write_files(pids, {"cgroup.procs": ""})
     write_files(pids / path, {"pids.current": "63"})
-    factory, found = opened(builder.tree())
+    factory, found = opened(builder)
     assert factory.open(found[path]).threads() == 63

@@ -113,7 +113,7 @@ class Cluster:
         return ("apps", f"pod-{uid[:8]}", "c0")
 
     def _items(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = pod_list(self._build.tree())["items"]
+        items: list[dict[str, Any]] = pod_list(self._build)["items"]
         return items
 
     def _list(self) -> Reply:

@@ -24,7 +24,7 @@ def on_v1(root: Path) -> Tree:
     pod = build.pod(cgroupfs_pod(pod_uid("web"), "Burstable"), pod_uid("web"), "Burstable")
     for name in ("app", "log", "proxy"):
         build.container(f"{pod}/{container_id(name)}", container_id(name), "")
-    return build.tree()
+    return build
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Place:
         uid, cid = pod_uid(name), container_id(name)
         pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
         build.container(f"{pod}/cri-containerd-{cid}.scope", cid, "containerd")
-        self.listed["items"] += pod_list(build.tree())["items"]
+        self.listed["items"] += pod_list(build)["items"]
 
     def settings(self, **more: Any) -> Settings:
         return Settings(

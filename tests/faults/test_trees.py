@@ -28,7 +28,7 @@ def two_containers(root: Path) -> Tree:
     pod = build.pod(cgroupfs_pod(pod_uid("two"), "Burstable"), pod_uid("two"), "Burstable")
     for name in ("app", "log"):
         build.container(f"{pod}/{container_id(name)}", container_id(name), "")
-    return build.tree()
+    return build
 
 
 def seconds(rig: Rig, number: int) -> None:

@@ -106,7 +106,7 @@ class SmallNode(Rig):
         self.pod = root / build.pod(cgroupfs_pod(UID, "Burstable"), UID, "Burstable")
         for name in ("app", "log"):
             build.container(f"{build.pods[0].path}/{container_id(name)}", container_id(name), "")
-        self.tree = build.tree()
+        self.tree = build
         super().__init__(root, descriptors=descriptors, linger=linger)
 
     def path(self, name: str) -> Path:

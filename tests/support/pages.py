@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,11 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 Labels = frozenset[tuple[str, str]]
 Key = tuple[str, Labels]
-
-_SAMPLE = re.compile(
-    r"^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})? (?P<rest>.*)$"
-)
-_LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)=\"((?:[^\"\\]|\\.)*)\"")
 
 
 @dataclass(frozen=True)
@@ -35,9 +30,7 @@ class Page:
     @cached_property
     def families(self) -> list[Metric]:
         """The page through prometheus_client's parser of its format."""
-        if self.is_openmetrics:
-            return list(parse_openmetrics(self.text))  # type: ignore[no-untyped-call] # this module of it has no types
-        return list(parse_text(self.text))
+        return families(self.text)
 
     @cached_property
     def samples(self) -> dict[Key, float]:
@@ -78,27 +71,23 @@ class Page:
         return sum(value for row, value in self.rows(name).items() if set(labels.items()) <= row)
 
 
+def families(text: str) -> list[Metric]:
+    """A page through prometheus_client's parser of its format."""
+    if text.endswith("# EOF\n"):
+        return list(parse_openmetrics(text))  # type: ignore[no-untyped-call] # this module of it has no types
+    return list(parse_text(text))
+
+
 def triples(rows: Iterable[Labels]) -> set[tuple[str, str, str]]:
     """Namespace, pod and container of container rows."""
     found = map(dict[str, str], rows)
     return {(row["namespace"], row["pod"], row["container"]) for row in found}
 
 
-def raw_samples(text: str) -> Iterator[Key]:
-    """Name and labels of each sample line, read without any parser's help."""
-    # Not splitlines(): a label's value may hold U+2028 or a form feed, which end no line here.
-    for line in text.split("\n"):
-        if not line or line.startswith("#"):
-            continue
-        match = _SAMPLE.match(line)
-        if match is None:
-            raise ValueError(f"not a sample: {line!r}")
-        yield match["name"], frozenset(_LABEL.findall(match["labels"] or ""))
-
-
 def duplicates(text: str) -> dict[Key, int]:
     """Samples that are on the page more than once. Neither promtool nor prometheus_client's parser tells."""
-    return {key: count for key, count in Counter(raw_samples(text)).items() if count > 1}
+    keys = ((one.name, frozenset(one.labels.items())) for family in families(text) for one in family.samples)
+    return {key: count for key, count in Counter(keys).items() if count > 1}
 
 
 def misplaced_families(text: str) -> list[str]:

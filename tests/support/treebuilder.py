@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -38,17 +38,17 @@ class ExpectedPod:
     qos_class: QosClass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Tree:
     """What was written and what must come of it."""
 
     root: Path
     version: Version
-    containers: tuple[ExpectedContainer, ...]
-    pods: tuple[ExpectedPod, ...]
-    inside: tuple[str, ...] = ()
+    containers: list[ExpectedContainer] = field(default_factory=list)
+    pods: list[ExpectedPod] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
     """Cgroups below a container's: never rows of their own."""
-    noise: tuple[str, ...] = ()
+    noise: list[str] = field(default_factory=list)
     """Cgroups of the host and of containers outside Kubernetes: never rows."""
 
 
@@ -67,19 +67,14 @@ def static_pod_uid(seed: str) -> str:
     return hashlib.md5(seed.encode(), usedforsecurity=False).hexdigest()
 
 
-class Builder:
+class Builder(Tree):
     """Writes cgroups and remembers what must be read from them."""
 
     def __init__(self, root: Path, version: Version, mounts: dict[str, Path] | None = None) -> None:
-        self.root = root
-        self.version = version
+        super().__init__(root, version)
         self.mounts = mounts or {}
         """v1: where each of ``cpu``, ``cpuacct``, ``cpuset`` lies; empty when the CPU files are on v2."""
         self.unified = root
-        self.containers: list[ExpectedContainer] = []
-        self.pods: list[ExpectedPod] = []
-        self.inside: list[str] = []
-        self.noise: list[str] = []
         self._written = 0
 
     def group(self, path: str, *, quota: int | None = None, cpuset_path: str | None = None) -> int:
@@ -94,8 +89,9 @@ class Builder:
 
     def pod(self, path: str, uid: str, qos_class: QosClass) -> str:
         """Write a pod's cgroup and those above it; returns its path."""
+        top = self.mounts["cpu"] if self.mounts else self.unified
         for parent in reversed(list(parents(path))):
-            if not self._exists(parent):
+            if not (top / parent).exists():
                 self.group(parent)
         self.group(path)
         self.pods.append(ExpectedPod(path, uid, qos_class))
@@ -120,20 +116,9 @@ class Builder:
             periods = self.group(f"{path}/container", quota=child_quota)
             self.inside.append(f"{path}/container")
         limit = quota if quota is not None else child_quota
-        if limit is None:
-            raise ValueError(f"{path}: a container of these trees has a limit on itself or on its child")
-        self.containers.append(
-            ExpectedContainer(
-                path,
-                pod.path if pod_path is None else pod_path,
-                pod.pod_uid,
-                cid,
-                pod.qos_class,
-                runtime,
-                periods,
-                limit / 100_000,
-            )
-        )
+        assert limit is not None, f"{path}: a container of these trees has a limit on itself or on its child"
+        facts = (pod.pod_uid, cid, pod.qos_class, runtime, periods, limit / 100_000)
+        self.containers.append(ExpectedContainer(path, pod.path if pod_path is None else pod_path, *facts))
         return path
 
     def below(self, *paths: str, quota: int | None = None) -> None:
@@ -147,15 +132,6 @@ class Builder:
         for path in paths:
             self.group(path, quota=30_000)
             self.noise.append(path)
-
-    def tree(self) -> Tree:
-        """What was written so far."""
-        return Tree(
-            self.root, self.version, tuple(self.containers), tuple(self.pods), tuple(self.inside), tuple(self.noise)
-        )
-
-    def _exists(self, path: str) -> bool:
-        return ((self.mounts["cpu"] if self.mounts else self.unified) / path).exists()
 
 
 def parents(path: str) -> Iterator[str]:

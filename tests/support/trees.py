@@ -64,7 +64,7 @@ def containerd_systemd(root: Path) -> Tree:
         in_scope(build, pod_uid(qos_class), qos_class, container_id(qos_class))
     in_scope(build, static_pod_uid("etcd"), "Burstable", container_id("etcd"))
     build.others("init.scope", "system.slice", "system.slice/kubelet.service", "system.slice/containerd.service")
-    return build.tree()
+    return build
 
 
 def many_pods(root: Path, count: int) -> Tree:
@@ -72,7 +72,7 @@ def many_pods(root: Path, count: int) -> Tree:
     build = v2(root)
     for number in range(count):
         in_scope(build, pod_uid(f"pod {number}"), "Burstable", container_id(f"pod {number}"))
-    return build.tree()
+    return build
 
 
 def containerd_cgroupfs(root: Path) -> Tree:
@@ -80,7 +80,7 @@ def containerd_cgroupfs(root: Path) -> Tree:
     build = v2(root)
     _one_of_each(build)
     in_folder(build, static_pod_uid("scheduler"), "Burstable", container_id("scheduler"))
-    return build.tree()
+    return build
 
 
 def crio(root: Path) -> Tree:
@@ -94,7 +94,7 @@ def crio(root: Path) -> Tree:
         if name == "on-scope":
             build.below(f"{scope}/container")
         build.others(f"{pod}/crio-conmon-{cid}.scope")
-    return build.tree()
+    return build
 
 
 def docker_systemd(root: Path) -> Tree:
@@ -102,7 +102,7 @@ def docker_systemd(root: Path) -> Tree:
     build = v1(root)
     in_scope(build, pod_uid("docker"), "BestEffort", container_id("docker"), "docker")
     build.others(f"system.slice/docker-{container_id('registry')}.scope", f"docker/{container_id('registry')}")
-    return build.tree()
+    return build
 
 
 def v1_joint_mount(root: Path) -> Tree:
@@ -124,7 +124,7 @@ def v1_joint_mount_only(root: Path) -> Tree:
 def _one_of_each(build: Builder) -> Tree:
     for qos_class in QOS_FOLDERS:
         in_folder(build, pod_uid(qos_class), qos_class, container_id(qos_class))
-    return build.tree()
+    return build
 
 
 def v1_paths_differ(root: Path) -> Tree:
@@ -141,7 +141,7 @@ def v1_paths_differ(root: Path) -> Tree:
     build.container(path, cid, "containerd", pod_path=path, cpuset_path=name)
     write_files(root / "cpuset" / name, {"cpuset.cpus": "2", "cpuset.effective_cpus": "2", "cpuset.mems": "0"})
     build.others("system.slice", "system.slice/containerd.service")
-    return build.tree()
+    return build
 
 
 def containerd_slice_colon(root: Path) -> Tree:
@@ -154,7 +154,7 @@ def containerd_slice_colon(root: Path) -> Tree:
         name = systemd_pod(uid, qos_class).rpartition("/")[2]
         path = f"system.slice/containerd.service/{name}:cri-containerd:{cid}"
         build.container(path, cid, "containerd", pod_path=path)
-    return build.tree()
+    return build
 
 
 def hybrid(root: Path) -> Tree:
@@ -187,7 +187,7 @@ def kind_from_host(root: Path) -> Tree:
     for uid, qos_class in pods:
         place = {"prefix": f"{node}/kubelet.slice/", "slice_prefix": "kubelet-"}
         in_scope(build, uid, qos_class, container_id(f"kind{uid}"), **place)
-    return build.tree()
+    return build
 
 
 def two_kind_nodes(root: Path) -> Tree:
@@ -198,7 +198,7 @@ def two_kind_nodes(root: Path) -> Tree:
         prefix = f"docker/{container_id(node)}/"
         build.others(prefix.rstrip("/"))
         in_folder(build, uid, "BestEffort", container_id(f"kube-proxy on {node}"), f"{prefix}kubelet/")
-    return build.tree()
+    return build
 
 
 def gvisor(root: Path) -> Tree:
@@ -207,7 +207,7 @@ def gvisor(root: Path) -> Tree:
     for uid in (pod_uid("gvisor"), pod_uid("gvisor2")):
         build.pod(systemd_pod(uid, "Guaranteed"), uid, "Guaranteed")
     in_scope(build, pod_uid("runc"), "Burstable", container_id("runc"))
-    return build.tree()
+    return build
 
 
 def systemd_in_pod(root: Path) -> Tree:
@@ -221,7 +221,7 @@ def systemd_in_pod(root: Path) -> Tree:
         f"{scope}/system.slice/docker-{container_id('docker in the pod')}.scope",
         quota=20_000,
     )
-    return build.tree()
+    return build
 
 
 def host_noise(root: Path) -> Tree:
@@ -249,7 +249,7 @@ def host_noise(root: Path) -> Tree:
         "kubepods.slice/kubepods-burstable.slice",
         "kubepods.slice/kubepods-besteffort.slice",
     )
-    return build.tree()
+    return build
 
 
 LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
