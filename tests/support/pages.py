@@ -30,7 +30,9 @@ class Page:
     @cached_property
     def families(self) -> list[Metric]:
         """The page through prometheus_client's parser of its format."""
-        return families(self.text)
+        if self.is_openmetrics:
+            return list(parse_openmetrics(self.text))  # type: ignore[no-untyped-call] # this module of it has no types
+        return list(parse_text(self.text))
 
     @cached_property
     def samples(self) -> dict[Key, float]:
@@ -71,13 +73,6 @@ class Page:
         return sum(value for row, value in self.rows(name).items() if set(labels.items()) <= row)
 
 
-def families(text: str) -> list[Metric]:
-    """A page through prometheus_client's parser of its format."""
-    if text.endswith("# EOF\n"):
-        return list(parse_openmetrics(text))  # type: ignore[no-untyped-call] # this module of it has no types
-    return list(parse_text(text))
-
-
 def triples(rows: Iterable[Labels]) -> set[tuple[str, str, str]]:
     """Namespace, pod and container of container rows."""
     found = map(dict[str, str], rows)
@@ -85,8 +80,8 @@ def triples(rows: Iterable[Labels]) -> set[tuple[str, str, str]]:
 
 
 def duplicates(text: str) -> dict[Key, int]:
-    """Samples that are on the page more than once. Neither promtool nor prometheus_client's parser tells."""
-    keys = ((one.name, frozenset(one.labels.items())) for family in families(text) for one in family.samples)
+    """Samples that are on the page more than once, by the parser that keeps them all: that of the text format."""
+    keys = ((one.name, frozenset(one.labels.items())) for family in parse_text(text) for one in family.samples)
     return {key: count for key, count in Counter(keys).items() if count > 1}
 
 
