@@ -168,15 +168,11 @@ class Exporter:
         )
 
     async def page(self, style: Format) -> bytes:
-        """Return the metrics page, rendered in a thread of its own so that neither ticks nor probes wait for it.
-
-        While the kernel does not answer, the page has the exporter's own metrics only: counters that do not move would
-        look like those of an idle node.
-        """
+        """Return the metrics page; while the kernel does not answer, the exporter's own metrics only."""
         start = self._monotonic()
         try:
             snapshot = await self.loop.snapshot()
-        except ReadError as error:
+        except ReadError as error:  # counters that do not move would look like those of an idle node
             self.count_error(error)
             work = partial(self.own.render, style)
         else:
@@ -195,10 +191,7 @@ class Exporter:
         return self.loop.ticks, self.healthy().ok
 
     async def report(self) -> Report:
-        """Return what the status page, the API and the terminal show.
-
-        Raises ``ReadError``, reason ``timeout``, while the kernel does not answer.
-        """
+        """Return what status page, API and terminal show; raises ``ReadError`` while the kernel does not answer."""
         snapshot = await self.loop.snapshot(detailed=True)
         findings = await asyncio.to_thread(find, snapshot)
         return Report(snapshot, findings, self._health(snapshot.cgroups), self.history)
@@ -332,10 +325,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
 
 
 def _pod_sources(settings: Settings) -> Sequence[PodSource]:
-    """Return one object for each source of the settings.
-
-    Raises ``ConfigError`` for a source that the user named and that cannot work; one of the default list is left out.
-    """
+    """Return the sources of the settings; raises ``ConfigError`` for one that the user named and that cannot work."""
     sources: list[PodSource] = []
     for name in settings.pods_sources:
         try:

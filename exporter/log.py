@@ -70,10 +70,7 @@ def configure(level: str, form: str, stream: TextIO) -> logging.Handler:
 
 
 class LineQueue(QueueHandler):
-    """Hands finished lines to a thread that writes them to a descriptor; never waits for the descriptor's reader.
-
-    The next line after some were lost says how many, as ``lost``.
-    """
+    """Hands finished lines to a thread that writes them to a descriptor; never waits for the descriptor's reader."""
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES) -> None:
         """Raise ``RuntimeError`` where no thread can be made."""
@@ -82,7 +79,7 @@ class LineQueue(QueueHandler):
         super().__init__(self._lines)
         self._max_lines = max_lines
         self.lost = 0
-        """Lines dropped since the last one that said so."""
+        """Lines dropped since the last one that said so, as its ``lost``."""
         self._writer = _Writer(self._lines, descriptor)
         self._writer.start()
 
@@ -127,10 +124,7 @@ class _Writer(QueueListener):
 
 
 class DuplicateFilter(logging.Filter):
-    """Lets the same event pass once in 30 s, with the number of those left out before it as ``suppressed``.
-
-    Events are the same when logger, level, message template and class of exception are, whatever their fields.
-    """
+    """Lets the same event, whatever its fields, pass once in 30 s; ``suppressed`` counts those left out before it."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()

@@ -49,11 +49,7 @@ class Given(NamedTuple):
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
-    """Return the checked settings of this start.
-
-    ``flags`` holds the options given on the command line, by flag without dashes. Raises ``ConfigError``, one line, for
-    the first thing that is wrong.
-    """
+    """Return the checked settings; ``flags`` by name without dashes. Raises ``ConfigError`` for the first mistake."""
     given = _from_environment(environ) | {flag: Given(text) for flag, text in flags.items()}
     config_file = given.get("config.file")
     if config_file and _parse(_BY_FLAG["config.file"], config_file, environ):
@@ -135,10 +131,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
 
 
 def parse_file_options(content: bytes, path: str) -> Iterator[tuple[Option, Given]]:
-    """Yield the options that a YAML file sets, keys nested or dotted; a null sets nothing.
-
-    Raises ``ConfigError`` naming file, line and key; ``path`` is only for messages.
-    """
+    """Yield the options that a YAML file sets, keys nested or dotted; ``path`` is only for messages."""
     import yaml  # noqa: PLC0415 - 10 ms that only a config file costs
 
     where = f"--config.file: {quoted(path, 200)}"
@@ -234,10 +227,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
 
 
 def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, str], argparse.Namespace, list[str]]:
-    """Return the options in ``argv`` as text by flag, all that was parsed, and every other word in its order.
-
-    Raises ``ConfigError`` for an option without its value.
-    """
+    """Return the options in ``argv`` as text by flag, all that was parsed, and every other word in its order."""
     namespace, rest = parser.parse_known_args([_plain_switch(word) for word in argv])
     return {flag: text for flag, text in vars(namespace).items() if flag in _BY_FLAG}, namespace, rest
 

@@ -22,8 +22,7 @@ class TimedCall(Generic[T]):
     """
 
     def __init__(self, work: Callable[[], T], seconds: float) -> None:
-        self._work = work
-        self.seconds = seconds
+        self._work, self.seconds = work, seconds
         self._last: Future[T] | None = None
 
     def __call__(self) -> T:

@@ -99,10 +99,7 @@ def parse_listen_address(text: str) -> ListenAddress:
 
 
 def parse_url(text: str) -> str:
-    """Return an HTTP or HTTPS base URL, without a slash at its end and with a bare IPv6 host in brackets.
-
-    Kubernetes expands ``$(NODE_IP)`` in a container's arguments without brackets.
-    """
+    """Return an HTTP or HTTPS base URL, without a slash at its end and with a bare IPv6 host in brackets."""
     if "@" in text:
         raise NotQuotedError("must not carry a user name or password")
     expected = "must be a URL such as https://192.0.2.1:10250"
@@ -120,10 +117,7 @@ def parse_url(text: str) -> str:
 
 
 def parse_file(text: str) -> str | None:
-    """Return the path of a file that can be read now; ``None`` for an empty text.
-
-    Opens nothing: a pipe given by a shell's ``<(...)`` can be read only once.
-    """
+    """Return the path of a file that can be read now, unopened: a pipe can be read only once. ``None`` for no text."""
     if not text:
         return None
     try:
@@ -202,6 +196,7 @@ def is_ipv6(text: str) -> bool:
 
 
 def _bracketed(host: str) -> str:
+    # Kubernetes expands $(NODE_IP) in a container's arguments without brackets.
     if host.startswith("[") or host.count(":") <= 1:
         return host
     address, _, port = host.rpartition(":")

@@ -100,10 +100,9 @@ class _Record:
 class PodCache:
     """Asks the first source that answers and hands each list to ``on_pods``; the last good list stays in use.
 
-    Sources are tried in their order at the start and every ``interval`` seconds, so an earlier one that works again is
-    used again. One that fails while another serves, which may be for ever, is tried less and less often, at least every
-    15 minutes and when no other answers. The kubelet's settings are read every ten minutes, sooner after failures.
-    ``clock`` (monotonic) must run with the event loop's time; ``wall`` is for display. Not thread-safe.
+    Sources are tried in their order every ``interval`` seconds. One that fails while another serves, which may be for
+    ever, is tried less and less often, at least every 15 minutes and when no other answers. ``clock`` (monotonic) must
+    run with the event loop's time; ``wall`` is for display. Not thread-safe.
     """
 
     def __init__(
@@ -149,8 +148,7 @@ class PodCache:
     def request_refresh(self, *, new: bool = False) -> None:
         """Ask soon, the source in use first: a container is not in the list; ``new`` when it was not seen before.
 
-        Requests about the same one double the gap between refreshes up to 10 s: one that can never be mapped costs the
-        kubelet no more than that. A new one resets the gap to 1 s.
+        Requests about the same one, which may never be mapped, double the gap between refreshes up to 10 s.
         """
         now = self._clock()
         if now - self._requested_at > _MAX_GAP_SECONDS:

@@ -145,10 +145,8 @@ def mapping_errors(where: str, timeout_seconds: float, ca_advice: str) -> Iterat
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int, where: str) -> memoryview:
-    """Return the body of a request for ``identity``, at most ``limit`` bytes.
-
-    Needs a session with ``auto_decompress=False``: aiohttp inflates a whole chunk at once, a thousandfold at worst.
-    """
+    """Return the body, at most ``limit`` bytes, of a request for ``identity`` in a session that does not decompress."""
+    # aiohttp inflates a whole chunk at once, a thousandfold at worst.
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise MappingError(f"{where}: an encoding that was not asked for", reason="malformed")
     # Outside the heap, where glibc would keep a freed block of some megabytes for good. Untouched pages cost nothing.

@@ -45,7 +45,7 @@ class KubeletSource:
         self._credentials, self._insecure = Credentials(token_file, ca_file), insecure_skip_verify
 
     async def pods(self) -> PodList:
-        """``GET /pods``; raises :class:`MappingError` with a reason of :data:`exporter.kube.source.REASONS`."""
+        """``GET /pods``; raises :class:`MappingError`."""
         where, body = await self._get("pods", self._max_bytes)
         return await asyncio.to_thread(parse_pod_list, body, where)
 
@@ -81,8 +81,7 @@ class KubeletSource:
 def parse_configz(body: bytes | memoryview) -> KubeletConfig:
     """Return the kubelet's CPU settings (``KubeletConfiguration``, kubelet.config.k8s.io/v1beta1).
 
-    Read loosely: the answer has changed with almost every release, and a field of another type than expected is a field
-    that this kubelet does not say. Raises :class:`MappingError`, reason ``malformed``.
+    Releases differ: a field of another type is one that is not said. Raises :class:`MappingError`, ``malformed``.
     """
     try:
         answer = json.loads(bytes(body))

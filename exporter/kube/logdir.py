@@ -59,10 +59,7 @@ class LogDirSource:
 
 
 def parse_log_names(folders: Sequence[str], links: Sequence[tuple[str, str]]) -> PodList:
-    """Return the pods of names below ``pods``, and of names below ``containers`` with their link targets.
-
-    Pure. A name of another form is counted as ``malformed_name``.
-    """
+    """Return the pods of names below ``pods``, and of names below ``containers`` with their link targets."""
     problems: Counter[str] = Counter()
     instances: defaultdict[str, defaultdict[str, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
     for name, target in links:

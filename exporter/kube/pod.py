@@ -124,8 +124,7 @@ class _Pod(BaseModel):
 def read_pod(item: Any, problems: Counter[str]) -> tuple[PodIdentity, bool] | None:
     """Return the pod of ``item``, decoded JSON, and whether its uid is from an annotation; ``None`` when it is no pod.
 
-    The API server's mirror of a static pod has a uid of its own, and that of the cgroup in an annotation. ``problems``
-    counts by the reasons of :data:`exporter.kube.source.PROBLEMS`.
+    The API server's mirror of a static pod has a uid of its own, and that of the cgroup in an annotation.
     """
     try:
         pod = _Pod.model_validate(item)
@@ -247,8 +246,7 @@ def _cores(amount: Any, problems: Counter[str]) -> float | None:
 def parse_cores(text: str) -> float:
     """Return the cores of a quantity (``100m``, ``0.5``, ``1Ki``, ``2e3``); raises :class:`ValueError`.
 
-    As in Go (``k8s.io/apimachinery/pkg/api/resource``) it is at most 2^63-1, and what is finer than a billionth is
-    rounded up. It is never negative.
+    As in Go (``apimachinery/pkg/api/resource``) at most 2^63-1, rounded up to a billionth; never negative.
     """
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
     if match is None:

@@ -27,8 +27,7 @@ _MAX_PODS = 10_000
 def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
     """Return the pods of ``body`` by the uid that their cgroups carry; ``source`` names its origin in a message.
 
-    A pod, container or amount that cannot be understood is left out and counted. Raises :class:`MappingError`, reason
-    ``malformed``, when it is no PodList at all.
+    What cannot be understood is left out and counted. Raises :class:`MappingError`, ``malformed``, for no PodList.
     """
     problems: Counter[str] = Counter()
     found: list[tuple[PodIdentity, bool] | None] = []

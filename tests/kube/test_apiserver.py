@@ -30,15 +30,13 @@ async def api(authority: Authority) -> AsyncIterator[FakeApiServer]:
 
 class Client:
     def __init__(self, files: Files) -> None:
-        self.token_file, self.ca_file = files.token, files.ca
+        self.files = files
         self.opened: list[ApiServerSource] = []
 
     def source(self, url: str, timing: WatchTiming = FAST) -> ApiServerSource:
-        source = ApiServerSource(
-            url, node_name=NODE, token_file=str(self.token_file), ca_file=str(self.ca_file), timing=timing
-        )
-        self.opened.append(source)
-        return source
+        token, ca = str(self.files.token), str(self.files.ca)
+        self.opened.append(ApiServerSource(url, node_name=NODE, token_file=token, ca_file=ca, timing=timing))
+        return self.opened[-1]
 
 
 @pytest_asyncio.fixture
@@ -146,7 +144,7 @@ async def test_a_failing_server_is_named_and_asked_again(
 ) -> None:
     await api.put(pod("uid-1", "web-1"))
     api.faults.extend([fault] * 3)
-    source = client.source(api.url, WatchTiming(answer_seconds=20.0, first_retry=0.03, last_retry=0.03))
+    source = client.source(api.url, replace(FAST, first_retry=0.03, last_retry=0.03))
     await failure(source, reason)
     await follows(source, api, forgiving=True)
 
@@ -173,9 +171,7 @@ async def test_an_answer_that_never_comes(api: FakeApiServer, client: Client) ->
 
 
 async def test_a_silent_watch_is_given_up_and_another_begun(api: FakeApiServer, client: Client) -> None:
-    source = client.source(
-        api.url, WatchTiming(answer_seconds=20.0, silent_seconds=0.02, first_retry=0.001, last_retry=0.004)
-    )
+    source = client.source(api.url, replace(FAST, silent_seconds=0.02))
     await source.pods()
     await eventually(lambda: api.watches >= 3)
 
@@ -187,11 +183,11 @@ async def test_a_server_that_is_not_there_or_of_another_authority(client: Client
 
 
 async def test_a_token_and_a_ca_that_rotate_are_followed(api: FakeApiServer, client: Client) -> None:
-    right = client.ca_file.read_bytes()
-    client.ca_file.write_text("no certificate")
+    right = client.files.ca.read_bytes()
+    client.files.ca.write_text("no certificate")
     source = client.source(api.url)
     assert "no usable certificate" in await failure(source, "tls")
-    client.ca_file.write_bytes(right)
+    client.files.ca.write_bytes(right)
     api.token = "second-token"
     reasons = set[str]()
     async with asyncio.timeout(TIME_LIMIT):
@@ -201,7 +197,7 @@ async def test_a_token_and_a_ca_that_rotate_are_followed(api: FakeApiServer, cli
             except MappingError as error:
                 reasons.add(error.reason)
             await asyncio.sleep(0.001)
-    client.token_file.write_text("second-token")
+    client.files.token.write_text("second-token")
     await follows(source, api, forgiving=True)
 
 

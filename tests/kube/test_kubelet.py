@@ -31,96 +31,85 @@ async def kubelet(authority: Authority) -> AsyncIterator[FakeKubelet]:
         yield kubelet
 
 
-class Client:
-    """Makes sources of a kubelet, as a pod in the cluster would set them up."""
-
-    def __init__(self, files: Files) -> None:
-        self.token_file, self.ca_file = files.token, files.ca
-
-    def source(
-        self, url: str, *, max_bytes: int = MEBIBYTE, timeout: float = 20.0, insecure: bool = False
-    ) -> KubeletSource:
-        return KubeletSource(
-            url,
-            token_file=str(self.token_file),
-            ca_file=str(self.ca_file),
-            insecure_skip_verify=insecure,
-            timeout_seconds=timeout,
-            max_bytes=max_bytes,
-        )
-
-
-@pytest.fixture
-def client(files: Files) -> Client:
-    return Client(files)
+def source_of(
+    files: Files, url: str, *, max_bytes: int = MEBIBYTE, timeout: float = 20.0, insecure: bool = False
+) -> KubeletSource:
+    """A source as a pod in the cluster would set it up."""
+    return KubeletSource(
+        url,
+        token_file=str(files.token),
+        ca_file=str(files.ca),
+        insecure_skip_verify=insecure,
+        timeout_seconds=timeout,
+        max_bytes=max_bytes,
+    )
 
 
 # What works
 
 
-async def test_pods_come_over_verified_tls_with_the_token_of_now(kubelet: FakeKubelet, client: Client) -> None:
-    source = client.source(kubelet.url)
+async def test_pods_come_over_verified_tls_with_the_token_of_now(kubelet: FakeKubelet, files: Files) -> None:
+    source = source_of(files, kubelet.url)
     kubelet.tokens = {"first-token"}
     assert [pod.name for pod in (await source.pods()).pods.values()] == ["web-1"]
     assert kubelet.requests[0].path == "/pods"
     kubelet.tokens = {"second.token-of_b64/+=="}
     assert "401" in await failure(source, "unauthorized")
-    client.token_file.write_text("second.token-of_b64/+==")
+    files.token.write_text("second.token-of_b64/+==")
     assert (await source.pods()).pods
 
 
-async def test_a_replaced_ca_is_used_from_the_next_request_on(kubelet: FakeKubelet, client: Client) -> None:
-    source = client.source(kubelet.url)
-    right = client.ca_file.read_bytes()
-    Authority().write(client.ca_file)
+async def test_a_replaced_ca_is_used_from_the_next_request_on(kubelet: FakeKubelet, files: Files) -> None:
+    source = source_of(files, kubelet.url)
+    right = files.ca.read_bytes()
+    Authority().write(files.ca)
     message = await failure(source, "tls")
     assert "unable to get local issuer certificate" in message
     assert "--kubelet.ca-file" in message
-    client.ca_file.write_bytes("# Zürich €\n".encode() + right)
+    files.ca.write_bytes("# Zürich €\n".encode() + right)
     assert (await source.pods()).pods
 
 
-async def test_the_kubelets_own_certificate_can_be_the_ca(kubelet: FakeKubelet, client: Client) -> None:
+async def test_the_kubelets_own_certificate_can_be_the_ca(kubelet: FakeKubelet, files: Files) -> None:
     port = int(kubelet.url.rpartition(":")[2])
     pinned = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
-    client.ca_file.write_text(pinned)
-    assert (await client.source(kubelet.url).pods()).pods
+    files.ca.write_text(pinned)
+    assert (await source_of(files, kubelet.url).pods()).pods
 
 
-async def test_skipping_verification_is_possible_by_name(client: Client) -> None:
+async def test_skipping_verification_is_possible_by_name(files: Files) -> None:
     async with FakeKubelet(Authority().server("elsewhere.example")) as kubelet:
         kubelet.answer("/pods", PODS)
-        await failure(client.source(kubelet.url), "tls")
-        assert (await client.source(kubelet.url, insecure=True).pods()).pods
+        await failure(source_of(files, kubelet.url), "tls")
+        assert (await source_of(files, kubelet.url, insecure=True).pods()).pods
 
 
-async def test_the_read_only_port_needs_no_token_and_is_sent_none(client: Client) -> None:
+async def test_the_read_only_port_needs_no_token_and_is_sent_none(files: Files) -> None:
     async with FakeKubelet() as kubelet:
         kubelet.answer("/pods", PODS)
-        assert (await client.source(kubelet.url).pods()).pods
-        client.token_file.unlink()
-        assert (await client.source(kubelet.url).pods()).pods
+        files.token.unlink()
+        assert (await source_of(files, kubelet.url).pods()).pods
         assert not any("Authorization" in request.headers for request in kubelet.requests)
 
 
 async def test_a_proxy_of_the_environment_is_ignored(
-    kubelet: FakeKubelet, client: Client, monkeypatch: pytest.MonkeyPatch
+    kubelet: FakeKubelet, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert (await client.source(kubelet.url).pods()).pods
+    assert (await source_of(files, kubelet.url).pods()).pods
 
 
-async def test_settings_come_from_configz_beside_a_request_for_pods(kubelet: FakeKubelet, client: Client) -> None:
+async def test_settings_come_from_configz_beside_a_request_for_pods(kubelet: FakeKubelet, files: Files) -> None:
     kubelet.answer("/configz", Reply.json({"kubeletconfig": {"cpuManagerPolicy": "static"}}))
-    source = client.source(kubelet.url)
+    source = source_of(files, kubelet.url)
     pods, config = await asyncio.gather(source.pods(), source.config())
     assert (len(pods.pods), config.cpu_manager_policy) == (1, "static")
 
 
 @pytest.mark.parametrize("forbidden", [True, False])
-async def test_no_settings_do_no_harm_to_pods(kubelet: FakeKubelet, client: Client, forbidden: bool) -> None:
-    source = client.source(kubelet.url)
+async def test_no_settings_do_no_harm_to_pods(kubelet: FakeKubelet, files: Files, forbidden: bool) -> None:
+    source = source_of(files, kubelet.url)
     kubelet.forbidden = {"/configz"} if forbidden else set()
     with pytest.raises(MappingError) as caught:
         await source.config()
@@ -131,20 +120,20 @@ async def test_no_settings_do_no_harm_to_pods(kubelet: FakeKubelet, client: Clie
 # What does not
 
 
-async def test_nobody_listens(client: Client) -> None:
+async def test_nobody_listens(files: Files) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets this port meanwhile
         url = f"https://127.0.0.1:{held.getsockname()[1]}"
-        assert await failure(client.source(url), "refused") == f"kubelet {url}/pods: connection refused"
-    assert "does not resolve" in await failure(client.source("https://node.invalid:10250"), "unreachable")
+        assert await failure(source_of(files, url), "refused") == f"kubelet {url}/pods: connection refused"
+    assert "does not resolve" in await failure(source_of(files, "https://node.invalid:10250"), "unreachable")
 
 
-async def test_silence_ends_with_the_timeout(kubelet: FakeKubelet, client: Client) -> None:
+async def test_silence_ends_with_the_timeout(kubelet: FakeKubelet, files: Files) -> None:
     kubelet.answer("/pods", Reply(hang=True))
-    assert "no answer within 0.05 s" in await failure(client.source(kubelet.url, timeout=SHORT), "timeout")
+    assert "no answer within 0.05 s" in await failure(source_of(files, kubelet.url, timeout=SHORT), "timeout")
     with socket.create_server(("127.0.0.1", 0)) as never_shakes_hands:
         url = f"https://127.0.0.1:{never_shakes_hands.getsockname()[1]}"
-        await failure(client.source(url, timeout=SHORT), "timeout")
+        await failure(source_of(files, url, timeout=SHORT), "timeout")
 
 
 @pytest.mark.parametrize(
@@ -156,43 +145,43 @@ async def test_silence_ends_with_the_timeout(kubelet: FakeKubelet, client: Clien
     ],
 )
 async def test_a_certificate_for_another_time_or_place(
-    authority: Authority, client: Client, host: str, expired: bool, cause: str
+    authority: Authority, files: Files, host: str, expired: bool, cause: str
 ) -> None:
     async with FakeKubelet(authority.server(host, expired=expired)) as kubelet:
         kubelet.answer("/pods", PODS)
-        assert cause in await failure(client.source(kubelet.url), "tls")
+        assert cause in await failure(source_of(files, kubelet.url), "tls")
         assert kubelet.requests == []
 
 
-async def test_tls_and_plain_http_mixed_up(kubelet: FakeKubelet, client: Client) -> None:
+async def test_tls_and_plain_http_mixed_up(kubelet: FakeKubelet, files: Files) -> None:
     async with FakeKubelet() as plain:
-        assert "TLS failed" in await failure(client.source(plain.url.replace("http:", "https:")), "tls")
+        assert "TLS failed" in await failure(source_of(files, plain.url.replace("http:", "https:")), "tls")
     # Go's server answers 400 in plain text, others close.
-    await failure(client.source(kubelet.url.replace("https:", "http:")), "unreachable")
+    await failure(source_of(files, kubelet.url.replace("https:", "http:")), "unreachable")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"\xff\x00"])
-async def test_a_ca_file_that_cannot_be_used(kubelet: FakeKubelet, client: Client, content: bytes | None) -> None:
-    client.ca_file.unlink()
+async def test_a_ca_file_that_cannot_be_used(kubelet: FakeKubelet, files: Files, content: bytes | None) -> None:
+    files.ca.unlink()
     if content is not None:
-        client.ca_file.write_bytes(content)
-    assert str(client.ca_file) in await failure(client.source(kubelet.url), "tls")
+        files.ca.write_bytes(content)
+    assert str(files.ca) in await failure(source_of(files, kubelet.url), "tls")
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"other words", b"line\nbreak", "t\u00f6ken".encode(), b"\x00"])
-async def test_no_usable_token(kubelet: FakeKubelet, client: Client, content: bytes | None) -> None:
-    client.token_file.unlink()
+async def test_no_usable_token(kubelet: FakeKubelet, files: Files, content: bytes | None) -> None:
+    files.token.unlink()
     if content is not None:
-        client.token_file.write_bytes(content)
-    message = await failure(client.source(kubelet.url), "no_token")
-    assert str(client.token_file) in message
-    assert "other" not in message.replace(str(client.token_file), "")
+        files.token.write_bytes(content)
+    message = await failure(source_of(files, kubelet.url), "no_token")
+    assert str(files.token) in message
+    assert "other" not in message.replace(str(files.token), "")
     assert kubelet.requests == []
 
 
-async def test_forbidden_names_the_rule_to_add(kubelet: FakeKubelet, client: Client) -> None:
+async def test_forbidden_names_the_rule_to_add(kubelet: FakeKubelet, files: Files) -> None:
     kubelet.forbidden = {"/pods"}
-    message = await failure(client.source(kubelet.url), "forbidden")
+    message = await failure(source_of(files, kubelet.url), "forbidden")
     assert "get on nodes/pods" in message
     assert "rbac.legacyNodesProxy" in message
     assert "serviceaccount" not in message
@@ -222,16 +211,16 @@ BODY = PODS.body
     ],
 )
 async def test_an_answer_that_is_of_no_use(
-    kubelet: FakeKubelet, client: Client, reply: Reply, reason: str, message: str
+    kubelet: FakeKubelet, files: Files, reply: Reply, reason: str, message: str
 ) -> None:
     kubelet.answer("/pods", reply)
-    assert message in await failure(client.source(kubelet.url), reason)
+    assert message in await failure(source_of(files, kubelet.url), reason)
     assert {request.path for request in kubelet.requests} == {"/pods"}, "a redirect does not carry the token away"
 
 
-async def test_exactly_what_is_allowed_is_read(kubelet: FakeKubelet, client: Client) -> None:
-    assert (await client.source(kubelet.url, max_bytes=len(BODY)).pods()).pods
-    await failure(client.source(kubelet.url, max_bytes=len(BODY) - 1), "too_large")
+async def test_exactly_what_is_allowed_is_read(kubelet: FakeKubelet, files: Files) -> None:
+    assert (await source_of(files, kubelet.url, max_bytes=len(BODY)).pods()).pods
+    await failure(source_of(files, kubelet.url, max_bytes=len(BODY) - 1), "too_large")
 
 
 # The kubelet's settings
