@@ -126,7 +126,7 @@ def _switch(text: str, *, on: bool = False, flag: str = "") -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the user chose: durations in seconds, an unset file ``None``. A file that is but a default need not exist."""
+    """What the user chose: durations in seconds, an unset file ``None``. A default file need not exist."""
 
     path_cgroup: str = _row(_DIR, "/sys/fs/cgroup", "Root of the cgroup hierarchy")
     path_proc: str = _row(_DIR, "/proc", "Mount point of procfs")

@@ -91,10 +91,12 @@ def fail(error: BaseException) -> Callable[[], int]:
     return act
 
 
-def process(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*argv), env=environment() | environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+def help_to(stdout: int) -> tuple[int, bytes]:
+    """Exit code and standard error of the process."""
+    ended = subprocess.run(
+        command("--help"), env=environment(), cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=50
     )
+    return ended.returncode, ended.stderr
 
 
 # ---- Choosing a command ----
@@ -145,7 +147,6 @@ def test_a_command_that_answers_on_a_terminal_logs_from_warn_on() -> None:
     ("argv", "message"),
     [
         (["--sample.interval=0s"], "--sample.interval: must be between 100ms and 60s, not '0s'"),
-        (["explain", "--sample.interval=0s"], "--sample.interval: must be between 100ms and 60s, not '0s'"),
         (["--sample.interval"], "--sample.interval: expected one argument"),
         (["--sample.intervall=1s"], "--sample.intervall: unknown option, did you mean --sample.interval?"),
         (["--sample.inter", "1s"], "--sample.inter: unknown option, did you mean --sample.interval?"),
@@ -158,7 +159,6 @@ def test_a_command_that_answers_on_a_terminal_logs_from_warn_on() -> None:
         (["explain", "--outptu=json"], "--outptu: unknown option, did you mean --output?"),
         (["explain", "--output=yaml"], "--output: invalid choice: 'yaml' (choose from "),
         (["explain", "--for=long"], "--for: invalid int value: 'long'"),
-        (["--kubelet.ca-file=/nonexistent/ca.crt"], "--kubelet.ca-file: must be a readable file (No such file or"),
         (["--token=secret\n"], "--token: unknown option"),
         (["a\nb"], "unknown command 'a\\nb'"),
     ],
@@ -228,19 +228,13 @@ def test_ctrl_c_is_quiet() -> None:
 def test_a_reader_that_goes_away_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    result = subprocess.run(
-        command("--help"), env=environment(), cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=50
-    )
+    assert help_to(writer) == (141, b"")
     os.close(writer)
-    assert (result.returncode, result.stderr) == (141, b"")
 
 
 def test_a_full_disk_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
-        result = subprocess.run(
-            command("--help"), env=environment(), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False, timeout=50
-        )
-    assert (result.returncode, result.stderr) == (2, b"throttle-exporter: error: No space left on device\n")
+        assert help_to(full.fileno()) == (2, b"throttle-exporter: error: No space left on device\n")
 
 
 # ---- Help and version ----
@@ -267,8 +261,9 @@ def test_help_of_a_command_shows_its_own_options() -> None:
 
 
 def test_help_and_version_work_whatever_the_environment() -> None:
-    assert Program().run("--help", environ={"THROTTLE_EXPORTER_NONSENSE": "1"}).code == 0
-    assert process("serve", "--version", THROTTLE_EXPORTER_NONSENSE="1").stdout == f"throttle-exporter {__version__}\n"
+    environ = {"THROTTLE_EXPORTER_NONSENSE": "1"}
+    assert Program().run("--help", environ=environ).code == 0
+    assert Program().run("serve", "--version", environ=environ).out == f"throttle-exporter {__version__}\n"
 
 
 @pytest.mark.parametrize(

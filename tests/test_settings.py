@@ -175,12 +175,10 @@ def test_references_are_expanded_in_what_the_user_gives(reference: str) -> None:
 @pytest.mark.parametrize(
     ("flag", "text", "message"),
     [
-        ("sample.interval", "0s", "must be between 100ms and 60s, not '0s'"),
         ("sample.interval", "99ms", "must be between 100ms and 60s, not '99ms'"),
         ("sample.interval", "1", "must be a duration such as 500ms, 1s or 1m30s, not '1'"),
         ("sample.interval", "1m\n", "must not have control characters, not '1m\\n'"),
         ("sample.window", "1999ms", "must be between 2s and 1h with --sample.interval=1s, not '1999ms'"),
-        ("sample.window", "61m", "must be between 2s and 1h with --sample.interval=1s, not '61m'"),
         ("sample.linger", "-1s", "must be a duration such as 500ms, 1s or 1m30s, not '-1s'"),
         ("collector.burst", "maybe", "must be true or false, not 'maybe'"),
         ("log.level", "loud", "must be one of debug, info, warn, error, not 'loud'"),
@@ -190,13 +188,11 @@ def test_references_are_expanded_in_what_the_user_gives(reference: str) -> None:
         ("pods.sources", "logs,logs", "must be none, or a list of kubelet, apiserver, logs and file:PATH"),
         ("pods.sources", "file:", "must be none, or a list of kubelet, apiserver, logs and file:PATH"),
         ("web.telemetry-path", "metrics", "must be a path such as /metrics"),
-        ("web.telemetry-path", "/", "must be a path such as /metrics"),
         ("web.telemetry-path", "/a//b", "must be a path such as /metrics"),
         ("web.telemetry-path", "/{name}", "must be a path such as /metrics"),
         ("web.telemetry-path", "/healthz", "none of the exporter's other pages, not '/healthz'"),
         ("kubelet.ca-file", "/nonexistent/ca", "must be a readable file (No such file or directory), not '/nonex"),
         ("kubelet.ca-file", "/", "must be a readable file (Is a directory), not '/'"),
-        ("web.config.file", "/nonexistent/web.yaml", "must be a readable file (No such file or directory)"),
         ("config.file", "/nonexistent/config.yaml", "must be a readable file (No such file or directory)"),
     ],
 )
@@ -206,13 +202,10 @@ def test_a_wrong_value_is_told_with_option_bounds_and_value(flag: str, text: str
     assert message in told
 
 
-def test_a_default_that_no_longer_fits_is_called_one() -> None:
+def test_a_window_fits_its_interval_and_holds_no_more_readings_than_a_history() -> None:
     assert wrong({"sample.interval": "60s"}) == (
         "--sample.window (default): must be between 2m and 1h with --sample.interval=60s, not '60s'"
     )
-
-
-def test_a_window_never_holds_more_readings_than_a_history() -> None:
     assert "between 200ms and 6m with" in wrong({"sample.interval": "100ms", "sample.window": "1h"})
     assert load({"sample.interval": "100ms", "sample.window": "6m"}, {}).sample_window == 360.0
 
@@ -304,11 +297,6 @@ def test_secrets_given_in_the_wrong_place_are_not_repeated() -> None:
 
 
 # ---- Kinds of value ----
-
-
-@given(st.integers(0, 10**12))
-def test_durations_round_trip(milliseconds: int) -> None:
-    assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
 
 
 @pytest.mark.parametrize(
