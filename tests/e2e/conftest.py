@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kubelet_thread import kubelet
+from tests.support.fake_kubelet import kubelet
 from tests.support.pages import Key, Page
 from tests.support.process import OPENMETRICS, Exporter, started, tree_options
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples

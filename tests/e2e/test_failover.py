@@ -14,8 +14,7 @@ import pytest
 
 from tests.e2e.conftest import FAST
 from tests.kube.fake_apiserver import NODE, FakeApiServer
-from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
-from tests.support.kubelet_thread import looping
+from tests.support.fake_kubelet import Authority, FakeKubelet, Reply, looping
 from tests.support.pages import Page, duplicates, triples
 from tests.support.process import Exporter, started
 from tests.support.treebuilder import Builder, container_id, pod_uid, v2

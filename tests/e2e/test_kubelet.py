@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FAST
-from tests.support.fake_kubelet import Reply
-from tests.support.kubelet_thread import TOKEN, Kubelet, kubelet
+from tests.support.fake_kubelet import TOKEN, Kubelet, Reply, kubelet
 from tests.support.pages import Page, duplicates, triples
 from tests.support.process import Exporter, started
 from tests.support.treebuilder import Tree

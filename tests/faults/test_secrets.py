@@ -11,8 +11,7 @@ import pytest
 
 from tests.e2e.conftest import FAST
 from tests.faults.node import Place
-from tests.support.fake_kubelet import Reply
-from tests.support.kubelet_thread import TOKEN, kubelet
+from tests.support.fake_kubelet import TOKEN, Reply, kubelet
 from tests.support.process import Exporter, started
 from tests.support.trees import containerd_systemd
 

@@ -15,7 +15,7 @@ from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.scenario import synthetic_node
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
 from exporter.lab.workloads import Job, Workforce
-from tests.support.kubelet_thread import kubelet
+from tests.support.fake_kubelet import kubelet
 from tests.support.process import Exporter, started
 
 MOST_SHARES = 262144

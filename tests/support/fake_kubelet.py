@@ -10,9 +10,11 @@ async with FakeKubelet(tls=authority.server("127.0.0.1")) as kubelet:
 import asyncio
 import json
 import ssl
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,9 @@ from typing import Any, Self
 import trustme
 from aiohttp import web
 from typing_extensions import override
+
+START_SECONDS = 10.0
+TOKEN = "let-me-in"
 
 
 class Authority:
@@ -134,3 +139,59 @@ class FakeKubelet(Served):
         if reply.cut_after is not None and request.transport is not None:
             request.transport.close()
         return response
+
+
+@dataclass(frozen=True)
+class Kubelet:
+    """One in a thread with a loop of its own, for a client that is another process; lets :data:`TOKEN` in, over TLS."""
+
+    server: FakeKubelet
+    loop: asyncio.AbstractEventLoop
+    options: list[str]
+    """What makes an exporter ask it."""
+
+    def answer(self, path: str, reply: Reply) -> None:
+        """What every further request for ``path`` gets."""
+        self.loop.call_soon_threadsafe(self.server.answer, path, reply)
+
+    @property
+    def asked(self) -> int:
+        """Requests for the pod list so far."""
+        return sum(request.path == "/pods" for request in self.server.requests)
+
+
+@contextmanager
+def looping() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="looping")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_SECONDS)
+        loop.close()
+
+
+@contextmanager
+def kubelet(folder: Path, pods: bytes, configz: bytes = b'{"kubeletconfig": {}}') -> Iterator[Kubelet]:
+    """A kubelet with these answers; its CA and the token lie in ``folder``."""
+    authority = Authority()
+    server = FakeKubelet(tls=authority.server("127.0.0.1"))
+    server.tokens = {TOKEN}
+    server.answer("/pods", Reply(body=pods))
+    server.answer("/configz", Reply(body=configz))
+    with looping() as loop:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(START_SECONDS)
+        (folder / "token").write_text(TOKEN)
+        options = [
+            "--pods.sources=kubelet",
+            f"--kubelet.url={server.url}",
+            f"--kubelet.token-file={folder / 'token'}",
+            f"--kubelet.ca-file={authority.write(folder / 'ca.crt')}",
+        ]
+        try:
+            yield Kubelet(server, loop, options)
+        finally:
+            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(START_SECONDS)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from tests.support.pages import Page
 from tests.support.unit import GUARD
@@ -45,6 +45,9 @@ class Answer:
     @property
     def text(self) -> str:
         return self.body.decode()
+
+
+T = TypeVar("T", Answer, Page)
 
 
 @dataclass
@@ -83,12 +86,15 @@ class Exporter:
 
     def page_when(self, holds: Callable[[Page], object], timeout: float = 15.0) -> Page:
         """The first page on which ``holds``."""
+        return self._when(self.page, holds, timeout)
+
+    def _when(self, ask: Callable[[], T], holds: Callable[[T], object], timeout: float) -> T:
         deadline = time.monotonic() + timeout
-        while not holds(page := self.page()):
+        while not holds(answer := ask()):
             if time.monotonic() > deadline:
-                raise AssertionError(f"no such page within {timeout:g} s; the last:\n{page.text[-_SHOWN:]}\n{self.log}")
+                raise AssertionError(f"not within {timeout:g} s; the last:\n{answer.text[-_SHOWN:]}\n{self.log}")
             time.sleep(_POLL_SECONDS)
-        return page
+        return answer
 
     def page_after_ticks(self, ticks: int = 2) -> Page:
         """A page of samples that all began after this call, ``ticks`` of them."""
@@ -99,11 +105,7 @@ class Exporter:
 
     def wait_ready(self, timeout: float = START_SECONDS) -> None:
         """Until ``/readyz`` says so."""
-        deadline = time.monotonic() + timeout
-        while (answer := self.get("/readyz")).status != http.HTTPStatus.OK:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not ready within {timeout:g} s: {answer}\n{self.log}")
-            time.sleep(_POLL_SECONDS)
+        self._when(lambda: self.get("/readyz"), lambda answer: answer.status == http.HTTPStatus.OK, timeout)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code. Over :data:`STOP_SECONDS` is an error."""

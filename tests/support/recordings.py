@@ -18,27 +18,13 @@ from tests.support.pages import Key
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 
 
-@dataclass(frozen=True)
 class Recording:
     """One folder of ``tests/fixtures/trees``."""
 
-    name: str
-
-    @property
-    def folder(self) -> Path:
-        return TREES / self.name
-
-    @property
-    def t0(self) -> Path:
-        return self.folder / "t0"
-
-    @property
-    def pods(self) -> Path:
-        return self.folder / "pods.json"
-
-    @property
-    def is_v1(self) -> bool:
-        return "cgroup-v1" in self.name
+    def __init__(self, name: str) -> None:
+        self.name, self.folder = name, TREES / name
+        self.t0, self.pods = self.folder / "t0", self.folder / "pods.json"
+        self.is_v1 = "cgroup-v1" in name
 
     @cached_property
     def pod_list(self) -> dict[str, Any]:
