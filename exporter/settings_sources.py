@@ -36,7 +36,6 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # Kubernetes describes each Service of the namespace in variables named after it: one called throttle-exporter gives
 # THROTTLE_EXPORTER_SERVICE_HOST and the like, which are not options.
 _SERVICE_LINK: Final = re.compile(r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)")
-_SERVICE_LINK_PORT: Final = re.compile(r"(?:.*_)?PORT")
 _NULL: Final = "tag:yaml.org,2002:null"
 
 
@@ -124,7 +123,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
                 found[_BY_VARIABLE[name].flag] = Given(text, name)
         elif name.startswith(PREFIX) and name not in CLIENT_VARIABLES.values():
             rest = name.removeprefix(PREFIX)
-            if not (_SERVICE_LINK.fullmatch(rest) or (_SERVICE_LINK_PORT.fullmatch(rest) and "://" in text)):
+            if not (_SERVICE_LINK.fullmatch(rest) or (f"_{rest}".endswith("_PORT") and "://" in text)):
                 close = suggestion(name, [*_BY_VARIABLE, *CLIENT_VARIABLES.values()])
                 raise ConfigError(f"{quoted(name)[1:-1]}: unknown environment variable{close}")
     return found

@@ -8,7 +8,6 @@ import logging
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -43,7 +42,7 @@ class SourceStatus:
     """The list in use came from it; it may have failed since."""
     last_success: float | None = None
     """Wall clock, seconds since the epoch."""
-    failures: Mapping[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
     """By reason, see :data:`exporter.kube.source.REASONS`; the same one in a row once while another source serves."""
     reason: str = ""
     """Of the last failure; empty after a success."""
@@ -65,8 +64,7 @@ class _Record:
 
     def __init__(self, name: str, what: str, clock: Callable[[], float]) -> None:
         self._what, self._clock, self._logged_at = what, clock, 0.0
-        self._counts: Counter[str] = Counter()
-        self.status = SourceStatus(name, failures=self._counts)
+        self.status = SourceStatus(name)
         self.consecutive = 0
         """Failures since the last success."""
         self.backoffs = 0
@@ -76,9 +74,9 @@ class _Record:
     def failed(self, error: MappingError, *, expected: bool) -> None:
         """Count and log a failure; an ``expected`` one, which may go on for ever, only when its reason is another."""
         self.consecutive += 1
-        is_new = error.reason != self.status.reason
-        self.status.up, self.status.reason, self.status.last_error = False, error.reason, str(error)
-        self._counts[error.reason] += is_new or not expected
+        status, is_new = self.status, error.reason != self.status.reason
+        status.up, status.reason, status.last_error = False, error.reason, str(error)
+        status.failures[error.reason] = status.failures.get(error.reason, 0) + (is_new or not expected)
         # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
         if is_new:
             template = f"{self._what} failed ({error.reason}): %s"

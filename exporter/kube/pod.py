@@ -193,16 +193,16 @@ def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity
         ("ephemeral", pod.ephemeral, pod.ephemeral_statuses),
     )
     for container_type, containers, statuses in lists:
-        specs: dict[str, _Container] = _by_name(containers or (), "malformed_container", problems)
-        known: dict[str, _ContainerStatus] = _by_name(statuses or (), "malformed_status", problems)
+        specs: dict[str, _Container] = _by_name(containers, "malformed_container", problems)
+        known: dict[str, _ContainerStatus] = _by_name(statuses, "malformed_status", problems)
         # A status without a spec still names a container that runs.
         for name in dict.fromkeys((*specs, *known)):
             yield _container(container_type, specs.get(name), known.get(name) or _ContainerStatus(name=name), problems)
 
 
-def _by_name(items: Sequence[Any], reason: str, problems: Counter[str]) -> dict[str, Any]:
+def _by_name(items: Sequence[Any] | None, reason: str, problems: Counter[str]) -> dict[str, Any]:
     named: dict[str, Any] = {}
-    for item in items:
+    for item in items or ():
         if item is None:
             problems[reason] += 1
         elif named.setdefault(item.name, item) is not item:
