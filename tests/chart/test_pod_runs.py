@@ -15,8 +15,7 @@ import pytest
 from tests.chart.charting import CASES, Json, objects, only, texts
 from tests.chart.runtime import Image, Node, executing, expanded, running
 from tests.monitoring.parts import free_port
-from tests.support.fake_kubelet import Authority, FakeKubelet, Reply
-from tests.support.kubelet_thread import looping
+from tests.support.fake_kubelet import Authority, FakeKubelet, Reply, looping
 from tests.support.pages import Page
 from tests.support.process import Exporter
 from tests.support.recordings import RECORDINGS, Recording, copied
