@@ -26,14 +26,14 @@ class Ticks:
     def __init__(self, window_seconds: float, interval_seconds: float) -> None:
         self._window = window_seconds + interval_seconds / 2
         self._max_gap = max(3 * interval_seconds, interval_seconds + 1.0)
-        self._times = deque[float](maxlen=ceil(window_seconds / interval_seconds) + 1)
+        most = ceil(window_seconds / interval_seconds) + 1
+        self._times = deque[float](maxlen=most)
+        self.most_bytes = (most + 8) * _SIZE
+        """Of a history that changed at each tick, and a few more, so that not each tick has to drop one."""
         self.newest = -1
-        self._idle: dict[int, Window] = {}
-
-    @property
-    def first(self) -> int:
+        self.first = 0
         """Number of the oldest tick inside the window; one interval always is, but after a gap."""
-        return self.newest + 1 - len(self._times)
+        self._idle: dict[int, Window] = {}
 
     def push(self, now: float) -> None:
         """Begin a tick at monotonic ``now`` (seconds); no new one when no time has passed.
@@ -49,12 +49,12 @@ class Ticks:
         self.newest += 1
         while len(times) > 2 and now - times[0] > self._window:
             times.popleft()
+        self.first = self.newest + 1 - len(times)
         self._idle.clear()
 
     def seconds(self, begin: int, end: int) -> float:
         """Return the time between two ticks of the window."""
-        first = self.first
-        return self._times[end - first] - self._times[begin - first]
+        return self._times[end - self.first] - self._times[begin - self.first]
 
     def idle(self, begin: int) -> Window:
         """Return the window since tick ``begin`` of a cgroup that was idle."""
@@ -103,7 +103,8 @@ class History:
         self._readings += _write(tick, *reading)
         self._changed = self._pushed = tick
         self._newest = reading
-        self._trim()
+        if len(self._readings) > self._ticks.most_bytes:
+            self._trim()
         return steady
 
     def _note(self, end: int, ratio: float) -> None:
@@ -111,14 +112,14 @@ class History:
         while peaks and peaks[-1][1] <= ratio:
             peaks.pop()
         peaks.append((end, ratio))
+        while peaks and peaks[0][0] <= self._ticks.first:
+            del peaks[0]
 
     def _trim(self) -> None:
         """Drop the readings that a later one replaced before the window began."""
         readings, first = self._readings, self._ticks.first
         while len(readings) > _SIZE and _read(readings, _SIZE)[0] <= first:
             del readings[:_SIZE]
-        while self._peaks and self._peaks[0][0] <= first:
-            del self._peaks[0]
 
     def _begin(self, newest: int | None = None) -> int | None:
         """Return the tick at which the window, or so many of its newest intervals, begin; ``None`` before two ticks."""
@@ -166,8 +167,10 @@ class History:
         """Return what was read at a tick of the window, or last before it."""
         if self._changed <= tick:
             return self._newest
-        self._trim()
-        found: tuple[int, int, int, float] = _read(self._readings)
+        found: tuple[int, int, int, float]
+        place = len(self._readings) - _SIZE * (1 + self._changed - tick)
+        if place >= 0 and (found := _read(self._readings, place))[0] == tick:  # it changed at each tick
+            return found[1:]
         for reading in _READING.iter_unpack(self._readings):
             if reading[0] > tick:
                 break

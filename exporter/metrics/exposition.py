@@ -6,7 +6,7 @@ row is escaped once and each sample is one string; a property test compares both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any, Literal
 
@@ -103,43 +103,58 @@ class Renderer:
         stale = {row_type: self._stale(row_type, before.get(row_type, ())) for row_type in self._rows}
         parts: list[bytes] = []
         for family in self._families:
-            blocks, numbers = self._blocks[family.row_type], stale[family.row_type]
-            size = max(1, len(blocks)) if family.cacheable else CHUNK_ROWS
             chunks = self._chunks.get(family.name)
-            if chunks is None or numbers is None:
-                numbers = range(ceil(len(blocks) / size))
-                chunks = self._chunks[family.name] = [b""] * len(numbers)
-            elif family.cacheable:
-                numbers = ()
-            for number in numbers:
-                chunks[number] = self._chunk(family, blocks[number * size : (number + 1) * size])
+            if chunks is None or not family.cacheable:
+                chunks = self._renewed(family, chunks, *stale[family.row_type])
             if any(chunks):
                 parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), *chunks)
         return parts
 
-    def _stale(self, row_type: RowType, before: Sequence[Any]) -> Collection[int] | None:
-        """Take over the rows of this page; return the numbers of the chunks in which one has changed, ``None``: all."""
+    def _stale(self, row_type: RowType, before: Sequence[Any]) -> tuple[Sequence[int] | None, Sequence[Block]]:
+        """Take over the rows of this page; return the chunks in which one has changed and their rows; ``None``: all."""
         rows, blocks = self._rows[row_type], self._blocks.get(row_type)
         if blocks is None or row_type not in _CGROUPS:
             names, values_of = LABELS[row_type], LABEL_VALUES[row_type]
-            self._blocks[row_type] = [(label_block(names, values_of(row)), row) for row in rows]
-            return None
+            self._blocks[row_type] = blocks = [(label_block(names, values_of(row)), row) for row in rows]
+            return range(ceil(len(rows) / CHUNK_ROWS)) if row_type in _CGROUPS else None, blocks
         changed = [number for number, (old, new) in enumerate(zip(before, rows, strict=True)) if old is not new]
         for number in changed:
             blocks[number] = (blocks[number][0], rows[number])
-        return {number // CHUNK_ROWS for number in changed}
+        numbers = sorted({number // CHUNK_ROWS for number in changed})
+        if len(numbers) * CHUNK_ROWS > len(rows) / 2:
+            return None, blocks
+        return numbers, [pair for at in numbers for pair in blocks[at * CHUNK_ROWS : (at + 1) * CHUNK_ROWS]]
 
-    def _chunk(self, family: Family, rows: Sequence[Block]) -> bytes:
-        if not family.metric.lingers and family.row_type in _CGROUPS:
-            # Counters and names of a removed container stay, to be scraped once more; its gauges are no longer true.
-            rows = [pair for pair in rows if pair[1].live]
+    def _renewed(
+        self, family: Family, chunks: list[bytes] | None, numbers: Sequence[int] | None, rows: Sequence[Block]
+    ) -> list[bytes]:
+        """Return the family's chunks, those with these numbers and rows rendered again; one where all rows are."""
+        size, is_kept = CHUNK_ROWS, family.cacheable or numbers is not None
+        if chunks is None or numbers is None:
+            rows = self._blocks[family.row_type]
+            if family.cacheable or numbers is None:
+                size = len(rows) or 1
+            numbers = range(ceil(len(rows) / size))
+            chunks = [b""] * len(numbers)
         try:
-            # A name may hold bytes that are not UTF-8; they must not fail the page.
-            return "".join(_samples(family, rows)).encode(errors="replace")
+            lines = list(_samples(family, rows))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # An error in one family or one value must not fail the others.
             self._on_error(RenderError(f"{family.name}: {type(error).__name__}", reason="value"))
-            return b""
+            self._chunks.pop(family.name, None)
+            return []
+        if family.row_type in _CGROUPS and not family.metric.lingers:
+            # Counters and names of a removed container stay, to be scraped once more; its gauges are no longer true.
+            lines = [line if pair[1].live else "" for line, pair in zip(lines, rows, strict=True)]
+        for place, number in enumerate(numbers):
+            # A name may hold bytes that are not UTF-8; they must not fail the page.
+            text = "".join(lines[place * size : (place + 1) * size])
+            chunks[number] = text.encode(errors="replace")
+        if is_kept:
+            self._chunks[family.name] = chunks
+        else:
+            self._chunks.pop(family.name, None)
+        return chunks
 
 
 def head(name: str, kind: str, text: str, style: Format) -> str:
@@ -154,7 +169,7 @@ def head(name: str, kind: str, text: str, style: Format) -> str:
 
 
 def _samples(family: Family, rows: Sequence[Block]) -> Iterable[str]:
-    """Return one line for each row that has a value."""
+    """Return the lines of each row: empty without a value."""
     name, metric = family.name, family.metric
     value_of = metric.value
     if metric.is_histogram:
@@ -164,8 +179,9 @@ def _samples(family: Family, rows: Sequence[Block]) -> Iterable[str]:
     # format_value, inlined: this line runs twenty thousand times a page.
     return [
         f"{name}{block} {repr(float(v)) if -_PLAIN_FLOAT < v < _PLAIN_FLOAT else _go_float(v)}\n"
-        for block, row in rows
         if (v := value_of(row)) is not None
+        else ""
+        for block, row in rows
     ]
 
 
@@ -174,7 +190,9 @@ def _labelled(family: Family, rows: Sequence[Block]) -> Iterator[str]:
     for _, row in rows:
         value, own = metric.value(row), [label(row) for label in metric.labels.values()]
         known = [one for one in own if one is not None]
-        if value is not None and len(known) == len(own):
+        if value is None or len(known) < len(own):
+            yield ""
+        else:
             yield f"{family.name}{label_block(family.labels, (*values_of(row), *known))} {format_value(value)}\n"
 
 
@@ -182,12 +200,14 @@ def _histograms(family: Family, rows: Sequence[Block]) -> Iterator[str]:
     name, names = family.name, LABELS[family.row_type]
     bounds = [*map(format_value, RATIO_BUCKETS), "+Inf"]
     for block, row in rows:
+        lines = ""
         if row.distribution is not None:
             counts, total = row.distribution
             for bound, count in zip(bounds, (*counts, counts[-1]), strict=True):
                 labels = label_block((*names, "le"), (*LABEL_VALUES[family.row_type](row), bound))
-                yield f"{name}_bucket{labels} {format_value(count)}\n"
-            yield f"{name}_count{block} {format_value(counts[-1])}\n{name}_sum{block} {format_value(total)}\n"
+                lines += f"{name}_bucket{labels} {format_value(count)}\n"
+            lines += f"{name}_count{block} {format_value(counts[-1])}\n{name}_sum{block} {format_value(total)}\n"
+        yield lines
 
 
 def rows_of(snapshot: Snapshot) -> Mapping[RowType, Sequence[Any]]:

@@ -58,7 +58,7 @@ class PodGroup:
                 return False
         for one in self.sampled:
             one.sample(now, ticks, activity if one is pod else None)
-        self.idle = now - self._changed_at(self.sampled) >= self.settling
+        self.idle = self._has_settled(self.sampled, now, self.settling)
         return True
 
     def read_page(self, now: float, needs: PageNeeds) -> bool:
@@ -76,7 +76,7 @@ class PodGroup:
                 return False
         for one in rest:
             one.read_page(now, needs)
-        self.page_idle = now - self._changed_at(self.shown) >= PAGE_SETTLING_SECONDS
+        self.page_idle = self._has_settled(self.shown, now, PAGE_SETTLING_SECONDS)
         return True
 
     def _see(self, activity: object, now: float) -> None:
@@ -84,5 +84,5 @@ class PodGroup:
             self.seen, self.ran_at = activity, now
             self.idle = self.page_idle = False
 
-    def _changed_at(self, read: Iterable[TrackedCgroup]) -> float:
-        return max([self.ran_at, *(one.changed_at for one in read)])
+    def _has_settled(self, read: Iterable[TrackedCgroup], now: float, seconds: float) -> bool:
+        return now - self.ran_at >= seconds and all(now - one.changed_at >= seconds for one in read)

@@ -343,14 +343,17 @@ class TrackedCgroup(Found):
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         window = None if history is None else history.window()
-        kept = self.page_row
-        if detailed_at is None and kept is not None and (kept.window or ())[1:] == (window or ())[1:]:
-            window = kept.window
+        kept, is_same = self.page_row, False
+        if detailed_at is None and kept is not None and kept.stat == stat:
+            is_same = (kept.window or ())[1:] == (window or ())[1:]
+            window = kept.window if is_same else window
         readings = (stat, self.local_throttled_seconds, self.pressure, window, self.recommendation, self.distribution)
         details = (None, None, None, ()) if detailed_at is None else self._details(detailed_at)
         row = CgroupRow._make(settings + readings + details)
         if detailed_at is None:
-            row = self.page_row = kept if kept == row and kept is not None else row
+            if is_same and kept == row:
+                return kept
+            self.page_row = row
         return row
 
     def _details(self, now: float) -> tuple[Any, ...]:
