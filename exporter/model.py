@@ -93,7 +93,7 @@ class Window(NamedTuple):
     """What one cgroup under a quota did in the last window; peak: the highest ratio between neighbouring readings."""
 
     seconds: float
-    """Shorter than configured while the container is young."""
+    """Shorter than configured while the container is young; exact in a detailed snapshot only."""
     periods: int
     throttled_periods: int
     ratio: float

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from exporter.model import CgroupRow, Snapshot
+from exporter.model import CgroupRow, Snapshot, Window
 from tests.sampler.rig import LINGER, Rig
 from tests.support.pages import Page, duplicates
 from tests.support.recordings import overwrite
@@ -226,8 +226,6 @@ class Life:
             assert one.cid in shown or one.born > max(self.ticks[-1], self.scans[-1])
         for container in snapshot.containers:
             self._is_what_the_files_said(container)
-            if container.live:
-                self._has_the_window_of_two_ticks(container)
             labels = {"namespace": container.namespace, "pod": container.pod, "container": container.container or ""}
             assert page.get(PREFIX + "usage_seconds_total", **labels) == container.stat.usage_seconds
             if container.counts_periods:
@@ -235,7 +233,11 @@ class Life:
         [pod] = snapshot.pods
         assert self._shown(pod) == self.pod.counters.served(self.unit)[:4]
         assert pod.pressure is None or pod.pressure.waiting_seconds == self.pod.counters.waiting / 1e6
-        self._has_the_window_of_two_ticks(pod)
+        exact = self._look(detailed=True)
+        windows = {one.ref.path: one.window for one in (*exact.containers, *exact.pods)}
+        for row in (*snapshot.containers, *snapshot.pods):
+            if row.live:
+                self._has_the_window_of_two_ticks(row, windows[row.ref.path])
         ratios = [*page.rows(PREFIX + "throttled_ratio").values(), *page.rows(PREFIX + "throttled_ratio_peak").values()]
         assert all(0 <= ratio <= 1 for ratio in ratios)
 
@@ -284,8 +286,9 @@ class Life:
             assert container.local_throttled_seconds == local
             assert container.pressure is None or container.pressure.waiting_seconds == waiting
 
-    def _has_the_window_of_two_ticks(self, row: CgroupRow) -> None:
-        window = row.window
+    def _has_the_window_of_two_ticks(self, row: CgroupRow, window: Window | None) -> None:
+        """``window``: of a detailed row, which alone has the exact length."""
+        assert (row.window or ())[1:] == (window or ())[1:]
         [one] = [one for one in (self.pod, *self.live.values()) if one.cid == (row.ref.container_id or "")]
         if window is not None:
             end = max(one.at_tick)
