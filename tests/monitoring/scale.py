@@ -40,63 +40,51 @@ CONTAINERS = 2
 LIMITED_OF_TEN = 6
 REPLICAS = 10
 NAMESPACES = 100
-ONE_IN = {"badly": 100, "some": 5}
-"""How many of the limited pods are throttled badly, and how many a little; the others are not."""
-USUAL = {"cpu_periods_total": 6.0, "cpu_usage_seconds_total": 0.1, "cpu_pressure_stalled_seconds_total": 0.002}
-RATES = {
-    "calm": {
-        **USUAL,
-        "cpu_throttled_periods_total": 0.0,
-        "cpu_throttled_seconds_total": 0.0,
-        "cpu_throttled_local_seconds_total": 0.0,
-    },
-    "some": {
-        **USUAL,
-        "cpu_throttled_periods_total": 0.2,
-        "cpu_throttled_seconds_total": 0.01,
-        "cpu_throttled_local_seconds_total": 0.01,
-    },
-    "badly": {
-        **USUAL,
-        "cpu_throttled_periods_total": 4.0,
-        "cpu_throttled_seconds_total": 0.3,
-        "cpu_throttled_local_seconds_total": 0.3,
-        "cpu_pressure_stalled_seconds_total": 0.3,
-    },
+ONE_IN = {2: 100, 1: 5}
+"""Column of GROWTH -> how many of the limited pods: a few are throttled badly, some a little, the others not."""
+LIKE = {True: "autoscaler", False: "cache"}
+PODS_LIKE = {True: "dns-autoscaler", False: "indexer"}
+GROWTH = {
+    # calm, some, badly
+    "cpu_periods_total": (6.0, 6.0, 6.0),
+    "cpu_usage_seconds_total": (0.1, 0.1, 0.1),
+    "cpu_throttled_periods_total": (0.0, 0.2, 4.0),
+    "cpu_throttled_seconds_total": (0.0, 0.01, 0.3),
+    "cpu_throttled_local_seconds_total": (0.0, 0.01, 0.3),
+    "cpu_pressure_stalled_seconds_total": (0.002, 0.002, 0.3),
+    "restarts_total": (0.0, 0.0, 0.0),
 }
-"""Growth per second; any other counter grows by 0.01."""
+"""Per second; any other counter grows by 0.01."""
+Row = tuple[str, str, float]
+"""Metric, its labels without those that say whose it is, value."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """Rows of a real page, without the labels that say whose they are."""
+    """Rows of a real page: of a container and a pod, each with a limit and without."""
 
-    limited: tuple[tuple[str, str, float], ...]
-    unlimited: tuple[tuple[str, str, float], ...]
-    limited_pod: tuple[tuple[str, str, float], ...]
-    unlimited_pod: tuple[tuple[str, str, float], ...]
+    containers: dict[bool, list[Row]]
+    pods: dict[bool, list[Row]]
     rest: str
 
 
 def template(page: str) -> Template:
     """From the page of a demo node: ``dns-autoscaler`` has a limit, ``catalog``'s cache has none."""
 
-    def rows(prefix: str, *needles: str) -> tuple[tuple[str, str, float], ...]:
+    def rows(prefix: str, needle: str) -> list[Row]:
         found = []
         for line in page.splitlines():
-            if line.startswith(prefix) and all(needle in line for needle in needles):
+            if line.startswith(prefix) and needle in line:
                 name, _, tail = line.partition("{")
                 labels, _, value = tail.rpartition("} ")
                 kept = re.sub(r'(?:^|,)(?:namespace|pod|container|workload)="[^"]*"', "", labels).strip(",")
                 found.append((name, kept, float(value)))
-        return tuple(found)
+        return found
 
     rest = [line for line in page.splitlines() if not line.startswith(("#", "cgroup_container_", "cgroup_pod_"))]
     return Template(
-        rows("cgroup_container_", 'container="autoscaler"'),
-        rows("cgroup_container_", 'container="cache"'),
-        rows("cgroup_pod_", 'pod="dns-autoscaler'),
-        rows("cgroup_pod_", 'pod="indexer'),
+        {limited: rows("cgroup_container_", f'container="{name}"') for limited, name in LIKE.items()},
+        {limited: rows("cgroup_pod_", f'pod="{name}') for limited, name in PODS_LIKE.items()},
         "\n".join(rest) + "\n",
     )
 
@@ -106,25 +94,23 @@ def node_rows(node: int, made: Template) -> Iterator[tuple[str, float, float]]:
     for slot in range(PODS):
         number = node * PODS + slot
         workload = f"workload-{number // REPLICAS}"
-        namespace = f"namespace-{number // REPLICAS % NAMESPACES}"
         limited = number % 10 < LIMITED_OF_TEN
+        namespace = f"namespace-{number // REPLICAS % NAMESPACES}"
         pod = f'namespace="{namespace}",pod="{workload}-5d8f9c7b6d-{number:05x}"'
-        mood = next((name for name, one_in in ONE_IN.items() if limited and number % one_in == 0), "calm")
-        for row in made.limited_pod if limited else made.unlimited_pod:
+        mood = next((mood for mood, one_in in ONE_IN.items() if limited and number % one_in == 0), 0)
+        for row in made.pods[limited]:
             yield _row(row, pod, workload, mood)
         for index in range(CONTAINERS):
-            labels = f'{pod},container="container-{index}"'
-            for row in made.limited if limited else made.unlimited:
-                yield _row(row, labels, workload, mood)
+            for row in made.containers[limited]:
+                yield _row(row, f'{pod},container="container-{index}"', workload, mood)
 
 
-def _row(row: tuple[str, str, float], labels: str, workload: str, mood: str) -> tuple[str, float, float]:
+def _row(row: Row, labels: str, workload: str, mood: int) -> tuple[str, float, float]:
     name, kept, value = row
     if name == "cgroup_pod_info":
         kept = f'{kept},workload="{workload}"'
     short = re.sub(r"^cgroup_(?:container|pod)_", "", name)
-    grows = name.endswith("_total") and short != "restarts_total"
-    growth = RATES[mood].get(short, 0.01) if grows else 0.0
+    growth = GROWTH.get(short, (0.01,) * 3)[mood] if name.endswith("_total") else 0.0
     return f"{name}{{{','.join(part for part in (labels, kept) if part)}}} ", value, growth
 
 

@@ -83,24 +83,15 @@ def server(tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     moving.start()
     try:
         with started([*options, "--web.cadvisor-names"]) as exporter:
+            target = {"endpoint": "metrics", "service": "kube-throttle-exporter", "namespace": "monitoring"}
+            target |= {"pod": "kube-throttle-exporter-x2k9p", "container": "exporter"}
+            target |= {"__meta_kubernetes_pod_node_name": "node-7"}
             job = {
                 "job_name": "exporter",
                 "scrape_interval": "500ms",
                 "scrape_timeout": "500ms",
                 "honor_labels": endpoint["honorLabels"],
-                "static_configs": [
-                    {
-                        "targets": [f"127.0.0.1:{exporter.port}"],
-                        "labels": {
-                            "endpoint": "metrics",
-                            "service": "kube-throttle-exporter",
-                            "namespace": "monitoring",
-                            "pod": "kube-throttle-exporter-x2k9p",
-                            "container": "exporter",
-                            "__meta_kubernetes_pod_node_name": "node-7",
-                        },
-                    }
-                ],
+                "static_configs": [{"targets": [f"127.0.0.1:{exporter.port}"], "labels": target}],
                 "relabel_configs": snake(endpoint["relabelings"]),
                 "metric_relabel_configs": snake(endpoint["metricRelabelings"]),
             }

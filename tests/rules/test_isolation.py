@@ -28,6 +28,7 @@ STATIC = policy("static")
 
 def test_an_eligible_container_fires_where_the_node_pins(fires: Fires) -> None:
     fires([ELIGIBLE, STATIC], NOT_PINNED)
+    fires([ELIGIBLE, ELIGIBLE.but(target=Target(job="other")), STATIC], NOT_PINNED)
 
 
 def test_where_the_kubelet_keeps_its_policy_to_itself_a_pinned_neighbour_tells(fires: Fires) -> None:
@@ -55,10 +56,6 @@ def test_not_pinned_is_silent_just_under_each_of_its_conditions(
     fires(silent)
 
 
-def test_not_pinned_is_one_alert_for_two_scrapes(fires: Fires) -> None:
-    fires([ELIGIBLE, ELIGIBLE.but(target=Target(job="other")), STATIC], NOT_PINNED)
-
-
 # ---- pinned and throttled ----
 
 OWNER = Container(qos="Guaranteed", periods=10, throttled=0.5, lost=0.02, usage=1.9, limit=2, isolation="exclusive")
@@ -66,6 +63,7 @@ OWNER = Container(qos="Guaranteed", periods=10, throttled=0.5, lost=0.02, usage=
 
 def test_a_quota_on_exclusive_cpus_fires(fires: Fires) -> None:
     fires([OWNER], THROTTLED)
+    fires([OWNER, Pod(threshold=OFF)])
     fires([OWNER, OWNER.but(target=Target(job="other"))], THROTTLED)
 
 
@@ -81,10 +79,6 @@ def test_exclusive_throttled_is_silent_just_under_each_of_its_conditions(
     just_under: dict[str, Any], fires: Fires
 ) -> None:
     fires([OWNER.but(**just_under)])
-
-
-def test_a_muted_owner_is_silent(fires: Fires) -> None:
-    fires([OWNER, Pod(threshold=OFF)])
 
 
 # ---- pinned and not alone ----
