@@ -39,8 +39,8 @@ SERIES: Mapping[str, PerCgroup] = {
 PER_NODE = 80
 """Of the node and of the exporter itself; each CPU adds one."""
 
-RECORDED = PerCgroup(4, 1, 2, 1)
-"""Recorded for each container and pod, on average, sums over them included, where one limited container in five is
+RECORDED = PerCgroup(1, 0, 6, 2)
+"""Recorded for each container and pod, on average, sums over them included, where one limited pod in three is
 throttled a little: of throttling only what there is is kept."""
 
 PAGE = ROOT / "docs" / "scale.md"
