@@ -124,12 +124,9 @@ class Board:
         """Return exactly ``height`` lines of at most ``width`` characters; ``status`` names source and time."""
         self._page = max(1, height - FRAME_LINES)
         containers = self._shown_with_cursor()
-        if self.document is None:
-            summary = "no numbers" if self.problem else "waiting for the first numbers"
-        else:
-            summary = headline(self.document)
+        waiting = "no numbers" if self.problem else "waiting for the first numbers"
         lines = [
-            _sentence(summary, width, "bold"),
+            _sentence(waiting if self.document is None else headline(self.document), width, "bold"),
             _sentence(self.problem, width, "red") if self.problem else _sentence(status, width, "dim"),
         ]
         if self._panel:

@@ -46,20 +46,12 @@ _API_VERSIONS: Final = {
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add which container, how it is explained, and the source."""
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="NAMESPACE/POD[/CONTAINER], POD, or [NAMESPACE/]KIND/NAME such as shop/deploy/web (the node's worst)",
-    )
-    parser.add_argument("-n", "--namespace", default="", help="namespace of the names; alone, all its containers")
-    parser.add_argument(
-        "--output",
-        choices=("text", "json", "patch"),
-        default="text",
-        help="text, json, or patches that set limits (text)",
-    )
-    parser.add_argument("--exit-code", action="store_true", help="exit with 1 when there are problems")
+    add, outputs = parser.add_argument, ("text", "json", "patch")
+    text = "NAMESPACE/POD[/CONTAINER], POD, or [NAMESPACE/]KIND/NAME such as shop/deploy/web (the node's worst)"
+    add("names", nargs="*", metavar="NAME", help=text)
+    add("-n", "--namespace", default="", help="namespace of the names; alone, all its containers")
+    add("--output", choices=outputs, default="text", help="text, json, or patches that set limits (text)")
+    add("--exit-code", action="store_true", help="exit with 1 when there are problems")
     add_source_arguments(parser)
 
 

@@ -18,18 +18,11 @@ from exporter.values import parse_duration
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Where to, in which format, and how long to watch first."""
-    parser.add_argument(
-        "--output", metavar="FILE", help="write FILE atomically, for node_exporter's textfile collector"
-    )
-    parser.add_argument(
-        "--for",
-        dest="watch",
-        type=argument(parse_duration),
-        default="0",
-        metavar="DURATION",
-        help="sample so long first; windowed gauges need it",
-    )
-    parser.add_argument("--openmetrics", action="store_true", help="OpenMetrics instead of the text format")
+    add, seconds = parser.add_argument, argument(parse_duration)
+    add("--output", metavar="FILE", help="write FILE atomically, for node_exporter's textfile collector")
+    text = "sample so long first; windowed gauges need it"
+    add("--for", dest="watch", type=seconds, default="0", metavar="DURATION", help=text)
+    add("--openmetrics", action="store_true", help="OpenMetrics instead of the text format")
 
 
 def run(settings: Settings, args: Namespace) -> int:

@@ -13,14 +13,10 @@ from exporter.report.summary import full_name
 
 MAX_LISTED: Final = 4
 USAGE: Final = "must be NAMESPACE/POD[/CONTAINER], POD or [NAMESPACE/]KIND/NAME"
-KINDS: Final = {
-    **dict.fromkeys(("deploy", "deployment", "deployments"), "Deployment"),
-    **dict.fromkeys(("sts", "statefulset", "statefulsets"), "StatefulSet"),
-    **dict.fromkeys(("ds", "daemonset", "daemonsets"), "DaemonSet"),
-    **dict.fromkeys(("rs", "replicaset", "replicasets"), "ReplicaSet"),
-    **dict.fromkeys(("job", "jobs"), "Job"),
-    **dict.fromkeys(("cj", "cronjob", "cronjobs"), "CronJob"),
-}
+_SHORT: Final = {
+    "Deployment": "deploy", "StatefulSet": "sts", "DaemonSet": "ds", "ReplicaSet": "rs", "Job": "job", "CronJob": "cj",
+}  # fmt: skip
+KINDS: Final = {name: kind for kind, short in _SHORT.items() for name in (short, kind.lower(), f"{kind.lower()}s")}
 """As kubectl abbreviates them."""
 _PARTS: Final = 3
 

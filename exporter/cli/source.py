@@ -91,32 +91,18 @@ class Answer(NamedTuple):
 
 def add_source_arguments(parser: ArgumentParser) -> None:
     """Add the options that choose the exporter; credentials that are not given are those of the environment."""
-    parser.add_argument(
-        "--url",
-        type=argument(parse_url),
-        help="base URL of the exporter to ask (the one of this node, by --web.listen-address)",
-    )
+    add, seconds = parser.add_argument, argument(duration(1.0, MAX_WATCH_SECONDS).parse)
+    text = "base URL of the exporter to ask (the one of this node, by --web.listen-address)"
+    add("--url", type=argument(parse_url), help=text)
     for name, (metavar, parse, text) in _CREDENTIALS.items():
         variable = CLIENT_VARIABLES[name]
-        default = os.environ.get(variable, "")
-        parser.add_argument(
-            f"--{name}", metavar=metavar, type=argument(parse), default=default, help=f"{text}; {variable}"
-        )
-    parser.add_argument(
-        "--file",
-        metavar="FILE",
-        type=argument(parse_file),
-        help="ask no exporter: read what /api/v1/containers answered, from this file or /dev/stdin",
-    )
-    parser.add_argument("--local", action="store_true", help="ask no exporter: sample here and now")
-    parser.add_argument(
-        "--for",
-        dest="watch",
-        type=argument(duration(1.0, MAX_WATCH_SECONDS).parse),
-        default="5s",
-        metavar="DURATION",
-        help="how long to sample where no exporter answers, at most 10m (5s)",
-    )
+        add(f"--{name}", metavar=metavar, type=argument(parse), default=os.environ.get(variable, ""),
+            help=f"{text}; {variable}")  # fmt: skip
+    text = "ask no exporter: read what /api/v1/containers answered, from this file or /dev/stdin"
+    add("--file", metavar="FILE", type=argument(parse_file), help=text)
+    add("--local", action="store_true", help="ask no exporter: sample here and now")
+    text = "how long to sample where no exporter answers, at most 10m (5s)"
+    add("--for", dest="watch", type=seconds, default="5s", metavar="DURATION", help=text)
 
 
 def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> Answer:
@@ -240,9 +226,8 @@ def _saved(path: str) -> ContainersDocument:
     except OSError as error:
         raise NoAnswerError(f"{quoted(path)}: {error.strerror or 'not readable'}", reason="unreadable") from error
     except (ValueError, RecursionError) as error:
-        raise NoAnswerError(
-            f"{quoted(path)} holds no answer of /api/v1/containers: {error}", reason="malformed"
-        ) from error
+        text = f"{quoted(path)} holds no answer of /api/v1/containers: {error}"
+        raise NoAnswerError(text, reason="malformed") from error
 
 
 def _own_url(settings: Settings) -> str:

@@ -24,19 +24,14 @@ from exporter.values import duration
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add how often, and the source."""
-    parser.add_argument("--once", action="store_true", help="print one table and exit, as without a terminal")
-    parser.add_argument("-n", "--namespace", default="", help="containers of this namespace only")
-    parser.add_argument("--sort", choices=list(SORTS), default="impact", help="order (impact)")
-    parser.add_argument(
+    add, interval = parser.add_argument, argument(duration(0.2, 600.0).parse)
+    add("--once", action="store_true", help="print one table and exit, as without a terminal")
+    add("-n", "--namespace", default="", help="containers of this namespace only")
+    add("--sort", choices=list(SORTS), default="impact", help="order (impact)")
+    add(
         "--output", choices=("table", "tsv"), default="table", help="table, or tab-separated values with --once (table)"
     )
-    parser.add_argument(
-        "--interval",
-        type=argument(duration(0.2, 600.0).parse),
-        default="2s",
-        metavar="DURATION",
-        help="time between two updates (2s)",
-    )
+    add("--interval", type=interval, default="2s", metavar="DURATION", help="time between two updates (2s)")
     add_source_arguments(parser)
 
 
@@ -45,11 +40,8 @@ def run(settings: Settings, args: Namespace) -> int:
     answer = ask(settings, args)
     board = Board(namespace=args.namespace, sort=args.sort)
     console = console_for(sys.stdout)
-    if (
-        not (args.once or args.file)
-        and sys.stdout.isatty()
-        and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
-    ):
+    can_redraw = sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+    if can_redraw and not (args.once or args.file):
         from exporter.cli.screen import watch  # noqa: PLC0415 - asyncio, for which only a terminal pays
 
         return watch(board, settings, answer, args.interval)

@@ -19,9 +19,7 @@ SCHEMA: Final = "v1"
 class Throttling(TypedDict):
     """How its own quota throttled it."""
 
-    window_seconds: Annotated[
-        float | None, "time the next four are of; `null` without a quota and in its first seconds"
-    ]
+    window_seconds: Annotated[float | None, "time of the next four; `null` without a quota and in its first seconds"]
     periods: Annotated[int | None, "enforcement periods in which it was active"]
     throttled_periods: Annotated[int | None, "those in which it ran out of quota"]
     ratio: Annotated[float | None, "throttled_periods / periods; 0 when it was idle"]

@@ -18,7 +18,7 @@ from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node, synthetic_node
 from tests.report.conftest import by_name, document, report
 from tests.report.node import CPUS
-from tests.support.process import Exporter, started
+from tests.support.process import started
 
 __all__ = ["by_name", "document", "report"]
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
@@ -62,51 +62,29 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
 
 
 @contextmanager
-def moving(node: Node) -> Iterator[threading.Lock]:
-    """Lets real time pass in the files, too, except while the lock is held."""
-    stop, lock = threading.Event(), threading.Lock()
+def moving(node: Node) -> Iterator[None]:
+    """Lets real time pass in the files, too."""
+    stop = threading.Event()
 
     def move() -> None:
         while not stop.wait(_MOVE_SECONDS):
-            with lock:
-                node.move()
+            node.move()
 
     thread = threading.Thread(target=move, daemon=True)
     thread.start()
     try:
-        yield lock
+        yield
     finally:
         stop.set()
         thread.join()
 
 
-@dataclass(frozen=True)
-class Running:
-    """An exporter on a node that moves, unless ``rest`` is held."""
-
-    exporter: Exporter
-    rest: threading.Lock
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.exporter.host}:{self.exporter.port}"
-
-
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """An exporter that has seen enough to have findings."""
-    with (
-        lab(tmp_path_factory.mktemp("lab")) as one,
-        started(one.options) as exporter,
-        moving(one.node) as rest,
-    ):
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of an exporter on a node that moves; it has seen enough to have findings."""
+    with lab(tmp_path_factory.mktemp("lab")) as one, started(one.options) as exporter, moving(one.node):
         exporter.page_when(lambda page: page.total(THROTTLED, container="app") >= MOVED_PERIODS)
-        yield Running(exporter, rest)
-
-
-@pytest.fixture(scope="module")
-def url(running: Running) -> str:
-    return running.url
+        yield f"http://{exporter.host}:{exporter.port}"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from exporter.cli.source import NoAnswerError, containers_document, fetch_contai
 from exporter.errors import ConfigError
 from exporter.report.schema import ContainersDocument
 from exporter.settings_sources import Parser, load
-from tests.cli.conftest import Running, lab, moving, stranger
+from tests.cli.conftest import lab, moving, stranger
 from tests.support import snapshots as make
 from tests.support.process import ROOT, command, environment, run
 
@@ -80,29 +80,6 @@ def test_into_a_pipe_names_are_whole_and_columns_obeyed(url: str, columns: str) 
     )  # fmt: skip
     assert THROTTLED in result.stdout
     assert ("ISOLATION" in result.stdout) is (columns == "200")
-
-
-def test_its_numbers_are_those_of_the_page(running: Running, url: str) -> None:
-    with running.rest:
-        running.exporter.page_after_ticks(2)
-        result = explain(THROTTLED, f"--url={url}", "--output=json")
-        page = running.exporter.page()
-
-    assert result.returncode == 1, result.stderr
-    [container] = containers_document(json.loads(result.stdout))["containers"]
-    labels = {name: container[name] for name in ("namespace", "pod", "container")}
-    for metric, value in {
-        "cpu_throttled_ratio": container["throttling"]["ratio"],
-        "cpu_throttled_ratio_peak": container["throttling"]["peak"],
-        "cpu_limit_cores": container["limit_cores"],
-        "cpu_effective_limit_cores": container["effective_limit_cores"],
-        "cpuset_cpus": container["cpuset"] and container["cpuset"]["count"],
-        "spec_cpu_request_cores": container["request_cores"],
-    }.items():
-        assert page.get(f"cgroup_container_{metric}", **labels) == pytest.approx(value, abs=1e-6), metric
-    window = container["throttling"]
-    assert window["periods"] == window["throttled_periods"]
-    assert container["series"]["ratio"]
 
 
 def test_asking_costs_no_more_than_it_must(url: str) -> None:

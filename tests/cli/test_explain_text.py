@@ -18,7 +18,7 @@ from exporter.analysis.findings import Finding
 from exporter.cli.explain import container_lines, overview
 from exporter.cli.table import console_for, escaped, shortened
 from exporter.report.schema import Container, ContainersDocument
-from exporter.report.summary import headline, problems, verdict
+from exporter.report.summary import headline, verdict
 from tests.conftest import Generated
 from tests.support import snapshots as make
 
@@ -106,29 +106,19 @@ def test_a_whole_document_is_escaped(value: Any) -> None:
     assert all_printable(escaped(value))
 
 
-def test_a_young_and_an_ended_container_have_no_verdict(by_name: dict[str, Container]) -> None:
-    young, ended = copy.deepcopy(by_name["frontend/nginx"]), copy.deepcopy(by_name["frontend/nginx"])
+def test_verdicts(by_name: dict[str, Container]) -> None:
+    healthy, info = by_name["frontend/nginx"], finding(severity="info", name="no_quota")
+    young, ended = copy.deepcopy(healthy), copy.deepcopy(healthy)
     young["usage_cores"] = young["throttling"]["ratio"] = None
     ended["live"] = False
+    worst = with_findings(healthy, finding(severity="critical", name="kernel_bug"), finding(), info)
+    harmless = with_findings(healthy, info)
 
     assert verdict(young).startswith("Unknown: ")
     assert container_lines(ended, 80)[-1].plain == "  Ended: only its last counters are left."
-
-
-def test_the_worst_finding_is_the_verdict(by_name: dict[str, Container]) -> None:
-    one = with_findings(
-        by_name["frontend/nginx"], finding(severity="critical", name="kernel_bug"), finding(), finding(severity="info")
-    )
-
-    assert verdict(one) == "Critical: kernel bug, and 1 more problem."
-
-
-def test_info_alone_is_no_problem(by_name: dict[str, Container]) -> None:
-    one = with_findings(by_name["frontend/nginx"], finding(severity="info", name="no_quota"))
-
-    assert verdict(one).startswith("No problems")
-    assert problems(one["findings"]) == []
-    assert "INFO no_quota" in "\n".join(line.plain for line in container_lines(one, 80))
+    assert verdict(worst) == "Critical: kernel bug, and 1 more problem."
+    assert verdict(harmless).startswith("No problems")
+    assert "INFO no_quota" in "\n".join(line.plain for line in container_lines(harmless, 80))
 
 
 @pytest.mark.parametrize("waiting", [None, 0.25])
