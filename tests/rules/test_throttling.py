@@ -54,6 +54,7 @@ BURSTY = Container(periods=5, throttled=1, lost=0.09, usage=0.2, limit=1)
 
 def test_below_limit_fires_where_the_average_explains_nothing(fires: Fires) -> None:
     fires([BURSTY], BELOW)
+    fires([BURSTY, Pod(threshold=OFF)])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,3 @@ def test_below_limit_is_silent_just_under_each_of_its_conditions(
     just_under: dict[str, float | None], fires: Fires
 ) -> None:
     fires([BURSTY.but(**just_under)])
-
-
-def test_below_limit_is_silent_for_a_muted_pod(fires: Fires) -> None:
-    fires([BURSTY, Pod(threshold=OFF)])
