@@ -154,17 +154,6 @@ async def test_a_watch_that_fails_after_a_good_list_is_a_failure(api: FakeApiSer
     assert "list and watch on pods" in await failure(client.source(api.url), "forbidden")
 
 
-async def test_garbage_in_a_watch_costs_no_pod(api: FakeApiServer, client: Client) -> None:
-    await api.put(pod("uid-1", "web-1"))
-    source = client.source(api.url)
-    await follows(source, api)
-    await eventually(lambda: api.watching == 1)
-    api.faults.append("garbage")
-    await api.cut("end")
-    await api.put(pod("uid-2", "web-2"))
-    await follows(source, api, forgiving=True)
-
-
 async def test_an_answer_that_never_comes(api: FakeApiServer, client: Client) -> None:
     api.faults.append("hang")
     assert "no answer within 0.3 s" in await failure(client.source(api.url, WatchTiming(answer_seconds=0.3)), "timeout")

@@ -115,22 +115,13 @@ def test_a_restart_count_that_no_kubelet_writes_costs_no_page(count: object) -> 
 
 
 def test_init_sidecar_and_ephemeral_containers_are_told_apart() -> None:
-    found = only(
-        read(
-            pod(
-                containers=[{"name": "app"}],
-                statuses=[running("app", "containerd://1")],
-                spec={
-                    "initContainers": [{"name": "warm"}, {"name": "proxy", "restartPolicy": "Always"}],
-                    "ephemeralContainers": [{"name": "debug", "targetContainerName": "app"}],
-                },
-                status={
-                    "initContainerStatuses": [running("warm", "containerd://2"), running("proxy", "containerd://3")],
-                    "ephemeralContainerStatuses": [running("debug", "containerd://4")],
-                },
-            )
-        )
-    )
+    init = [{"name": "warm"}, {"name": "proxy", "restartPolicy": "Always"}]
+    spec = {"initContainers": init, "ephemeralContainers": [{"name": "debug", "targetContainerName": "app"}]}
+    status = {
+        "initContainerStatuses": [running("warm", "containerd://2"), running("proxy", "containerd://3")],
+        "ephemeralContainerStatuses": [running("debug", "containerd://4")],
+    }
+    found = only(read(pod(statuses=[running("app", "containerd://1")], spec=spec, status=status)))
     assert {c.name: (c.container_type, c.container_id) for c in found.containers} == {
         "warm": ("init", "2"),
         "proxy": ("sidecar", "3"),
