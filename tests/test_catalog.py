@@ -47,9 +47,6 @@ NOT_BASE = {
 }
 
 
-# ---- names ----
-
-
 @each_family
 def test_name_is_legal_and_has_its_row_type_s_prefix(family: Family) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", family.name)
@@ -102,9 +99,6 @@ def test_only_info_metrics_and_states_carry_more_labels_than_their_row(metric: M
     assert metric.kind == "info" or set(metric.labels) <= {"state"}
 
 
-# ---- words ----
-
-
 @each_metric
 def test_help_is_one_sentence_for_a_reader_of_the_page(metric: Metric[Any]) -> None:
     assert re.fullmatch(r"[A-Z0-9][^\n]*[^.\s]\.", metric.help)
@@ -131,9 +125,6 @@ def test_since_is_a_version(metric: Metric[Any]) -> None:
     assert metric.stability in {"experimental", "stable", "deprecated"}
 
 
-# ---- collectors ----
-
-
 def test_every_collector_is_a_setting_and_every_such_setting_a_collector() -> None:
     settings = {option.field.removeprefix("collector_") for option in OPTIONS if option.field.startswith("collector_")}
     assert settings == COLLECTORS == {metric.collector for metric in CATALOG} - {None}
@@ -152,8 +143,6 @@ def test_only_rows_of_the_node_are_always_served() -> None:
         "pool",
     }
 
-
-# ---- values ----
 
 READ: dict[type, set[str]] = {
     CgroupRow: {

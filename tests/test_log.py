@@ -75,9 +75,6 @@ class Log:
         return [parsed(line) for line in lines]
 
 
-# ---- The line ----
-
-
 def test_an_event_is_one_line_of_logfmt_or_json() -> None:
     made = record("kubelet %s", "refused", **fields(status=403, path="/pods", after=0.5, retry=True, body=None))
     assert line(made) == (
@@ -108,9 +105,6 @@ def test_whatever_the_text_a_line_is_one_line_of_printable_ascii_that_parses(mes
 def test_long_values_are_cut_before_they_are_escaped(text: str) -> None:
     found = json.loads(line(record("%s", text, **fields(body=text)), as_json=True))
     assert found["msg"] == found["body"] == text[:MAX_VALUE_LENGTH] + "..."
-
-
-# ---- Exceptions ----
 
 
 def test_an_exception_is_told_with_type_message_and_place_innermost_first() -> None:
@@ -156,9 +150,6 @@ def test_a_deep_recursion_is_told_by_its_innermost_frames() -> None:
     assert len(at) <= MAX_VALUE_LENGTH + 3
 
 
-# ---- Repetitions ----
-
-
 def test_the_same_event_is_written_once_in_thirty_seconds_and_then_counted() -> None:
     log = Log()
     for second in range(61):
@@ -198,9 +189,6 @@ def test_no_event_passes_twice_in_thirty_seconds_unless_256_others_came_between(
             assert passes
         elif index - last[1] <= 256:
             assert not passes
-
-
-# ---- The process's log ----
 
 
 @pytest.fixture

@@ -99,9 +99,6 @@ def help_to(stdout: int) -> tuple[int, bytes]:
     return ended.returncode, ended.stderr
 
 
-# ---- Choosing a command ----
-
-
 def test_without_a_command_it_serves() -> None:
     program = Program()
     assert program.run("--sample.interval=2s") == Outcome(0, "", "")
@@ -138,9 +135,6 @@ def test_a_command_that_answers_on_a_terminal_logs_from_warn_on() -> None:
     assert Program(log).run("serve").err.count("told") == 1
     assert Program(log).run("explain").err == ""
     assert Program(log).run("explain", "--log.level=info", "--log.format=json").err.count('"msg":"told"') == 1
-
-
-# ---- What the user did wrong ----
 
 
 @pytest.mark.parametrize(
@@ -210,9 +204,6 @@ def test_any_command_line_runs_or_is_one_line(argv: list[str]) -> None:
         assert outcome.out or len(program.serve.runs + program.explain.runs) == 1
 
 
-# ---- Other ends ----
-
-
 def test_a_defect_is_one_log_line_and_its_own_exit_code() -> None:
     outcome = Program(fail(KeyError("x"))).run()
     assert outcome.code == 70
@@ -235,9 +226,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_a_full_disk_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         assert help_to(full.fileno()) == (2, b"throttle-exporter: error: No space left on device\n")
-
-
-# ---- Help and version ----
 
 
 def test_help_names_every_option_and_command_within_80_columns() -> None:
@@ -278,9 +266,6 @@ def test_a_command_imports_only_what_it_needs(arguments: str, unwanted: set[str]
     argv = [sys.executable, "-c", code, *arguments.split()]
     result = subprocess.run(argv, env=environment(), cwd=ROOT, capture_output=True, text=True, check=True)
     assert unwanted.isdisjoint(result.stderr.split())
-
-
-# ---- The commands themselves, and what they generate ----
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)

@@ -59,9 +59,6 @@ def wrong_file(path: Path, content: str) -> str:
     return wrong({"config.file": str(path)})
 
 
-# ---- The table ----
-
-
 def test_names_are_unambiguous_in_every_form() -> None:
     assert len({row.variable for row in OPTIONS}) == len(OPTIONS) == len(set(NAMES))
     assert [a for a in NAMES for b in NAMES if b.startswith(f"{a}.")] == []
@@ -82,9 +79,6 @@ def test_collectors_are_named_as_their_options() -> None:
     assert Settings().collectors == on
     assert "usage_modes" not in on
     assert Settings(collector_usage_modes=True, collector_info=False).collectors == (on | {"usage_modes"}) - {"info"}
-
-
-# ---- Where values come from ----
 
 
 @pytest.mark.parametrize("row", [row for row in OPTIONS if row.flag != "config.file"], ids=lambda row: row.flag)
@@ -145,9 +139,6 @@ def test_variables_that_kubernetes_makes_of_services_are_none_of_ours() -> None:
     assert "THROTTLE_EXPORTER_PORT: unknown" in wrong(environ={"THROTTLE_EXPORTER_PORT": "9843"})
 
 
-# ---- $(NODE_IP) and $(NODE_NAME) ----
-
-
 @pytest.mark.parametrize(
     ("environ", "url", "node"),
     [
@@ -167,9 +158,6 @@ def test_references_are_expanded_in_what_the_user_gives(reference: str) -> None:
     assert load(flags, {"NODE_IP": "192.0.2.1"}).kubelet_url == "http://192.0.2.1:10255"
     assert load(flags, {"NODE_IP": "2001:db8::1"}).kubelet_url == "http://[2001:db8::1]:10255"
     assert wrong(flags) == "--kubelet.url: needs the environment variable NODE_IP, which is not set"
-
-
-# ---- What is wrong, and how it is told ----
 
 
 @pytest.mark.parametrize(
@@ -296,9 +284,6 @@ def test_secrets_given_in_the_wrong_place_are_not_repeated() -> None:
     assert "hunter2" not in wrong({"kubelet.url": "https://admin:hunter2@192.0.2.1:10250"})
 
 
-# ---- Kinds of value ----
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("0", 0), ("500ms", 0.5), ("1m30s", 90), ("1h1ms", 3600.001), ("1d", 86400), ("1w", 604800), ("1y", 31536000)],
@@ -360,8 +345,6 @@ def test_what_is_no_url_of_a_kubelet(text: str) -> None:
     with pytest.raises(ValueError, match="must be a URL"):
         parse_url(text)
 
-
-# ---- Hostile input ----
 
 RIGHT = "nothing to complain of"
 

@@ -106,9 +106,6 @@ def seconds(number: float) -> Callable[[Node], Awaitable[None]]:
     return lambda _: asyncio.sleep(number)
 
 
-# When the sources are asked
-
-
 def test_the_list_is_asked_for_at_once_and_every_interval() -> None:
     node = live(seconds(185), kubelet=pods("a"))
     assert node.asked == [0, 60, 120, 180]
@@ -192,9 +189,6 @@ def test_jitter_spreads_over_the_whole_wait_and_is_never_a_tight_loop(failures: 
     assert 0.1 <= wait <= ceiling <= 30.0
 
 
-# Which source is asked
-
-
 def test_the_first_source_that_works_is_used_and_an_earlier_one_that_recovers_is_used_again() -> None:
     async def story(node: Node) -> None:
         await asyncio.sleep(1)
@@ -250,9 +244,6 @@ def test_a_source_that_fails_for_ever_while_another_serves_is_said_and_counted_o
     with caplog.at_level(logging.INFO):
         node = live(story, kubelet="tls", apiserver=pods("a"))
     assert [after - before for before, after in pairwise(node.asked[:19])] == [60, 120, 240, 480, *[900] * 14]
-
-
-# What is known of the result
 
 
 def test_the_last_good_list_outlives_every_failure() -> None:
@@ -324,9 +315,6 @@ def test_a_list_with_problems_is_told_once(caplog: pytest.LogCaptureFixture) -> 
     assert [record.getMessage() for record in caplog.records] == [
         "pod list of kubelet: 1 bad_annotation, 2 malformed_pod"
     ]
-
-
-# The kubelet's settings
 
 
 def test_settings_are_asked_for_at_the_start_and_rarely_after() -> None:

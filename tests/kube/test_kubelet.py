@@ -45,9 +45,6 @@ def source_of(
     )
 
 
-# What works
-
-
 async def test_pods_come_over_verified_tls_with_the_token_of_now(kubelet: FakeKubelet, files: Files) -> None:
     source = source_of(files, kubelet.url)
     kubelet.tokens = {"first-token"}
@@ -115,9 +112,6 @@ async def test_no_settings_do_no_harm_to_pods(kubelet: FakeKubelet, files: Files
         await source.config()
     assert caught.value.reason == ("forbidden" if forbidden else "not_found")
     assert (await source.pods()).pods
-
-
-# What does not
 
 
 async def test_nobody_listens(files: Files) -> None:
@@ -221,9 +215,6 @@ async def test_an_answer_that_is_of_no_use(
 async def test_exactly_what_is_allowed_is_read(kubelet: FakeKubelet, files: Files) -> None:
     assert (await source_of(files, kubelet.url, max_bytes=len(BODY)).pods()).pods
     await failure(source_of(files, kubelet.url, max_bytes=len(BODY) - 1), "too_large")
-
-
-# The kubelet's settings
 
 
 def configz(**settings: Any) -> KubeletConfig:

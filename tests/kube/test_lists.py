@@ -83,9 +83,6 @@ def test_a_huge_value_is_read_without_starting_over_for_each_window() -> None:
     assert attempts < 30  # 3,125 windows
 
 
-# Whole lists
-
-
 @pytest.mark.parametrize(
     ("body", "cause"),
     [
@@ -121,9 +118,6 @@ def test_what_is_no_pod_list_is_one_clear_error_without_the_body(body: bytes, ca
 def test_an_empty_node_is_a_list_and_what_kubectl_prints(kind: str, items: list[Any] | None) -> None:
     body = json.dumps({"items": items, "kind": kind}).encode()
     assert len(parse_pod_list(body, "test").pods) == (kind == "List")
-
-
-# Lists that change
 
 
 @given(steps=st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.integers(0, 5), st.integers(0, 3))))

@@ -34,9 +34,6 @@ def container(pods: PodList) -> ContainerIdentity:
     return identity
 
 
-# What a real kubelet said
-
-
 @pytest.mark.parametrize("tree", KUBELETS)
 def test_the_containers_of_a_recorded_answer(tree: str) -> None:
     body = (TREES / tree / "pods.json").read_bytes()
@@ -81,9 +78,6 @@ def test_the_containers_of_a_recorded_answer(tree: str) -> None:
         "crashloop": ("default", burstable),
     }
     assert {p.workload_kind for p in pods.pods.values()} == {"StaticPod"}
-
-
-# Containers
 
 
 OLD = {"terminated": {"containerID": "containerd://old", "exitCode": 1}}
@@ -189,9 +183,6 @@ def test_a_quantity_is_read_as_go_reads_it(text: str, cores: float) -> None:
 def test_anything_else_is_no_quantity(text: str) -> None:
     with pytest.raises(ValueError, match=r"amount|quantity"):
         parse_cores(text)
-
-
-# Pods
 
 
 @pytest.mark.parametrize(("uid", "annotations"), [(HASH, STATIC), ("7c9a5200-0000-4000-8000-000000000009", MIRROR)])
@@ -306,9 +297,6 @@ def test_the_qos_class_is_the_status_s(told: str | None, known: str | None) -> N
     assert only(read(pod(status={"qosClass": told}))).spec == PodSpec(known)  # type: ignore[arg-type] # a row of plain values
 
 
-# What is wrong
-
-
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
@@ -349,9 +337,6 @@ def test_one_bad_quantity_does_not_cost_the_container(amount: Any) -> None:
     pods = read(pod(containers=[{"name": "app", "resources": {"requests": {"cpu": amount}, "limits": {"cpu": "2"}}}]))
     assert container(pods).spec == ContainerSpec(None, 2.0)
     assert dict(pods.problems) == {"bad_quantity": 1}
-
-
-# Whatever comes
 
 
 json_values = st.recursive(

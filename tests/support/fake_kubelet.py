@@ -151,18 +151,15 @@ class Kubelet:
     """What makes an exporter ask it."""
 
     def answer(self, path: str, reply: Reply) -> None:
-        """What every further request for ``path`` gets."""
         self.loop.call_soon_threadsafe(self.server.answer, path, reply)
 
     @property
     def asked(self) -> int:
-        """Requests for the pod list so far."""
         return sum(request.path == "/pods" for request in self.server.requests)
 
 
 @contextmanager
 def looping() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="looping")
     thread.start()

@@ -27,7 +27,6 @@ def pod(
 
 
 def running(name: str = "app", container_id: str = "containerd://" + "a" * 64, **more: Any) -> dict[str, Any]:
-    """A container status."""
     return {"name": name, "containerID": container_id, "state": {"running": {"startedAt": None}}, **more}
 
 
@@ -38,5 +37,4 @@ def cpu(requests: Any = None, limits: Any = None) -> dict[str, Any]:
 
 
 def pod_list(*pods: Any) -> bytes:
-    """The body of an answer."""
     return json.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(pods)}).encode()

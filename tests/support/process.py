@@ -35,8 +35,6 @@ _LISTENING = re.compile(r"msg=\"?listening\"?\s.*?address=\"?(?:https?://)?\[?(?
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer."""
-
     status: int
     headers: dict[str, str]
     """By lower-case name."""
@@ -68,7 +66,6 @@ class Exporter:
     def get(
         self, path: str, headers: dict[str, str] | None = None, method: str = "GET", timeout: float = 10.0
     ) -> Answer:
-        """One request on a connection of its own."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request(method, path, headers=headers or {})
@@ -85,7 +82,6 @@ class Exporter:
         return Page(answer.text, answer.headers["content-type"])
 
     def page_when(self, holds: Callable[[Page], object], timeout: float = 15.0) -> Page:
-        """The first page on which ``holds``."""
         return self._when(self.page, holds, timeout)
 
     def _when(self, ask: Callable[[], T], holds: Callable[[T], object], timeout: float) -> T:
@@ -104,7 +100,6 @@ class Exporter:
         return self.page_when(lambda page: page.total(name) >= before + ticks + 1)
 
     def wait_ready(self, timeout: float = START_SECONDS) -> None:
-        """Until ``/readyz`` says so."""
         self._when(lambda: self.get("/readyz"), lambda answer: answer.status == http.HTTPStatus.OK, timeout)
 
     def stop(self) -> int:
@@ -132,7 +127,6 @@ class Exporter:
         self._listening.set()
 
     def wait_listening(self) -> None:
-        """Until the log tells the address."""
         if not self._listening.wait(START_SECONDS) or not self.port:
             raise AssertionError(f"no 'listening' line with an address; exit code {self.process.poll()}\n{self.log}")
 
@@ -148,7 +142,6 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of the exporter in this environment."""
     return [sys.executable, "-m", "exporter", *arguments]
 
 
@@ -222,7 +215,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def run(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
     return subprocess.run(
         command(*arguments),
         cwd=ROOT,

@@ -33,7 +33,6 @@ class Recording:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """``recording.json``."""
         found: dict[str, Any] = json.loads((self.folder / "recording.json").read_text())
         return found
 
@@ -79,7 +78,6 @@ class Listed:
 
 
 def running(pod_list: dict[str, Any]) -> Iterator[Listed]:
-    """Every running container, of whatever kind."""
     for pod in pod_list["items"]:
         metadata, spec, status = pod["metadata"], pod["spec"], pod["status"]
         for kind in ("container", "initContainer", "ephemeralContainer"):
@@ -109,12 +107,10 @@ def cores(quantity: str) -> float:
 
 
 def keyed(text: str) -> dict[str, int]:
-    """``KEY VALUE`` lines."""
     return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
 
 
 def cpus_of(text: str) -> set[int]:
-    """The kernel's list format."""
     ends = [part.split("-") for part in text.strip().split(",") if part]
     return {cpu for end in ends for cpu in range(int(end[0]), int(end[-1]) + 1)}
 
@@ -127,7 +123,7 @@ class Node:
         root = tree / "sys/fs/cgroup"
         self.is_v1 = (root / "cpu").is_dir()
         self.cpu, self.cpuacct, self.cpuset = (
-            (root / "cpu", root / "cpuacct", root / "cpuset") if self.is_v1 else (root, root, root)
+            root / one if self.is_v1 else root for one in ("cpu", "cpuacct", "cpuset")
         )
 
     def find(self, name: str) -> str | None:
@@ -149,11 +145,10 @@ class Node:
         """What a container's row and a pod's have in common, by metric name without its prefix."""
         stat = keyed((self.cpu / path / "cpu.stat").read_text())
         quota, period = self.quota(path)
-        row = {
-            "cpu_usage_seconds_total": int((self.cpuacct / path / "cpuacct.usage").read_text()) / 1e9
-            if self.is_v1
-            else stat["usage_usec"] / 1e6
-        }
+        if self.is_v1:
+            row = {"cpu_usage_seconds_total": int((self.cpuacct / path / "cpuacct.usage").read_text()) / 1e9}
+        else:
+            row = {"cpu_usage_seconds_total": stat["usage_usec"] / 1e6}
         if quota is not None:
             row["cpu_limit_cores"] = quota / period
         if quota is not None or stat["nr_periods"]:
@@ -202,11 +197,8 @@ class Node:
 
     def placement(self, path: str) -> tuple[str, str]:
         """CPUs and memory nodes it may use, as the kernel writes them."""
-        files = (
-            ("cpuset.effective_cpus", "cpuset.effective_mems")
-            if self.is_v1
-            else ("cpuset.cpus.effective", "cpuset.mems.effective")
-        )
+        form = "cpuset.effective_{}" if self.is_v1 else "cpuset.{}.effective"
+        files = (form.format("cpus"), form.format("mems"))
         cpus, mems = ((self.cpuset / path / file).read_text().strip() for file in files)
         return cpus, mems
 

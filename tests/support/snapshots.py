@@ -41,7 +41,6 @@ def named(name: str) -> CgroupName:
 
 
 def limits(cores: float | None, period: float = PERIOD) -> CpuLimits:
-    """A quota of ``cores``, or none."""
     return CpuLimits("none" if cores is None else "set", cores, period, None if cores is None else 0.0)
 
 
@@ -52,8 +51,7 @@ def window(ratio: float, periods: int = 600) -> Window:
 
 def deltas(**changes: Any) -> Deltas:
     """Growth over 60 s: a tenth of a CPU used, nothing waited for, nothing throttled."""
-    calm = Deltas(WINDOW, 6.0, 0.0, 0.0, 0.3, 0.1, None)
-    return calm._replace(**changes)
+    return Deltas(WINDOW, 6.0, 0.0, 0.0, 0.3, 0.1, None)._replace(**changes)
 
 
 def intervals(usage: float, ratio: float, seconds: int = 60) -> tuple[Interval, ...]:
@@ -123,14 +121,12 @@ def recommended(row: CgroupRow, burst: float | None) -> Recommendation | None:
 
 
 def with_spec(row: CgroupRow, **changes: Any) -> CgroupRow:
-    """``row`` with fields of its container's spec changed."""
     assert row.identity is not None
     assert row.identity.spec is not None
     return row._replace(identity=replace(row.identity, spec=replace(row.identity.spec, **changes)))
 
 
 def with_pod_spec(row: CgroupRow, **changes: Any) -> CgroupRow:
-    """``row`` with fields of its pod's spec changed."""
     assert row.pod_identity is not None
     assert row.pod_identity.spec is not None
     return row._replace(pod_identity=replace(row.pod_identity, spec=replace(row.pod_identity.spec, **changes)))
@@ -164,7 +160,6 @@ def pod(of: CgroupRow, *, limit: float | None = None, **changes: Any) -> CgroupR
 
 
 def busy(share: float, **changes: Any) -> CpuTimes:
-    """A CPU that was busy for ``share`` of 60 s."""
     return CpuTimes(WINDOW, share * WINDOW, 0.0, 0.0, exact=True)._replace(**changes)
 
 
@@ -185,7 +180,6 @@ def node(**changes: Any) -> NodeRow:
 
 
 def static(**changes: Any) -> KubeletConfig:
-    """The configuration of a kubelet that pins."""
     return replace(
         KubeletConfig(cpu_manager_policy="static", cpu_cfs_quota=True, topology_manager_policy="none"), **changes
     )

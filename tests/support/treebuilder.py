@@ -58,7 +58,6 @@ def container_id(seed: str) -> str:
 
 
 def pod_uid(seed: str) -> str:
-    """A pod uid with dashes, as the API server makes them."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, seed))
 
 
@@ -68,8 +67,6 @@ def static_pod_uid(seed: str) -> str:
 
 
 class Builder(Tree):
-    """Writes cgroups and remembers what must be read from them."""
-
     def __init__(self, root: Path, version: Version, mounts: dict[str, Path] | None = None) -> None:
         super().__init__(root, version)
         self.mounts = mounts or {}
@@ -122,13 +119,11 @@ class Builder(Tree):
         return path
 
     def below(self, *paths: str, quota: int | None = None) -> None:
-        """Write cgroups inside a container."""
         for path in paths:
             self.group(path, quota=quota)
             self.inside.append(path)
 
     def others(self, *paths: str) -> None:
-        """Write cgroups that belong to no pod."""
         for path in paths:
             self.group(path, quota=30_000)
             self.noise.append(path)
@@ -176,7 +171,6 @@ def write_v2(folder: Path, number: int, quota: int | None) -> None:
 
 
 def write_v1(mounts: dict[str, Path], path: str, number: int, quota: int | None, cpuset_path: str) -> None:
-    """One v1 cgroup under each controller."""
     write_files(
         mounts["cpu"] / path,
         {
