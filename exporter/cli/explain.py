@@ -38,10 +38,8 @@ MAX_PROSE: Final = 110
 """Beyond, a line of prose is hard to follow."""
 _LABEL: Final = 11
 """Width of what stands before a text."""
-_API_VERSIONS: Final = {
-    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps/v1"),
-    "CronJob": "batch/v1",
-}
+_APPS: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
+_API_VERSIONS: Final = dict.fromkeys(_APPS, "apps/v1") | {"CronJob": "batch/v1"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:

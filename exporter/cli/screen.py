@@ -47,11 +47,10 @@ def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> 
 
     async def show() -> int:
         if answer.document is not None:
+            request = partial(fetch_containers, answer.url, answer.credentials, with_series=True)
             # In a thread that the end of the program does not wait for.
-            request = TimedCall(
-                lambda: fetch_containers(answer.url, answer.credentials, with_series=True), 2 * ANSWER_SECONDS
-            )
-            return await Session(board, Terminal(), request.awaited, f"{answer.url}, {every}", interval).run()
+            call = TimedCall(request, 2 * ANSWER_SECONDS)
+            return await Session(board, Terminal(), call.awaited, f"{answer.url}, {every}", interval).run()
         source = f"sampling here{answer.reason and f' ({answer.reason})'}, {every}"
         async with sampling(settings) as exporter:
 

@@ -150,10 +150,7 @@ class Table:
 
     @classmethod
     def whole_names(cls, width: int | None, containers: Sequence[Container]) -> Table:
-        """Return the columns that fit beside whole names, at least ratio and finding; all of them without a width.
-
-        The history is for a screen only.
-        """
+        """Return what fits beside whole names, ratio and finding always; without a width all but the history."""
         longest, columns = _longest(containers), [column for column in COLUMNS if column is not HISTORY]
         return cls(columns if width is None else columns_for(width - longest, columns, always=2), longest)
 
