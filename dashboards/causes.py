@@ -57,7 +57,7 @@ PEAK = "cgroup_container_cpu_throttled_ratio_peak"
 
 
 def own_quota(board: Dashboard) -> Dashboard:
-    """Add ratio, worst second, time lost, use and burst."""
+    """Add time lost, ratio, worst second and use."""
     default = THRESHOLDS["highRatio"].value
     board = board.with_row(Row("Its own quota"))
     for panel in (
@@ -114,23 +114,6 @@ def own_quota(board: Dashboard) -> Dashboard:
                 f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
             ),
             unit=CORES,
-        ),
-        lines(
-            "Periods, free and throttled",
-            "CPU periods per second of all chosen containers, 10 per container at the usual 100 ms. Fewer mean that it"
-            " slept for the rest.",
-            Query(f"sum({PERIODS}) - sum({THROTTLED_PERIODS})", "not throttled"),
-            Query(f"sum({THROTTLED_PERIODS})", "throttled"),
-            unit=PERIODS_PER_SECOND,
-            stacked=True,
-        ),
-        lines(
-            "Burst",
-            "CPU time used above the quota from the burst allowance (cpu.max.burst). Empty if no burst is set or none"
-            " was needed.",
-            Query(most(f"({rate(BURST)} > 0)", BURST), ONE),
-            unit=SECONDS_PER_SECOND,
-            no_value="no burst is allowed, or none was used",
         ),
     ):
         board.with_panel(panel.height(11))
@@ -207,6 +190,32 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             steps=LOST_STEPS,
             span=8,
             no_value="no pod was throttled",
+        ),
+    ):
+        row.with_panel(panel)
+    return board.with_row(row)
+
+
+def periods_and_burst(board: Dashboard) -> Dashboard:
+    """Add how many periods were throttled, and what the burst allowance gave."""
+    row = Row("Periods and burst").collapsed(True)
+    for panel in (
+        lines(
+            "Periods, free and throttled",
+            "CPU periods per second of all chosen containers, 10 per container at the usual 100 ms. Fewer mean that it"
+            " slept for the rest.",
+            Query(f"sum({PERIODS}) - sum({THROTTLED_PERIODS})", "not throttled"),
+            Query(f"sum({THROTTLED_PERIODS})", "throttled"),
+            unit=PERIODS_PER_SECOND,
+            stacked=True,
+        ),
+        lines(
+            "Burst",
+            "CPU time used above the quota from the burst allowance (cpu.max.burst). Empty if no burst is set or none"
+            " was needed.",
+            Query(most(f"({rate(BURST)} > 0)", BURST), ONE),
+            unit=SECONDS_PER_SECOND,
+            no_value="no burst is allowed, or none was used",
         ),
     ):
         row.with_panel(panel)

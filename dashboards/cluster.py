@@ -11,6 +11,7 @@ from dashboards.panels import (
     COUNT,
     IN_CLUSTER,
     ORANGE,
+    PURPLE,
     RATIO,
     RED,
     SECONDS,
@@ -24,7 +25,7 @@ from dashboards.panels import (
     rows,
     worst,
 )
-from dashboards.steps import LOST_STEPS, RATIO_STEPS, SHARE_STEPS, STALLED
+from dashboards.steps import LOST_STEPS, NO_LOSS, RATIO_STEPS, SHARE_STEPS, STALLED
 
 WORKLOAD = "cluster, namespace, workload_kind, workload"
 IN_CLUSTERS = selector("cluster")
@@ -38,10 +39,13 @@ NAMED = (
     "* on (cluster, node, namespace, pod) group_left (workload_kind, workload)"
     f" pod:cgroup_cpu_usage_seconds:throttled_rate5m{IN_NAMESPACE} ^ 0"
 )
-OWN = f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE} {NAMED})"
-ABOVE = f"sum by ({WORKLOAD}) (container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{IN_NAMESPACE} {NAMED})"
-WORST = f"topk(25, {LOST} > 0)"
+LOST_TO_OWN = f"container:cgroup_container_cpu_throttled_seconds:rate5m{IN_NAMESPACE}"
+LOST_ABOVE = f"container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{IN_NAMESPACE}"
+OWN = f"sum by ({WORKLOAD}) ({LOST_TO_OWN} {NAMED})"
+ABOVE = f"sum by ({WORKLOAD}) ({LOST_ABOVE} {NAMED})"
 MOST_STALLED = f"topk(15, {STALLED_SHARE} > 0)"
+LACKING = f"(topk(25, {LOST} > 0) or topk(10, {STALLED_SHARE} > {STALLED}))"
+"""Workloads that lose most, and those that wait most though they may lose nothing."""
 TO_WORKLOAD = Link(
     "Why: this workload",
     f"/d/kte-workload?${{datasource:queryparam}}&{IN_CLUSTER}"
@@ -63,7 +67,7 @@ def build() -> Dashboard:
         "cluster",
         "namespace",
     )
-    return _fleet(_trends(_neighbours(_quotas(_now(board)))))
+    return _fleet(_trends(_neighbours(_causes(_now(board)))))
 
 
 def _now(board: Dashboard) -> Dashboard:
@@ -134,33 +138,38 @@ def _now(board: Dashboard) -> Dashboard:
     )
 
 
-def _quotas(board: Dashboard) -> Dashboard:
-    at = f"and on ({WORKLOAD}) {WORST}"
+def _causes(board: Dashboard) -> Dashboard:
+    at = f"and on ({WORKLOAD}) {LACKING}"
     since = f"time() - min by ({WORKLOAD}) (ALERTS_FOR_STATE{selector('cluster', 'namespace', extra=_OURS)}) {at}"
     return board.with_panel(
         rows(
-            "Which workloads lose most?",
-            "By CPU time lost to quotas over the last five minutes, all replicas together. Why: 'own quota' is the"
-            " container's limit, 'quota above' the pod's or a slice's, 'stalled' without either means neighbours."
-            " 'Alert for' is the time since its first alert became active.",
-            Column("Lost", WORST, SECONDS_PER_SECOND, LOST_STEPS),
-            Column("Time share", f"{LOST} / ({LOST} + on ({WORKLOAD}) {USED}) {at}", RATIO, SHARE_STEPS),
+            "Which workloads lack CPU, and why?",
+            "The 25 that lose most CPU time to quotas over five minutes, all replicas together, and the ten that wait"
+            " most. Why: 'own quota' is the container's limit, 'quota above' the pod's or a slice's, 'waits for CPU'"
+            " means that others have it. No metric tells whether those are neighbours or processes outside of all"
+            " containers, nor of a quota inside the container: throttle-exporter explain does. Limit and Recommended"
+            " are those of its container that loses most. 'Alert for' is the age of its oldest alert.",
+            Column("Lost", f"{LOST} {at}", SECONDS_PER_SECOND, LOST_STEPS),
             Column(
-                "Periods", f"workload:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}", RATIO, RATIO_STEPS
+                "Why",
+                f"({_why()}) {at}",
+                COUNT,
+                decimals=0,
+                texts={1: ("own quota", RED), 2: ("quota above", PURPLE), 3: ("waits for CPU", BLUE)},
             ),
+            Column("Share", f"{LOST} / ({LOST} + on ({WORKLOAD}) {USED}) {at}", RATIO, SHARE_STEPS),
             Column(
-                "Own quota",
-                f"{OWN} {at}",
-                SECONDS_PER_SECOND,
+                "Ratio", f"workload:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}", RATIO, RATIO_STEPS
             ),
-            Column("Quota above", f"{ABOVE} {at}", SECONDS_PER_SECOND),
             Column("Stalled", f"{STALLED_SHARE} {at}", RATIO, ((STALLED, ORANGE),)),
             Column("Use", f"{USED} {at}", CORES),
+            Column("Limit", f"{_of_worst('cgroup_container_cpu_limit_cores')} {at}", CORES),
+            Column("Recommended", f"{_of_worst('cgroup_container_cpu_recommended_limit_cores')} {at}", CORES),
             Column("Alert for", since, SECONDS, decimals=0),
             labels=NAMES,
             links={"Workload": TO_WORKLOAD},
-            height=10,
-        ).no_value("no workload loses CPU time to a quota")
+            height=11,
+        ).no_value("no workload loses CPU time to a quota or waits for a CPU")
     ).with_panel(
         rows(
             "Which alerts fire?",
@@ -191,6 +200,31 @@ def _quotas(board: Dashboard) -> Dashboard:
                 "Node": TO_NODE,
             },
         ).no_value("no alert fires")
+    )
+
+
+def _why() -> str:
+    """Return 1 for workloads that lose most to their own quota, 2 to one above, 3 for those that only wait."""
+    pod = "cluster, node, namespace, pod"
+    # A pod whose limit is only the sum of its containers' has no quota of another kind: the kernel books to either.
+    pods = (
+        f"sum by ({WORKLOAD}) (pod:cgroup_cpu_throttled_seconds:max_rate5m{IN_NAMESPACE}"
+        f" unless on ({pod}) pod:cgroup_pod_cpu_limit_cores:sum_of_containers)"
+    )
+    return (
+        f"({STALLED_SHARE} > {STALLED} unless {LOST} > {NO_LOSS}) * 0 + 3"
+        f" or ({pods} - ({OWN} or {LOST} * 0) > {LOST} / 2) * 0 + 2"
+        f" or ({LOST} > 0) * 0 + 1"
+    )
+
+
+def _of_worst(metric: str) -> str:
+    """Return a gauge of that container of each workload that loses most."""
+    container = "cluster, namespace, pod, container"
+    worst_one = f"topk by ({WORKLOAD}) (1, ({LOST_TO_OWN} or {LOST_ABOVE}) {NAMED}) ^ 0"
+    return (
+        f"max by ({container}) ({metric}{IN_NAMESPACE}) * on ({container})"
+        f" group_left (workload_kind, workload) ({worst_one})"
     )
 
 

@@ -15,6 +15,8 @@ DOCS = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/ma
 Uid = Literal["kte-cluster", "kte-workload", "kte-node", "kte-exporter"]
 Variable = Literal["cluster", "namespace", "workload", "pod", "container", "node"]
 
+DATA_SOURCE = "DS_PROMETHEUS"
+"""Name of the input that an import by hand sets the variable from."""
 OUR_ALERTS = "WorkloadCPU.+|CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
 WORKLOADS = "pod:cgroup_pod_info:workload"
 
@@ -76,7 +78,12 @@ def new_dashboard(
             .url(f"{DOCS}/dashboards.md")
             .target_blank(True)
         )
-        .with_variable(builder.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+        .with_variable(
+            builder.DatasourceVariable("datasource")
+            .label("Data source")
+            .type("prometheus")
+            .current(dashboard.VariableOption(selected=True, text=f"${{{DATA_SOURCE}}}", value=f"${{{DATA_SOURCE}}}"))
+        )
     )
     for name in variables:
         made.with_variable(_variable(name, many=name not in one))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.dashboard import RowPanel
+from grafana_foundation_sdk.models.dashboard import Panel, RowPanel
 
 from dashboards import capacity, cluster, exporter_health, node, rules, workload
+from dashboards.frame import DATA_SOURCE
 
 CHART_DASHBOARDS = rules.ROOT / "charts" / "kube-throttle-exporter" / "dashboards"
 BUILDERS = {
@@ -28,6 +29,17 @@ _REQUIRES = [
     {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},
 ]
 
+_KINDS = {"stat": "Stat", "table": "Table", "timeseries": "Time series"}
+_INPUT = {
+    "name": DATA_SOURCE,
+    "label": "Prometheus",
+    "description": "The Prometheus that scrapes the exporter and evaluates its recording rules.",
+    "type": "datasource",
+    "pluginId": "prometheus",
+    "pluginName": "Prometheus",
+}
+"""Asked for on import by hand; a provisioned dashboard leaves it unset and begins with the default source."""
+
 
 def files() -> Mapping[Path, str]:
     """Every generated file and what it should hold: dashboards, rules, the page with their cost."""
@@ -38,11 +50,13 @@ def files() -> Mapping[Path, str]:
 def _json(board: Dashboard) -> str:
     built = board.build()
     numbers = count(1)
+    kinds: set[str] = set()
     for panel in built.panels or []:
-        panel.id_val = next(numbers)
-        for folded in panel.panels if isinstance(panel, RowPanel) else ():
-            folded.id_val = next(numbers)
+        every: list[Panel | RowPanel] = [panel, *(panel.panels if isinstance(panel, RowPanel) else ())]
+        for each in every:
+            each.id_val = next(numbers)
+            kinds.add(each.type_val)
+    drawn = [{"type": "panel", "id": kind, "name": _KINDS[kind], "version": ""} for kind in sorted(kinds - {"row"})]
     made: dict[str, object] = json.loads(json.dumps(built, cls=JSONEncoder))
-    # Import by hand asks for nothing: the data source is a variable.
-    made |= {"schemaVersion": SCHEMA_VERSION, "__inputs": [], "__requires": _REQUIRES}
+    made |= {"schemaVersion": SCHEMA_VERSION, "__inputs": [_INPUT], "__requires": [*_REQUIRES, *drawn]}
     return json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

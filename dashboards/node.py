@@ -83,7 +83,7 @@ def _now(board: Dashboard) -> Dashboard:
             no_value="no quota",
         ),
         number(
-            "Containers that wait for a CPU",
+            "Containers waiting",
             f"Containers that had work and ran on no CPU for more than {STALLED:.0%} of the time (cgroup v2).",
             Query(f"count({STALLED_SHARE} > {STALLED}) or sum({USED}) * 0", "containers"),
             unit=COUNT,
@@ -134,7 +134,7 @@ def _cpus(board: Dashboard) -> Dashboard:
                 decimals=0,
             ),
             labels={"cpus": "CPUs", **NAMES},
-            span=12,
+            span=14,
             height=10,
             links={"Pod": TO_POD},
         ).no_value("no container has CPUs of its own")
@@ -156,7 +156,7 @@ def _map() -> stat.Panel:
         .datasource(SOURCE)
         .unit(COUNT)
         .height(10)
-        .span(12)
+        .span(10)
         .mappings([value_texts({1: ("shared", BLUE), 2: ("exclusive", GREEN)})])
         .no_value("cpusets unknown")
         .text_mode(common.BigValueTextMode.NAME)

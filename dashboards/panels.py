@@ -13,7 +13,8 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#8e8e8e"
+GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "blue", "purple"
+GREY = "#8e8e8e"
 
 # Grafana's names of units.
 RATIO, CORES, SECONDS, PER_SECOND, COUNT, BYTES = "percentunit", "none", "s", "cps", "short", "bytes"
@@ -24,7 +25,7 @@ NAMES_OF_PODS = frozenset({"namespace", "pod", "workload"})
 WIDTHS = {
     "cluster": 90,
     "namespace": 110,
-    "workload_kind": 100,
+    "workload_kind": 95,
     "container": 100,
     "cpus": 90,
     "node": 110,
@@ -36,7 +37,11 @@ WIDTHS = {
     "cfs_quota": 130,
 }
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
+NAME_WIDTH = 180
+"""The least of columns of names, below which the table scrolls."""
 UNIT_WIDTHS = {SECONDS_PER_SECOND: 112}
+STEP = "1m"
+"""Least time between two points of a graph: rules record once a minute."""
 IN_CLUSTER = "${__data.fields.to}"
 """In a link of a table: the row's own cluster, also where no series has the label ``cluster``."""
 
@@ -118,6 +123,7 @@ def lines(
         .unit(unit)
         .min(0)
         .no_value(no_value)
+        .interval(STEP)
         .height(10)
         .span(span)
         .line_width(1)
@@ -161,7 +167,7 @@ def number(
     query: Query,
     *,
     unit: str,
-    span: int = 4,
+    span: int = 8,
     steps: Steps = (),
     no_value: str = "",
 ) -> stat.Panel:
@@ -174,7 +180,8 @@ def number(
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
-        .height(4)
+        .interval(STEP)
+        .height(3)
         .span(span)
         .min(0)
         .no_value(no_value or "none")
@@ -247,7 +254,8 @@ def rows(
     headings: dict[str, list[dashboard.DynamicConfigValue]] = {}
     for label, heading in labels.items():
         width = WIDTHS.get(label)
-        headings[heading] = [dashboard.DynamicConfigValue(id_val="custom.width", value=width)] if width else []
+        size = ("custom.width", width) if width else ("custom.minWidth", NAME_WIDTH)
+        headings[heading] = [dashboard.DynamicConfigValue(id_val=size[0], value=size[1])]
         text = NO_POD if label in NAMES_OF_PODS and "alertname" not in labels else "–"
         unnamed = {"type": "special", "options": {"match": "empty", "result": {"text": text, "color": GREY}}}
         headings[heading].append(dashboard.DynamicConfigValue(id_val="mappings", value=[unnamed]))
@@ -293,7 +301,7 @@ def _cell(column: Column) -> list[dashboard.DynamicConfigValue]:
     options: dict[str, object] = {
         "unit": column.unit,
         "decimals": column.decimals,
-        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 40 + 8 * len(column.title)),
+        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 28 + 8 * len(column.title)),
     }
     unknown = {"type": "special", "options": {"match": "null+nan", "result": {"text": "–"}}}
     options["mappings"] = [unknown]

@@ -8,6 +8,7 @@ from dashboards.thresholds import THRESHOLDS
 HIGH, SEVERE = THRESHOLDS["highRatio"].number, THRESHOLDS["severeRatio"].number
 LOST_HIGH, LOST_SEVERE = THRESHOLDS["severeLostSeconds"].number, 5 * THRESHOLDS["severeLostSeconds"].number
 STALLED = THRESHOLDS["contentionStalled"].number
+NO_LOSS = THRESHOLDS["contentionLostSeconds"].number
 RATIO_STEPS = ((HIGH, ORANGE), (SEVERE, RED))
 LOST_STEPS = ((LOST_HIGH, ORANGE), (LOST_SEVERE, RED))
 SHARE_STEPS = ((THRESHOLDS["highShare"].number, ORANGE), (THRESHOLDS["severeShare"].number, RED))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from dashboards.causes import LOST, PEAK, RATIOS, STALLED_SHARE, own_quota, quota_above_it, quota_or_neighbours
+from dashboards.causes import (
+    LOST,
+    PEAK,
+    RATIOS,
+    STALLED_SHARE,
+    own_quota,
+    periods_and_burst,
+    quota_above_it,
+    quota_or_neighbours,
+)
 from dashboards.containers import CONTAINER, POD, PODS, RAW, USAGE, now
 from dashboards.frame import WORKLOADS, new_dashboard, selector
 from dashboards.panels import (
@@ -42,7 +51,7 @@ def build() -> Dashboard:
         *("cluster", "namespace", "workload", "pod", "container"),
         one=("cluster", "namespace", "workload"),
     )
-    return _settings(quota_above_it(quota_or_neighbours(own_quota(_summary(board)))))
+    return _settings(periods_and_burst(quota_above_it(quota_or_neighbours(own_quota(_summary(board))))))
 
 
 def _summary(board: Dashboard) -> Dashboard:
