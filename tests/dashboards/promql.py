@@ -1,33 +1,23 @@
 """What a PromQL expression refers to: metrics, the labels it matches on each, the labels it groups and joins by."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
-TOKEN = re.compile(
-    r"""(?P<comment>\#[^\n]*)
-      | (?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)
-      | (?P<range>\[[^\]]*\])
-      | (?P<name>[a-zA-Z_:][\w:]*)
-      | (?P<number>\d[\w.]*)
-      | (?P<operator>=~|!~|!=|==|>=|<=|.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-LABEL_LISTS = {"by", "without", "on", "ignoring", "group_left", "group_right"}
-WORDS = {"and", "or", "unless", "bool", "offset", "Inf", "NaN", "atan2"}
-MATCHERS = {"=", "!=", "=~", "!~"}
+STRING_OR_COMMENT = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*""")
+LABEL_LIST = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
+NAME = r"[a-zA-Z_:][\w:]*"
+SELECTOR = re.compile(rf"(?<![\w.:$])({NAME})?\s*(?:\{{([^}}]*)\}}|(?<=[\w:])(?![\w:]|\s*\())")
+MATCHER = re.compile(rf"({NAME})\s*(?:=~|!~|!=|=)\s*<(\d+)>")
+WORDS = {"and", "or", "unless", "bool", "offset", "Inf", "NaN", "atan2", "group_left", "group_right"}
 
 
-@dataclass
-class References:
+class References(NamedTuple):
     """All that one expression names."""
 
-    matched: list[tuple[str, set[str]]] = field(default_factory=list)
+    matched: list[tuple[str, set[str]]]
     """Each metric with the labels it is selected by; a selector on ``__name__`` has its pattern as name."""
-    joined: set[str] = field(default_factory=set)
+    joined: set[str]
     """Labels of by, on, group_left and their like."""
-    functions: set[str] = field(default_factory=set)
 
     @property
     def metrics(self) -> set[str]:
@@ -35,58 +25,18 @@ class References:
 
 
 def references(expression: str) -> References:
-    found = References()
-    tokens = [
-        (match.lastgroup or "", match[0])
-        for match in TOKEN.finditer(expression)
-        if match.lastgroup != "comment" and not match[0].isspace()
-    ]
-    reader = iter(range(len(tokens)))
-    open_metric: set[str] | None = None
-    for index in reader:
-        kind, text = tokens[index]
-        following = tokens[index + 1][1] if index + 1 < len(tokens) else ""
-        if text == "{":
-            open_metric = _selector(found, tokens, reader, open_metric)
-        elif kind != "name" or text in WORDS:
-            open_metric = None
-        elif text in LABEL_LISTS:
-            if following == "(":
-                found.joined |= set(_until(tokens, reader, ")"))
-        elif following == "(" or (following in LABEL_LISTS and text.islower() and "_" not in text and ":" not in text):
-            found.functions.add(text)
-        else:
-            open_metric = set()
-            found.matched.append((text, open_metric))
-    return found
+    strings: list[str] = []
 
+    def numbered(found: re.Match[str]) -> str:
+        strings.append(found[0][1:-1])
+        return " " if found[0].startswith("#") else f"<{len(strings) - 1}>"
 
-def _selector(
-    found: References, tokens: list[tuple[str, str]], reader: Iterator[int], labels: set[str] | None
-) -> set[str]:
-    labels = set() if labels is None else labels
-    previous = ""
-    name: str | None = None
-    for index in reader:
-        kind, text = tokens[index]
-        if text == "}":
-            break
-        following = tokens[index + 1][1]
-        if kind == "name" and following in MATCHERS:
-            previous = text
-            if text != "__name__":
-                labels.add(text)
-        elif kind == "string" and previous == "__name__":
-            name = text[1:-1]
-    if name is not None:
-        found.matched.append((name, labels))
-    return labels
-
-
-def _until(tokens: list[tuple[str, str]], reader: Iterator[int], end: str) -> Iterator[str]:
-    for index in reader:
-        kind, text = tokens[index]
-        if text == end:
-            return
-        if kind == "name":
-            yield text
+    text = re.sub(r"\[[^\]]*\]", "", STRING_OR_COMMENT.sub(numbered, expression))
+    joined = {label for labels in LABEL_LIST.findall(text) for label in re.findall(NAME, labels)}
+    matched = []
+    for found in SELECTOR.finditer(LABEL_LIST.sub(" ", text)):
+        matchers = dict(MATCHER.findall(found[2] or ""))
+        name = found[1] or (strings[int(matchers["__name__"])] if "__name__" in matchers else None)
+        if name and name not in WORDS:
+            matched.append((name, set(matchers) - {"__name__"}))
+    return References(matched, joined)

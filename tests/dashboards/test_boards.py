@@ -47,35 +47,24 @@ def test_names_in_links_and_variables_never_change() -> None:
     assert found == VARIABLES
 
 
-def test_a_variable_is_narrowed_by_those_before_it() -> None:
+def test_a_variable_is_narrowed_by_those_before_it_and_all_is_a_wildcard() -> None:
     for name, board in boards().items():
-        before: list[str] = []
+        before: set[str] = set()
         for variable in variables(board):
             asked = set(re.findall(r"\$(\w+)", variable["query"]["query"]))
-            assert asked <= set(before), name
+            assert asked <= before, name
             assert "cluster" in asked or variable["name"] == "cluster", name
-            before.append(variable["name"])
-
-
-def test_pages_about_one_thing_choose_one_and_all_is_a_wildcard() -> None:
-    for name, board in boards().items():
-        one = {variable["name"] for variable in variables(board) if not variable["multi"]}
-        assert one == ONE.get(name, set())
-        for variable in variables(board):
-            assert variable["includeAll"] is (variable["name"] not in one), name
+            before.add(variable["name"])
+            many = variable["name"] not in ONE.get(name, set())
+            assert variable["multi"] is variable["includeAll"] is many, name
             # Never a list: of 200 pods that is a regular expression of 7 kB in every query.
             assert variable.get("allValue") == (".*" if variable["includeAll"] else None), name
 
 
-def test_titles_and_ids_are_unique() -> None:
-    for board in boards().values():
-        every = [*board["panels"], *(inner for row in board["panels"] for inner in row.get("panels") or ())]
-        assert len({panel["id"] for panel in every}) == len(every)
-        assert len({panel["title"] for panel in every}) == len(every)
-
-
-def test_panels_fill_the_width_without_holes_or_overlaps() -> None:
+def test_panels_are_unique_and_fill_the_width_without_holes_or_overlaps() -> None:
     for name, board in boards().items():
+        every = [*board["panels"], *(inner for row in board["panels"] for inner in row.get("panels") or ())]
+        assert len({panel["id"] for panel in every}) == len({panel["title"] for panel in every}) == len(every)
         by_line: dict[int, int] = {}
         places = [panel["gridPos"] for panel in board["panels"]]
         for place in places:
@@ -88,14 +77,10 @@ def test_panels_fill_the_width_without_holes_or_overlaps() -> None:
             assert beside or a["y"] >= b["y"] + b["h"] or b["y"] >= a["y"] + a["h"], (name, a, b)
 
 
-def test_every_dashboard_links_to_the_others_and_to_its_page() -> None:
+def test_a_board_links_to_the_others_and_asks_for_the_data_source_when_imported_by_hand() -> None:
     for board in boards().values():
         assert [link["type"] for link in board["links"]] == ["dashboards", "link"]
         assert board["tags"] == board["links"][0]["tags"]
-
-
-def test_an_import_by_hand_asks_for_the_data_source_and_sets_the_variable() -> None:
-    for board in boards().values():
         [asked] = board["__inputs"]
         assert (asked["name"], asked["type"], asked["pluginId"]) == (DATA_SOURCE, "datasource", "prometheus")
         chosen = board["templating"]["list"][0]
