@@ -118,7 +118,7 @@ class CachedFile(Generic[T]):
         self._value: T | None = None
 
     def value(self) -> T | None:
-        """Return the parsed value, the same object while the text is the same; also raises ``ParseError``."""
+        """Return the parsed value, the same object while it is equal; also raises ``ParseError``."""
         # Runs for each file of each sample: straight-line code, one call deep.
         try:
             data: bytes | None = pread(self._fd, MAX_CACHED_BYTES, 0)
@@ -150,7 +150,9 @@ class CachedFile(Generic[T]):
             raise VanishedError(path)
         if data is not None and len(data) == MAX_CACHED_BYTES:
             raise ReadError(path, f"not shorter than {MAX_CACHED_BYTES} bytes", reason="too_large")
-        self._value = None if data is None else self.parse(data, path)
+        value = None if data is None else self.parse(data, path)
+        if value != self._value:
+            self._value = value
         self._bytes = data
 
     def close(self) -> None:

@@ -118,6 +118,8 @@ class TrackedCgroup(Found):
     recommendation: Recommendation | None = None
     derived: Derived = UNDERIVED
     page_row: CgroupRow | None = None
+    """The last one without details, and the settings in it."""
+    page_settings: tuple[Any, ...] | None = None
 
     @property
     def live(self) -> bool:
@@ -343,17 +345,24 @@ class TrackedCgroup(Found):
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         window = None if history is None else history.window()
-        kept, is_same = self.page_row, False
-        if detailed_at is None and kept is not None and kept.stat == stat:
-            is_same = (kept.window or ())[1:] == (window or ())[1:]
-            window = kept.window if is_same else window
-        readings = (stat, self.local_throttled_seconds, self.pressure, window, self.recommendation, self.distribution)
+        kept, local, pressure = self.page_row, self.local_throttled_seconds, self.pressure
+        if (
+            detailed_at is None
+            and kept is not None
+            and self.page_settings is settings
+            and stat is kept.stat
+            and local is kept.local_throttled_seconds
+            and pressure is kept.pressure
+            and self.recommendation == kept.recommendation
+            and self.distribution is kept.distribution
+            and (window or ())[1:] == (kept.window or ())[1:]
+        ):
+            return kept
+        readings = (stat, local, pressure, window, self.recommendation, self.distribution)
         details = (None, None, None, ()) if detailed_at is None else self._details(detailed_at)
         row = CgroupRow._make(settings + readings + details)
         if detailed_at is None:
-            if is_same and kept == row:
-                return kept
-            self.page_row = row
+            self.page_row, self.page_settings = row, settings
         return row
 
     def _details(self, now: float) -> tuple[Any, ...]:
