@@ -35,6 +35,7 @@ NO_COUNTERS = CpuStat()
 NO_MODES = (None, None)
 T = TypeVar("T")
 _NOTHING_NESTED: dict[str, float] = {}
+_NO_DETAILS = (None, None, None, ())
 _READ_FAILURES = (VanishedError, ExporterError, OverflowError, ValueError)
 """What a read may raise; the last two come from a fault in a parser."""
 
@@ -117,9 +118,8 @@ class TrackedCgroup(Found):
     demand: DemandHistogram | None = None
     recommendation: Recommendation | None = None
     derived: Derived = UNDERIVED
-    page_row: CgroupRow | None = None
-    """The last one without details, and the settings in it."""
-    page_settings: tuple[Any, ...] | None = None
+    page: tuple[tuple[Any, ...], CgroupRow] | None = None
+    """The last row without details, and what it was made of."""
 
     @property
     def live(self) -> bool:
@@ -345,25 +345,15 @@ class TrackedCgroup(Found):
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         window = None if history is None else history.window()
-        kept, local, pressure = self.page_row, self.local_throttled_seconds, self.pressure
-        if (
-            detailed_at is None
-            and kept is not None
-            and self.page_settings is settings
-            and stat is kept.stat
-            and local is kept.local_throttled_seconds
-            and pressure is kept.pressure
-            and self.recommendation == kept.recommendation
-            and self.distribution is kept.distribution
-            and (window or ())[1:] == (kept.window or ())[1:]
-        ):
-            return kept
-        readings = (stat, local, pressure, window, self.recommendation, self.distribution)
-        details = (None, None, None, ()) if detailed_at is None else self._details(detailed_at)
-        row = CgroupRow._make(settings + readings + details)
-        if detailed_at is None:
-            self.page_row, self.page_settings = row, settings
-        return row
+        kept = None if self.page is None or detailed_at is not None else self.page[1].window
+        if kept is not None and window is not None and kept[1:] == window[1:]:
+            window = kept
+        readings = (stat, self.local_throttled_seconds, self.pressure, window, self.recommendation, self.distribution)
+        if detailed_at is not None:
+            return CgroupRow._make(settings + readings + self._details(detailed_at))
+        if self.page is None or self.page[0] != (settings, readings):
+            self.page = (settings, readings), CgroupRow._make(settings + readings + _NO_DETAILS)
+        return self.page[1]
 
     def _details(self, now: float) -> tuple[Any, ...]:
         deltas = placement_deltas = None
