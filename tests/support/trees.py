@@ -88,13 +88,31 @@ def crio(root: Path) -> Tree:
     build = v2(root)
     uid = pod_uid("crio")
     pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    for name, quota, child_quota in (("plain", 40_000, None), ("on-scope", 60_000, None), ("on-child", None, 70_000)):
-        cid = container_id(name)
-        scope = build.container(f"{pod}/crio-{cid}.scope", cid, "cri-o", quota=quota, child_quota=child_quota)
-        if name == "on-scope":
-            build.below(f"{scope}/container")
+    for cid in _crun_containers(build, pod, "crio-{}.scope", "cri-o"):
         build.others(f"{pod}/crio-conmon-{cid}.scope")
     return build
+
+
+def crun_containerd(root: Path) -> Tree:
+    """containerd with crun, which makes its ``container`` child there too."""
+    build = v2(root)
+    uid = pod_uid("crun")
+    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
+    _crun_containers(build, pod, "cri-containerd-{}.scope", "containerd")
+    return build
+
+
+def _crun_containers(build: Builder, pod: str, scope: str, runtime: str) -> list[str]:
+    """Without crun's child, with the limit above it, and with the limit on it; return their ids."""
+    ids = []
+    for name, quota, child_quota in (("plain", 40_000, None), ("on-scope", 60_000, None), ("on-child", None, 70_000)):
+        cid = container_id(f"{runtime}-{name}")
+        path = f"{pod}/{scope.format(cid)}"
+        build.container(path, cid, runtime, quota=quota, child_quota=child_quota)
+        if name == "on-scope":
+            build.below(f"{path}/container")
+        ids.append(cid)
+    return ids
 
 
 def docker_systemd(root: Path) -> Tree:
@@ -256,6 +274,7 @@ LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
     containerd_systemd,
     containerd_cgroupfs,
     crio,
+    crun_containerd,
     docker_systemd,
     v1_joint_mount,
     v1_joint_mount_only,
