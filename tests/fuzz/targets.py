@@ -13,20 +13,21 @@ import os
 import tempfile
 from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from exporter import values
 from exporter.cgroupfs import names, parse
 from exporter.cpulist import MAX_CPUS, cpu_list, format_cpu_list
 from exporter.errors import ConfigError, ExporterError, MappingError, ParseError
-from exporter.identities import PodList
+from exporter.identities import KubeletConfig, PodList
 from exporter.kube.kubelet import parse_configz
 from exporter.kube.logdir import parse_log_names
 from exporter.kube.pod import parse_cores
 from exporter.kube.podlist import PodStore, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_block
-from exporter.node.cpu_time import CpuReadings, cpu_times, parse_proc_stat
+from exporter.model import CpuManagerState
+from exporter.node.cpu_time import CpuReadings, Jiffies, cpu_times, parse_proc_stat
 from exporter.node.cpumanager import parse_cpu_manager_state
 from exporter.node.machine import cfs_quota_bug
 from exporter.settings import OPTIONS
@@ -34,9 +35,12 @@ from exporter.settings_sources import load, parse_file_options
 from exporter.web import config as web_config
 from tests.kube.watch_stream import watched
 
+T = TypeVar("T")
 Target = Callable[[bytes], None]
 PATH: Final = "fuzzed"
 LARGEST: Final = 2**64 - 1
+PARSING: Final = ("malformed", "invalid", "too_large")
+"""Reasons of a parser's errors."""
 
 
 def never_below_zero(numbers: Iterable[float | None]) -> None:
@@ -45,7 +49,7 @@ def never_below_zero(numbers: Iterable[float | None]) -> None:
         assert number is None or math.isfinite(number)
 
 
-def ours(error: ExporterError, reasons: Container[str] = ("malformed", "invalid", "too_large")) -> None:
+def ours(error: ExporterError, reasons: Container[str]) -> None:
     """Counted under a known reason, told in one line of a log, whatever was parsed."""
     text = str(error)
     assert error.reason in reasons
@@ -56,36 +60,36 @@ def ours(error: ExporterError, reasons: Container[str] = ("malformed", "invalid"
 # ---- the kernel's files ----
 
 
-def kernel_file(read: Callable[[bytes, str], Any], numbers: Callable[[Any], Iterable[float | None]]) -> Target:
-    """Numbers or a ParseError that names the file."""
+def parser(
+    read: Callable[[bytes], T],
+    check: Callable[[T], object],
+    error: type[ExporterError] = ParseError,
+    reasons: Container[str] = PARSING,
+) -> Target:
+    """What holds of all that ``read`` returns, or an error of ours."""
 
     def target(data: bytes) -> None:
         try:
-            found = read(data, PATH)
-        except ParseError as error:
-            ours(error)
-            return
-        never_below_zero(numbers(found))
+            found = read(data)
+        except error as problem:
+            ours(problem, reasons)
+        else:
+            check(found)
 
     return target
 
 
-def _cpus(data: bytes) -> None:
-    try:
-        found = cpu_list(data, PATH)
-    except ParseError as error:
-        ours(error)
-        return
+def kernel_file(read: Callable[[bytes, str], T], numbers: Callable[[T], Iterable[float | None]]) -> Target:
+    """Numbers or a ParseError that names the file."""
+    return parser(lambda data: read(data, PATH), lambda found: never_below_zero(numbers(found)))
+
+
+def _cpus(found: frozenset[int]) -> None:
     assert len(found) <= MAX_CPUS
     assert cpu_list(format_cpu_list(found), PATH) == found
 
 
-def _proc_stat(data: bytes) -> None:
-    try:
-        found = parse_proc_stat(data, PATH)
-    except ParseError as error:
-        ours(error)
-        return
+def _proc_stat(found: dict[int, Jiffies]) -> None:
     for jiffies in found.values():
         never_below_zero(jiffies)
     for spent in cpu_times(CpuReadings(found, {}), CpuReadings(found, {}), 1.0).values():
@@ -125,13 +129,6 @@ def servable(pods: PodList) -> None:
                 never_below_zero((one.spec.request_cores, one.spec.limit_cores, one.spec.allocated_limit_cores))
 
 
-def _pod_list(data: bytes) -> None:
-    try:
-        servable(parse_pod_list(data, PATH))
-    except MappingError as error:
-        ours(error, REASONS)
-
-
 def _watch(data: bytes) -> None:
     """The lines of a watch, in pieces of 64 bytes, and the copy they lead to."""
 
@@ -141,16 +138,11 @@ def _watch(data: bytes) -> None:
             assert isinstance(version, str)
             (store.remove if kind == "DELETED" else store.put)(item)
     except MappingError as error:
-        ours(error)
+        ours(error, PARSING)
     servable(store.snapshot())
 
 
-def _configz(data: bytes) -> None:
-    try:
-        found = parse_configz(data)
-    except MappingError as error:
-        ours(error)
-        return
+def _configz(found: KubeletConfig) -> None:
     for seconds in (found.cpu_cfs_quota_period_seconds, found.cpu_manager_reconcile_seconds):
         assert seconds is None or math.isfinite(seconds)
 
@@ -167,12 +159,7 @@ def _annotations(data: bytes) -> None:
     servable(parse_pod_list(json.dumps(body).encode(), PATH))
 
 
-def _checkpoint(data: bytes) -> None:
-    try:
-        found = parse_cpu_manager_state(data, PATH)
-    except ParseError as error:
-        ours(error)
-        return
+def _checkpoint(found: CpuManagerState) -> None:
     assert found.policy
     assert all(len(cpus) <= MAX_CPUS for cpus in (found.default_cpus, *found.entries.values()))
 
@@ -216,24 +203,11 @@ def _option(data: bytes) -> None:
 def _config_file(data: bytes) -> None:
     with suppress(ConfigError):
         list(parse_file_options(data, PATH))
-    with tempfile.NamedTemporaryFile(dir=_memory()) as file:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.NamedTemporaryFile(dir=memory) as file:
         file.write(data)
         file.flush()
-        try:
-            load({"config.file": file.name}, {})
-        except ConfigError as error:
-            ours(error)
-
-
-def _memory() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-def _web_config(data: bytes) -> None:
-    try:
-        web_config.parse(data, PATH)
-    except ConfigError as error:
-        ours(error)
+        parser(lambda _: load({"config.file": file.name}, {}), bool, ConfigError)(data)
 
 
 TARGETS: Final[dict[str, Target]] = {
@@ -246,19 +220,19 @@ TARGETS: Final[dict[str, Target]] = {
     "cfs_quota": kernel_file(parse.cfs_quota, lambda found: (max(found, 0),)),
     "cfs_period": kernel_file(parse.cfs_period, lambda found: (found,)),
     "pressure": kernel_file(parse.pressure, tuple),
-    "cpu_list": _cpus,
-    "proc_stat": _proc_stat,
+    "cpu_list": parser(lambda data: cpu_list(data, PATH), _cpus),
+    "proc_stat": parser(lambda data: parse_proc_stat(data, PATH), _proc_stat),
     "path": _path,
     "release": _release,
-    "pod_list": _pod_list,
+    "pod_list": parser(lambda data: parse_pod_list(data, PATH), servable, MappingError, REASONS),
     "watch": _watch,
-    "configz": _configz,
+    "configz": parser(parse_configz, _configz, MappingError),
     "annotations": _annotations,
-    "checkpoint": _checkpoint,
+    "checkpoint": parser(lambda data: parse_cpu_manager_state(data, PATH), _checkpoint),
     "log_names": _log_names,
     "quantity": _quantity,
     "duration": _duration,
     "option": _option,
     "config_file": _config_file,
-    "web_config": _web_config,
+    "web_config": parser(lambda data: web_config.parse(data, PATH), bool, ConfigError),
 }

@@ -33,8 +33,16 @@ GET: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
 Address = tuple[str, int]
 
 
-def many(address: Address, number: int, first: bytes, *, every: float, buffer: int = 0) -> None:
-    """So many connections, each with a byte more now and then; what is closed is opened again."""
+def many(
+    address: Address,
+    number: int,
+    first: bytes,
+    *,
+    every: float,
+    buffer: int = 0,
+    over: Callable[[float], object] = time.sleep,
+) -> None:
+    """So many connections, each with a byte more now and then; what is closed is opened again, until it is ``over``."""
     opened: dict[int, socket.socket] = {}
     while True:
         for place in range(number):
@@ -50,7 +58,10 @@ def many(address: Address, number: int, first: bytes, *, every: float, buffer: i
                     opened[place].sendall(b"x")
             except OSError:
                 opened.pop(place).close()
-        time.sleep(every)
+        if over(every):
+            break
+    for sock in opened.values():
+        sock.close()
 
 
 def again_and_again(address: Address, texts: list[bytes], *, pause: float = 0.0) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count, cycle
 
 from exporter.lab.cgroups import CgroupTree
 from exporter.lab.spec import Container, Pod, Workload
 from exporter.lab.workloads import Workforce
+from tests.soak.hostile import GET, many
 from tests.support.lab import group_of, in_background
 from tests.support.lab import pod as lab_pod
 from tests.support.lab_kubelet import Kubelet
@@ -89,11 +89,15 @@ class Faults:
 
     def __init__(self, kubelet: Kubelet, address: tuple[str, int], seconds: float) -> None:
         garbage = '{"kind": "PodList", "items": [{'
+
+        def clients(first: bytes, buffer: int = 0) -> AbstractContextManager[None]:
+            return in_background(lambda stop: many(address, CLIENTS, first, every=0.5, buffer=buffer, over=stop.wait))
+
         self._kinds: dict[str, tuple[str, Callable[[], AbstractContextManager[None]]]] = {
             "kubelet down": ("pods/refused", kubelet.down),
-            "slow clients": ("web/slow_request", lambda: _slow_clients(address)),
+            "slow clients": ("web/slow_request", lambda: clients(GET + b"X-Slow: ")),
             "kubelet says nonsense": ("pods/malformed", lambda: kubelet.nonsense(garbage)),
-            "clients that never read": ("web/slow_reader", lambda: _never_reading(address)),
+            "clients that never read": ("web/slow_reader", lambda: clients((GET + b"\r\n") * 200, buffer=4096)),
             "kubelet silent": ("pods/timeout", kubelet.silent),
         }
         self._turn = min(200.0, seconds / (len(self._kinds) + 1))
@@ -112,35 +116,3 @@ class Faults:
     def expected(self) -> set[str]:
         """The ``stage/reason`` that the exporter must have counted by now."""
         return {self._kinds[name][0] for name in self.begun[:-1]} if self._lasts >= LONG_ENOUGH else set()
-
-
-@contextmanager
-def _slow_clients(address: tuple[str, int]) -> Iterator[None]:
-    """Each sends a byte of its headers now and then."""
-    with ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_connection(address, timeout=5.0)) for _ in range(CLIENTS)]
-
-        def drip(stop: threading.Event) -> None:
-            for byte in b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: " + b"x" * 4096:
-                for sock in opened:
-                    with suppress(OSError):  # the exporter closed it
-                        sock.sendall(bytes([byte]))
-                if stop.wait(0.5):
-                    return
-
-        stack.enter_context(in_background(drip))
-        yield
-
-
-@contextmanager
-def _never_reading(address: tuple[str, int]) -> Iterator[None]:
-    """Each asks for more pages than the kernel keeps for it, and reads none."""
-    with ExitStack() as stack:
-        for _ in range(CLIENTS):
-            sock = stack.enter_context(socket.socket())
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.settimeout(5.0)
-            sock.connect(address)
-            with suppress(OSError):
-                sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
-        yield
