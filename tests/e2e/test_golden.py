@@ -97,12 +97,12 @@ def test_promtool_has_nothing_to_say(page: Page) -> None:
     assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
 
 
-def test_no_sample_is_there_twice(page: Page) -> None:
+def test_a_page_is_in_order(page: Page) -> None:
     assert duplicates(page.text) == {}
-
-
-def test_each_family_is_one_block_with_one_help_and_one_type(page: Page) -> None:
     assert misplaced_families(page.text) == []
+    # Errors are counted from the first one on.
+    assert {family.name for family in page.families if not family.samples} <= {"throttle_exporter_errors"}
+    assert not page.total("throttle_exporter_errors_total"), "a healthy node has none"
 
 
 def test_both_formats_parse_and_say_the_same(observed: Observed) -> None:
@@ -118,17 +118,6 @@ def test_both_formats_parse_and_say_the_same(observed: Observed) -> None:
 
 def _of_cgroups(page: Page) -> dict[object, float]:
     return {key: value for key, value in page.samples.items() if key[0].startswith("cgroup_")}
-
-
-def test_every_family_has_samples(page: Page) -> None:
-    empty = [family.name for family in page.families if not family.samples]
-
-    # Errors are counted from the first one on.
-    assert set(empty) <= {"throttle_exporter_errors"}
-
-
-def test_a_healthy_node_has_no_errors(page: Page) -> None:
-    assert not page.total("throttle_exporter_errors_total")
 
 
 def test_the_process_ends_cleanly_and_logs_no_error(observed: Observed) -> None:

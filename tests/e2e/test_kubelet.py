@@ -68,16 +68,6 @@ def assert_served_by_id(exporter: Exporter, tree: Tree, reason: str) -> None:
     assert TOKEN not in exporter.log
 
 
-def test_the_pods_are_named_over_tls_with_the_token(tree: Tree, server: Kubelet) -> None:
-    with started([*options_on(tree), *server.options]) as exporter:
-        page = exporter.page()
-
-        assert triples(page.rows(USAGE)) == by_name(tree)
-        assert page.get("throttle_exporter_pods_source_up", source="kubelet") == 1
-        assert page.get("throttle_exporter_pods_source_active", source="kubelet") == 1
-        assert TOKEN not in exporter.log
-
-
 def test_a_token_that_is_refused_and_replaced(tree: Tree, server: Kubelet, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("somebody-else")
     with started([*options_on(tree), *server.options], ready=False) as exporter:

@@ -83,6 +83,11 @@ class Place:
         build.container(f"{pod}/cri-containerd-{cid}.scope", cid, "containerd")
         self.listed["items"] += pod_list(build)["items"]
 
+    @property
+    def options(self) -> list[str]:
+        """Where all that is, for the program."""
+        return [f"--path.cgroup={self.tree.root}", *(f"--path.{name}={self.folder}/{name}" for name in ("proc", "sys"))]
+
     def settings(self, **more: Any) -> Settings:
         return Settings(
             path_cgroup=str(self.tree.root),

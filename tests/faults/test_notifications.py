@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import unavailable
@@ -85,26 +87,27 @@ def test_after_an_overflow_everything_is_told_again_and_nothing_is_left(tmp_path
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def exhausted() -> list[int]:
-    """All the inotify instances that the kernel gives this user."""
+@contextmanager
+def exhausted() -> Iterator[None]:
+    """With all the inotify instances that the kernel gives this user taken."""
     most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     if most > 1024:
         unavailable("max_user_instances is too large to use up")
     taken = []
     while (fd := _libc.inotify_init1(os.O_CLOEXEC)) >= 0:
         taken.append(fd)
-    return taken
+    try:
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
 
 
 def test_a_kernel_that_refuses_is_asked_again(tmp_path: Path) -> None:
     root = tmp_path / "cgroup"
     build, pod = one_pod(root)
-    taken = exhausted()
-    try:
+    with exhausted():
         rig = Rig(root)
-    finally:
-        for fd in taken:
-            os.close(fd)
     assert rig.failures() == {("read", "emfile"): 1}
     with running(rig):
         for _ in range(40):
@@ -120,19 +123,14 @@ def test_a_kernel_that_refuses_is_asked_again(tmp_path: Path) -> None:
 def test_without_it_a_walk_finds_what_came(tmp_path: Path) -> None:
     root = tmp_path / "cgroup"
     build, pod = one_pod(root)
-    taken = exhausted()
-    try:
-        with running(Rig(root)) as rig:
-            build.container(f"{pod}/{container_id('new')}", container_id("new"), "")
-            rig.tick()
-            assert len(triples(rig.page().rows(PERIODS))) == 1
+    with exhausted(), running(Rig(root)) as rig:
+        build.container(f"{pod}/{container_id('new')}", container_id("new"), "")
+        rig.tick()
+        assert len(triples(rig.page().rows(PERIODS))) == 1
+        rig.scan()
+        rig.tick()
+        assert len(triples(rig.page().rows(PERIODS))) == 2
+        for _ in range(100):
+            rig.tick(10.0)
             rig.scan()
-            rig.tick()
-            assert len(triples(rig.page().rows(PERIODS))) == 2
-            for _ in range(100):
-                rig.tick(10.0)
-                rig.scan()
-            assert 2 <= rig.failures()["read", "emfile"] <= 5, "asked again now and then, not at every walk"
-    finally:
-        for fd in taken:
-            os.close(fd)
+        assert 2 <= rig.failures()["read", "emfile"] <= 5, "asked again now and then, not at every walk"

@@ -26,10 +26,6 @@ WITH_TOKEN = {
 }
 
 
-def options(folder: Path) -> list[str]:
-    return [f"--path.cgroup={folder}/cgroup", f"--path.proc={folder}/proc", f"--path.sys={folder}/sys", *FAST]
-
-
 def said(exporter: Exporter) -> str:
     """All that it says to anybody."""
     return "".join(exporter.get(path).text for path in EVERYWHERE) + exporter.log
@@ -37,10 +33,10 @@ def said(exporter: Exporter) -> str:
 
 @pytest.mark.parametrize("how", WITH_TOKEN)
 def test_no_answer_of_the_kubelet_brings_the_token_to_light(how: str, tmp_path: Path) -> None:
-    Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
     with (
         kubelet(tmp_path, b"{}") as served,
-        started([*options(tmp_path), *served.options, "--log.level=debug"], ready=False) as exporter,
+        started([*place.options, *FAST, *served.options, "--log.level=debug"], ready=False) as exporter,
     ):
         for path in ("/pods", "/configz"):
             served.answer(path, WITH_TOKEN[how])
@@ -70,9 +66,9 @@ def open_for_writing(pid: int) -> list[str]:
 
 def test_it_lives_where_no_file_may_grow(tmp_path: Path) -> None:
     """The chart's own root file system is read-only (tests/chart); this holds on any, and for open files too."""
-    Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    place = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    with started([*options(tmp_path), f"--pods.sources=file:{tmp_path}/pods.json"]) as exporter:
+    with started([*place.options, *FAST, f"--pods.sources=file:{tmp_path}/pods.json"]) as exporter:
         pid = exporter.process.pid
         # The kernel refuses any write to a regular file from here on, and ends who does not handle it.
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))

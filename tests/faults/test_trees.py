@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from exporter.sampler.inventory import MAX_LINGERING
+from tests.faults.files import on_v1
 from tests.sampler.rig import COLLECTORS, Rig, running
 from tests.soak.soak import memory_folder
 from tests.support.pages import Page, triples
-from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
+from tests.support.treebuilder import Tree, container_id, pod_uid, v2, write_files
 from tests.support.trees import cgroupfs_pod, containerd_systemd, docker_systemd, hybrid, v1_paths_differ
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"
@@ -20,15 +21,6 @@ PERIODS = "cgroup_container_cpu_periods_total"
 CPUS = "cgroup_container_cpuset_cpus"
 OF_TREE = {"cpuacct": USAGE, "cpuset": CPUS}
 SCAN_SECONDS = 10
-
-
-def two_containers(root: Path) -> Tree:
-    """v1, each controller in a mount of its own."""
-    build = v1(root)
-    pod = build.pod(cgroupfs_pod(pod_uid("two"), "Burstable"), pod_uid("two"), "Burstable")
-    for name in ("app", "log"):
-        build.container(f"{pod}/{container_id(name)}", container_id(name), "")
-    return build
 
 
 def seconds(rig: Rig, number: int) -> None:
@@ -43,7 +35,7 @@ def shown(page: Page, name: str) -> int:
     return len(triples(page.rows(name)))
 
 
-@pytest.mark.parametrize("layout", [two_containers, v1_paths_differ, hybrid])
+@pytest.mark.parametrize("layout", [on_v1, v1_paths_differ, hybrid])
 @pytest.mark.parametrize("name", OF_TREE)
 def test_a_tree_that_goes_away_costs_its_values_and_no_container(
     name: str, layout: Callable[[Path], Tree], tmp_path: Path

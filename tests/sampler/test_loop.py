@@ -51,6 +51,8 @@ class LoopRig(Rig):
 
 
 async def rig_on(tree: Path, step: float = 1.1, *, expects_names: bool = False) -> LoopRig:
+    if not any(tree.iterdir()):
+        v2(tree)
     # Looking for the hierarchy reads files, and this loop is watched.
     return await asyncio.to_thread(LoopRig, tree, step, expects_names=expects_names)
 
@@ -72,7 +74,6 @@ async def ticking(rig: LoopRig, ticks: int) -> AsyncIterator[None]:
 
 
 async def test_all_ticks_run_in_one_thread_that_is_not_the_loop_s(tmp_path: Path) -> None:
-    v2(tmp_path)
     rig = await rig_on(tmp_path)
     rig.threads.clear()
     async with ticking(rig, 5):
@@ -81,7 +82,6 @@ async def test_all_ticks_run_in_one_thread_that_is_not_the_loop_s(tmp_path: Path
 
 
 async def test_scans_come_at_their_own_interval(tmp_path: Path) -> None:
-    v2(tmp_path)
     rig = await rig_on(tmp_path)
     async with ticking(rig, 30):
         elapsed, scans = rig.now - 1000.0, rig.said("scan_duration_seconds_count")
@@ -92,7 +92,6 @@ async def test_scans_come_at_their_own_interval(tmp_path: Path) -> None:
 
 
 async def test_ticks_that_could_not_be_kept_are_counted(tmp_path: Path) -> None:
-    v2(tmp_path)
     rig = await rig_on(tmp_path, step=2.5)
     async with ticking(rig, 4):
         assert rig.said("sample_overruns_total") >= 3 * 2
@@ -127,7 +126,6 @@ async def test_one_scan_out_of_turn_is_a_whole_sample(tmp_path: Path) -> None:
 
 
 async def test_age_grows_until_the_next_tick_has_ended(tmp_path: Path) -> None:
-    v2(tmp_path)
     rig = await rig_on(tmp_path, step=0.0)
     rig.now += 3.0
     assert rig.loop.age == 3.0

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.sampler.loop import next_due
-
-
-@pytest.mark.parametrize(
-    ("end", "due", "missed"),
-    [(100.0, 101.0, 0), (101.0, 101.0, 0), (101.1, 102.0, 1), (102.0, 103.0, 2), (105.5, 106.0, 5)],
-)
-def test_the_next_due_time_is_the_first_on_the_grid_that_has_not_passed(end: float, due: float, missed: int) -> None:
-    assert next_due(100.0, 1.0, end) == (due, missed)
 
 
 @given(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
+from tests.support.kubelet_thread import START_SECONDS, looping
 
 from exporter.report.documents import Report
 from exporter.web import status
 from exporter.web.pages import ProbeResult, create_app
 from tests.report.node import minute
 from tests.status import nodes
-
-START_SECONDS = 10.0
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +53,6 @@ def application(served: Served, telemetry_path: str = "/metrics") -> web.Applica
 @pytest.fixture(scope="session")
 def served(reports: dict[str, Report]) -> Iterator[Served]:
     """A server in a thread of its own; a test says which report it shows."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="status page")
-    thread.start()
     one = Served("", reports["demo"])
     runner = web.AppRunner(application(one))
 
@@ -67,11 +62,9 @@ def served(reports: dict[str, Report]) -> Iterator[Served]:
         port: int = runner.addresses[0][1]
         return port
 
-    try:
-        one.url = f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), loop).result(START_SECONDS)}"
-        yield one
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_SECONDS)
-        loop.close()
+    with looping() as loop:
+        try:
+            one.url = f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), loop).result(START_SECONDS)}"
+            yield one
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_SECONDS)
