@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
-from tests.support.kubelet_thread import START_SECONDS, looping
 
 from exporter.report.documents import Report
 from exporter.web import status
 from exporter.web.pages import ProbeResult, create_app
 from tests.report.node import minute
 from tests.status import nodes
+from tests.support.fake_kubelet import START_SECONDS, looping
 
 
 @pytest.fixture(scope="session")
