@@ -1,6 +1,7 @@
 """The dashboards as Grafana gets them."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
@@ -27,10 +28,7 @@ def boards() -> dict[str, Json]:
 def panels(board: Json) -> Iterator[Json]:
     """Every panel, those of collapsed rows too, without the rows."""
     for panel in board["panels"]:
-        if panel["type"] == "row":
-            yield from panel.get("panels") or []
-        else:
-            yield panel
+        yield from (panel.get("panels") or []) if panel["type"] == "row" else [panel]
 
 
 def variables(board: Json) -> Iterator[Json]:
@@ -39,9 +37,7 @@ def variables(board: Json) -> Iterator[Json]:
 
 def label_values(variable: Json) -> tuple[str, str]:
     """Selector and label of ``label_values(selector, label)``."""
-    query = variable["query"]["query"]
-    assert query.startswith("label_values(")
-    selector, _, label = query.removeprefix("label_values(").removesuffix(")").rpartition(", ")
+    [(selector, label)] = re.findall(r"^label_values\((.+), (\w+)\)$", variable["query"]["query"])
     return selector, label
 
 

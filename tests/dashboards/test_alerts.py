@@ -54,7 +54,7 @@ def test_runbook_is_where_the_alert_says_and_first_asks_who_is_hurt() -> None:
         assert "explain" not in texts["command"] or diagnosis.startswith("0. Is somebody hurt?"), name
 
 
-def test_dashboard_and_its_variables_exist() -> None:
+def test_dashboard_and_its_variables_exist_and_rules_and_text_are_tested() -> None:
     declared = {
         f"/d/{board['uid']}": {variable["name"] for variable in board["templating"]["list"]}
         for board in boards().values()
@@ -62,10 +62,6 @@ def test_dashboard_and_its_variables_exist() -> None:
     for name, rule in alerts().items():
         path, _, query = rule["annotations"]["dashboard_url"].partition("?")
         assert set(re.findall(r"var-(\w+)=", query)) <= declared[path], name
-
-
-def test_each_fires_and_stays_silent_in_a_test_and_its_text_is_kept() -> None:
-    for name in alerts():
         assert f'"{name}"' in TESTS
         assert name in GOLDEN
 

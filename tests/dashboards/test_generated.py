@@ -19,8 +19,5 @@ def test_a_threshold_goes_wherever_its_name_stands() -> None:
     changed = {**THRESHOLDS, "highRatio": Threshold("0.3", ""), "highFor": Threshold("1h", "")}
     text = "a > 0.25 # highRatio\nfor: 15m # highFor\n# highRatio\nb > 1 # severeShare\n"
     assert stamp(text, changed) == "a > 0.3 # highRatio\nfor: 1h # highFor\n# highRatio\nb > 0.4 # severeShare\n"
-
-
-def test_an_unknown_threshold_is_a_mistake() -> None:
     with pytest.raises(KeyError, match="hihgRatio"):
         stamp("a > 0.25 # hihgRatio\n")

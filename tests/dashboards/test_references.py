@@ -9,17 +9,7 @@ from tests.dashboards.known import OUTSIDERS, all_labels, labels_of, metrics, re
 from tests.dashboards.promql import references
 
 CHART = ROOT / "charts" / "kube-throttle-exporter"
-# docs/metrics.md is made from the catalogue itself.
-DOCS = [
-    path
-    for path in (
-        *sorted((ROOT / "docs").rglob("*.md")),
-        ROOT / "README.md",
-        CHART / "README.md",
-        CHART / "templates" / "NOTES.txt",
-    )
-    if path.exists() and path.name != "metrics.md"
-]
+DOCS = [*(ROOT / "docs").rglob("*.md"), *(folder / "README.md" for folder in (ROOT, CHART)), *CHART.rglob("NOTES.txt")]
 OURS = re.compile(r"(?<![\w:/.-])(?:\w+:)?(?:cgroup_(?:container|pod|node)|throttle_exporter)_\w+(?::\w+)?")
 
 
