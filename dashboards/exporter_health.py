@@ -9,8 +9,8 @@ from dashboards.panels import (
     BYTES,
     CORES,
     COUNT,
+    ERRORS_PER_SECOND,
     ORANGE,
-    PER_SECOND,
     RED,
     SECONDS,
     YELLOW,
@@ -98,7 +98,7 @@ def _now(board: Dashboard) -> Dashboard:
                 "Errors",
                 "Errors in the last five minutes; the page is complete except for what failed.",
                 Query(
-                    f"sum(increase(throttle_exporter_errors_total{HERE}[5m]))"
+                    f"ceil(sum(increase(throttle_exporter_errors_total{HERE}[5m])))"
                     f" or count(throttle_exporter_build_info{HERE}) * 0",
                     "errors",
                 ),
@@ -112,7 +112,7 @@ def _now(board: Dashboard) -> Dashboard:
                 "Missed samples",
                 "Sample times within five minutes at which the sample before had not ended: the node is overloaded, or"
                 " sample.interval is too short.",
-                Query(f"sum(increase(throttle_exporter_sample_overruns_total{HERE}[5m]))", "missed"),
+                Query(f"ceil(sum(increase(throttle_exporter_sample_overruns_total{HERE}[5m])))", "missed"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
                 no_value="no exporter",
@@ -142,7 +142,7 @@ def _pods(board: Dashboard) -> Dashboard:
                 Query(
                     f"sum by (stage, reason) (rate(throttle_exporter_errors_total{HERE}[5m]))", "{{stage}}: {{reason}}"
                 ),
-                unit=PER_SECOND,
+                unit=ERRORS_PER_SECOND,
                 no_value="no errors",
                 span=8,
             )

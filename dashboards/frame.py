@@ -87,7 +87,7 @@ def new_dashboard(
     )
     for name in variables:
         made.with_variable(_variable(name, many=name not in one))
-    return made.annotation(_alerts(variables))
+    return made.annotation(_alerts(uid, variables))
 
 
 def selector(*names: str, extra: str = "") -> str:
@@ -115,9 +115,10 @@ def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:
     return made.all_value(".*").current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
 
 
-def _alerts(variables: tuple[Variable, ...]) -> builder.AnnotationQuery:
+def _alerts(uid: Uid, variables: tuple[Variable, ...]) -> builder.AnnotationQuery:
     shown = [name for name in variables if name in {"cluster", "namespace", "workload", "node"}]
-    where = selector(*shown, extra=f'alertstate="firing",alertname=~"{OUR_ALERTS}"')
+    drawn = "ThrottleExporter.+" if uid == "kte-exporter" else OUR_ALERTS
+    where = selector(*shown, extra=f'alertstate="firing",alertname=~"{drawn}"')
     return (
         builder.AnnotationQuery()
         .name("Alerts")

@@ -17,15 +17,16 @@ GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "
 GREY = "#8e8e8e"
 
 # Grafana's names of units.
-RATIO, CORES, SECONDS, PER_SECOND, COUNT, BYTES = "percentunit", "none", "s", "cps", "short", "bytes"
+RATIO, CORES, SECONDS, COUNT, BYTES = "percentunit", "none", "s", "short", "bytes"
 SECONDS_PER_SECOND = "suffix: CPU-s/s"
 PERIODS_PER_SECOND = "suffix: periods/s"
+ERRORS_PER_SECOND = "suffix: errors/s"
 NO_POD = "(no pod)"
 NAMES_OF_PODS = frozenset({"namespace", "pod", "workload"})
 WIDTHS = {
     "cluster": 90,
     "namespace": 110,
-    "workload_kind": 95,
+    "workload_kind": 100,
     "container": 100,
     "cpus": 90,
     "node": 110,
@@ -190,6 +191,7 @@ def number(
         .color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
+        .text(common_builder.VizTextDisplayOptions().value_size(28))
         .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .with_target(range_target("A", query))
     )
@@ -298,10 +300,11 @@ def _thresholds(steps: Steps) -> dashboard_builder.ThresholdsConfig:
 
 
 def _cell(column: Column) -> list[dashboard.DynamicConfigValue]:
+    longest = max((len(text) for text, _ in (column.texts or {}).values()), default=0)
     options: dict[str, object] = {
         "unit": column.unit,
         "decimals": column.decimals,
-        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 28 + 8 * len(column.title)),
+        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 28 + 8 * len(column.title), 20 + 8 * longest),
     }
     unknown = {"type": "special", "options": {"match": "null+nan", "result": {"text": "–"}}}
     options["mappings"] = [unknown]
