@@ -70,11 +70,14 @@ class _Record:
         self.backoffs = 0
         """Failures in a row while another source served."""
         self.retry_at = -math.inf
+        self._reasons = set[str]()
+        """Of those failures."""
 
     def failed(self, error: MappingError, *, expected: bool) -> None:
-        """Count and log a failure; an ``expected`` one, which may go on for ever, only when its reason is another."""
+        """Count and log a failure; an ``expected`` one, which may go on for ever, once for each reason."""
         self.consecutive += 1
-        status, is_new = self.status, error.reason != self.status.reason
+        status, is_new = self.status, error.reason not in self._reasons
+        self._reasons.add(error.reason)
         status.up, status.reason, status.last_error = False, error.reason, str(error)
         status.failures[error.reason] = status.failures.get(error.reason, 0) + (is_new or not expected)
         # What failed, and why, is part of the template: log lines of one template are written twice a minute at most.
@@ -93,6 +96,7 @@ class _Record:
         status = self.status
         status.up, status.reason, status.last_error, status.last_success = True, "", "", wall
         self.consecutive, self.backoffs, self.retry_at = 0, 0, -math.inf
+        self._reasons.clear()
 
 
 class PodCache:

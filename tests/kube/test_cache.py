@@ -235,6 +235,12 @@ def test_a_source_that_fails_for_ever_while_another_serves_is_said_and_counted_o
         await asyncio.sleep(900)
         assert node.cache.status.sources[0].failures == {"tls": 1, "forbidden": 1}
         assert caplog.records[-1].getMessage() == "pod source kubelet failed (forbidden): kubelet: forbidden"
+        node.kubelet.answer = "tls"
+        await asyncio.sleep(900)
+        status = node.cache.status.sources[0]
+        assert (status.reason, status.failures) == ("tls", {"tls": 1, "forbidden": 1})
+        node.kubelet.answer = "forbidden"
+        await asyncio.sleep(900)
         node.sources[1].answer = "timeout"
         await asyncio.sleep(100)
         first, second = node.cache.status.sources
