@@ -131,7 +131,8 @@ class NodeView:
         if busy is None or self.snapshot.cgroups.get("pending"):
             return None
         left = busy.busy - busy.error
-        for row in self.snapshot.containers:
+        uids = {row.ref.pod_uid for row in self.snapshot.containers}
+        for row in (*self.snapshot.containers, *(pod for pod in self.snapshot.pods if pod.ref.pod_uid not in uids)):
             if row.cpuset is not None and cpus.isdisjoint(row.cpuset.cpus):
                 continue
             used = busy.at_most(row) if row.live and row.cpuset is not None else None

@@ -33,7 +33,7 @@ class History:
         # Without a snapshot a minute is unknown; a clock that was set back keeps what there is.
         skipped = range(last + 1, min(minute, last + MINUTES) + 1)
         before, self._rings, self._minute = self._rings, {}, minute
-        for row in filter(lambda row: row.live, snapshot.containers):
+        for row in filter(lambda row: row.live, snapshot.subjects):
             name = name_of(row)
             rings = self._rings[name] = before.get(name) or (bytearray(MINUTES), bytearray(MINUTES))
             peak = None if row.window is None else row.window.peak

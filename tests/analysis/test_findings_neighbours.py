@@ -210,6 +210,13 @@ def test_what_no_container_can_have_used_went_outside() -> None:
     assert of(VICTIM, *NOT_THERE, on=CPU_0)["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_sandboxed_pod_is_not_outside(*, live: bool) -> None:
+    """Its containers have no cgroups; once it is gone, nobody knows how much of the window was its."""
+    kata = make.pod(wide(40.0), cpuset=wide(40.0).cpuset, deltas=wide(40.0).deltas, live=live)
+    assert [one["reason"] for one in find(make.snapshot(VICTIM, on=CPU_0, pods=(make.pod(VICTIM), kata)))] == [""]
+
+
 def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> None:
     unnamed = replace(make.snapshot(VICTIM, on=CPU_0), cgroups={"pending": 1})
     assert [one["reason"] for one in find(unnamed)] == [""]

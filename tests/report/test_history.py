@@ -71,6 +71,16 @@ def test_a_container_that_is_gone_is_dropped() -> None:
     assert history.ratios(make.named("b"))[-1] == 0.0
 
 
+def test_a_pod_whose_containers_have_no_cgroups_has_a_history() -> None:
+    row = make.container("a")
+    owner = replace(row.pod_identity, containers=(row.identity,)) if row.pod_identity and row.identity else None
+    pod = make.pod(row, limit=1.0, window=make.window(0.5), pod_identity=owner)
+    history = History()
+    history.record(replace(make.snapshot(pods=(pod,)), taken_at=START))
+
+    assert history.ratios(make.named("a")._replace(container=""))[-1] == pytest.approx(0.5, abs=0.004)
+
+
 def test_a_clock_that_is_set_back_keeps_what_there_is() -> None:
     history = recorded(1.0, 0.5, every=600.0)
     history.record(replace(make.snapshot(make.container("a", limit=1.0)), taken_at=START))
