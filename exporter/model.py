@@ -327,6 +327,7 @@ class Snapshot:
     @property
     def subjects(self) -> tuple[CgroupRow, ...]:
         """The containers, and each pod whose running containers have no cgroup of their own (Kata, gVisor)."""
-        paths = {row.ref.pod_path for row in self.containers}
-        pods = (row for row in self.pods if row.live and row.ref.path not in paths)
+        # Not by path: containers may be elsewhere than their pod's cgroup.
+        uids = {row.ref.pod_uid for row in self.containers}
+        pods = (row for row in self.pods if row.live and row.ref.pod_uid not in uids)
         return *self.containers, *(row for row in pods if row.pod_identity and row.pod_identity.is_running)

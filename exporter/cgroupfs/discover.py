@@ -123,7 +123,9 @@ def walk(root: str, below: str = "", known: Mapping[str, Found] = NOTHING_KNOWN,
                 status = os.lstat(f"{root}/{path}")
                 # kernfs keeps the link count at 2 plus the subdirectories, which spares listing a leaf's fifty files.
                 is_leaf = status.st_nlink == 2
-                one = _look_at(root, path, status.st_ino, owners, is_leaf=is_leaf)
+                # What was an owner's stays it: a later list may leave it out.
+                ref = one.ref if one is not None and one.inode == status.st_ino else decode(path, owners)
+                one = None if ref is None else _look_at(root, ref, status.st_ino, is_leaf=is_leaf)
             if one is not None:
                 found[path] = one
             # Cgroups inside a container are not containers of the kubelet.
@@ -138,10 +140,7 @@ def walk(root: str, below: str = "", known: Mapping[str, Found] = NOTHING_KNOWN,
     return Walk(found, problems)
 
 
-def _look_at(root: str, path: str, inode: int, owners: Owners, *, is_leaf: bool) -> Found | None:
-    ref = decode(path, owners)
-    if ref is None:
-        return None
+def _look_at(root: str, ref: CgroupRef, inode: int, *, is_leaf: bool) -> Found:
     # A path that names no runtime is none that crun makes a child in.
     may_have = not is_leaf and ref.container_id is not None and ref.runtime != ""
-    return Found(ref, inode, subgroup=may_have and os.path.isdir(f"{root}/{path}/{SUBGROUP}"))
+    return Found(ref, inode, subgroup=may_have and os.path.isdir(f"{root}/{ref.path}/{SUBGROUP}"))

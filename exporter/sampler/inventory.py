@@ -165,7 +165,7 @@ class CgroupInventory:
         else:
             holder.look_for_nested()
             if event.name == SUBGROUP:
-                self._admit(walk(self._root, parent, owners=self._owners()).found, now, attempts)
+                self._admit(walk(self._root, parent, known=self.live, owners=self._owners()).found, now, attempts)
 
     def _admit(self, found: Mapping[str, Found], now: float, attempts: int) -> None:
         for path, here in found.items():

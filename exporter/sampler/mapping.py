@@ -140,6 +140,8 @@ def _sandbox(
     """
     live = [one for one in siblings if one.live]
     alike = [one for one in unknown if one.live and _looks_like_sandbox(one)]
+    # A sandbox that timed out may be left beside the one that took its place.
+    alike = [one for one in alike if not one.is_empty] or alike
     if not alike or (len(live) == 1 and pod is None):
         return None
     first = min(alike, key=lambda one: (one.first_seen, one.inode))

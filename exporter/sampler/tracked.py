@@ -322,7 +322,7 @@ class TrackedCgroup(Found):
     def read_is_empty(self) -> bool:
         """Read whether a container without a name has no task; True when that has changed."""
         before = self.is_empty
-        if self.ref.container_id is not None and self.container is None and self.state != "sandbox":
+        if self.ref.container_id is not None and self.container is None:
             self.is_empty = self._try(self.files.threads) == 0
         return self.is_empty != before
 

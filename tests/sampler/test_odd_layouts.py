@@ -59,6 +59,23 @@ def test_an_empty_leftover_of_a_listed_pod_is_no_unmapped_container(tmp_path: Pa
         assert settled(rig, listed(APP)).cgroups["unmapped"] == 1
 
 
+def test_a_leftover_of_a_sandbox_that_timed_out_does_not_stand_for_the_one_that_runs(tmp_path: Path) -> None:
+    build = v2(tmp_path)
+    path = build.pod(systemd_pod(UID, "Burstable"), UID, "Burstable")
+    left, pause = (tmp_path / path / f"cri-containerd-{container_id(name)}.scope" for name in ("left", "pause"))
+    with running(Rig(tmp_path, expects_names=True)) as rig:
+        for directory in (left, pause):
+            write_v2(directory, 77, None)
+            (directory / "cpu.weight").write_text("1\n")
+            (directory / "pids.current").write_text("1\n")
+            settled(rig, listed())
+            (left / "pids.current").write_text("0\n")
+        build.container(f"{path}/cri-containerd-{APP}.scope", APP, "containerd")
+        snapshot = settled(rig, listed(APP))
+        assert names(snapshot) == {("default", "web-1", "c0"), ("default", "web-1", None)}
+        assert (snapshot.cgroups["sandbox"], snapshot.cgroups["empty"]) == (1, 1)
+
+
 def test_a_leftover_of_which_nothing_tells_the_tasks_stays_unmapped(tmp_path: Path) -> None:
     build = v2(tmp_path)
     path = build.pod(systemd_pod(UID, "Burstable"), UID, "Burstable")
@@ -98,7 +115,11 @@ def test_a_container_that_restarted_is_no_sandbox_once_its_status_has_come(tmp_p
 
 
 @pytest.mark.parametrize(
-    "place", ["k8s.io/{}", "docker/{}", "system.slice/docker-{}.scope", "system.slice/cri-containerd-{}.scope"]
+    "place",
+    [
+        *("k8s.io/{}", "docker/{}", "system.slice/docker-{}.scope", "system.slice/cri-containerd-{}.scope"),
+        "system.slice/crio-{}.scope",
+    ],
 )
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_without_pod_cgroups_containers_are_found_by_the_ids_of_the_pod_list(
@@ -117,7 +138,8 @@ def test_without_pod_cgroups_containers_are_found_by_the_ids_of_the_pod_list(
         assert found.limits is not None
         assert found.limits.limit_cores == 0.5
         assert found.stat.periods
-        assert names(settled(rig)) == names(snapshot)  # a name once known stays
+        later = settled(rig)  # a name once known stays
+        assert (names(later), later.cgroups["mapped"]) == (names(snapshot), 1)
         assert snapshot.cgroups["missing"] == 0
 
 
@@ -142,3 +164,12 @@ def test_a_pod_whose_slice_exists_twice_is_read_where_its_containers_are(tmp_pat
         snapshot = settled(rig, listed(APP))
     assert names(snapshot) == {("default", "web-1", "c0"), ("default", "web-1", None)}
     assert [one.ref.path for one in snapshot.pods] == [slices[1]]
+
+
+def test_a_pod_whose_containers_are_elsewhere_is_not_shown_as_a_whole_pod(tmp_path: Path) -> None:
+    """containerd with the cgroupfs driver below a kubelet with the systemd driver."""
+    build = v2(tmp_path)
+    path = build.pod(systemd_pod(UID, "Burstable"), UID, "Burstable")
+    build.group(f"system.slice/{Path(path).name}:cri-containerd:{APP}", quota=50_000)
+    with running(Rig(tmp_path, expects_names=True)) as rig:
+        assert [name_of(one) for one in settled(rig, listed(APP)).subjects] == [("default", "web-1", "c0")]
