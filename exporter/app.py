@@ -240,13 +240,12 @@ class Exporter:
         return web.ProbeResult(ok=True, text="ready")
 
     async def resolve_pods_once(self) -> None:
-        """Ask the pod sources once and scan the cgroups; containers unknown after it stay unmapped."""
-        await self.loop.scan()
+        """Ask the pod sources once, then scan the cgroups; containers without a name stay unmapped."""
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(self.directory.run(), name="pods")
             await self.directory.first_result.wait()
             asking.cancel()
-        await self.loop.scan()  # without pod cgroups containers are found by the ids of the pod list
+        await self.loop.scan()  # last: without pod cgroups containers are found by the ids of the pod list
         self.sampler.stop_waiting()
 
     async def close(self) -> None:
