@@ -189,19 +189,17 @@ class V2Files(_Files):
         """Return where its usage is counted, that of the directories below included."""
         return self._directory
 
-    def stat(self, on_error: OnError = reraise) -> CpuStat | None:
-        """Read ``cpu.stat``."""
+    def stat(self, on_error: OnError = reraise, activity: Activity | None = None) -> CpuStat | None:
+        """Read ``cpu.stat``, unless it was just read for its ``activity``."""
         del on_error  # one file
-        return self._stat.value()
+        return activity if isinstance(activity, CpuStat) else self._stat.value()
+
+    tick_stat = stat
 
     def activity(self) -> Activity | None:
         """Read what changes when anything in it or below runs, else the same object: ``cpu.stat``."""
         stat = self._stat.value()
         return None if stat is None or stat.usage_seconds is None else stat
-
-    def tick_stat(self, on_error: OnError = reraise, activity: Activity | None = None) -> CpuStat | None:
-        """Read ``cpu.stat``, unless it was just read for its ``activity``."""
-        return activity if isinstance(activity, CpuStat) else self.stat(on_error)
 
     def modes(self) -> tuple[float | None, float | None]:
         """Read user and system seconds: ``cpu.stat``."""
@@ -241,9 +239,12 @@ class V1Files(_Files):
         file = self._usage or self._find_usage()
         return None if file is None else file.directory
 
-    def stat(self, on_error: OnError = reraise) -> CpuStat | None:
-        """Read ``cpu.stat`` and ``cpuacct.usage``; ``on_error`` gets failures that cost only the usage."""
-        return self._join(self._stat.value(), on_error)
+    def stat(self, on_error: OnError = reraise, activity: Activity | None = None) -> CpuStat | None:
+        """Read ``cpu.stat``, and ``cpuacct.usage`` unless it was just read as ``activity``.
+
+        ``on_error`` gets failures that cost only the usage.
+        """
+        return self._join(self._stat.value(), on_error, activity)
 
     def activity(self) -> Activity | None:
         """Read what changes when anything in it or below runs, else the same object: ``cpuacct.usage``."""
@@ -252,13 +253,13 @@ class V1Files(_Files):
 
     def tick_stat(self, on_error: OnError = reraise, activity: Activity | None = None) -> CpuStat | None:
         """Read ``cpu.stat``, and ``cpuacct.usage`` only when that changed, unless it was just read as ``activity``."""
-        stat, usage = self._stat.value(), activity if isinstance(activity, float) else None
-        if usage is None and stat is not None and stat is self._joined[0]:
+        stat = self._stat.value()
+        if activity is None and stat is not None and stat is self._joined[0]:
             return self._joined[2]
-        return self._join(stat, on_error, usage)
+        return self._join(stat, on_error, activity)
 
-    def _join(self, stat: CpuStat | None, on_error: OnError, usage: float | None = None) -> CpuStat | None:
-        file = self._usage or self._find_usage()
+    def _join(self, stat: CpuStat | None, on_error: OnError, activity: Activity | None) -> CpuStat | None:
+        file, usage = self._usage or self._find_usage(), activity if isinstance(activity, float) else None
         if file is not None and usage is None:
             try:
                 usage = file.value()

@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from exporter.analysis.windows import Ticks
-from exporter.sampler.tracked import PageNeeds, TrackedCgroup
+from exporter.cgroupfs.readers import Activity
+from exporter.sampler.tracked import READ_FAILURES, PageNeeds, TrackedCgroup
 
 PAGE_SETTLING_SECONDS = 2.5
 """Two of the longest periods (1 s), one update of the PSI totals (2 s), and a late timer."""
@@ -52,8 +53,7 @@ class PodGroup:
         """Sample the cgroups under a quota; False when that was not needed."""
         activity, pod = None, self.pod
         if pod is not None and len(self.sampled) > 1:
-            activity = pod.activity()
-            self._see(activity, now)
+            activity = self._look(pod, now)
             if self.idle:
                 return False
         for one in self.sampled:
@@ -63,26 +63,30 @@ class PodGroup:
 
     def read_page(self, now: float, needs: PageNeeds) -> bool:
         """Read all that a page shows; False when no container was read."""
-        pod, rest = self.pod, self.shown
+        activity, pod, rest = None, self.pod, self.shown
         if pod is not None:
-            if pod.files.is_v2:  # its files are the gate
-                pod.read_page(now, needs)
-                self._see(pod.stat, now)
+            activity = self._look(pod, now)
+            if pod.files.is_v2:  # its pressure is part of the gate
+                pod.read_page(now, needs, activity)
                 rest = [one for one in rest if one is not pod]
                 self.page_idle &= pod.changed_at < now
-            else:
-                self._see(pod.activity(), now)
             if self.page_idle:
                 return False
         for one in rest:
-            one.read_page(now, needs)
+            one.read_page(now, needs, activity if one is pod else None)
         self.page_idle = self._has_settled(self.shown, now, PAGE_SETTLING_SECONDS)
         return True
 
-    def _see(self, activity: object, now: float) -> None:
+    def _look(self, pod: TrackedCgroup, now: float) -> Activity | None:
+        """Read whether anything has run; what cannot be read is no sign of idleness, and an error where it is shown."""
+        try:
+            activity = pod.files.activity()
+        except READ_FAILURES:
+            activity = None
         if activity is None or activity is not self.seen:
             self.seen, self.ran_at = activity, now
             self.idle = self.page_idle = False
+        return activity
 
     def _has_settled(self, read: Iterable[TrackedCgroup], now: float, seconds: float) -> bool:
         return now - self.ran_at >= seconds and all(now - one.changed_at >= seconds for one in read)

@@ -36,7 +36,7 @@ NO_MODES = (None, None)
 T = TypeVar("T")
 _NOTHING_NESTED: dict[str, float] = {}
 _NO_DETAILS = (None, None, None, ())
-_READ_FAILURES = (VanishedError, ExporterError, OverflowError, ValueError)
+READ_FAILURES = (VanishedError, ExporterError, OverflowError, ValueError)
 """What a read may raise; the last two come from a fault in a parser."""
 
 
@@ -100,6 +100,8 @@ class TrackedCgroup(Found):
     window: CounterWindow = field(default_factory=CounterWindow)
     distribution: Distribution | None = None
     stat: CpuStat | None = None
+    pushed: CpuStat | None = None
+    """What the history got last."""
     changed_at: float = 0.0
     """When its counters were seen last to differ from before, or could not be read."""
     change_probe: ChangeProbe | None = None
@@ -144,13 +146,6 @@ class TrackedCgroup(Found):
             return None
         return "", self.ref.pod_uid, None if container_id is None else container_id[:SHORT_ID]
 
-    def activity(self) -> Activity | None:
-        """Read what changes when anything in it or below runs, else the same object; ``None``: unknown."""
-        try:
-            return self.files.activity()
-        except _READ_FAILURES:  # reading its counters tells
-            return None
-
     def counts_in(self, pod: TrackedCgroup) -> bool:
         """Tell whether its usage is part of the pod's: on v1 the two may be elsewhere in the tree of cpuacct."""
         above, own = self._try(pod.files.usage_directory), self._try(self.files.usage_directory)
@@ -161,17 +156,19 @@ class TrackedCgroup(Found):
         before = self.stat
         try:
             self.stat = self.files.tick_stat(self.on_error, activity)
-        except _READ_FAILURES as error:
+        except READ_FAILURES as error:
             self._handle(error)
             if not self.vanished:
                 self.stat = None
         if self.stat is not before or before is None:
             self.changed_at = now
-        self.push_history(ticks)
+        if self.stat is not self.pushed or self.history is None or self.vanished:
+            self.push_history(ticks)
 
     def push_history(self, ticks: Ticks) -> None:
         """Add the counters read last to the history; a counter that ran backwards is an error."""
         stat, history = self.stat, self.history
+        self.pushed = stat
         if stat is None or stat.periods is None or stat.throttled_periods is None or self.vanished:
             self.history = None
             return
@@ -192,16 +189,16 @@ class TrackedCgroup(Found):
         if not self.vanished:
             self.stat = stat
 
-    def read_page(self, now: float, needs: PageNeeds) -> None:
+    def read_page(self, now: float, needs: PageNeeds, activity: Activity | None = None) -> None:
         """Read all counters that a page shows."""
         files, has_local = self.files, needs.local and self.ref.container_id is not None
         before, failed = (self.stat, self.local_throttled_seconds, self.pressure, self.modes), False
         try:
-            stat = files.stat(self.on_error)
+            stat = files.stat(self.on_error, activity)
             local = files.local_throttled_seconds() if has_local else None
             pressure = files.pressure() if needs.pressure else None
             modes = files.modes() if needs.modes else NO_MODES
-        except _READ_FAILURES:  # each for itself
+        except READ_FAILURES:  # each for itself
             failed = True
             self.read_stat()
             stat = self.stat
@@ -376,7 +373,7 @@ class TrackedCgroup(Found):
     def _try(self, read: Callable[[], T], on_error: OnError | None = None) -> T | None:
         try:
             return read()
-        except _READ_FAILURES as error:
+        except READ_FAILURES as error:
             self._handle(error, on_error)
         return None
 
