@@ -34,7 +34,7 @@ from dashboards.steps import LOST_STEPS, STALLED
 
 HERE = selector("cluster", "node")
 CONTAINER = "cluster, namespace, pod, container"
-ONE = "{{namespace}} {{pod}} {{container}}"
+ONE = "{{pod}} {{container}}"
 NAMES = {"namespace": "Namespace", "workload": "Workload", "pod": "Pod", "container": "Container"}
 USED = f"max by ({CONTAINER}) (rate(cgroup_container_cpu_usage_seconds_total{HERE}[5m]))"
 MOST_USED = (

@@ -135,7 +135,7 @@ def lines(
             .show_legend(True)
             .display_mode(common.LegendDisplayMode.TABLE)
             .placement(common.LegendPlacement.BOTTOM if span < 12 else common.LegendPlacement.RIGHT)
-            .width(330)
+            .width(330 if span < 24 else 480)
             .calcs(["lastNotNull"])
             .sort_by("Last *")
             .sort_desc(True)
@@ -245,7 +245,7 @@ def rows(
             expr = f'label_replace({expr}, "to", "var-cluster=$1", "cluster", "(.*)")'
         query = prometheus.Dataquery().expr(expr).legend_format(column.title).ref_id(letter)
         panel.with_target(query.instant().format(PromQueryFormat.TABLE).datasource(SOURCE))
-        panel.override_by_name(column.title, _cell(column))
+        panel.override_by_name(column.title, _cell(column, sorted_by=letter == "A" and sort is None))
     hide = {
         "custom.hidden": True,
         "custom.hideFrom": {"viz": True, "legend": True, "tooltip": True},
@@ -299,12 +299,14 @@ def _thresholds(steps: Steps) -> dashboard_builder.ThresholdsConfig:
     return dashboard_builder.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps([base, *rest])
 
 
-def _cell(column: Column) -> list[dashboard.DynamicConfigValue]:
+def _cell(column: Column, *, sorted_by: bool) -> list[dashboard.DynamicConfigValue]:
     longest = max((len(text) for text, _ in (column.texts or {}).values()), default=0)
     options: dict[str, object] = {
         "unit": column.unit,
         "decimals": column.decimals,
-        "custom.width": max(UNIT_WIDTHS.get(column.unit, 80), 28 + 8 * len(column.title), 20 + 8 * longest),
+        "custom.width": max(
+            UNIT_WIDTHS.get(column.unit, 80), (46 if sorted_by else 28) + 8 * len(column.title), 20 + 8 * longest
+        ),
     }
     unknown = {"type": "special", "options": {"match": "null+nan", "result": {"text": "–"}}}
     options["mappings"] = [unknown]
