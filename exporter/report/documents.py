@@ -6,7 +6,7 @@ The same snapshot gives the same documents; :mod:`exporter.report.schema` says w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isfinite, nan
 from typing import Final, cast
 from urllib.parse import quote
@@ -27,6 +27,8 @@ EMPTY: Final = "-"
 """Stands in paths for the namespace of an unknown pod and the container of a whole pod: no name is a lone dash."""
 DIGITS: Final = 6
 """Behind the point: a microsecond, and a millionth of a core."""
+_formatted: Final = lru_cache(maxsize=256)(format_cpu_list)
+"""Hundreds of containers may run on the same CPUs."""
 _NO_DELTAS: Final = Deltas(0.0)
 _NO_TIMES: Final = CpuTimes(0.0, nan, nan, nan)
 
@@ -63,6 +65,10 @@ class Report:
             exporter=self.exporter,
         )
 
+    def series(self, one: schema.Container) -> schema.Series:
+        """The series of a container of :meth:`containers`, for who shows a few of them."""
+        return _series(self._intervals[one["cgroup"]], one["limit_cores"])
+
     def container(self, name: CgroupName) -> schema.ContainerDocument | None:
         """One container; ``None`` where no such is on the node."""
         row = next((row for row in self.snapshot.subjects if name_of(row) == name), None)
@@ -80,6 +86,10 @@ class Report:
         """The node."""
         node = _node(self.snapshot.node, self.exporter["node"], self._node_findings)
         return schema.NodeDocument(schema=schema.SCHEMA, taken_at=self._taken_at, node=node, exporter=self.exporter)
+
+    @cached_property
+    def _intervals(self) -> dict[str, Sequence[Interval]]:
+        return {row.ref.path: row.intervals for row in self.snapshot.subjects}
 
     @cached_property
     def _pods(self) -> dict[str, CgroupRow]:
@@ -191,7 +201,7 @@ def _pod(row: CgroupRow) -> schema.Pod:
 
 def _cpuset(cpuset: Cpuset, numa_nodes: int | None) -> schema.Cpuset:
     return schema.Cpuset(
-        cpus=format_cpu_list(cpuset.cpus),
+        cpus=_formatted(cpuset.cpus),
         count=len(cpuset.cpus),
         mems=format_cpu_list(cpuset.mems),
         numa_nodes=numa_nodes,

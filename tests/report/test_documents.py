@@ -113,6 +113,7 @@ def test_series_can_be_left_out(report: Report, document: ContainersDocument) ->
     lean = report.containers(with_series=False)["containers"]
 
     assert {len(one["series"]["ratio"]) for one in lean} == {0}
+    assert [report.series(one) for one in lean] == [one["series"] for one in document["containers"]]
     assert [one["throttling"] for one in lean] == [one["throttling"] for one in document["containers"]]
 
 

@@ -50,7 +50,7 @@ class NodePage:
     """One moment of the node, as a request asks for it."""
 
     def __init__(self, report: Report, request: PageRequest) -> None:
-        self.report, self.document, self.node = report, report.containers(), report.node()["node"]
+        self.report, self.document, self.node = report, report.containers(with_series=False), report.node()["node"]
         self.exporter, self.containers = report.exporter, self.document["containers"]
         self.headline = summary.headline(self.document)
         self.shown = [one for one in self.containers if _is_asked_for(one, request)]
@@ -69,7 +69,7 @@ class NodePage:
 
     def window_chart(self, one: Container) -> Chart | None:
         """Return the chart of a row's window."""
-        return window_chart(one["series"], self.exporter["window_seconds"], slots=ROW_SLOTS)
+        return window_chart(self.report.series(one), self.exporter["window_seconds"], slots=ROW_SLOTS)
 
     def history_chart(self, one: Container) -> Chart | None:
         """Return the chart of a row's last six hours."""
