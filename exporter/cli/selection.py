@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from exporter.errors import ConfigError, quoted
+from exporter.errors import ConfigError, escape_control, quoted
 from exporter.report.schema import Container
 from exporter.report.summary import full_name
 
@@ -17,16 +17,17 @@ _SHORT: Final = {
     "Deployment": "deploy", "StatefulSet": "sts", "DaemonSet": "ds", "ReplicaSet": "rs", "Job": "job", "CronJob": "cj",
 }  # fmt: skip
 KINDS: Final = {name: kind for kind, short in _SHORT.items() for name in (short, kind.lower(), f"{kind.lower()}s")}
-"""As kubectl abbreviates them."""
+"""As kubectl abbreviates them; it may add their group: ``deployment.apps``."""
+PODS: Final = {"po", "pod", "pods"}
 _PARTS: Final = 3
 
 
 class NotHereError(ConfigError):
-    """No container of this node is meant; :attr:`hints` find the node and the exporter that know it."""
+    """No container of this node is meant; :attr:`hints`, fit to print, find the node and the exporter that know it."""
 
     def __init__(self, message: str, hints: Sequence[str]) -> None:
         super().__init__(message)
-        self.hints = hints
+        self.hints = [escape_control(hint) for hint in hints]
 
 
 def select(containers: Sequence[Container], text: str, *, namespace: str = "", node: str = "") -> list[Container]:
@@ -38,7 +39,10 @@ def select(containers: Sequence[Container], text: str, *, namespace: str = "", n
     parts = text.split("/")
     if len(parts) > _PARTS or not all(parts[-2:]):
         raise ConfigError(f"{USAGE}, not {quoted(text)}")
-    kind = KINDS.get(parts[-2].lower()) if len(parts) > 1 else None
+    before = parts[-2].lower() if len(parts) > 1 else ""
+    if before in PODS and not any(_is_named(one, parts) for one in containers):
+        return select(containers, "/".join([*parts[:-2], parts[-1]]), namespace=namespace, node=node)
+    kind = KINDS.get(before.partition(".")[0])
     if namespace:
         containers = [one for one in containers if one["namespace"] == namespace]
     found = [one for one in containers if _is_named(one, parts)]

@@ -45,6 +45,11 @@ SOME = [
         ("shop/deploy/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("Deployment/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("data/sts/db", ["data/db-0/postgres"]),
+        # As "kubectl get -o name" prints them.
+        ("deployment.apps/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        ("data/statefulset.apps/db", ["data/db-0/postgres"]),
+        ("data/pod/db-0", ["data/db-0/postgres"]),
+        ("pod/web-7d9f8b6c5d-x2k9p", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         # The only one that contains it.
         ("shop/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
@@ -98,10 +103,10 @@ def test_two_commands_or_one_find_a_pod_of_another_node(text: str, namespace: st
 
 @given(st.text(max_size=300))
 def test_any_word_is_answered_in_one_line(text: str) -> None:
-    said = ""
+    said, hints = "", [""]
     try:
         assert select(SOME, text)
     except ConfigError as error:
-        said = str(error)
-    assert said.isprintable()
+        said, hints = str(error), list(getattr(error, "hints", ()))
+    assert all(line.isprintable() for line in (said, *hints))
     assert len(said) < 1000

@@ -163,6 +163,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             "pods": pods,
             "selectors": {
                 "deploy/checkout": {"app": "checkout"},
+                "deployment/checkout": {"app": "checkout"},
                 "sts/trainer": {"app": "trainer"},
                 "cj/report": {},
                 "cj/backup": {},
@@ -181,6 +182,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (["shop/checkout-7d9f8b6c5d-x2k9p/app"], "shop/checkout-7d9f8b6c5d-x2k9p/app", "Critical: throttled"),
         (["deploy/checkout"], "shop/deploy/checkout", "Critical: throttled"),
         (["data/sts/trainer"], "data/sts/trainer", "No problems"),
+        # As "kubectl get -o name" prints them.
+        (["deployment.apps/checkout"], "shop/deployment/checkout", "Critical: throttled"),
+        (["Deploy/checkout"], "shop/deploy/checkout", "Critical: throttled"),
+        (["pod/checkout-7d9f8b6c5d-x2k9p"], "shop/checkout-7d9f8b6c5d-x2k9p", "Critical: throttled"),
+        (["data/pod/trainer-0"], "data/trainer-0", "No problems"),
         (["data/cj/report"], "data/cj/report", "Critical: ancestor throttled"),
         (["--namespace=data", "trainer-0"], "data/trainer-0", "No problems"),
         (["-n", "data", "-l", "app=trainer"], "data/trainer-0", "No problems"),
@@ -243,10 +249,10 @@ def test_nodes_that_do_not_answer_are_named(cluster: Cluster) -> None:
     exporters = cluster.state["exporters"]
     hanging = exporters | {"exporter-node-2": {"port": 1, "hangs": True}}
     start = time.monotonic()
-    result = cluster.throttle("top", "-A", "--timeout=2", exporters=hanging)
+    result = cluster.throttle("top", "-A", "--timeout=8", exporters=hanging)
 
     assert result.returncode == 3
-    assert result.stderr == "kubectl throttle: no answer from node node-2: no answer within 2 s\n"
+    assert result.stderr == "kubectl throttle: no answer from node node-2: no answer within 8 s\n"
     assert "shop/checkout" in result.stdout
     assert time.monotonic() - start < 30
 
@@ -273,6 +279,19 @@ def test_patches_and_json_are_passed_on(cluster: Cluster) -> None:
         (["explain", "-n"], "-n needs a value"),
         (["explain", "a", "b"], "one NAME only"),
         (["explain", "a/b/c/d"], "too many parts"),
+        (["explain", ""], "NAME is empty"),
+        (["explain", "shop/"], "a part of 'shop/' is empty"),
+        (["explain", "/web"], "a part of '/web' is empty"),
+        (["explain", "shop//web"], "is empty"),
+        (["explain", "deploy/"], "is empty"),
+        (["explain", "web\\033[2J"], "no name is like 'web\\033[2J'"),
+        (["explain", "web\x1b[2J\nx"], "no name is like 'web?[2J?x'"),
+        (["explain", "--\x1b[2J"], "unknown option '--?[2J'"),
+        (["explain", "-n", "a b"], "no name is like 'a b'"),
+        (["top", "--exporter-namespace=*"], "no name is like '*'"),
+        (["top", "--timeout="], "--limit and --timeout take numbers"),
+        (["top", "--limit="], "--limit and --timeout take numbers"),
+        (["top", "--timeout=0"], "--timeout is at least 1"),
         (["explain", "c"], "no pod 'c' in namespace 'shop'; near it: "),
         (["explain", "nothing"], "no pod 'nothing' in namespace 'shop'"),
         (["explain", "-A", "deploy/web"], "contradicts"),
