@@ -75,7 +75,7 @@ def _now(board: Dashboard) -> Dashboard:
             no_value="no containers",
         ),
         number(
-            "CPU time lost to quotas",
+            "Time lost to quotas",
             "CPU-seconds per second that the containers of this node lose to quotas.",
             Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE}) or sum({USED}) * 0", "lost"),
             unit=SECONDS_PER_SECOND,

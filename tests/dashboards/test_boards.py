@@ -160,8 +160,8 @@ def test_an_unknown_number_is_grey_and_says_why() -> None:
         assert special["match"] == "null+nan", name
         assert special["result"] == {"color": "#8e8e8e", "text": defaults["noValue"]}, name
         assert panel["targets"][0]["expr"].endswith(" or vector(NaN)"), name
-        # At 900 px, 7 px a letter.
-        assert len(panel["title"]) * 7 < 868 * panel["gridPos"]["w"] / 24 - 50, name
+        # At 900 px, 8 px a letter.
+        assert len(panel["title"]) * 8 < 868 * panel["gridPos"]["w"] / 24 - 50, name
 
 
 def test_lines_are_told_apart_and_fill_only_what_is_stacked() -> None:
