@@ -97,6 +97,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_levels_of_the_log_are_spelled_as_the_log_spells_them() -> None:
+    known = {"debug", "info", "warn", "error"}
+    found = [set(re.findall(r"\blevel=(\w+)", page.read_text(encoding="utf-8"))) for page in PAGES]
+    assert {"warn"} <= set().union(*found) <= known
+
+
 def test_the_set_up_commands_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {"run", "test"} <= targets
