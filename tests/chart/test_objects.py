@@ -15,7 +15,7 @@ import kubernetes_validate  # type: ignore[import-untyped] # it has none
 import pytest
 import yaml
 
-from tests.chart.charting import CASES, CHART, ROOT, Json, kinds, objects, only, texts
+from tests.chart.charting import CASES, CHART, ROOT, Json, kinds, objects, only, pod_specs, texts
 from tests.conftest import Generated
 
 OLDEST = "1.25"
@@ -181,6 +181,14 @@ def test_two_releases_in_one_cluster_do_not_meet() -> None:
     assert names[0].isdisjoint(names[1])
     # One release name in two namespaces: what a namespace does not tell apart is told apart by its name.
     assert names[0].isdisjoint(names[2])
+
+
+def test_the_priority_class_has_no_name_that_is_reserved() -> None:
+    """``priority class names with 'system-' prefix are reserved for system use only``."""
+    found = objects({"priorityClass": {"create": True}}, namespace="system-monitoring")
+    [(_, spec)] = [pair for pair in pod_specs(found) if pair[1].get("priorityClassName")]
+    assert only(found, "PriorityClass")["metadata"]["name"] == spec["priorityClassName"]
+    assert not spec["priorityClassName"].startswith("system-")
 
 
 @pytest.mark.parametrize("case", CASES)
