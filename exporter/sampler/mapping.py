@@ -113,8 +113,9 @@ def _assign_siblings(
             one.pod = known
         known = known or one.pod
     sandbox = _sandbox(siblings, unknown, has_waited, known)
-    if sandbox is None and known is not None and _is_whole_pod(siblings, unknown, known, ids):
-        sandbox = unknown[0] if has_waited(unknown[0]) else None
+    if sandbox is None and known is not None:
+        whole = _whole_pod(siblings, known, ids)
+        sandbox = whole if whole is not None and has_waited(whole) else None
     for one in unknown:
         if one is sandbox:
             one.state = "sandbox"
@@ -158,16 +159,15 @@ def _looks_like_sandbox(one: TrackedCgroup) -> bool:
     return limits.shares == _MIN_SHARES or limits.weight == _MIN_WEIGHT
 
 
-def _is_whole_pod(
-    siblings: list[TrackedCgroup], unknown: list[TrackedCgroup], pod: PodIdentity, ids: Collection[str | None]
-) -> bool:
-    """Tell whether a single leaf, whatever its weight, holds the whole pod: Kata with ``sandbox_cgroup_only``.
+def _whole_pod(siblings: list[TrackedCgroup], pod: PodIdentity, ids: Collection[str | None]) -> TrackedCgroup | None:
+    """Return the single leaf, whatever its weight, that holds the whole pod: Kata with ``sandbox_cgroup_only``.
 
-    The pod's list of containers has running ones, and none of them has a cgroup.
+    The pod's list of containers has running ones, and none of them has a cgroup. Leftovers may be beside it.
     """
-    live = [one for one in siblings if one.live]
+    live = [one for one in siblings if one.live and (one.container is not None or not one.is_empty)]
     running = {one.container_id for one in pod.containers if one.running} - {""}
-    return len(live) == 1 and live == unknown and bool(running) and running.isdisjoint(ids)
+    is_whole = len(live) == 1 and live[0].container is None and bool(running) and running.isdisjoint(ids)
+    return live[0] if is_whole else None
 
 
 def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:

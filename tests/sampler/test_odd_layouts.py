@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,30 @@ def test_a_kata_pod_has_pod_rows_only(tmp_path: Path, directory: str, quota: int
         "missing": 1,
     }
     assert [name_of(one) for one in snapshot.subjects] == [("default", "web-1", "")]
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+@pytest.mark.parametrize("directory", ["kata_{}", "{}", "cri-containerd-{}.scope"])
+def test_a_kata_sandbox_made_anew_takes_the_place_of_the_one_before(
+    tmp_path: Path, directory: str, *, is_left: bool
+) -> None:
+    """The one before is left without a task, or its last counters linger."""
+    build = v2(tmp_path)
+    path = build.pod(systemd_pod(UID, "Burstable"), UID, "Burstable")
+    first, second = (tmp_path / path / directory.format(cid) for cid in (OTHER, container_id("second")))
+    with running(Rig(tmp_path, expects_names=True)) as rig:
+        write_v2(first, 77, None)
+        settled(rig, listed(APP))
+        if is_left:
+            (first / "pids.current").write_text("0\n")
+        else:
+            shutil.rmtree(first)
+        write_v2(second, 78, None)
+        rig.scan()
+        rig.tick()
+        snapshot = settled(rig, listed(APP))
+    assert names(snapshot) == {("default", "web-1", None)}
+    assert (snapshot.cgroups["sandbox"], snapshot.cgroups["empty"]) == (1, int(is_left))
 
 
 def test_a_container_that_restarted_is_no_sandbox_once_its_status_has_come(tmp_path: Path) -> None:
