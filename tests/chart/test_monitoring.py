@@ -101,6 +101,15 @@ def test_namespaces_are_excluded_or_have_thresholds_of_their_own() -> None:
     assert len(records) == len(set(records))
 
 
+def test_a_backslash_of_a_pattern_is_one_of_the_regular_expression() -> None:
+    """In PromQL's string it is written twice; ``"ml-\\d+"`` is an error that would stop all rules."""
+    found = rules({"excludedNamespaces": [r"ml-\d+"], "namespaces": [{"pattern": r"team\.[ab]$"}]})
+    high = [rule["expr"] for rule in found if rule.get("alert") == "WorkloadCPUThrottled"]
+    assert r'"ml-\\d+|team\\.[ab]$" # excluded' in high[0]
+    assert r'"team\\.[ab]$" # only' in high[1]
+    assert r'"ml-\\d+" # excluded' in high[1]
+
+
 def test_links_lead_to_the_user_s_own_pages() -> None:
     for rule in rules({"runbookUrl": "https://r.example/x/", "grafanaUrl": "https://g.example/"}):
         if "alert" in rule:

@@ -30,9 +30,10 @@
 {{- $values := .root.Values.prometheusRule }}
 {{- $only := default "" .only }}
 {{- $text := .root.Files.Get .path }}
-{{- /* A threshold stands at the end of a line and has its name after it: > 0.1 # highShare. Quotes around it stay. */}}
+{{- /* A threshold stands at the end of a line and has its name after it: > 0.1 # highShare. Quotes around it stay, and
+       a backslash of a regular expression is escaped for PromQL's string. */}}
 {{- range $name, $value := .marks }}
-{{- $text = regexReplaceAll (printf `(?m)("?)\S*?("?) # %s$` $name) $text (printf "${1}%s${2} # %s" ($value | toString | replace "$" "$$") $name) }}
+{{- $text = regexReplaceAll (printf `(?m)("?)\S*?("?) # %s$` $name) $text (printf "${1}%s${2} # %s" ($value | toString | replace "\\" "\\\\" | replace "$" "$$") $name) }}
 {{- end }}
 {{- if $values.runbookUrl }}
 {{- $text = regexReplaceAll `(?m)(runbook_url: )\S+/` $text (printf "${1}%s/" (trimSuffix "/" $values.runbookUrl | replace "$" "$$")) }}
