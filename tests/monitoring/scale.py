@@ -176,17 +176,22 @@ def groups(prometheus: Server) -> list[Json]:
     return found
 
 
+def selectors(rules: Path) -> list[tuple[str, float, str]]:
+    """``(group, evaluations a minute, selector)`` of each time that a rule reads series."""
+    return [
+        (group["name"], 1 / int(group["interval"].removesuffix("m")), selector)
+        for group in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+        for selector in SELECTOR.findall(re.sub(r"#[^\n]*", "", rule["expr"]))
+    ]
+
+
 def touched(prometheus: Server, rules: Path) -> dict[str, float]:
     """Series that the selectors of each group's rules find in a minute; it does not depend on the machine."""
-    found = {}
-    for group in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"]:
-        expressions = [re.sub(r"#[^\n]*", "", rule["expr"]) for rule in group["rules"]]
-        series = [
-            _one(prometheus, f"count(last_over_time({selector}[5m]))")
-            for expression in expressions
-            for selector in SELECTOR.findall(expression)
-        ]
-        found[group["name"]] = sum(series) / int(group["interval"].removesuffix("m"))
+    found: dict[str, float] = {}
+    for group, a_minute, selector in selectors(rules):
+        series = _one(prometheus, f"count(last_over_time({selector}[5m]))")
+        found[group] = found.get(group, 0.0) + series * a_minute
     return found
 
 
