@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.rules.scenario import Series, Target
-from tests.rules.timeline import IDLE, Life, Second, Trace, counted, firing
+from tests.rules.timeline import IDLE, Life, Second, Trace, answers, counted, firing
 
 HIGH, SEVERE = "WorkloadCPUThrottled", "WorkloadCPUThrottledSevere"
 each_scrape = pytest.mark.parametrize("scrape", [15, 60], ids="scraped every {}s".format)
@@ -25,6 +25,10 @@ def every(length: int, busy: int, what: Second, otherwise: Second = CALM) -> Lif
 
 def between(begin: int, end: int, what: Second, otherwise: Second = CALM) -> Life:
     return lambda second: what if begin * MINUTE <= second < end * MINUTE else otherwise
+
+
+def throttled_until(end: int, seconds: int, what: Second) -> Life:
+    return lambda second: what if end - seconds <= second < end else CALM
 
 
 def always(what: Second) -> Life:
@@ -86,6 +90,31 @@ def test_steady_severe_throttling_pages_within_7_minutes_and_ends_within_10(
     assert page == list(range(36, page[-1] + 1))
     assert ticket == list(range(39, ticket[-1] + 1))
     assert max(page[-1], ticket[-1]) < 60
+
+
+LOADS = {
+    "one": Second(0.4, 0.6, 10, 10),
+    "ten": STOPPED,
+    "half": Second(0.4, 0.5, 10, 7),
+    "latency": Second(0.3, 0.192, 10, 2.4),
+}
+
+
+@pytest.mark.parametrize("last_group_first", [False, True], ids=["groups in order", "groups in reverse"])
+@pytest.mark.parametrize("minutes", [15, 40], ids="throttled for {} minutes".format)
+def test_alerts_end_within_10_minutes_in_every_phase(minutes: int, last_group_first: bool, tmp_path: Path) -> None:
+    """The repair is at any second between two evaluations of any group."""
+    repaired = {f"{name}-{phase}": (10 + minutes) * MINUTE + phase for name in LOADS for phase in range(1, 241, 37)}
+    traces = [
+        Trace(throttled_until(end, minutes * MINUTE, LOADS[name.partition("-")[0]]), pod=name, workload=name)
+        for name, end in repaired.items()
+    ]
+    found = firing(tmp_path, traces, minutes=minutes + 26, scrape=60, last_group_first=last_group_first)
+
+    assert {name for _, name in found} == set(repaired)
+    # It is over with the first evaluation after the last one that fires.
+    ends = {key: fired[-1] + 1 - repaired[key[1]] / MINUTE for key, fired in found.items()}
+    assert max(ends.values()) <= 10, ends
 
 
 @each_scrape
@@ -153,6 +182,20 @@ def firing_counts(workspace: Path, traces: list[Trace], minute: int, more: Itera
     series = {one.selector: one.values for trace in traces for one in trace.series(minute, 60)}
     series |= {one.selector: one.values for one in more}
     return counted(workspace, series, 'count by (alertname) (ALERTS{alertstate="firing",severity!="info"})', minute)
+
+
+def test_a_gap_of_the_scrape_delays_the_page_by_minutes_and_makes_no_old_pod_young(tmp_path: Path) -> None:
+    """Six minutes without samples: the ticket stands, the page is back 4 minutes after them and stays."""
+    series = {BUILD.selector: "1x60"}
+    for one in Trace(always(STOPPED)).series(60, 60):
+        values = one.values.split(" ")
+        values[30:36] = ["stale", *["_"] * 5]
+        series[one.selector] = " ".join(values)
+    query = 'count by (alertname) (ALERTS{alertstate="firing",alertname=~"Workload.*"})'
+
+    found = answers(tmp_path, series, query, range(61), 60)
+    minutes = {name: [minute for minute, labels, _ in found if labels["alertname"] == name] for name in (HIGH, SEVERE)}
+    assert minutes == {HIGH: list(range(7, 61)), SEVERE: [*range(12, 34), *range(40, 61)]}
 
 
 @pytest.mark.parametrize("after", [2, 5, 12, 25])

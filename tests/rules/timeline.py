@@ -115,7 +115,9 @@ def _ratio(rows: Sequence[tuple[float, float, float, float]], second: int) -> fl
     return throttled / periods if periods > 0 and throttled >= 0 else 0.0
 
 
-def firing(workspace: Path, traces: Iterable[Trace], *, minutes: int, scrape: int) -> dict[tuple[str, str], list[int]]:
+def firing(
+    workspace: Path, traces: Iterable[Trace], *, minutes: int, scrape: int, last_group_first: bool = False
+) -> dict[tuple[str, str], list[int]]:
     """Minutes in which each alert about workloads fires, by its name and the workload's."""
     expression = (
         'count by (alertname, workload) (ALERTS{alertstate="firing",severity!="info",alertname!~"ThrottleE.*"})'
@@ -125,7 +127,9 @@ def firing(workspace: Path, traces: Iterable[Trace], *, minutes: int, scrape: in
         for one in trace.series(minutes, scrape):
             series.setdefault(one.selector, one.values)
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for minute, labels, _ in answers(workspace, series, expression, range(minutes + 1), scrape):
+    for minute, labels, _ in answers(
+        workspace, series, expression, range(minutes + 1), scrape, last_group_first=last_group_first
+    ):
         found[labels["alertname"], labels.get("workload", "")].append(minute)
     return dict(found)
 
@@ -137,12 +141,19 @@ def counted(workspace: Path, series: Mapping[str, str], query: str, minute: int,
 
 
 def answers(
-    workspace: Path, series: Mapping[str, str], query: str, minutes: Iterable[int], scrape: int
+    workspace: Path,
+    series: Mapping[str, str],
+    query: str,
+    minutes: Iterable[int],
+    scrape: int,
+    *,
+    last_group_first: bool = False,
 ) -> list[tuple[int, dict[str, str], float]]:
     """Minute, labels and value of each sample, read from what promtool says where it expected none."""
     asked = [{"expr": query, "eval_time": f"{minute}m", "exp_samples": []} for minute in minutes]
     path = workspace / "test.yaml"
-    path.write_text(yaml.safe_dump(document(series, scrape, queries=asked), sort_keys=False), encoding="utf-8")
+    made = document(series, scrape, queries=asked, last_group_first=last_group_first)
+    path.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
     run = subprocess.run([needs("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False)
     output = f"{run.stdout}{run.stderr}\n\n"
     found = []
