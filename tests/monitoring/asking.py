@@ -15,6 +15,7 @@ PAST_SECONDS = 20
 
 EMPTY_BY_NATURE = {
     ("exporter", "Errors, by stage and reason A"): "nothing fails",
+    ("exporter", "annotation"): "no alert about the exporter fires",
     ("workload", "Burst A"): "no demo container has a burst",
 }
 """Queries that may give nothing, and why that is as it should be."""
