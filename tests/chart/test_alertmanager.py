@@ -22,7 +22,7 @@ from tests.monitoring.shortened import stack_values
 FOLDER = ROOT / "deploy" / "alertmanager"
 CONFIG = FOLDER / "alertmanager.yml"
 REPLICAS = 200
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 def alerts_of_the_chart() -> dict[str, str]:
@@ -83,18 +83,18 @@ def notifying(folder: Path) -> Iterator[tuple[Server, Receiver]]:
     config: Json = yaml.safe_load(CONFIG.read_text().replace("/etc/alertmanager/", f"{folder}/"))
     for route in (config["route"], *config["route"]["routes"]):
         route.update({name: "1s" for name in ("group_wait", "group_interval") if name in route})
-    with receiver() as somebody:
+    with receiver() as recipient:
         (folder / "secrets").mkdir()
         (folder / "secrets" / "pagerduty-routing-key").write_text("0123456789abcdef")
-        (folder / "secrets" / "slack-webhook-url").write_text(f"{somebody.address}/ticket/slack")
-        config["global"]["pagerduty_url"] = f"{somebody.address}/page/pagerduty"
+        (folder / "secrets" / "slack-webhook-url").write_text(f"{recipient.address}/ticket/slack")
+        config["global"]["pagerduty_url"] = f"{recipient.address}/page/pagerduty"
         with alertmanager(yaml.safe_dump(config), folder) as server:
-            yield server, somebody
+            yield server, recipient
 
 
-def notified(somebody: Receiver, way: str, number: int = 1) -> list[dict[str, Any]]:
+def notified(recipient: Receiver, way: str, number: int = 1) -> list[dict[str, Any]]:
     """What came by that way, once there are so many of them."""
-    return eventually(lambda: somebody.texts(way)[number - 1 :] and somebody.texts(way), way, PATIENCE_SECONDS)
+    return eventually(lambda: recipient.texts(way)[number - 1 :] and recipient.texts(way), way, TIMEOUT_SECONDS)
 
 
 def firing(name: str, **labels: str) -> Json:
@@ -121,21 +121,21 @@ def send(server: Server, alerts: list[Json]) -> None:
 
 def test_a_workload_pages_once_and_only_the_worst_is_notified(tmp_path: Path) -> None:
     pods = [f"checkout-{number:03}" for number in range(REPLICAS)]
-    with notifying(tmp_path) as (server, somebody):
+    with notifying(tmp_path) as (server, recipient):
         send(
             server,
             [firing("WorkloadCPUThrottledSevere"), firing("WorkloadCPUThrottled")]
             + [firing("PodCPUThrottled", pod=pod, node="node-1") for pod in pods]
             + [firing("WorkloadCPUThrottled", workload="cart")],
         )
-        notified(somebody, "slack")
+        notified(recipient, "slack")
         # The pods behind it come and go: evidence that notifies nobody.
         send(server, [firing("PodCPUThrottled", pod=f"{pod}-new", node="node-2") for pod in pods])
         # Two more group intervals: whatever was to come has come.
         time.sleep(2.5)
-        notified(somebody, "pagerduty")
-    assert sorted(one.way for one in somebody.received) == ["pagerduty", "slack"]
-    [page], [ticket] = somebody.texts("pagerduty"), somebody.texts("slack")
+        notified(recipient, "pagerduty")
+    assert sorted(one.way for one in recipient.received) == ["pagerduty", "slack"]
+    [page], [ticket] = recipient.texts("pagerduty"), recipient.texts("slack")
 
     assert page["event_action"] == "trigger"
     assert page["payload"]["severity"] == "critical"
@@ -155,11 +155,11 @@ def test_a_workload_pages_once_and_only_the_worst_is_notified(tmp_path: Path) ->
 
 def test_what_waits_on_one_node_is_one_notification(tmp_path: Path) -> None:
     waiting = [firing("CPUContention", workload=f"w-{n}", pod=f"w-{n}-0", node=f"node-{n % 2}") for n in range(20)]
-    with notifying(tmp_path) as (server, somebody):
+    with notifying(tmp_path) as (server, recipient):
         send(server, waiting)
-        notified(somebody, "slack", 2)
+        notified(recipient, "slack", 2)
         time.sleep(2.5)
-    titles = sorted(body["attachments"][0]["title"] for body in somebody.texts("slack"))
+    titles = sorted(body["attachments"][0]["title"] for body in recipient.texts("slack"))
     assert titles == [f"[10] CPUContention: node node-{n}" for n in range(2)]
 
 

@@ -48,11 +48,11 @@ def steady(workers: int, seconds: float, place: Place, slow_workers: int = 0) ->
         (burst(1, 0.2, Place(2, 0.04)), (5, 4, 0.24, 0.2, 0.44)),
         # Exactly one quota.
         (burst(1, 0.05, Place(4, 0.05)), (1, 0, 0.0, 0.05, 0.05)),
-        # Ten CPUs run for 10 ms and stand still for 90 ms, ten times.
+        # Ten CPUs run for 10 ms and are stopped for 90 ms, ten times.
         (steady(10, 1, Place(10, 0.1)), (10, 10, 9.0, 1.0, 0.1)),
         # As many workers as the limit has CPUs.
         (steady(2, 2, Place(2, 0.2)), (20, 0, 0.0, 4.0, 0.01)),
-        # A slow worker stands still beside the fast one, for half of the time on average.
+        # A slow worker is stopped beside the fast one, for half of the time on average.
         (steady(1, 5, Place(2, 0.01), slow_workers=1), (50, 50, 50 * 0.09 * 1.5, 0.5, 0.1)),
         # Without a quota no period is counted.
         (steady(4, 1, Place(2, math.inf)), (0, 0, 0.0, 2.0, 0.02)),

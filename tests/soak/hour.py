@@ -234,7 +234,7 @@ def live(
         hour.look_around()
         hour.minute()
         for problem in (
-            *(f"nothing told of {one}" for one in failing.expected() - set(errors(hour.page))),
+            *(f"not counted: {one}" for one in failing.expected() - set(errors(hour.page))),
             *grown(hour.minutes),
         ):
             hour.problem(problem)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Kubelet:
-    """Lists the pods it is told of."""
+    """Lists the pods that were set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, node_name: str) -> None:
         self._loop, self._node_name = loop, node_name
@@ -37,7 +37,7 @@ class Kubelet:
         self.url = self._await(self._open.enter_async_context(server))
 
     def stop(self) -> None:
-        """Nobody answers any more."""
+        """Close the server."""
         self._await(self._open.aclose())
 
     @contextmanager
