@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chart.dockerfile import build_context, environment
-from tests.chart.runtime import Image, system_folders, this_checkout, unpacked
+from tests.chart.runtime import Image, system_folders
 from tests.conftest import unavailable
 
 IMAGE_PATH = "/opt/throttle-exporter"
@@ -39,10 +39,3 @@ def image(installed: Path) -> Image:
     python = (os.path.realpath(sys.executable), "-S", "-P")
     start = ("-c", "import sys; from exporter.__main__ import main; sys.exit(main())")
     return Image(folders, (*python, *start), environment())
-
-
-@pytest.fixture(scope="session")
-def runs_on() -> Image:
-    """What the rendered pods run on: this checkout, or a root file system that IMAGE_ROOT names."""
-    root = os.environ.get("IMAGE_ROOT")
-    return unpacked(Path(root)) if root else this_checkout()

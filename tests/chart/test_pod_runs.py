@@ -1,6 +1,5 @@
 """The rendered DaemonSet, run with exactly its arguments, environment, mounts and user id, and scraped."""
 
-import asyncio
 import os
 import re
 import subprocess
@@ -13,15 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.chart.charting import CASES, Json, objects, only, texts
-from tests.chart.runtime import Image, Node, executing, expanded, running
+from tests.chart.runtime import Node, executing, expanded, running, this_checkout
 from tests.monitoring.parts import free_port
-from tests.support.fake_kubelet import Authority, FakeKubelet, Reply, looping
-from tests.support.pages import Page
+from tests.support.fake_kubelet import FakeKubelet, kubelet
+from tests.support.pages import Page, triples
 from tests.support.process import Exporter
 from tests.support.recordings import RECORDINGS, Recording, copied
 from tests.support.recordings import running as running_containers
 
-TOKEN = "token-of-the-service-account"
 LOOPBACK = "127.0.0.1"
 
 
@@ -47,34 +45,27 @@ class Cluster:
 
 @contextmanager
 def cluster(recording: Recording, folder: Path) -> Iterator[Cluster]:
-    tree = copied(recording, folder / "node")
-    authority = Authority()
-    authority.write(folder / "ca.crt")
-    kubelet = FakeKubelet(tls=authority.server(LOOPBACK))
-    kubelet.tokens = {TOKEN}
-    kubelet.answer("/pods", Reply(body=recording.pods.read_bytes()))
-    configz = recording.folder / "configz.json"
-    if configz.exists():
-        kubelet.answer("/configz", Reply(body=configz.read_bytes()))
-    node = Node(
-        fields={"spec.nodeName": "node-1", "status.hostIP": LOOPBACK},
-        folders={"/sys/fs/cgroup": f"{tree}/sys/fs/cgroup"},
-        token={"token": TOKEN.encode(), "ca.crt": (folder / "ca.crt").read_bytes(), "namespace": b"monitoring"},
-        # A closed port: what is to be seen here comes from the kubelet.
-        environment={"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": "1"},
-    )
-    with looping() as loop:
-        asyncio.run_coroutine_threadsafe(kubelet.__aenter__(), loop).result(10)
-        try:
-            yield Cluster(recording, kubelet, node)
-        finally:
-            asyncio.run_coroutine_threadsafe(kubelet.__aexit__(None, None, None), loop).result(10)
+    tree, configz = copied(recording, folder / "node"), recording.folder / "configz.json"
+    answers = [file.read_bytes() for file in (recording.pods, configz) if file.exists()]
+    with kubelet(folder, *answers) as served:
+        node = Node(
+            fields={"spec.nodeName": "node-1", "status.hostIP": LOOPBACK},
+            folders={"/sys/fs/cgroup": f"{tree}/sys/fs/cgroup"},
+            token={name: (folder / name).read_bytes() for name in ("token", "ca.crt")} | {"namespace": b"monitoring"},
+            # A closed port: what is to be seen here comes from the kubelet.
+            environment={"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": "1"},
+        )
+        yield Cluster(recording, served.server, node)
 
 
 def mapped(page: Page) -> set[tuple[str, str, str]]:
     """Namespace, pod and container of every container that the page names."""
-    rows = (dict(labels) for labels in page.rows("cgroup_container_info"))
-    return {(row["namespace"], row["pod"], row["container"]) for row in rows if row["namespace"]}
+    return {names for names in triples(page.rows("cgroup_container_info")) if names[0]}
+
+
+def listed(recording: Recording) -> set[tuple[str, str, str]]:
+    """The same of the recording."""
+    return {(one.namespace, one.pod, one.name) for one in running_containers(recording.pod_list)}
 
 
 def privileges(pid: int) -> dict[str, str]:
@@ -106,50 +97,31 @@ def log_folders(recording: Recording, folder: Path) -> dict[str, str]:
     return {f"/var/log/{name}": str(folder / name) for name in ("pods", "containers")}
 
 
-def test_names_of_logs_are_enough_without_any_right(tmp_path: Path, runs_on: Image) -> None:
+def test_names_of_logs_are_enough_without_any_right(tmp_path: Path) -> None:
     recording = next(one for one in RECORDINGS if one.name.startswith("kubelet"))
     with cluster(recording, tmp_path) as here:
         values = here.values | {"config": here.values["config"] | CASES["logs-only"]["config"]}
         found = objects(values)
         node = replace(here.node, folders={**here.node.folders, **log_folders(recording, tmp_path / "log")}, token={})
-        wanted = {(one.namespace, one.pod, one.name) for one in running_containers(recording.pod_list)}
-        with running(found, node, tmp_path / "pod", runs_on) as exporter:
+        with running(found, node, tmp_path / "pod", this_checkout()) as exporter:
             exporter.wait_ready()
-            page = exporter.page_when(lambda page: mapped(page) == wanted)
+            page = exporter.page_when(lambda page: mapped(page) == listed(recording))
         assert here.kubelet.requests == []
     assert page.get("throttle_exporter_pods_source_active", source="logs") == 1
     assert "ClusterRole" not in {each["kind"] for each in found}
 
 
-def test_kubectl_exec_explain_asks_the_exporter_of_the_pod(tmp_path: Path, runs_on: Image) -> None:
-    """On a port of its own choice, and with nothing said about it: the pod's environment knows."""
-    recording = next(one for one in RECORDINGS if one.name.startswith("kubelet"))
+@pytest.mark.parametrize("recording", [RECORDINGS[0], RECORDINGS[-1]], ids=lambda recording: recording.name)
+def test_the_rendered_daemonset_serves_its_node(recording: Recording, tmp_path: Path) -> None:
     with cluster(recording, tmp_path) as here:
         found = objects(here.values)
-        with running(found, here.node, tmp_path / "pod", runs_on) as exporter:
+        with running(found, here.node, tmp_path / "pod", this_checkout()) as exporter:
             exporter.wait_ready()
-            command = executing(found, here.node, tmp_path / "exec", runs_on, "explain")
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode in {0, 1}, done.stderr
-    assert f"the exporter at http://{LOOPBACK}:{exporter.port}," in " ".join(done.stdout.split())
+            check(here, found, exporter, tmp_path)
 
 
-@pytest.fixture(params=RECORDINGS, ids=lambda recording: recording.name)
-def served(
-    request: pytest.FixtureRequest, tmp_path: Path, runs_on: Image
-) -> Iterator[tuple[Cluster, list[Json], Exporter]]:
-    with cluster(request.param, tmp_path) as here:
-        found = objects(here.values)
-        with running(found, here.node, tmp_path / "pod", runs_on) as exporter:
-            exporter.wait_ready()
-            yield here, found, exporter
-
-
-def test_the_rendered_daemonset_serves_its_node(served: tuple[Cluster, list[Json], Exporter]) -> None:
-    here, found, exporter = served
-    wanted = {(one.namespace, one.pod, one.name) for one in running_containers(here.recording.pod_list)}
-    page = exporter.page_when(lambda page: mapped(page) == wanted)
-    assert mapped(page) == wanted
+def check(here: Cluster, found: list[Json], exporter: Exporter, folder: Path) -> None:
+    page = exporter.page_when(lambda page: mapped(page) == listed(here.recording))
     assert page.get("throttle_exporter_pods_source_active", source="kubelet") == 1
 
     spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
@@ -167,6 +139,12 @@ def test_the_rendered_daemonset_serves_its_node(served: tuple[Cluster, list[Json
     assert said.returncode == 0, said.stdout + said.stderr
     assert re.match(rf"ok  {LOOPBACK} status 200, \d+ samples, [1-9]\d* of them of containers", said.stdout)
 
+    # On a port of its own choice, and with nothing said about it: the pod's environment knows.
+    explain = executing(found, here.node, folder / "exec", this_checkout(), "explain")
+    explained = subprocess.run(explain, capture_output=True, text=True, check=False, timeout=60)
+    assert explained.returncode in {0, 1}, explained.stderr
+    assert f"the exporter at http://{LOOPBACK}:{exporter.port}," in " ".join(explained.stdout.split())
+
     notes = texts(here.values)["NOTES.txt"]
     [pattern] = re.findall(r"grep -E '(\S+)'", notes)
     assert len(re.findall(pattern, page.text, re.MULTILINE)) >= 3, "what the notes look for is on the page"
@@ -174,7 +152,7 @@ def test_the_rendered_daemonset_serves_its_node(served: tuple[Cluster, list[Json
     assert "level=error" not in exporter.log
 
 
-def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Path, runs_on: Image) -> None:
+def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Path) -> None:
     recording = RECORDINGS[-1]
     with cluster(recording, tmp_path) as here:
         empty = tmp_path / "empty"
@@ -184,7 +162,7 @@ def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Pat
             (empty / name).write_bytes((tree / name).read_bytes() if (tree / name).exists() else b"")
         node = replace(here.node, folders={"/sys/fs/cgroup": str(empty)})
         found = objects(here.values | {"test": {"timeoutSeconds": 2}})
-        with running(found, node, tmp_path / "pod", runs_on) as exporter:
+        with running(found, node, tmp_path / "pod", this_checkout()) as exporter:
             exporter.wait_ready()
             said = helm_test(found, exporter)
     assert said.returncode == 1

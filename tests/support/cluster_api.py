@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,44 +11,27 @@ from typing import Any, Final
 from aiohttp import ClientSession, web
 from typing_extensions import override
 
-from tests.support.fake_kubelet import START_SECONDS, Served, looping
+from tests.support.fake_kubelet import Served, in_thread
 
-RESOURCES: Final = {
+
+def _group(version: str, name: str, kind: str, *short: str) -> dict[str, Any]:
+    """A list of one resource."""
+    one = {"name": name, "singularName": kind.lower(), "kind": kind, "shortNames": short, "namespaced": True}
+    return {"kind": "APIResourceList", "groupVersion": version, "resources": [{**one, "verbs": ["get", "list"]}]}
+
+
+_APPS: Final = {"groupVersion": "apps/v1", "version": "v1"}
+_RESOURCES: Final = {
     "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.4"},
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
     "/apis": {
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": [
-            {
-                "name": "apps",
-                "versions": [{"groupVersion": "apps/v1", "version": "v1"}],
-                "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"},
-            }
-        ],
+        "groups": [{"name": "apps", "versions": [_APPS], "preferredVersion": _APPS}],
     },
-    "/api/v1": {
-        "kind": "APIResourceList",
-        "groupVersion": "v1",
-        "resources": [
-            {"name": "pods", "singularName": "pod", "namespaced": True, "kind": "Pod", "verbs": ["get", "list"]},
-        ],
-    },
-    "/apis/apps/v1": {
-        "kind": "APIResourceList",
-        "groupVersion": "apps/v1",
-        "resources": [
-            {
-                "name": "deployments",
-                "singularName": "deployment",
-                "namespaced": True,
-                "kind": "Deployment",
-                "shortNames": ["deploy"],
-                "verbs": ["get", "list"],
-            }
-        ],
-    },
-}  # fmt: skip
+    "/api/v1": _group("v1", "pods", "Pod"),
+    "/apis/apps/v1": _group("apps/v1", "deployments", "Deployment", "deploy"),
+}
 
 
 class ClusterApi(Served):
@@ -67,8 +49,8 @@ class ClusterApi(Served):
 
     @override
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path in RESOURCES:
-            return web.json_response(RESOURCES[request.path])
+        if request.path in _RESOURCES:
+            return web.json_response(_RESOURCES[request.path])
         match request.path.strip("/").split("/"):
             case ["api", "v1", "pods"]:
                 return self._listed("", request.query.get("labelSelector", ""))
@@ -77,16 +59,12 @@ class ClusterApi(Served):
             case ["api", "v1", "namespaces", _, "pods", pod, "proxy", *path]:
                 return await self._proxied(pod, "/".join(path), request.query_string)
             case ["apis", "apps", "v1", "namespaces", namespace, "deployments", name] if name in self._deployments:
-                selector = {"matchLabels": self._deployments[name]}
-                metadata = {"name": name, "namespace": namespace}
-                return web.json_response(
-                    {
-                        "apiVersion": "apps/v1",
-                        "kind": "Deployment",
-                        "metadata": metadata,
-                        "spec": {"selector": selector},
-                    }
-                )
+                found = {
+                    "apiVersion": "apps/v1",
+                    "kind": "Deployment",
+                    "metadata": {"name": name, "namespace": namespace},
+                }
+                return web.json_response(found | {"spec": {"selector": {"matchLabels": self._deployments[name]}}})
             case _:
                 status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
                 return web.json_response({**status, "message": "not found"}, status=404)
@@ -118,22 +96,16 @@ class ClusterApi(Served):
 @contextmanager
 def serving(api: ClusterApi, folder: Path) -> Iterator[Path]:
     """The server in a thread; gives a kubeconfig that leads to it and whose namespace is ``shop``."""
-    with looping() as loop:
-        asyncio.run_coroutine_threadsafe(api.__aenter__(), loop).result(START_SECONDS)
+    with in_thread(api):
+        context = {"cluster": "test", "user": "test", "namespace": "shop"}
+        text = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": api.url}}],
+            "users": [{"name": "test", "user": {}}],
+            "contexts": [{"name": "test", "context": context}],
+        }
         config = folder / "kubeconfig"
-        config.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "test",
-                    "clusters": [{"name": "test", "cluster": {"server": api.url}}],
-                    "users": [{"name": "test", "user": {}}],
-                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "shop"}}],
-                }
-            )
-        )
-        try:
-            yield config
-        finally:
-            asyncio.run_coroutine_threadsafe(api.__aexit__(None, None, None), loop).result(START_SECONDS)
+        config.write_text(json.dumps(text))
+        yield config

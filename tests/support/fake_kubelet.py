@@ -13,12 +13,12 @@ import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import trustme
 from aiohttp import web
@@ -26,6 +26,7 @@ from typing_extensions import override
 
 START_SECONDS = 10.0
 TOKEN = "let-me-in"
+T = TypeVar("T")
 
 
 class Authority:
@@ -160,8 +161,9 @@ class Kubelet:
 
 @contextmanager
 def looping() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="looping")
+    thread = threading.Thread(target=loop.run_forever, name="looping", daemon=True)
     thread.start()
     try:
         yield loop
@@ -171,16 +173,31 @@ def looping() -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
+def run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, done on a loop of another thread."""
+    return asyncio.run_coroutine_threadsafe(work, loop).result(START_SECONDS)
+
+
+@contextmanager
+def in_thread(server: Served) -> Iterator[asyncio.AbstractEventLoop]:
+    """Serves in a thread, for clients that are other processes."""
+    with looping() as loop:
+        run_on(loop, server.__aenter__())
+        try:
+            yield loop
+        finally:
+            run_on(loop, server.__aexit__(None, None, None))
+
+
 @contextmanager
 def kubelet(folder: Path, pods: bytes, configz: bytes = b'{"kubeletconfig": {}}') -> Iterator[Kubelet]:
-    """A kubelet with these answers; its CA and the token lie in ``folder``."""
+    """A kubelet with these answers; ``ca.crt`` and ``token`` lie in ``folder``."""
     authority = Authority()
     server = FakeKubelet(tls=authority.server("127.0.0.1"))
     server.tokens = {TOKEN}
     server.answer("/pods", Reply(body=pods))
     server.answer("/configz", Reply(body=configz))
-    with looping() as loop:
-        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(START_SECONDS)
+    with in_thread(server) as loop:
         (folder / "token").write_text(TOKEN)
         options = [
             "--pods.sources=kubelet",
@@ -188,7 +205,4 @@ def kubelet(folder: Path, pods: bytes, configz: bytes = b'{"kubeletconfig": {}}'
             f"--kubelet.token-file={folder / 'token'}",
             f"--kubelet.ca-file={authority.write(folder / 'ca.crt')}",
         ]
-        try:
-            yield Kubelet(server, loop, options)
-        finally:
-            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(START_SECONDS)
+        yield Kubelet(server, loop, options)

@@ -1,22 +1,19 @@
-"""The lab's kubelet API in a thread: what it lists may change, and it may be away, silent or out of its mind."""
+"""The lab's kubelet API in a thread: what it lists may change, and it may be down, silent or answer nonsense."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from exporter.lab import kubelet_api
 from exporter.lab.spec import Pod
-
-_ANSWER_SECONDS = 10.0
-T = TypeVar("T")
+from tests.support.fake_kubelet import looping, run_on
 
 
 class Kubelet:
@@ -34,11 +31,11 @@ class Kubelet:
     def start(self) -> None:
         """Listen, at the address of the last time if there was one."""
         server = kubelet_api.serve(self._pod_list, self._configz, port=urlsplit(self.url).port or 0)
-        self.url = self._await(self._open.enter_async_context(server))
+        self.url = run_on(self._loop, self._open.enter_async_context(server))
 
     def stop(self) -> None:
         """Close the server."""
-        self._await(self._open.aclose())
+        run_on(self._loop, self._open.aclose())
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -73,22 +70,14 @@ class Kubelet:
     def _configz(self) -> dict[str, Any]:
         return kubelet_api.configz(driver="cgroupfs", static_cpus=self.static_cpus, reserved_cpus="", reconcile="1s")
 
-    def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)
-
 
 @contextmanager
 def kubelet(node_name: str) -> Iterator[Kubelet]:
     """One that listens, in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="kubelet", daemon=True)
-    thread.start()
-    served = Kubelet(loop, node_name)
-    try:
+    with looping() as loop:
+        served = Kubelet(loop, node_name)
         served.start()
-        yield served
-    finally:
-        served.stop()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_ANSWER_SECONDS)
-        loop.close()
+        try:
+            yield served
+        finally:
+            served.stop()

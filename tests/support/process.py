@@ -173,35 +173,36 @@ def tree_options(tree: Path) -> list[str]:
 
 
 @contextmanager
-def started(
-    options: Sequence[str], *, privileged: bool = True, ready: bool = True, environ: Mapping[str, str] | None = None
-) -> Iterator[Exporter]:
-    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end; ``environ`` is added to ours."""
-    GUARD.real_time("ran the exporter")
-    arguments = command("serve", "--web.listen-address=127.0.0.1:0", *options)
-    with subprocess.Popen(
-        arguments if privileged else bound_by_permissions(arguments),
-        cwd=ROOT,
-        env=environment() | dict(environ or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
+def listening(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Iterator[Exporter]:
+    """The exporter that this command line starts, once its log says where it listens; stopped at the end."""
+    none, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(arguments, cwd=ROOT, env=environ, stdin=none, stdout=none, stderr=pipe) as process:
         exporter = Exporter(process)
-        if process.stderr is None:
-            raise AssertionError("stderr is piped")
+        assert process.stderr is not None
         reader = threading.Thread(target=exporter.read_log, args=(process.stderr,), daemon=True)
         reader.start()
         try:
             exporter.wait_listening()
-            if ready:
-                exporter.wait_ready()
             yield exporter
         finally:
             try:
                 exporter.stop()
             finally:
                 reader.join(STOP_SECONDS)
+
+
+@contextmanager
+def started(
+    options: Sequence[str], *, privileged: bool = True, ready: bool = True, environ: Mapping[str, str] | None = None
+) -> Iterator[Exporter]:
+    """``throttle-exporter serve`` on a free port of 127.0.0.1, stopped at the end; ``environ`` is added to ours."""
+    GUARD.real_time("ran the exporter")
+    arguments = command("serve", "--web.listen-address=127.0.0.1:0", *options)
+    arguments = arguments if privileged else bound_by_permissions(arguments)
+    with listening(arguments, environment() | dict(environ or {})) as exporter:
+        if ready:
+            exporter.wait_ready()
+        yield exporter
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
