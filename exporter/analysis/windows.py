@@ -25,26 +25,23 @@ class Ticks:
 
     def __init__(self, window_seconds: float, interval_seconds: float) -> None:
         self._window = window_seconds + interval_seconds / 2
-        self._max_gap = max(3 * interval_seconds, interval_seconds + 1.0)
         most = ceil(window_seconds / interval_seconds) + 1
         self._times = deque[float](maxlen=most)
         self.most_bytes = (most + 8) * _SIZE
         """Of a history that changed at each tick, and a few more, so that not each tick has to drop one."""
         self.newest = -1
         self.first = 0
-        """Number of the oldest tick inside the window; one interval always is, but after a gap."""
+        """Number of the oldest tick inside the window; one interval always is."""
         self._idle: dict[int, Window] = {}
 
     def push(self, now: float) -> None:
         """Begin a tick at monotonic ``now`` (seconds); no new one when no time has passed.
 
-        All windows restart after a gap: a stalled sampler or a suspended machine.
+        A gap, of a sampler without CPU time, is one long interval: counters have no gap, so its averages are exact.
         """
         times = self._times
         if times and now <= times[-1]:
             return
-        if times and now - times[-1] > self._max_gap:
-            times.clear()
         times.append(now)
         self.newest += 1
         while len(times) > 2 and now - times[0] > self._window:

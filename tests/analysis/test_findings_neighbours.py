@@ -7,7 +7,7 @@ import pytest
 
 from exporter.analysis.findings import Finding, find
 from exporter.identities import ContainerIdentity, ContainerSpec
-from exporter.model import CgroupRow, Deltas, NodeRow
+from exporter.model import CgroupRow, CpuLimits, Deltas, NodeRow
 from tests.support import snapshots as make
 
 CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
@@ -232,9 +232,11 @@ def identity_with(request: float | None) -> ContainerIdentity:
     return replace(identity, spec=ContainerSpec(request))
 
 
-def test_a_limit_that_an_older_pod_s_quota_enforces_is_no_finding() -> None:
+@pytest.mark.parametrize("effective", [2.0, None], ids=["an older pod's quota", "not known"])
+@pytest.mark.parametrize("limits", [make.limits(None), CpuLimits("unsupported"), CpuLimits("unsupported", weight=100)])
+def test_a_limit_that_something_else_may_enforce_is_no_finding(limits: CpuLimits, effective: float | None) -> None:
     on = make.node(kubelet=make.static(cpu_cfs_quota=False))
-    row = make.container(limit=2.0, limits=make.limits(None), window=None, effective_limit_cores=2.0)
+    row = make.container(limit=2.0, limits=limits, window=None, effective_limit_cores=effective)
     assert find(make.snapshot(row, on=on)) == ()
 
 

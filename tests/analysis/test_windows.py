@@ -45,7 +45,6 @@ class Model:
 
     def __init__(self, window: float, interval: float) -> None:
         self.longest = window + interval / 2
-        self.longest_gap = max(3 * interval, interval + 1)
         self.most = ceil(window / interval) + 1
         self.readings: list[Reading] = []
 
@@ -57,8 +56,7 @@ class Model:
         if reading.time <= last.time:
             return True
         backwards = reading.periods < last.periods or reading.throttled < last.throttled
-        anew = backwards or reading.time - last.time > self.longest_gap
-        self.readings = [*([] if anew else self.readings), reading][-self.most :]
+        self.readings = [*([] if backwards else self.readings), reading][-self.most :]
         return not backwards
 
     def inside(self) -> list[Reading]:
@@ -180,12 +178,17 @@ def test_a_counter_that_ran_backwards_starts_anew_and_says_so(periods: int, thro
     assert history.window() == Window(1.0, 10, 1, 0.1, 0.1)
 
 
-def test_a_gap_starts_anew_and_is_no_failure() -> None:
+def test_a_gap_is_one_long_interval() -> None:
+    """A sampler without CPU time misses samples; what it reads then is the whole growth over the gap."""
     history = told((0.0, 0, 0), (1.0, 10, 5))
     assert history.read(4.0, 40, 35, None) is True
-    assert history.window() == Window(4.0, 40, 35, 35 / 40, 1.0), "two samples missed are bridged"
-    assert history.read(7.5, 70, 65, None) is True
-    assert history.window() is None, "a longer silence is not"
+    assert history.window() == Window(4.0, 40, 35, 35 / 40, 1.0)
+    assert history.read(30.0, 300, 100, None) is True
+    assert history.window() == Window(30.0, 300, 100, 1 / 3, 1.0)
+    assert history.read(300.0, 3000, 1450, None) is True
+    assert history.window() == Window(270.0, 2700, 1350, 0.5, 0.5), "longer than the window, as its seconds say"
+    assert history.read(301.0, 3010, 1450, None) is True
+    assert history.window() == Window(1.0, 10, 0, 0.0, 0.0)
 
 
 def test_a_torn_reading_is_no_ratio_above_one_and_no_peak_below_the_ratio() -> None:

@@ -378,10 +378,20 @@ def test_a_counter_that_ran_backwards_is_counted_once_and_starts_anew(small: Sma
     assert small.failures() == {}
 
 
-def test_a_stalled_sampler_leaves_no_window_over_its_gap(small: SmallNode) -> None:
+def test_a_stalled_sampler_knows_what_grew_over_its_gap(small: SmallNode) -> None:
     small.tick()
-    assert small.app().window is not None
+    before = small.app().stat
+    assert before.periods is not None
+    assert before.throttled_periods is not None
+    small.count("app", nr_periods=before.periods + 3000, nr_throttled=before.throttled_periods + 2700)
+    small.tick(300.0)
+    assert small.app().window == Window(300.0, 3000, 2700, 0.9, 0.9)
+
+
+def test_a_limit_that_changed_while_the_sampler_stalled_begins_an_epoch(small: SmallNode) -> None:
+    small.tick()
     small.count("app", nr_periods=90_000, nr_throttled=90_000)
+    small.write("app", "cpu.max", "70000 100000")
     small.tick(300.0)
     assert small.app().window is None
 

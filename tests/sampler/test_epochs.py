@@ -205,7 +205,7 @@ def test_a_process_without_inotify_sees_the_change_in_a_detailed_snapshot(kernel
 
 
 steps = st.one_of(
-    st.tuples(st.just("tick"), st.sampled_from((0.5, 1.0, 1.4))),
+    st.tuples(st.just("tick"), st.sampled_from((0.5, 1.0, 1.4, 20.0, 100.0))),
     st.tuples(st.just("scan"), st.just(0.0)),
     st.tuples(st.just("look"), st.just(0.0)),
     st.tuples(st.sampled_from((APP, POD, "kubepods/burstable", "kubepods")), st.sampled_from((50_000, 100_000))),

@@ -47,8 +47,9 @@ def limit_not_enforced(view: ContainerView) -> Finding | None:
         reason = "kubelet"
     else:
         return None
-    if effective is not None and effective <= wanted * (1 + thresholds.DRIFT_RATIO):
-        return None  # a quota above it, or the number of its CPUs, enforces it all the same
+    # A quota above it, or the number of its CPUs, may enforce it all the same.
+    if effective is None or effective <= wanted * (1 + thresholds.DRIFT_RATIO):
+        return None
     return finding(
         "limit_not_enforced",
         view.row,
