@@ -48,10 +48,6 @@ def environment() -> Mapping[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(value("ENV")))
 
 
-def labels() -> Mapping[str, str]:
-    return dict(word.split("=", 1) for word in shlex.split(value("LABEL")))
-
-
 def build_context(folder: Path) -> Path:
     """A copy of what .dockerignore lets through: first ``*``, then ``!PATH`` and ``**/PATTERN`` lines."""
     first, *lines = (one for one in (ROOT / ".dockerignore").read_text().splitlines() if one and one[0] != "#")

@@ -1,7 +1,6 @@
 """What `helm test` runs: it ends in time, and believes no single round."""
 
 import runpy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,20 +27,6 @@ class Clock:
         self.seconds -= seconds
 
 
-def settled(rounds: list[Answers], seconds: float) -> tuple[Answers, bool, int]:
-    """The result, and how many rounds it took; the last round repeats itself."""
-    clock = Clock(seconds)
-    asked: list[Answers] = []
-
-    def ask_all() -> Answers:
-        asked.append(rounds[min(len(asked), len(rounds) - 1)])
-        return asked[-1]
-
-    settle: Callable[..., tuple[Answers, bool]] = CHECK["settled"]
-    found, stable = settle(ask_all, clock.left, clock.sleep)
-    return found, stable, len(asked)
-
-
 @pytest.mark.parametrize(
     ("rounds", "stable", "count"),
     [
@@ -54,9 +39,15 @@ def settled(rounds: list[Answers], seconds: float) -> tuple[Answers, bool, int]:
     ],
 )
 def test_two_rounds_in_a_row_have_to_agree(rounds: list[Answers], *, stable: bool, count: int) -> None:
-    found, agreed, asked = settled(rounds, seconds=5)
-    assert (agreed, asked) == (stable, count)
-    assert found == rounds[min(count, len(rounds)) - 1]
+    """The last round repeats itself."""
+    clock, asked = Clock(5), list[Answers]()
+
+    def ask_all() -> Answers:
+        asked.append(rounds[min(len(asked), len(rounds) - 1)])
+        return asked[-1]
+
+    assert CHECK["settled"](ask_all, clock.left, clock.sleep) == (asked[-1], stable)
+    assert len(asked) == count
 
 
 def test_the_end_is_seen_within_a_round() -> None:
@@ -72,3 +63,19 @@ def test_the_end_is_seen_within_a_round() -> None:
     assert given == [10, 10, 5], "no answer may take longer than what is left"
     late = (False, "not asked: the time is over")
     assert [found["d"], found["e"]] == [late, late]
+
+
+@pytest.mark.parametrize(
+    ("status", "page", "locked", "good"),
+    [
+        (200, 'throttle_exporter_up 1\ncgroup_container_info{pod="a"} 1\n', False, True),
+        (200, "throttle_exporter_up 1\n", False, False),
+        (503, "", False, False),
+        (401, "", True, True),
+        (200, "", True, False),
+    ],
+)
+def test_a_page_without_containers_is_one_of_the_wrong_tree(
+    status: int, page: str, *, locked: bool, good: bool
+) -> None:
+    assert CHECK["verdict"](status, page, locked=locked)[0] is good

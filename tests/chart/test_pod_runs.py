@@ -68,12 +68,6 @@ def listed(recording: Recording) -> set[tuple[str, str, str]]:
     return {(one.namespace, one.pod, one.name) for one in running_containers(recording.pod_list)}
 
 
-def privileges(pid: int) -> dict[str, str]:
-    status = Path(f"/proc/{pid}/status").read_text()
-    wanted = ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "NoNewPrivs")
-    return {name: " ".join(re.findall(rf"^{name}:\s*(.*)$", status, re.MULTILINE)).strip() for name in wanted}
-
-
 def helm_test(found: list[Json], exporter: Exporter) -> subprocess.CompletedProcess[str]:
     """The chart's test pod: its script and its arguments, but for the name that only a cluster's DNS knows."""
     [pod] = [each for each in found if each["kind"] == "Pod"]
@@ -128,12 +122,11 @@ def check(here: Cluster, found: list[Json], exporter: Exporter, folder: Path) ->
     [one] = spec["containers"]
     for probe in ("livenessProbe", "readinessProbe"):
         assert exporter.get(one[probe]["httpGet"]["path"]).status == 200
-    held = privileges(exporter.process.pid)
-    assert held.pop("NoNewPrivs") == "1"
     # In a user namespace the test's own user stands for the pod's, and what it may do there is worth nothing outside.
     if os.geteuid() == 0:
-        nobody = "\t".join(["65532"] * 4)
-        assert held == {"Uid": nobody, "Gid": nobody, "Groups": "65532", "CapEff": "0" * 16, "CapPrm": "0" * 16}
+        status = Path(f"/proc/{exporter.process.pid}/status").read_text()
+        assert re.search(r"^Uid:\t65532\t", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
 
     said = helm_test(found, exporter)
     assert said.returncode == 0, said.stdout + said.stderr
@@ -150,24 +143,6 @@ def check(here: Cluster, found: list[Json], exporter: Exporter, folder: Path) ->
     assert len(re.findall(pattern, page.text, re.MULTILINE)) >= 3, "what the notes look for is on the page"
     assert exporter.stop() == 0
     assert "level=error" not in exporter.log
-
-
-def test_the_helm_test_tells_an_exporter_that_reads_the_wrong_tree(tmp_path: Path) -> None:
-    recording = RECORDINGS[-1]
-    with cluster(recording, tmp_path) as here:
-        empty = tmp_path / "empty"
-        tree = Path(here.node.folders["/sys/fs/cgroup"])
-        empty.mkdir()
-        for name in ("cgroup.controllers", "cgroup.procs", "cpu.stat"):
-            (empty / name).write_bytes((tree / name).read_bytes() if (tree / name).exists() else b"")
-        node = replace(here.node, folders={"/sys/fs/cgroup": str(empty)})
-        found = objects(here.values | {"test": {"timeoutSeconds": 2}})
-        with running(found, node, tmp_path / "pod", this_checkout()) as exporter:
-            exporter.wait_ready()
-            said = helm_test(found, exporter)
-    assert said.returncode == 1
-    assert said.stdout.startswith(f"BAD {LOOPBACK} status 200")
-    assert "0 of them of containers" in said.stdout
 
 
 def test_expansion_is_the_kubelet_s() -> None:
