@@ -38,11 +38,6 @@ def value(word: str) -> str:
     return found
 
 
-def defaults() -> Mapping[str, str]:
-    """Build arguments that have one."""
-    return dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG" and "=" in rest)
-
-
 def environment() -> Mapping[str, str]:
     """What every process of the image is told."""
     return dict(word.split("=", 1) for word in shlex.split(value("ENV")))

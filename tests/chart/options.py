@@ -6,17 +6,15 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import cache
 from typing import Any, Final
 
 import yaml
 
 from dashboards.thresholds import THRESHOLDS, Threshold
 from exporter.settings import OPTIONS, Option
+from tests.chart.charting import CHART, Json
 
-Json = dict[str, Any]
-
-RULES: Final = Path(__file__).parent.parent.parent / "charts" / "kube-throttle-exporter" / "rules"
 BEGIN: Final = "config:"
 END: Final = "# --- End of the options "
 WIDTH: Final = 120
@@ -97,16 +95,17 @@ def schema_with_options(schema: Json) -> Json:
     rules["properties"]["thresholds"] = _object({}) | {
         "properties": {name: _threshold(threshold) for name, threshold in sorted(THRESHOLDS.items())}
     }
-    rules["properties"]["disabledAlerts"]["items"] = {"type": "string", "enum": alerts()}
+    rules["properties"]["disabledAlerts"]["items"] = {"type": "string", "enum": sorted(alerts())}
     return schema | {"properties": schema["properties"] | {"config": config, "prometheusRule": rules}}
 
 
-def alerts(folder: Path = RULES) -> list[str]:
-    """Names of the alerts of the chart's rule files, sorted."""
-    files = [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")]
-    return sorted(
-        rule["alert"] for file in files for group in file["groups"] for rule in group["rules"] if "alert" in rule
-    )
+@cache
+def alerts() -> Mapping[str, str]:
+    """Severity by alert of the chart's rule files."""
+    groups = [
+        group for path in (CHART / "rules").glob("*.yaml") for group in yaml.safe_load(path.read_text())["groups"]
+    ]
+    return {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"] if "alert" in rule}
 
 
 def _threshold(threshold: Threshold) -> Json:

@@ -8,14 +8,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.chart.charting import CHART, ROOT, Json
+from tests.chart.charting import ROOT, Json
+from tests.chart.options import alerts
 from tests.conftest import needs
 from tests.monitoring.parts import Receiver, Server, alertmanager, eventually, receiver
 from tests.monitoring.shortened import stack_values
@@ -26,17 +26,10 @@ REPLICAS = 200
 TIMEOUT_SECONDS = 20.0
 
 
-@cache
-def alerts_of_the_chart() -> dict[str, str]:
-    """Severity by alert."""
-    groups = yaml.safe_load((CHART / "rules" / "alerts.yaml").read_text())["groups"]
-    return {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"] if "alert" in rule}
-
-
 def amtool(*arguments: str) -> str:
     done = subprocess.run([needs("amtool"), *arguments], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout.strip()
 
 
 def test_amtool_accepts_it() -> None:
@@ -45,20 +38,16 @@ def test_amtool_accepts_it() -> None:
 
 @pytest.mark.parametrize(("severity", "wanted"), [("critical", "page"), ("warning", "ticket"), ("info", "nobody")])
 def test_every_alert_goes_where_its_severity_says(severity: str, wanted: str) -> None:
-    alerts = [alert for alert, own in alerts_of_the_chart().items() if own == severity]
-    assert alerts
-    for alert in alerts:
+    for alert in [alert for alert, own in alerts().items() if own == severity]:
         labels = [f"alertname={alert}", f"severity={severity}", "namespace=shop", "workload=checkout"]
-        assert amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels).strip() == wanted, alert
+        assert amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels) == wanted, alert
 
 
 def test_inhibitions_name_alerts_that_exist() -> None:
-    known = alerts_of_the_chart()
     for rule in yaml.safe_load(CONFIG.read_text())["inhibit_rules"]:
         for matcher in [*rule["source_matchers"], *rule["target_matchers"]]:
             pattern = matcher.split("~")[-1].split("=")[-1].strip().strip('"')
-            found = [name for name in known if re.fullmatch(pattern, name)]
-            assert found, matcher
+            assert any(re.fullmatch(pattern, name) for name in alerts()), matcher
 
 
 def test_the_page_about_kube_prometheus_stack_has_our_inhibitions_and_routes(tmp_path: Path) -> None:
@@ -69,9 +58,9 @@ def test_the_page_about_kube_prometheus_stack_has_our_inhibitions_and_routes(tmp
     path.write_text(yaml.safe_dump(config))
     evidence = next(route for route in config["route"]["routes"] if "severity = info" in route["matchers"])
     pattern = evidence["matchers"][1].partition('"')[2].rstrip('"')
-    info = {name for name, severity in alerts_of_the_chart().items() if severity == "info"}
-    assert {name for name in alerts_of_the_chart() if re.fullmatch(pattern, name)} == info
-    assert amtool("config", "routes", "test", f"--config.file={path}", "alertname=Watchdog").strip() == "null"
+    info = {name for name, severity in alerts().items() if severity == "info"}
+    assert {name for name in alerts() if re.fullmatch(pattern, name)} == info
+    assert amtool("config", "routes", "test", f"--config.file={path}", "alertname=Watchdog") == "null"
 
 
 @contextmanager
@@ -94,7 +83,7 @@ def notifying(folder: Path) -> Iterator[tuple[Server, Receiver]]:
 def firing(name: str, **labels: str) -> Json:
     workload = {"namespace": "shop", "workload_kind": "Deployment", "workload": "checkout"} | labels
     return {
-        "labels": {"alertname": name, "severity": alerts_of_the_chart()[name], **workload},
+        "labels": {"alertname": name, "severity": alerts()[name], **workload},
         "annotations": {
             "summary": f"Deployment shop/{workload['workload']} loses 62% of its run time to CPU quotas",
             "description": "In 62% of the time a CPU quota stopped it.",
@@ -152,16 +141,10 @@ TIMES = {"startsAt": "2026-11-21T10:00:00Z", "endsAt": "2026-11-21T10:20:00Z"}
 
 
 def rendered(name: str, tmp_path: Path, **changes: Any) -> str:
-    data = tmp_path / "data.json"
     one = {"status": "firing", "labels": {"node": "n1"}, "annotations": {"summary": "s", "description": "d"}}
-    base = {
-        "status": "firing",
-        "alerts": [one | TIMES],
-        "groupLabels": {"alertname": "ThrottleExporterDown"},
-        "commonLabels": {},
-        "commonAnnotations": {},
-    }
-    data.write_text(json.dumps(base | changes))
+    base = {"status": "firing", "alerts": [one | TIMES], "groupLabels": {"alertname": "ThrottleExporterDown"}}
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps({"commonLabels": {}, "commonAnnotations": {}} | base | changes))
     text = f'{{{{ template "throttling.{name}" . }}}}'
     glob = f"--template.glob={FOLDER}/templates/*.tmpl"
     return amtool("template", "render", glob, f"--template.text={text}", f"--template.data={data}")
@@ -182,10 +165,12 @@ def test_a_title_names_what_the_group_has_in_common(labels: dict[str, str], subj
 
 
 def test_an_end_is_told_as_one(tmp_path: Path) -> None:
-    over = {"status": "resolved", "labels": {"pod": "p"}, "annotations": {}, "startsAt": "2026-11-21T10:00:00Z"}
-    changes = {"status": "resolved", "alerts": [over | {"endsAt": "2026-11-21T10:20:00Z"}]}
+    changes = {
+        "status": "resolved",
+        "alerts": [{"status": "resolved", "labels": {"pod": "p"}, "annotations": {}} | TIMES],
+    }
     assert rendered("title", tmp_path, **changes).startswith("[resolved] ")
-    assert rendered("text", tmp_path, **changes).strip() == "Over since 10:20 UTC: p"
+    assert rendered("text", tmp_path, **changes) == "Over since 10:20 UTC: p"
 
 
 @pytest.mark.parametrize(("url", "link"), [("/d/x?var-pod=x", ""), ("https://grafana.example.org/d/x",) * 2])

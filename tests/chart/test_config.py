@@ -95,24 +95,6 @@ def test_sources_may_be_text_or_list_and_null_is_the_exporter_s_default() -> Non
     assert specs[0]["volumes"] == specs[1]["volumes"]
 
 
-@pytest.mark.parametrize("values", [{}, CASES["options"], {"config": {"web": {"listen-address": "[::]:9901"}}}])
-def test_port_and_tree_are_where_the_process_looks_for_them(values: dict[str, Any]) -> None:
-    settings, found = settings_of(values), container(values)
-    assert found["ports"][0]["containerPort"] == settings.web_listen_address.port
-    assert only(objects(values), "Service")["spec"]["ports"][0]["port"] == settings.web_listen_address.port
-    [mount] = [one for one in found["volumeMounts"] if one["name"] == "cgroup"]
-    assert mount["mountPath"] == settings.path_cgroup
-
-
-def test_what_kubectl_exec_starts_finds_the_tree_and_the_exporter() -> None:
-    for values in ({}, CASES["options"]):
-        environ = NODE | {one["name"]: one["value"] for one in container(values)["env"] if "value" in one}
-        served, executed = settings_of(values), load({}, environ)
-        for name, value in values_of(served).items():
-            if name.startswith(("path_", "web_")):
-                assert getattr(executed, name) == value, name
-
-
 def test_further_arguments_come_last() -> None:
     values = {"config": {"log": {"level": "warn"}}, "extraArgs": ["--log.level=debug"]}
     assert settings_of(values).log_level == "debug"

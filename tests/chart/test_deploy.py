@@ -14,7 +14,7 @@ import exporter
 from exporter.cli import COMMANDS
 from tests.chart.charting import CASES, RELEASE, ROOT, Json, objects, only, pod_specs, texts
 from tests.chart.test_objects import VERSIONS
-from tests.conftest import Generated, needs
+from tests.conftest import Generated
 
 DEPLOY = ROOT / "deploy"
 MANIFEST = DEPLOY / "kube-throttle-exporter.yaml"
@@ -118,58 +118,16 @@ def test_the_line_that_puts_the_registry_in_reaches_every_image(document: Path) 
 # ---- Prometheus ----
 
 
-@pytest.mark.system
-def test_promtool_accepts_the_scrape_configuration(tmp_path: Path) -> None:
-    configuration = yaml.safe_load(PROMETHEUS.read_text())
-    # Debian builds Prometheus without Kubernetes: a fixed target stands in, all else is checked as it is.
-    [job] = configuration["scrape_configs"]
-    [discovery] = job.pop("kubernetes_sd_configs")
-    assert discovery == {
-        "role": "pod",
-        "selectors": [{"role": "pod", "label": "app.kubernetes.io/name=kube-throttle-exporter"}],
-    }
-    job["static_configs"] = [{"targets": ["192.0.2.7:9843"]}]
-    (tmp_path / "rules").symlink_to(DEPLOY / "prometheus" / "rules")
-    file = tmp_path / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration))
-    done = subprocess.run(
-        [needs("promtool"), "check", "config", str(file)], capture_output=True, text=True, check=False, timeout=30
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"SUCCESS: \d+ rules found", done.stdout), "the rule files are found where the file looks"
-
-
-def relabelled(rules: list[Json], labels: dict[str, str]) -> dict[str, str] | None:
-    """Prometheus' relabelling, as far as the file uses it; ``None`` for a target that is dropped."""
-    for rule in rules:
-        text = ";".join(labels.get(name, "") for name in rule.get("source_labels", []))
-        matches = re.fullmatch(rule.get("regex", "(.*)"), text) is not None
-        action = rule.get("action", "replace")
-        assert action in {"replace", "keep", "drop"}
-        if action == "replace":
-            labels = labels | {rule["target_label"]: text}
-        elif matches != (action == "keep"):
-            return None
-    return {name: value for name, value in labels.items() if not name.startswith("__")}
-
-
-def test_targets_are_ports_of_running_pods_and_get_the_node() -> None:
-    [job] = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
-    wanted = {"node": "node-1", "namespace": "monitoring", "pod": "kube-throttle-exporter-x7k2p"}
-    names = {"namespace": "namespace", "pod": "pod_name", "node": "pod_node_name"}
-    found = {f"__meta_kubernetes_{names[label]}": value for label, value in wanted.items()}
-    found |= {"__meta_kubernetes_pod_phase": "Running", "__meta_kubernetes_pod_container_port_name": "metrics"}
-    assert relabelled(job["relabel_configs"], found) == wanted
-    assert relabelled(job["relabel_configs"], found | {"__meta_kubernetes_pod_phase": "Failed"}) is None
-    assert relabelled(job["relabel_configs"], found | {"__meta_kubernetes_pod_container_port_name": "debug"}) is None
-    assert job["honor_labels"] is True
-    assert job["job_name"] == RELEASE
-
-
-def test_the_plain_file_and_the_monitors_agree() -> None:
-    [job] = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+def test_the_scrape_configuration_agrees_with_the_monitors() -> None:
+    """A real Prometheus relabels with it in tests/monitoring."""
+    config = yaml.safe_load(PROMETHEUS.read_text())
+    assert list(PROMETHEUS.parent.glob(config["rule_files"][0]))
+    [job] = config["scrape_configs"]
+    assert (job["job_name"], job["honor_labels"]) == (RELEASE, True)
     [endpoint] = only(objects(CASES["service-monitor"]), "ServiceMonitor")["spec"]["endpoints"]
     [node] = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "node"]
+    over = {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Succeeded|Failed", "action": "drop"}
+    assert over in job["relabel_configs"]
     assert {"source_labels": node["sourceLabels"], "target_label": "node"} in job["relabel_configs"]
     labels = only(documents(MANIFEST), "DaemonSet")["spec"]["template"]["metadata"]["labels"]
     [selector] = job["kubernetes_sd_configs"][0]["selectors"]

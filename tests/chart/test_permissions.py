@@ -4,10 +4,8 @@ import pytest
 
 from tests.chart.charting import CASES, ROOT, Json, objects, only, pod_specs
 
-Right = tuple[str, str]
 
-
-def rights(found: list[Json]) -> set[Right]:
+def rights(found: list[Json]) -> set[tuple[str, str]]:
     return {
         (resource, verb)
         for each in found
