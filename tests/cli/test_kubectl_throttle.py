@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ import yaml
 import exporter
 from tests.cli.conftest import lab, moving
 from tests.conftest import Generated
+from tests.support.lab import alive, eventually
 from tests.support.process import ROOT, Exporter, environment, started
 
 pytestmark = pytest.mark.system
@@ -43,7 +46,7 @@ while arguments:
     else:
         words.append(word)
 with open(os.environ["CLUSTER"] + ".log", "a") as log:
-    print(json.dumps([words, options, command]), file=log)
+    print(json.dumps([words, os.getpid(), command]), file=log)
 if words[:2] == ["config", "view"]:
     print(state["namespace"], end="")
 elif words[:2] == ["auth", "can-i"]:
@@ -89,27 +92,29 @@ class Cluster:
     folder: Path
     state: dict[str, Any]
 
-    def throttle(
-        self, *arguments: str, without_program: bool = False, **changes: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def start(self, *arguments: str, without_program: bool = False, **changes: Any) -> subprocess.Popen[str]:
         (self.folder / "cluster.json").write_text(json.dumps(self.state | changes))
         (self.folder / "cluster.json.log").write_text("")
-        variables = environment() | {
-            "PATH": ":".join([*([] if without_program else [str(self.bin)]), str(self.folder), "/usr/bin:/bin"]),
-            "CLUSTER": str(self.folder / "cluster.json"),
-        }
-        return subprocess.run(
-            ["sh", str(PLUGIN), *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False,
-            timeout=60,
+        path = ":".join([*([] if without_program else [str(self.bin)]), str(self.folder), "/usr/bin:/bin"])
+        variables = environment() | {"PATH": path, "CLUSTER": str(self.folder / "cluster.json")}
+        return subprocess.Popen(
+            ["sh", str(PLUGIN), *arguments], cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
         )  # fmt: skip
+
+    def throttle(self, *arguments: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **changes)
+        output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     @property
     def bin(self) -> Path:
         return Path(sys.executable).parent
 
-    def executed(self) -> list[list[str]]:
+    def executed(self) -> dict[int, list[str]]:
+        """What was executed in exporters' pods, by kubectl's process id."""
         lines = (self.folder / "cluster.json.log").read_text().splitlines()
-        return [command[1:] for words, _, command in map(json.loads, lines) if words[0] == "exec"]
+        return {pid: command[1:] for words, pid, command in map(json.loads, lines) if words[0] == "exec"}
 
 
 def pods_on(node: str, listed: Path) -> list[dict[str, Any]]:
@@ -196,7 +201,7 @@ def test_explain_finds_the_node(cluster: Cluster, arguments: list[str], asked: s
     result = cluster.throttle("explain", *arguments)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert [words[-1] for words in cluster.executed()] == [asked]
+    assert [words[-1] for words in cluster.executed().values()] == [asked]
     assert said in result.stdout
     assert "Source: node node-" in " ".join(result.stdout.split())
 
@@ -204,7 +209,7 @@ def test_explain_finds_the_node(cluster: Cluster, arguments: list[str], asked: s
 def test_a_namespace_and_all_of_them(cluster: Cluster) -> None:
     one = cluster.throttle("explain", "-n", "shop")
     assert one.returncode == 0
-    assert [words[-1] for words in cluster.executed()] == ["--namespace=shop"]
+    assert [words[-1] for words in cluster.executed().values()] == ["--namespace=shop"]
     assert "shop/checkout-7d9f8b6c5d-x2k9p/app" in one.stdout
 
     every = cluster.throttle("explain", "-A")
@@ -259,6 +264,18 @@ def test_nodes_that_do_not_answer_are_named(cluster: Cluster) -> None:
     result = cluster.throttle("explain", "web-0", pods=[*cluster.state["pods"], lonely])
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr == "kubectl throttle: no answer from node node-3: no exporter runs there\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_with_all_that_it_started(cluster: Cluster, number: signal.Signals, code: int) -> None:
+    hanging = {pod: {"port": 1, "hangs": True} for pod in cluster.state["exporters"]}
+    process = cluster.start("top", "-A", exporters=hanging)
+    assert eventually(lambda: len(cluster.executed()) == 2)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+
+    process.communicate(timeout=10)
+    assert process.returncode == code
+    assert eventually(lambda: not any(map(alive, cluster.executed())))
 
 
 def test_the_exit_code_of_problems_is_asked_for(cluster: Cluster) -> None:
@@ -326,7 +343,7 @@ def test_without_the_right_to_exec_their_api_is_read_through_the_api_server(clus
     result = cluster.throttle("explain", "deploy/checkout", forbidden=["exec"])
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert cluster.executed() == []
+    assert cluster.executed() == {}
     assert "Critical: throttled" in result.stdout
     assert result.stdout.splitlines()[:3] == may_exec.stdout.splitlines()[:3]
     assert "Source: node node-1, a saved answer, version " in " ".join(result.stdout.split())
