@@ -92,18 +92,18 @@ def _print_patches(containers: Sequence[Container]) -> None:
     patches = [limit_patch(one) for one in containers if summary.has_problem(one)]
     documents = list(dict.fromkeys(json.dumps(patch, indent=2) for patch in patches if patch is not None))
     if not documents:
-        print("throttle-exporter: no limit is recommended for these containers", file=sys.stderr)
+        print("throttle-exporter: no recommended limit of these containers can be set by a patch", file=sys.stderr)
     for text in documents:
         print(text)
 
 
 def limit_patch(container: Container) -> dict[str, Any] | None:
-    """Return a strategic merge patch of the container's owner, or of its pod without one (``--subresource resize``).
+    """Return a strategic merge patch of its owner, else of a pod that can be resized (``--subresource resize``).
 
-    ``None`` without a recommendation, or while its name is unknown.
+    ``None`` without a recommendation, for a whole pod, and while its name is unknown.
     """
     recommended = container["recommended"]
-    if recommended is None or not container["mapped"]:
+    if recommended is None or not container["mapped"] or not container["container"]:
         return None
     cpu = {"cpu": quantity(recommended["next_cores"])}
     resources = {"limits": cpu} | ({"requests": cpu} if container["qos_class"] == "Guaranteed" else {})
@@ -111,8 +111,10 @@ def limit_patch(container: Container) -> dict[str, Any] | None:
     kind, name = container["workload_kind"] or "", container["workload"] or ""
     if kind in _API_VERSIONS:
         spec = in_template(kind, spec)
-    else:
+    elif container["resizable"]:
         kind, name = "Pod", container["pod"]
+    else:
+        return None
     return {
         "apiVersion": _API_VERSIONS.get(kind, "v1"),
         "kind": kind,

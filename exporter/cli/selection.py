@@ -48,6 +48,8 @@ def select(containers: Sequence[Container], text: str, *, namespace: str = "", n
     found = [one for one in containers if _is_named(one, parts)]
     if kind and not found:
         found = [one for one in containers if _is_owned(one, kind, parts)]
+    # Of a pod in a sandbox (Kata, gVisor) the host knows no container.
+    found = found or [one for one in containers if not one["container"] and _is_named(one, parts[:2])]
     homes = {one["namespace"] for one in found}
     if len(homes) > 1:
         raise ConfigError(f"{_shown(text)} is in {len(homes)} namespaces: {_listing(sorted(set(map(_pod, found))))}")

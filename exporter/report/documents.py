@@ -1,12 +1,9 @@
-"""From a snapshot, its findings and the exporter's health to the documents of the API. Pure.
-
-The same snapshot gives the same documents; :mod:`exporter.report.schema` says what each field means.
-"""
+"""From a snapshot, its findings and the exporter's health to the documents of the API (:mod:`.schema`). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import isfinite, nan
 from typing import Final, cast
 from urllib.parse import quote
@@ -14,9 +11,9 @@ from urllib.parse import quote
 from exporter.analysis.findings import Finding, Name
 from exporter.analysis.isolation import reserved_cpus
 from exporter.analysis.ledger import Ledger, ledger_of
-from exporter.analysis.nodeview import NodeView, name_of
+from exporter.analysis.nodeview import NodeView, grouped, name_of
 from exporter.cpulist import format_cpu_list
-from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot
+from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot, Window
 from exporter.report import schema
 from exporter.report.history import History
 from exporter.report.summary import impact, rank
@@ -29,8 +26,6 @@ DIGITS: Final = 6
 """Behind the point: a microsecond, and a millionth of a core."""
 _formatted: Final = lru_cache(maxsize=256)(format_cpu_list)
 """Hundreds of containers may run on the same CPUs."""
-_NO_DELTAS: Final = Deltas(0.0)
-_NO_TIMES: Final = CpuTimes(0.0, nan, nan, nan)
 
 
 class Report:
@@ -44,19 +39,17 @@ class Report:
         history: History | None = None,
     ) -> None:
         """``snapshot`` is a detailed one; ``exporter`` is the exporter's own health."""
-        self.snapshot, self.exporter = snapshot, exporter
-        self.history = History() if history is None else history
-        self._findings: dict[CgroupName | None, list[Finding]] = {}
-        for finding in sorted(findings, key=lambda finding: rank(finding["severity"])):
-            subject = finding["subject"]
-            self._findings.setdefault(None if subject is None else CgroupName(**subject), []).append(finding)
+        self.snapshot, self.exporter, self.history = snapshot, exporter, history or History()
+        self._view, self._taken_at = NodeView(snapshot), round(snapshot.taken_at, DIGITS)
+        self._rows = {row.ref.path: row for row in snapshot.subjects}
+        self._pods = {row.ref.pod_path: row for row in snapshot.pods}
+        worst_first = sorted(findings, key=lambda finding: rank(finding["severity"]))
+        self._findings = grouped((one["subject"] and CgroupName(**one["subject"]), one) for one in worst_first)
         self._node_findings = self._findings.get(None, [])
-        self._taken_at = round(snapshot.taken_at, DIGITS)
-        self._view = NodeView(snapshot)
 
     def containers(self, *, with_series: bool = True) -> schema.ContainersDocument:
         """Every container, worst first; without their series where only numbers are wanted."""
-        found = [self._container(row, with_series=with_series) for row in self.snapshot.subjects]
+        found = [self._container(row, with_series=with_series) for row in self._rows.values()]
         return schema.ContainersDocument(
             schema=schema.SCHEMA,
             taken_at=self._taken_at,
@@ -67,11 +60,11 @@ class Report:
 
     def series(self, one: schema.Container) -> schema.Series:
         """The series of a container of :meth:`containers`, for who shows a few of them."""
-        return _series(self._intervals[one["cgroup"]], one["limit_cores"])
+        return _series(self._rows[one["cgroup"]].intervals, one["limit_cores"])
 
     def container(self, name: CgroupName) -> schema.ContainerDocument | None:
         """One container; ``None`` where no such is on the node."""
-        row = next((row for row in self.snapshot.subjects if name_of(row) == name), None)
+        row = next((row for row in self._rows.values() if name_of(row) == name), None)
         if row is None:
             return None
         return schema.ContainerDocument(
@@ -87,21 +80,12 @@ class Report:
         node = _node(self.snapshot.node, self.exporter["node"], self._node_findings)
         return schema.NodeDocument(schema=schema.SCHEMA, taken_at=self._taken_at, node=node, exporter=self.exporter)
 
-    @cached_property
-    def _intervals(self) -> dict[str, Sequence[Interval]]:
-        return {row.ref.path: row.intervals for row in self.snapshot.subjects}
-
-    @cached_property
-    def _pods(self) -> dict[str, CgroupRow]:
-        return {row.ref.pod_path: row for row in self.snapshot.pods}
-
     def _container(self, row: CgroupRow, *, with_series: bool) -> schema.Container:
         identity, owner, limits, spec = row.identity, row.pod_identity, row.limits, row.container_spec
         pod = None if row.container is None else self._pods.get(row.ref.pod_path)
         ledger = ledger_of(self._view, row) if row.live else None
         recommended = None if ledger is None else ledger.recommendation
-        rates = _rates(row.deltas)
-        findings = self._findings.get(name_of(row), [])
+        rates, findings = _rates(row.deltas), self._findings.get(name_of(row), [])
         limit_cores = None if limits is None else limits.limit_cores
         return schema.Container(
             namespace=row.namespace,
@@ -119,6 +103,7 @@ class Report:
             workload=None if owner is None else owner.workload,
             request_cores=None if spec is None else spec.request_cores,
             spec_limit_cores=None if spec is None else spec.limit_cores,
+            resizable=spec is not None and spec.allocated_limit_cores is not None,
             limit_cores=limit_cores,
             quota_state=None if limits is None else limits.quota_state,
             period_seconds=None if limits is None else limits.period_seconds,
@@ -156,13 +141,13 @@ def unescaped_segments(namespace: str, pod: str, container: str) -> CgroupName:
 
 
 def _throttling(row: CgroupRow, rates: Deltas) -> schema.Throttling:
-    window = row.window
+    seconds, periods, throttled, ratio, peak = row.window or (None,) * len(Window._fields)
     return schema.Throttling(
-        window_seconds=None if window is None else round(window.seconds, DIGITS),
-        periods=None if window is None else window.periods,
-        throttled_periods=None if window is None else window.throttled_periods,
-        ratio=None if window is None else round(window.ratio, DIGITS),
-        peak=None if window is None else round(window.peak, DIGITS),
+        window_seconds=_rounded(seconds),
+        periods=periods,
+        throttled_periods=throttled,
+        ratio=_rounded(ratio),
+        peak=_rounded(peak),
         # Without a quota the kernel's counter stays 0 for ever, which says nothing.
         lost_seconds_per_second=rates.throttled_seconds if row.counts_periods else None,
         local_lost_seconds_per_second=rates.local_throttled_seconds,
@@ -170,21 +155,13 @@ def _throttling(row: CgroupRow, rates: Deltas) -> schema.Throttling:
 
 
 def _ledger(ledger: Ledger) -> schema.Ledger:
-    return schema.Ledger(
-        seconds=round(ledger.seconds, DIGITS),
-        used=_amount(ledger.used),
-        own_quota=_amount(ledger.own_quota),
-        quota_above=_amount(ledger.quota_above),
-        quota_above_is_exact=ledger.quota_above_is_exact,
-        quota_inside=_amount(ledger.quota_inside),
-        waited=_amount(ledger.waited),
-        throttled_time_share=_amount(ledger.throttled_time_share),
-        unknown=dict(ledger.unknown),
-    )
+    values = {name: getattr(ledger, name) for name in schema.Ledger.__annotations__}
+    rounded = {name: _rounded(value) if isinstance(value, float) else value for name, value in values.items()}
+    return cast("schema.Ledger", rounded)
 
 
-def _amount(entry: float | None) -> float | None:
-    return None if entry is None else round(entry, DIGITS)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 def _pod(row: CgroupRow) -> schema.Pod:
@@ -267,7 +244,7 @@ def _node(row: NodeRow, name: str, findings: list[Finding]) -> schema.Node:
 
 
 def _cpu(row: NodeRow, cpu: int, reserved: frozenset[int] | None) -> schema.Cpu:
-    owner, times = row.owners.get(cpu), row.cpu_times.get(cpu, _NO_TIMES)
+    owner, times = row.owners.get(cpu), row.cpu_times.get(cpu, CpuTimes(0.0, nan, nan, nan))
     return schema.Cpu(
         cpu=cpu,
         numa_node=row.numa_node.get(cpu),
@@ -286,7 +263,7 @@ def _name(name: CgroupName) -> Name:
 
 def _rates(deltas: Deltas | None) -> Deltas:
     """Return the growth of each counter in a second; all unknown without deltas."""
-    seconds, *grown = deltas or _NO_DELTAS
+    seconds, *grown = deltas or Deltas(0.0)
     return Deltas(1.0, *[_per_second(one, seconds) for one in grown])
 
 

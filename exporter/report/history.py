@@ -16,10 +16,9 @@ _LEVELS: Final = (None, *(step / _STEPS for step in range(_STEPS + 1)))
 
 
 class History:
-    """Highest throttled ratio and throttled time share of each minute, two bytes a minute and container.
+    """Highest throttled ratio and throttled time share of each minute, two bytes a minute and container that is there.
 
-    Containers that are not in a snapshot are dropped, so that the node's containers bound it. The highest ratio is that
-    of the window: with a window longer than a minute it is shown in each minute of the window.
+    The highest ratio is that of the window: with a window longer than a minute it is shown in each of its minutes.
     """
 
     def __init__(self) -> None:
@@ -64,7 +63,7 @@ def throttled_time_share(row: CgroupRow) -> float | None:
     deltas = row.deltas
     if deltas is None or deltas.usage_seconds is None:
         return None
-    lost = [deltas.throttled_seconds if row.counts_periods else None, deltas.local_throttled_seconds]
+    lost = deltas.throttled_seconds if row.counts_periods else None, deltas.local_throttled_seconds
     known = [seconds for seconds in lost if seconds is not None]
     total = deltas.usage_seconds + max(known, default=0.0)
     return max(known) / total if known and total > 0 else None

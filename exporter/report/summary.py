@@ -8,23 +8,39 @@ from typing import Final
 
 from exporter.analysis import text as words
 from exporter.analysis.findings import Finding, Name
+from exporter.analysis.findings.finding import say
 from exporter.report.schema import Container, ContainersDocument, Exporter
 
 SEVERITIES: Final = ("critical", "warning", "info")
 """Worst first."""
 LEAST_LOST: Final = 0.001
 """Seconds per second; below, two counters that were not read at the same instant may differ."""
-_ACRONYMS: Final = {"cpu": "CPU", "numa": "NUMA"}
 _UNLIMITED: Final = {"none": "no CPU limit", "unsupported": "limits are not enforced on this node"}
 _ISOLATION: Final = {
     "exclusive": "exclusive",
     "shared": "shared with others",
     "eligible": "shared, though it is Guaranteed with whole CPUs and could have exclusive ones",
 }
-Impact = tuple[bool, float, float, float, int, bool, str, str, str]
+_FACTS: Final = {
+    "CPU use": "[{usage_cores:cpus}][, {use_share:percent} of its effective limit]",
+    "Limit": "[{limit_cores:limit}][ ({quota_seconds:milliseconds} in each {period_seconds:milliseconds})][{unlimited}]"
+    "[, at most {at_most:limit} by {bound}][, the spec says {drifted_from:limit}][, request {request_cores:limit}]"
+    "[, burst {burst_seconds:milliseconds}]",
+    "Throttled": "[never: it was idle for the last {idle_seconds:.0f} s]"
+    "[in {ratio:percent} of {active:count active period} of the last {window_seconds:.0f} s]"
+    "[, at most {peak:percent} in one sample][; {lost:amount} s lost per second, summed over CPUs]",
+    "Above it": "[; its pod may use {pod_limit:limit} in all]"
+    "[; the pod was throttled in {pod_ratio:percent} of its active periods]"
+    "[; limits above it cost {lost_above:amount} s per second]",
+    "Waiting": "[something waited for a CPU {waiting_share:percent} of the time][, everything {stalled_share:percent}]"
+    "[{queued:amount} s per second on run queues, over all tasks]",
+    "CPUs": "[{cpus} ({count:cpus})][, {isolation}][, on {numa_nodes} NUMA nodes]",
+    "Threads": "[{threads}]",
+}
+"""Label and text, in the notation of ``findings/texts.toml``."""
 
 
-def impact(container: Container) -> Impact:
+def impact(container: Container) -> tuple[bool, float, float, float, int, bool, str, str, str]:
     """Return the sort key that puts the worst container first.
 
     A critical finding; time lost per second to quotas; throttled ratio, the larger of its own and its pod's; waiting
@@ -47,18 +63,14 @@ def impact(container: Container) -> Impact:
 def throttled_ratio(container: Container) -> tuple[float | None, bool]:
     """Return the throttled ratio, the larger of its own and its pod's, and whether it is its pod's.
 
-    The kernel counts a throttled period at the group whose quota ran out, so the container's own ratio is 0 or absent
-    while its pod's quota stops it.
+    The kernel counts a throttled period where the quota ran out: its own ratio says nothing of its pod's quota.
     """
     own, pod = container["throttling"]["ratio"], container["pod_cgroup"] and container["pod_cgroup"]["ratio"]
     return (pod, True) if pod is not None and pod > (own or 0.0) else (own, False)
 
 
 def lost_seconds_per_second(container: Container) -> float | None:
-    """Return CPU seconds per second lost to any quota, its own, above or inside; ``None`` where it is unknown.
-
-    Where only the cgroup above tells of its quota, that is what all its containers lost together.
-    """
+    """Return CPU seconds per second lost to any quota (to one above: of all below it, if inexact), or None."""
     ledger, throttling = container["ledger"], container["throttling"]
     if ledger is None:
         counters = throttling["lost_seconds_per_second"], throttling["local_lost_seconds_per_second"]
@@ -149,7 +161,7 @@ def verdict_severity(container: Container) -> str:
 
 def title(finding: Finding) -> str:
     """Return ``throttled_below_limit`` as a heading: ``Throttled below limit``."""
-    text = " ".join(_ACRONYMS.get(word, word) for word in finding["name"].split("_"))
+    text = " ".join({"cpu": "CPU", "numa": "NUMA"}.get(word, word) for word in finding["name"].split("_"))
     return text[:1].upper() + text[1:]
 
 
@@ -164,7 +176,7 @@ def description(container: Container) -> str:
         return f"{container['qos_class']}, name unknown"
     kind = "" if container["container_type"] in {None, "container"} else f"{container['container_type']} container"
     if not container["container"]:
-        kind = "the whole pod, whose containers have no cgroups of their own"
+        kind = "the whole pod, whose containers run inside a sandbox that is not visible on the host"
     owner = " ".join(filter(None, (container["workload_kind"], container["workload"])))
     return ", ".join(filter(None, (kind, container["qos_class"], owner and f"of {owner}")))
 
@@ -175,18 +187,40 @@ def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else f"{value:.6g}"
 
 
-def facts(container: Container) -> Iterator[tuple[str, str]]:
+def facts(one: Container) -> Iterator[tuple[str, str]]:
     """Yield label and text of each number that applies; one that applies and was not measured is called unknown."""
-    yield "CPU use", _use(container)
-    yield "Limit", ", ".join(_limit(container))
-    if container["quota_state"] not in _UNLIMITED:
-        yield "Throttled", _throttled(container)
-    if above := "; ".join(_above(container)):
-        yield "Above it", above
-    yield "Waiting", _waiting(container)
-    yield "CPUs", ", ".join(_cpus(container)) or "unknown"
-    if container["threads"] is not None:
-        yield "Threads", str(container["threads"])
+    limit, effective, period = one["limit_cores"], one["effective_limit_cores"], one["period_seconds"]
+    throttling, pod, cpuset, usage = one["throttling"], one["pod_cgroup"], one["cpuset"], one["usage_cores"]
+    own, local = throttling["lost_seconds_per_second"], throttling["local_lost_seconds_per_second"]
+    lost_above = 0.0 if local is None else local - (own or 0.0)
+    is_bounded = effective is not None and (limit is None or effective < limit)
+    values = {
+        **one, **throttling, **one["pressure"],
+        "use_share": usage / effective if usage is not None and effective else None,
+        "unlimited": _UNLIMITED.get(one["quota_state"] or "", "unknown") if limit is None else None,
+        "quota_seconds": limit * period if limit is not None and period else None,
+        "at_most": effective if is_bounded else None,
+        "bound": "its CPUs" if cpuset is not None and cpuset["count"] == effective else "a limit above it",
+        "drifted_from": one["spec_limit_cores"] if one["limit_drift"] else None,
+        "burst_seconds": one["burst_seconds"] or None,
+        "idle_seconds": throttling["window_seconds"] if throttling["periods"] == 0 else None,
+        "active": throttling["periods"] or None,
+        "peak": throttling["peak"] if throttling["periods"] else None,
+        "lost": own if throttling["periods"] else None,
+        "pod_limit": pod and pod["limit_cores"],
+        "pod_ratio": pod["ratio"] if pod is not None and pod["limit_cores"] is not None else None,
+        "lost_above": lost_above if lost_above >= LEAST_LOST else None,
+        "queued": one["pressure"]["runqueue_seconds_per_second"] if one["pressure"]["waiting_share"] is None else None,
+        "cpus": cpuset and (cpu_ranges(cpuset["cpus"]) or "none"),
+        "count": cpuset and cpuset["count"],
+        "isolation": cpuset and _ISOLATION.get(one["isolation"] or "", one["isolation"]),
+        "numa_nodes": cpuset["numa_nodes"] if cpuset is not None and (cpuset["numa_nodes"] or 1) > 1 else None,
+    }  # fmt: skip
+    optional = {"Above it", "Threads"} | ({"Throttled"} if one["quota_state"] in _UNLIMITED else set())
+    for label, template in _FACTS.items():
+        text = say(template, values).lstrip(",; ")
+        if text or label not in optional:
+            yield label, text or "unknown"
 
 
 def _reasons(container: Container) -> Iterator[str]:
@@ -207,83 +241,11 @@ def _reasons(container: Container) -> Iterator[str]:
         yield "whether it waits for a CPU is unknown"
 
 
-def _use(one: Container) -> str:
-    usage, limit = one["usage_cores"], one["effective_limit_cores"]
-    if usage is None:
-        return "unknown"
-    return words.cpus(usage) + (f", {words.percent(usage / limit)} of its effective limit" if limit else "")
-
-
-def _limit(one: Container) -> Iterator[str]:
-    limit, effective, period = one["limit_cores"], one["effective_limit_cores"], one["period_seconds"]
-    if limit is None:
-        yield _UNLIMITED.get(one["quota_state"] or "", "unknown")
-    else:
-        per_period = f" ({words.milliseconds(limit * period)} in each {words.milliseconds(period)})" if period else ""
-        yield words.limit(limit) + per_period
-    if effective is not None and (limit is None or effective < limit):
-        by = "its CPUs" if one["cpuset"] is not None and one["cpuset"]["count"] == effective else "a limit above it"
-        yield f"at most {words.limit(effective)} by {by}"
-    if one["spec_limit_cores"] is not None and one["limit_drift"]:
-        yield f"the spec says {words.limit(one['spec_limit_cores'])}"
-    if one["request_cores"] is not None:
-        yield f"request {words.limit(one['request_cores'])}"
-    if one["burst_seconds"]:
-        yield f"burst {words.milliseconds(one['burst_seconds'])}"
-
-
-def _throttled(one: Container) -> str:
-    throttling = one["throttling"]
-    ratio, periods, seconds = throttling["ratio"], throttling["periods"], throttling["window_seconds"]
-    if ratio is None or periods is None or seconds is None:
-        return "unknown"
-    if periods == 0:
-        return f"never: it was idle for the last {seconds:.0f} s"
-    text = f"in {words.percent(ratio)} of {words.count(periods, 'active period')} of the last {seconds:.0f} s"
-    if throttling["peak"] is not None:
-        text += f", at most {words.percent(throttling['peak'])} in one sample"
-    lost = throttling["lost_seconds_per_second"]
-    return text if lost is None else f"{text}; {words.amount(lost)} s lost per second, summed over CPUs"
-
-
-def _above(one: Container) -> Iterator[str]:
-    pod = one["pod_cgroup"]
-    if pod is not None and pod["limit_cores"] is not None:
-        yield f"its pod may use {words.limit(pod['limit_cores'])} in all"
-        if pod["ratio"] is not None:
-            yield f"the pod was throttled in {words.percent(pod['ratio'])} of its active periods"
-    own, local = one["throttling"]["lost_seconds_per_second"], one["throttling"]["local_lost_seconds_per_second"]
-    if local is not None and (lost := local - (own or 0.0)) >= LEAST_LOST:
-        yield f"limits above it cost {words.amount(lost)} s per second"
-
-
-def _waiting(one: Container) -> str:
-    pressure = one["pressure"]
-    if pressure["waiting_share"] is not None:
-        text = f"something waited for a CPU {words.percent(pressure['waiting_share'])} of the time"
-        stalled = pressure["stalled_share"]
-        return text if stalled is None else f"{text}, everything {words.percent(stalled)}"
-    if pressure["runqueue_seconds_per_second"] is not None:
-        return f"{words.amount(pressure['runqueue_seconds_per_second'])} s per second on run queues, over all tasks"
-    return "unknown"
-
-
-def _cpus(one: Container) -> Iterator[str]:
-    cpuset = one["cpuset"]
-    if cpuset is None:
-        return
-    yield f"{cpu_ranges(cpuset['cpus']) or 'none'} ({words.cpus(cpuset['count'])})"
-    if one["isolation"] is not None:
-        yield _ISOLATION.get(one["isolation"], one["isolation"])
-    if cpuset["numa_nodes"] is not None and cpuset["numa_nodes"] > 1:
-        yield f"on {cpuset['numa_nodes']} NUMA nodes"
-
-
 def cpu_ranges(cpus: str) -> str:
     """Return a CPU list with each run of equal steps as one range: ``0,2,4,6`` is ``0-6 step 2``."""
-    numbers = [int(part) for part in cpus.split(",") if part.isdigit()]
-    if len(numbers) < 3 or len(numbers) != len(cpus.split(",")):
+    parts = cpus.split(",")
+    if len(parts) < 3 or not all(map(str.isdigit, parts)):
         return cpus
-    step = numbers[1] - numbers[0]
-    is_even = step > 0 and numbers == list(range(numbers[0], numbers[-1] + 1, step))
-    return f"{numbers[0]}-{numbers[-1]} step {step}" if is_even else cpus
+    first, second, *_, last = map(int, parts)
+    is_even = first < second and parts == list(map(str, range(first, last + 1, second - first)))
+    return f"{first}-{last} step {second - first}" if is_even else cpus

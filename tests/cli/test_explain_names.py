@@ -30,6 +30,7 @@ SOME = [
     container("shop", "db-0", "postgres"),
     container("data", "db-0", "postgres"),
     container("", "5c3e1b09-7a1d-4c52", "9d56b9ff2359"),
+    container("shop", "vm-0", ""),  # in a sandbox
 ]
 
 
@@ -54,6 +55,8 @@ SOME = [
         ("shop/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("shop/db-0/postgre", ["shop/db-0/postgres"]),
+        ("shop/vm-0", ["shop/vm-0"]),
+        ("shop/vm-0/app", ["shop/vm-0"]),
     ],
 )
 def test_what_is_meant(text: str, names: list[str]) -> None:

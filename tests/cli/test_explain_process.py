@@ -69,7 +69,7 @@ def test_patches_are_what_kubectl_takes(url: str) -> None:
     patch = json.loads(result.stdout)
     assert (patch["kind"], patch["metadata"]) == ("Deployment", {"name": "checkout", "namespace": "shop"})
     assert (none.returncode, none.stdout) == (0, "")
-    assert none.stderr == "throttle-exporter: no limit is recommended for these containers\n"
+    assert none.stderr == "throttle-exporter: no recommended limit of these containers can be set by a patch\n"
 
 
 @pytest.mark.parametrize("columns", ["80", "200"])

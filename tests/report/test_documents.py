@@ -64,7 +64,7 @@ def test_a_pod_in_one_sandbox_cgroup_stands_for_its_containers() -> None:
     assert (one["namespace"], one["pod"], one["container"], one["mapped"]) == ("shop", "vm", "", True)
     assert one["throttling"]["ratio"] == 0.9
     assert [finding["name"] for finding in one["findings"]] == ["throttled"]
-    assert description(one).startswith("the whole pod, whose containers have no cgroups of their own")
+    assert description(one).startswith("the whole pod, whose containers run inside a sandbox")
     assert report.container(CgroupName("shop", "vm", "")) is not None
     assert not Report(make.snapshot(pods=(pod._replace(pod_identity=app.pod_identity),)), (), HEALTH).containers()[
         "containers"

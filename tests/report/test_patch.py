@@ -38,7 +38,10 @@ def test_the_owner_s_template_or_the_pod(
     assert spec["containers"] == [{"name": "api", "resources": resources}]
 
 
-@pytest.mark.parametrize("missing", [{"recommended": None}, {"mapped": False}])
-def test_nothing_to_recommend_is_no_patch(by_name: dict[str, Container], missing: Any) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{"recommended": None}, {"mapped": False}, {"container": ""}, {"workload_kind": "Job", "resizable": False}],
+)
+def test_where_nothing_is_recommended_or_can_be_patched(by_name: dict[str, Container], changes: Any) -> None:
     one: Any = by_name["catalog/api"]
-    assert limit_patch(one | missing) is None
+    assert limit_patch(one | changes) is None
