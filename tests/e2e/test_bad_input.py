@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from tests.support.pages import Key, Page
 from tests.support.process import Exporter, started
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import ExpectedContainer, Tree
-from tests.support.trees import containerd_systemd, pod_list, v1_joint_mount
+from tests.support.trees import containerd_systemd, v1_joint_mount
 
 U64_MAX = 2**64 - 1
 MALFORMED = {("parse", "malformed")}
@@ -139,7 +138,7 @@ async def test_an_unreadable_file_costs_its_own_samples_and_is_counted(
     layout: Callable[[Path], Tree], name: str, content: bytes, samples: set[str], tmp_path: Path
 ) -> None:
     victim = Victim(layout(tmp_path / "cgroup"))
-    async with by_hand(Place(tmp_path, victim.tree)) as node:
+    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
         page, counted = await with_file(node, victim, name, content)
         gone = victim.names(await node.page()) - victim.names(page)
 
@@ -151,7 +150,7 @@ async def test_an_unreadable_file_costs_its_own_samples_and_is_counted(
 @pytest.mark.parametrize("layout", [V1, V2])
 async def test_ten_megabytes_of_counters_are_not_read(layout: Callable[[Path], Tree], tmp_path: Path) -> None:
     victim = Victim(layout(tmp_path / "cgroup"))
-    async with by_hand(Place(tmp_path, victim.tree)) as node:
+    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
         page, counted = await with_file(node, victim, "cpu.stat", b"nr_periods 1\n" * 800_000)
 
     assert counted == {("read", "too_large")}
@@ -162,7 +161,7 @@ async def test_what_is_unusual_and_no_error(tmp_path: Path) -> None:
     victim = Victim(V2(tmp_path / "cgroup"))
     periods = victim.container.periods
     known = victim.file("cpu.stat").read_bytes()
-    async with by_hand(Place(tmp_path, victim.tree)) as node:
+    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
         unknown_keys = await with_file(node, victim, "cpu.stat", b"run_delay_usec 77\n" + known + b"nr_naps 3\n")
         idle_group = await with_file(node, victim, "cpu.weight", b"0\n")
         no_quota, counted = await with_file(node, victim, "cpu.max", b"max 20000\n")
@@ -181,7 +180,7 @@ async def test_what_is_unusual_and_no_error(tmp_path: Path) -> None:
 async def test_a_counter_that_runs_backwards_is_counted_and_makes_no_spike(tmp_path: Path) -> None:
     victim = Victim(V2(tmp_path / "cgroup"))
     file, periods = victim.file("cpu.stat"), victim.container.periods
-    async with by_hand(Place(tmp_path, victim.tree)) as node:
+    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
         await node.lives(2)
         before = await node.page()
         lower = file.read_bytes().replace(f"nr_periods {periods}".encode(), b"nr_periods 7")
@@ -204,7 +203,7 @@ async def test_a_folder_in_a_file_s_place_costs_no_descriptors(tmp_path: Path) -
     """What cannot be read is tried again at each tick: a descriptor lost each time would end the process in a day."""
     victim = Victim(V2(tmp_path / "cgroup"))
     file = victim.file("cpu.max")
-    async with by_hand(Place(tmp_path, victim.tree)) as node:
+    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
         file.rename(file.with_name("cpu.max.aside"))
         file.mkdir()
         await node.lives(3)
@@ -221,10 +220,7 @@ async def test_a_folder_in_a_file_s_place_costs_no_descriptors(tmp_path: Path) -
 @contextmanager
 def watched(folder: Path) -> Iterator[tuple[Victim, Exporter]]:
     victim = Victim(containerd_systemd(folder / "cgroup"))
-    pods = folder / "pods.json"
-    pods.write_text(json.dumps(pod_list(victim.tree)))
-    paths = [f"--path.cgroup={victim.tree.root}", f"--path.proc={folder}", f"--path.sys={folder}"]
-    with started([*paths, *FAST, f"--pods.sources=file:{pods}"], privileged=False) as exporter:
+    with started([*Place(folder, victim.tree).options, *FAST], privileged=False) as exporter:
         exporter.page_after_ticks(2)
         yield victim, exporter
 

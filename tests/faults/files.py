@@ -46,6 +46,11 @@ class FileDependency:
     scans: int = 1
     """In which it is back: what is a difference needs two."""
 
+    @property
+    def containers(self) -> int:
+        """How many the layout has."""
+        return 3 if self.layout is on_v1 else 4
+
     def take(self, place: Place) -> None:
         """It is not there."""
         for path in sorted(place.folder.glob(self.whole or self.texts)):

@@ -10,7 +10,6 @@ import pytest
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.catalog import FAMILIES
 from tests.faults.files import FILE_DEPENDENCIES
-from tests.faults.scenes import SOURCES
 from tests.sampler.rig import Rig, running
 from tests.support.trees import containerd_systemd
 
@@ -30,7 +29,7 @@ def test_every_input_is_explained(tmp_path: Path) -> None:
 def test_every_dependency_of_the_fault_matrix_is_explained() -> None:
     text = DEGRADATION.replace("`", "").lower()
     spelled = {"cpuset tree": "cpuset", "cpuacct tree": "cpuacct", "cpu manager checkpoint": "cpu manager's checkpoint"}
-    dependencies = (*SOURCES, "/configz", *(one.name for one in FILE_DEPENDENCIES))
+    dependencies = ("kubelet", "API server", "log directory", "/configz", *(one.name for one in FILE_DEPENDENCIES))
     names = [spelled.get(name.lower(), name.lower()) for name in dependencies]
     assert [name for name in names if f"| {name}" not in text] == []
 

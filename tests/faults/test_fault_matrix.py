@@ -1,25 +1,27 @@
-"""Each dependency x each way in which it fails: what is still served, who keeps its name, how it ends, what tells.
+"""Each file that the exporter depends on x each way in which it fails: what is still served, how it ends, what tells.
 
-Files fail on a node whose clock is the test's (:func:`tests.faults.node.by_hand`): recovery is in seconds of that
-clock, at the default sample and scan intervals. What hangs and what is asked over HTTP fails on nodes on real time, all
-at once.
+The clock is the test's: recovery is in seconds of that clock, at the default sample and scan intervals. The pod
+sources fail in ``tests/kube``, and as whole processes in ``tests/e2e``.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from exporter.errors import ConfigError
-from tests.faults import scenes
+from exporter.errors import ConfigError, ReadError
 from tests.faults.files import FILE_DEPENDENCIES, GARBAGE, FileDependency
-from tests.faults.node import AVAILABLE, Node, Place, by_hand, grown, named
-
-# A server that dies on purpose leaves its transports to the collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+from tests.faults.node import AVAILABLE, Node, Place, by_hand, failures, grown, hung, named
+from tests.support.treebuilder import container_id, write_v2
+from tests.support.trees import containerd_systemd
 
 SCAN_SECONDS = 10
+SETTLED_SECONDS = 6
+"""After which an idle pod is not read any more."""
+TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
 
 BY_NAME = {one.name: one for one in FILE_DEPENDENCIES}
 by_file = pytest.mark.parametrize("name", [name for name in BY_NAME if name != "cpu controller"])  # which is all
@@ -36,9 +38,9 @@ async def shown(node: Node, dependency: FileDependency) -> list[float | str]:
 
 async def healthy(node: Node, dependency: FileDependency) -> list[float | str]:
     """What is shown of the dependency before anything happens to it."""
-    await node.lives(25)
+    await node.lives(SETTLED_SECONDS)
     page = await node.page()
-    assert named(page) == node.containers
+    assert named(page) == dependency.containers
     assert page.get(AVAILABLE, input=dependency.input) == 1
     values = await shown(node, dependency)
     assert values
@@ -48,11 +50,11 @@ async def healthy(node: Node, dependency: FileDependency) -> list[float | str]:
 async def without(node: Node, dependency: FileDependency, *reasons: tuple[str, str]) -> None:
     """The page while the dependency is of no use: all but its values."""
     before = await node.page()
-    await node.lives(2 * SCAN_SECONDS)
+    await node.lives(SETTLED_SECONDS)
     page = await node.page()
     assert await shown(node, dependency) == []
     assert page.get(AVAILABLE, input=dependency.input) == 0
-    assert named(page) == node.containers
+    assert named(page) == dependency.containers
     assert grown(before, page) == set(reasons)
 
 
@@ -71,10 +73,10 @@ async def recovered(node: Node, dependency: FileDependency, values: list[float |
 async def test_absent_at_start(name: str, tmp_path: Path) -> None:
     dependency, files = place(name, tmp_path)
     dependency.take(files)
-    async with by_hand(files) as node:
+    async with by_hand(files.settings) as node:
         await without(node, dependency)
         dependency.give_back(files)
-        async with by_hand(files) as other:  # what a start beside it says
+        async with by_hand(files.settings) as other:  # what a start beside it says
             values = await healthy(other, dependency)
         await recovered(node, dependency, values)
 
@@ -82,7 +84,7 @@ async def test_absent_at_start(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BY_NAME)
 async def test_garbage(name: str, tmp_path: Path) -> None:
     dependency, files = place(name, tmp_path)
-    async with by_hand(files) as node:
+    async with by_hand(files.settings) as node:
         values = await healthy(node, dependency)
         said = dependency.write(files, GARBAGE)
         await without(node, dependency, ("parse", "malformed"))
@@ -96,17 +98,58 @@ async def test_garbage(name: str, tmp_path: Path) -> None:
 async def test_dies_and_returns(name: str, renewed: bool, tmp_path: Path) -> None:
     """What it says after its return is served, and nothing of what it said before."""
     dependency, files = place(name, tmp_path)
-    async with by_hand(files) as node:
+    async with by_hand(files.settings) as node:
         before = values = await healthy(node, dependency)
         dependency.take(files)
         await without(node, dependency)
         dependency.give_back(files)
         if renewed:
             dependency.write(files, dependency.fresh.encode())
-            async with by_hand(files) as other:
+            async with by_hand(files.settings) as other:
                 values = await healthy(other, dependency)
             assert values != before or name == "/proc/stat", "of which only the growth since its return is shown"
         await recovered(node, dependency, values)
+
+
+@pytest.mark.parametrize("name", ["sysfs topology", "/proc/stat", "CPU manager checkpoint"])
+async def test_a_file_of_the_machine_hangs(name: str, tmp_path: Path) -> None:
+    """It has a thread of its own, which nobody waits for twice."""
+    dependency, files = place(name, tmp_path)
+    async with by_hand(files.settings) as node:
+        values = await healthy(node, dependency)
+        [file] = tmp_path.glob(dependency.texts)
+        with hung(file):
+            await without(node, dependency, ("read", "timeout"))
+        await recovered(node, dependency, values)
+
+
+@pytest.mark.timeout(30)
+async def test_a_file_of_a_cgroup_hangs(tmp_path: Path) -> None:
+    """The kernel stands still for the sampling thread; nothing true is left to say of containers until it goes on."""
+
+    async def hangs(name: str) -> None:
+        files = Place(tmp_path / name, containerd_systemd(tmp_path / name / "cgroup"))
+        new = files.tree.root / files.tree.pods[0].path / f"cri-containerd-{container_id('hangs')}.scope"
+        aside = files.folder / "aside"
+        write_v2(aside, 99, 50_000)
+        async with by_hand(files.settings) as node:
+            await node.lives(1)
+            before = await node.page()
+            with hung(aside / name):
+                aside.rename(new)
+                with pytest.raises(ReadError):
+                    await node.lives(1)
+                page = await node.page()
+                assert page.rows("cgroup_container_cpu_quota_state") == {}
+                assert page.get(TAKEN_AT) == before.get(TAKEN_AT)
+                assert ("read", "timeout") in failures(page)
+                new.rename(aside)
+            while named(page) < len(files.tree.containers):
+                with suppress(ReadError):
+                    await node.lives(1)
+                page = await node.page()
+
+    await asyncio.gather(*map(hangs, ("cpu.stat", "cpuset.cpus.effective", "cpu.pressure", "cpu.stat.local")))
 
 
 # ---- the cpu controller: without it there is nothing to serve ----
@@ -116,14 +159,14 @@ async def test_the_cpu_controller_is_absent_at_start(tmp_path: Path) -> None:
     dependency, files = place("cpu controller", tmp_path)
     dependency.take(files)
     with pytest.raises(ConfigError, match=r"--path.cgroup: .*not a cgroup tree with a cpu controller"):
-        async with by_hand(files):
+        async with by_hand(files.settings):
             pass
 
 
 @pytest.mark.parametrize("fault", ["dies", "returns"])
 async def test_the_cpu_controller_goes_and_comes(fault: str, tmp_path: Path) -> None:
     dependency, files = place("cpu controller", tmp_path)
-    async with by_hand(files) as node:
+    async with by_hand(files.settings) as node:
         values = await healthy(node, dependency)
         before = await node.page()
         dependency.take(files)
@@ -139,23 +182,6 @@ async def test_the_cpu_controller_goes_and_comes(fault: str, tmp_path: Path) -> 
         dependency.give_back(files)
         if fault == "returns":
             dependency.write(files, dependency.fresh.encode())
-            values = [70000.0] * node.containers
+            values = [70000.0] * dependency.containers
         await recovered(node, dependency, values)
-        assert named(await node.page()) == node.containers
-
-
-# ---- what hangs, and what is asked over HTTP ----
-
-
-@pytest.fixture(scope="module")
-def on_real_time(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], BaseException | None]:
-    """All scenes on real time, lived through at once: waiting is most of what they do."""
-    return scenes.all_at_once(tmp_path_factory.mktemp("scenes"))
-
-
-@pytest.mark.timeout(150)  # the first of them waits for all scenes
-@pytest.mark.parametrize("key", scenes.KEYS, ids="-".join)
-def test_on_real_time(key: tuple[str, str], on_real_time: dict[tuple[str, str], BaseException | None]) -> None:
-    failure = on_real_time[key]
-    if failure is not None:
-        raise failure
+        assert named(await node.page()) == dependency.containers

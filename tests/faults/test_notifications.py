@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,16 +88,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def exhausted() -> Iterator[None]:
-    """With all the inotify instances that the kernel gives this user taken."""
+def exhausted() -> Iterator[Callable[[], None]]:
+    """With all the inotify instances that the kernel gives this user taken; call it to take what others gave back."""
     most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     if most > 1024:
         unavailable("max_user_instances is too large to use up")
     taken = []
-    while (fd := _libc.inotify_init1(os.O_CLOEXEC)) >= 0:
-        taken.append(fd)
+
+    def take() -> None:
+        while (fd := _libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+            taken.append(fd)
+
     try:
-        yield
+        take()
+        yield take
     finally:
         for fd in taken:
             os.close(fd)
@@ -123,7 +127,7 @@ def test_a_kernel_that_refuses_is_asked_again(tmp_path: Path) -> None:
 def test_without_it_a_walk_finds_what_came(tmp_path: Path) -> None:
     root = tmp_path / "cgroup"
     build, pod = one_pod(root)
-    with exhausted(), running(Rig(root)) as rig:
+    with exhausted() as exhaust, running(Rig(root)) as rig:
         build.container(f"{pod}/{container_id('new')}", container_id("new"), "")
         rig.tick()
         assert len(triples(rig.page().rows(PERIODS))) == 1
@@ -132,5 +136,6 @@ def test_without_it_a_walk_finds_what_came(tmp_path: Path) -> None:
         assert len(triples(rig.page().rows(PERIODS))) == 2
         for _ in range(100):
             rig.tick(10.0)
+            exhaust()
             rig.scan()
         assert 2 <= rig.failures()["read", "emfile"] <= 5, "asked again now and then, not at every walk"
