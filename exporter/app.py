@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,8 +21,7 @@ from exporter.analysis.findings import find
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import ReaderFactory
-from exporter.errors import ConfigError, ExporterError, MappingError, ReadError
-from exporter.identities import PodList
+from exporter.errors import ConfigError, ExporterError, ReadError
 from exporter.kube.apiserver import ApiServerSource, in_cluster_url
 from exporter.kube.cache import PodCache
 from exporter.kube.kubelet import KubeletSource
@@ -145,7 +144,7 @@ class Exporter:
         )
         self.directory = PodCache(
             sources,
-            on_pods=self._set_pods,
+            on_pods=self.sampler.set_pods,
             read_config=kubelet.config if kubelet else None,
             on_config=self.sampler.set_kubelet,
             interval=settings.pods_interval,
@@ -160,7 +159,6 @@ class Exporter:
             on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
         )
         self.history = History()
-        self._problems: Counter[str] = Counter()
         self.supervisor = Supervisor(on_failure=lambda name: self.own.count("task", name), clock=monotonic)
         self._rendering = Worker("renderer")
         self._renderer = Renderer(
@@ -255,13 +253,6 @@ class Exporter:
                 await source.aclose()
         await asyncio.to_thread(self.loop.close)
         self._rendering.close(0.0)
-
-    def _set_pods(self, pods: PodList) -> None:
-        self.sampler.set_pods(pods)
-        # Each list repeats its problems: one bad annotation is one error, not one a minute.
-        for reason, added in (Counter(pods.problems) - self._problems).items():
-            self.own.count(MappingError.stage, reason, added)
-        self._problems = Counter(pods.problems)
 
     def count_error(self, error: ExporterError) -> None:
         """Count a failure and log it."""

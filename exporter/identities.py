@@ -100,5 +100,3 @@ class KubeletConfig:
     cpu_cfs_quota_period_seconds: float | None = None
     reserved_system_cpus: str | None = None
     """A cpu list as the kubelet spells it, ``"0-1"``."""
-    cgroup_driver: str | None = None
-    cgroup_root: str | None = None

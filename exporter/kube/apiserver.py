@@ -8,10 +8,9 @@ and a CA file that rotate, time and size limits, backoff. The protocol is ``clie
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -21,17 +20,12 @@ import aiohttp
 
 from exporter.errors import ConfigError, MappingError
 from exporter.identities import PodList
-from exporter.kube.http import Credentials, http_error, mapping_errors, read_body
 from exporter.kube.podlist import PodStore, read_list
-from exporter.kube.source import full_jitter
+from exporter.kube.source import MAX_BYTES, Credentials, full_jitter, http_error, mapping_errors, read_body
 
-_MAX_BYTES = 32 * 1024 * 1024
-_ANY_VERSION = "0"
-"""Whatever the server's cache has: a list from its database would scan all pods of the cluster for each node."""
-_NEWEST = ""
-_WATCH_SECONDS = 300
-"""Asked of the server: it ends a watch by itself."""
-_GOOD_WATCH_SECONDS = 1.0
+# Of any version is whatever the server's cache has: its database would scan all pods of the cluster for each node.
+_ANY_VERSION, _NEWEST = "0", ""
+_WATCH_SECONDS, _GOOD_WATCH_SECONDS = 300, 1.0
 _FORBIDDEN = "the ClusterRole needs verbs list and watch on pods, which the chart grants when this source is chosen"
 _CA_ADVICE = "the CA file is that of the service account"
 
@@ -44,11 +38,11 @@ class WatchTiming:
 
     answer_seconds: float = 8.0
     silent_seconds: float = 120.0
-    """A server sends a bookmark about every minute; a connection without an event for two is dead."""
+    """A server sends a bookmark about every minute."""
     first_retry: float = 0.5
     last_retry: float = 30.0
     idle_seconds: float = 300.0
-    """A watch that ends so long after the last call of :meth:`ApiServerSource.pods` is not begun again."""
+    """Since the last call of :meth:`ApiServerSource.pods`: a watch that ends then is not begun again."""
 
 
 def in_cluster_url(environ: Mapping[str, str]) -> str:
@@ -79,13 +73,13 @@ class ApiServerSource:
         self._credentials = Credentials(token_file, ca_file)
         self._task: asyncio.Task[None] | None = None
         self._asked_at = 0.0
-        self._store = PodStore()
-        self._version = _ANY_VERSION
+        self.store = PodStore()
+        self.version = _ANY_VERSION
         self._synced = self._received = False
         """Whether the copy is complete; whether the current watch has brought an event."""
         self._failure: MappingError | None = None
         self._settled = asyncio.Event()
-        """Set once it is known whether the server answers."""
+        """Whether it is known if the server answers."""
 
     async def pods(self) -> PodList:
         """Return the copy as of now; raises :class:`MappingError` when the server's last answer was a failure."""
@@ -95,7 +89,7 @@ class ApiServerSource:
         if self._task is None:
             # Takes seconds on a node short of CPU, which is not the server's fault.
             watch = await asyncio.to_thread(_import_watch)
-            self._synced, self._version, self._failure = False, _ANY_VERSION, None
+            self._synced, self.version, self._failure = False, _ANY_VERSION, None
             self._settled.clear()
             self._task = asyncio.create_task(self._follow(watch), name="apiserver-watch")
         self._asked_at = asyncio.get_running_loop().time()
@@ -107,15 +101,14 @@ class ApiServerSource:
             raise MappingError(f"{self._where}: no list within {limit:g} s", reason="timeout") from error
         if self._failure is not None:
             raise MappingError(str(self._failure), reason=self._failure.reason)
-        return self._store.snapshot()
+        return self.store.snapshot()
 
     async def aclose(self) -> None:
         """End the watch."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
 
     async def _follow(self, watch: Any) -> None:
         """List and watch until cancelled, or until a watch ends and no call has come for ``idle_seconds``."""
@@ -130,7 +123,7 @@ class ApiServerSource:
                             await self._list(api)
                         await self._watch(api, watch)
             except _ExpiredError:
-                self._synced, self._version = False, _NEWEST
+                self._synced, self.version = False, _NEWEST
             except MappingError as error:
                 self._failure = error
                 self._settled.set()
@@ -151,93 +144,103 @@ class ApiServerSource:
             )
         if response.status != HTTPStatus.OK:
             response.close()
-            raise _status_error(self._where, response.status)
+            raise self._status_error(response.status)
         return response
+
+    def _status_error(self, status: object) -> Exception:
+        if status == HTTPStatus.GONE:
+            return _ExpiredError()
+        return http_error(self._where, status if isinstance(status, int) else 0, _FORBIDDEN)
 
     async def _list(self, api: Any) -> None:
         fresh = PodStore()
         # Not in pages: a node has some hundreds of pods, and each page would make the server look at all others again.
-        async with await self._get(api, resource_version=self._version) as response:
+        async with await self._get(api, resource_version=self.version) as response:
             async with asyncio.timeout(self._timing.answer_seconds):
-                body = await read_body(response, _MAX_BYTES, self._where)
+                body = await read_body(response, MAX_BYTES, self._where)
         metadata = (await asyncio.to_thread(read_list, body, self._where, fresh.put)).get("metadata")
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        self._store, self._synced, self._version = fresh, True, str(version or _ANY_VERSION)
+        self.store, self._synced, self.version = fresh, True, str(version or _ANY_VERSION)
 
     async def _watch(self, api: Any, watch: Any) -> None:
         response = await self._get(
             api,
             watch=True,
             allow_watch_bookmarks=True,
-            resource_version=self._version,
+            resource_version=self.version,
             timeout_seconds=_WATCH_SECONDS,
             _request_timeout=_WATCH_SECONDS + self._timing.answer_seconds,
         )
         self._failure = None
         self._settled.set()
         try:
-            stream = events(watch, response, self._timing.silent_seconds, self._where)
-            async with response, contextlib.aclosing(stream):
-                async for kind, item, version in stream:
-                    self._received = True
-                    if kind in {"ADDED", "MODIFIED"}:
-                        self._store.put(item)
-                    elif kind == "DELETED":
-                        self._store.remove(item)
-                    self._version = version or self._version  # of a BOOKMARK, all it says
+            await self.apply_events(watch, response)
         except (aiohttp.ClientError, OSError) as error:
             # Ordinary: a load balancer's idle time, an API server that restarts, silence. The next request tells more.
             _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
 
+    async def apply_events(self, watch: Any, response: aiohttp.ClientResponse) -> None:
+        """Change :attr:`store` and :attr:`version` by the events of an answer; ``watch`` is the package's ``Watch``.
+
+        Raises :class:`MappingError` for a line that is no event and for one of type ERROR, :class:`TimeoutError` after
+        a silence.
+        """
+
+        async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
+            """Return the answer. The package looks for a docstring, and without one reads this file for comments."""
+            return response
+
+        # With a time limit it ends with the answer; without one it would reconnect by itself, with a token of long ago.
+        stream = watch.stream(opened, resource_version="", timeout_seconds=0)
+        try:
+            async with response:
+                while (event := await self._next(stream)) is not None:
+                    self._received = True
+                    match event:
+                        case {"type": "ADDED" | "MODIFIED", "raw_object": dict(item)}:
+                            self.store.put(item)
+                        case {"type": "DELETED", "raw_object": dict(item)}:
+                            self.store.remove(item)
+                        case {"type": str(), "raw_object": dict()}:  # a BOOKMARK: the version is all it says
+                            pass
+                        case str() if not event.strip():
+                            pass
+                        case _:
+                            raise self._no_event()
+                    if isinstance(watch.resource_version, str):
+                        self.version = watch.resource_version or self.version
+        finally:
+            await watch.close()
+
+    async def _next(self, stream: Any) -> Any:
+        """Return what the package makes of the next line; ``None`` at the end."""
+        try:
+            async with asyncio.timeout(self._timing.silent_seconds):
+                return await anext(stream, None)
+        except (aiohttp.ClientError, OSError):
+            raise
+        except Exception as error:
+            if (status := getattr(error, "status", None)) is not None:  # ApiException, for an event of type ERROR
+                raise self._status_error(status) from error
+            # ValueError for a line that is too long; Exception, KeyError, TypeError and more for what is no event.
+            raise self._no_event() from error
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, dict) and isinstance(item := event["raw_object"], dict):
+            self._received = True
+            if event["type"] in {"ADDED", "MODIFIED"}:
+                self.store.put(item)
+            elif event["type"] == "DELETED":
+                self.store.remove(item)
+        elif not isinstance(event, str) or event.strip():  # a line that is no JSON; a blank one means nothing
+            raise self._no_event()
+
+    def _no_event(self) -> MappingError:
+        return MappingError(f"{self._where}: what a watch brought is no event", reason="malformed")
+
 
 class _ExpiredError(Exception):
     """The version to go on from is no longer kept: 410."""
-
-
-def _status_error(where: str, status: object) -> Exception:
-    """Return the error for ``status``, the server's word of whatever type."""
-    if status == HTTPStatus.GONE:
-        return _ExpiredError()
-    return http_error(where, status if isinstance(status, int) else 0, _FORBIDDEN)
-
-
-async def events(
-    watch: Any, response: aiohttp.ClientResponse, silence: float, where: str
-) -> AsyncGenerator[tuple[str, dict[str, Any], str]]:
-    """Yield type, pod and version to go on from (may be empty) of each event; ``watch`` is the package's ``Watch``.
-
-    Raises :class:`MappingError` for a line that is no event and for one of type ERROR, and :class:`TimeoutError` after
-    ``silence`` seconds without a line.
-    """
-    no_event = MappingError(f"{where}: what a watch brought is no event", reason="malformed")
-
-    async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
-        """Return the answer. The package looks for a docstring, and without one reads this file for comments."""
-        return response
-
-    # With a time limit it ends with the answer; without one it would reconnect by itself, with a token of long ago.
-    stream = watch.stream(opened, resource_version="", timeout_seconds=0)
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(silence):
-                    event = await anext(stream, None)
-            except (aiohttp.ClientError, OSError):
-                raise
-            except Exception as error:
-                if (status := getattr(error, "status", None)) is not None:  # ApiException, for an event of type ERROR
-                    raise _status_error(where, status) from error
-                # ValueError for a line that is too long; Exception, KeyError, TypeError and more for what is no event.
-                raise no_event from error
-            if event is None:
-                return
-            if isinstance(event, dict) and isinstance(item := event["raw_object"], dict):
-                version = watch.resource_version
-                yield event["type"], item, version if isinstance(version, str) else ""
-            elif not isinstance(event, str) or event.strip():
-                raise no_event
-    finally:
-        await watch.close()
 
 
 def _import_watch() -> Any:

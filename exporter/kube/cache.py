@@ -8,7 +8,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -18,15 +19,12 @@ from exporter.kube.source import PodSource, full_jitter
 
 _DEBOUNCE_SECONDS = 0.5
 """A request this soon after an answer waits: the kubelet often starts several containers in a row."""
-_MIN_GAP_SECONDS = 1.0
-_MAX_GAP_SECONDS = 10.0
-_FIRST_RETRY_SECONDS = 0.5
-_LAST_RETRY_SECONDS = 30.0
+_MIN_GAP_SECONDS, _MAX_GAP_SECONDS = 1.0, 10.0
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 30.0
 _MAX_BACKOFF_SECONDS = 900.0
 """Between two attempts of a source that fails while another serves."""
 _REMINDER_SECONDS = 600.0
-_CONFIG_SECONDS = 600.0
-_FIRST_CONFIG_RETRY_SECONDS = 5.0
+_CONFIG_SECONDS, _FIRST_CONFIG_RETRY_SECONDS = 600.0, 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -45,18 +43,18 @@ class SourceStatus:
     failures: dict[str, int] = field(default_factory=dict)
     """By reason, see :data:`exporter.kube.source.REASONS`; the same one in a row once while another source serves."""
     reason: str = ""
-    """Of the last failure; empty after a success."""
     last_error: str = ""
-    """One line; empty after a success."""
+    """Reason and message, one line, of the last failure; empty after a success."""
 
 
 class PodCacheStatus(NamedTuple):
-    """Results of all sources so far."""
+    """Results of all sources so far, in the order in which they are tried."""
 
     sources: tuple[SourceStatus, ...]
-    """In the order in which they are tried."""
     config_failures: Mapping[str, int] = {}
     """Of ``GET /configz``, by reason."""
+    problems: Mapping[str, int] = {}
+    """Of :attr:`PodList.problems`, each when a list has it and the one before had not."""
 
 
 class _Record:
@@ -65,11 +63,9 @@ class _Record:
     def __init__(self, name: str, what: str, clock: Callable[[], float]) -> None:
         self._what, self._clock, self._logged_at = what, clock, 0.0
         self.status = SourceStatus(name)
-        self.consecutive = 0
-        """Failures since the last success."""
-        self.backoffs = 0
-        """Failures in a row while another source served."""
         self.retry_at = -math.inf
+        self.consecutive = self.backoffs = 0
+        """Failures since the last success; the last of them, while another source served."""
         self._reasons = set[str]()
         """Of those failures."""
 
@@ -135,6 +131,7 @@ class PodCache:
         self._active: _Record | None = None
         self.pods = PodList(pods={})
         """The last good list."""
+        self._problems = Counter[str]()
         self.attempts = 0
         """Refreshes ended, with a list or without."""
 
@@ -145,7 +142,7 @@ class PodCache:
             replace(record.status, active=record is self._active, failures=dict(record.status.failures))
             for record, _ in self._records
         )
-        return PodCacheStatus(sources, dict(self._config_record.status.failures))
+        return PodCacheStatus(sources, dict(self._config_record.status.failures), dict(self._problems))
 
     def request_refresh(self, *, new: bool = False) -> None:
         """Ask soon, the source in use first: a container is not in the list; ``new`` when it was not seen before.
@@ -198,8 +195,7 @@ class PodCache:
         # A scheduled one tries all sources in their order, one that was requested the source in use first.
         is_scheduled = self._clock() >= self._scheduled_at
         was_requested, self._is_requested = self._is_requested, False
-        first = None if is_scheduled else self._active
-        has_news = await self._first_answer(sorted(self._records, key=lambda pair: pair[0] is not first))
+        has_news = await self._ask(None if is_scheduled else self._active)
         self.attempts += 1
         now = self._ended_at = self._clock()
         if has_news is None:
@@ -211,16 +207,16 @@ class PodCache:
             if is_scheduled:
                 self._scheduled_at = now + self._interval
             if was_requested:
-                doubled = min(self._gap * 2, _MAX_GAP_SECONDS)
-                self._gap = _MIN_GAP_SECONDS if has_news else max(_MIN_GAP_SECONDS, doubled)
+                self._gap = (
+                    _MIN_GAP_SECONDS if has_news else min(max(_MIN_GAP_SECONDS, self._gap * 2), _MAX_GAP_SECONDS)
+                )
         self.first_result.set()
 
-    async def _first_answer(self, records: Iterable[tuple[_Record, PodSource]]) -> bool | None:
+    async def _ask(self, first: _Record | None) -> bool | None:
         """Accept the list of the first source that answers; return whether it is news, ``None`` when all fail."""
         failed: list[tuple[_Record, MappingError]] = []
-        answer = None
-        now = self._clock()
-        for record, source in sorted(records, key=lambda pair: pair[0].retry_at > now):
+        answer, now = None, self._clock()
+        for record, source in sorted(self._records, key=lambda pair: (pair[0].retry_at > now, pair[0] is not first)):
             try:
                 answer = record, await source.pods()
                 break
@@ -239,6 +235,8 @@ class PodCache:
         record.succeeded(self._wall())
         if record is not self._active:
             _log.info("pods come from %s now: %d of them", record.status.name, len(pods.pods))
+        # Each list repeats its problems: one bad annotation is one error, not one a minute.
+        self._problems += Counter(pods.problems) - Counter(self.pods.problems)
         if pods.problems and pods.problems != self.pods.problems:
             found = ", ".join(f"{count} {reason}" for reason, count in sorted(pods.problems.items()))
             _log.warning("pod list of %s: %s", record.status.name, found)

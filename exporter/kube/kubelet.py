@@ -12,11 +12,11 @@ import aiohttp
 from exporter import __version__
 from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
-from exporter.kube.http import Credentials, http_error, mapping_errors, read_body, verifying_context
 from exporter.kube.podlist import parse_pod_list
+from exporter.kube.source import MAX_BYTES, Credentials, http_error, mapping_errors, read_body, verifying_context
 from exporter.values import parse_duration
 
-_MAX_BYTES, _MAX_CONFIGZ_BYTES = 32 * 1024 * 1024, 1024 * 1024
+_MAX_CONFIGZ_BYTES = 1024 * 1024
 _CONNECT_SECONDS = 3.0
 _FORBIDDEN = (
     "the ClusterRole needs verb get on nodes/{path}; a kubelet before 1.33 knows only nodes/proxy, "
@@ -38,15 +38,14 @@ class KubeletSource:
         ca_file: str | None = None,
         insecure_skip_verify: bool = False,
         timeout_seconds: float = 8.0,
-        max_bytes: int = _MAX_BYTES,
     ) -> None:
         """``url`` is ``https://NODE_IP:10250``; the token is sent over TLS only."""
-        self._url, self._timeout_seconds, self._max_bytes = url, timeout_seconds, max_bytes
+        self._url, self._timeout_seconds = url, timeout_seconds
         self._credentials, self._insecure = Credentials(token_file, ca_file), insecure_skip_verify
 
     async def pods(self) -> PodList:
         """``GET /pods``; raises :class:`MappingError`."""
-        where, body = await self._get("pods", self._max_bytes)
+        where, body = await self._get("pods", MAX_BYTES)
         return await asyncio.to_thread(parse_pod_list, body, where)
 
     async def config(self) -> KubeletConfig:
@@ -103,8 +102,6 @@ def parse_configz(body: bytes | memoryview) -> KubeletConfig:
         cpu_cfs_quota=cfs_quota if isinstance(cfs_quota, bool) else None,
         cpu_cfs_quota_period_seconds=_seconds(text.get("cpuCFSQuotaPeriod")),
         reserved_system_cpus=text.get("reservedSystemCPUs"),
-        cgroup_driver=text.get("cgroupDriver"),
-        cgroup_root=text.get("cgroupRoot"),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from exporter.errors import MappingError
 from exporter.identities import ContainerIdentity, PodIdentity, PodList
-from exporter.kube.source import file_error, timed
+from exporter.kube.source import file_reason
 from exporter.threads import TimedCall
 
 _MAX_NAMES = 100_000
@@ -41,7 +41,11 @@ class LogDirSource:
 
     async def pods(self) -> PodList:
         """Raises :class:`MappingError`: ``not_found``, ``unreadable``, ``too_large`` or ``timeout``."""
-        return await timed(self._call, f"logs {self._path}")
+        try:
+            return await self._call.awaited()
+        except TimeoutError as error:
+            late = f"logs {self._path}: not read within {self._call.seconds:g} s"
+            raise MappingError(late, reason="timeout") from error
 
     def _read(self) -> PodList:
         containers = os.path.join(self._path, "containers")
@@ -52,7 +56,7 @@ class LogDirSource:
         try:
             names = self._list_names(path)
         except OSError as error:
-            raise file_error(f"logs {path}", error) from error
+            raise MappingError(f"logs {path}: {error.strerror}", reason=file_reason(error)) from error
         if len(names) > _MAX_NAMES:
             raise MappingError(f"logs {path}: more than {_MAX_NAMES} entries", reason="too_large")
         return names

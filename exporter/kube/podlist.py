@@ -1,5 +1,8 @@
 """Bytes of a v1 PodList, or the events of a watch -> :class:`exporter.identities.PodList`. Pure.
 
+The pydantic models name the few fields of ``k8s.io/api/core/v1`` that are read, by their paths. Unknown keys and
+explicit nulls are fine anywhere; a malformed container, status or amount is dropped and counted, and its pod is kept.
+
 Items are decoded one at a time. Parsed whole, 14 MB of 1,000 pods cost 52 MB more by pydantic (38 MB of it stay as
 holes in the heap) and 94 MB more by :mod:`json`; item by item they cost the window below.
 """
@@ -8,46 +11,137 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import ROUND_UP, Decimal
+from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AliasPath, BaseModel, Field, GetPydanticSchema, ValidationError
+from pydantic_core import core_schema
 
 from exporter.errors import MappingError
-from exporter.identities import PodIdentity, PodList
-from exporter.kube.pod import read_pod
+from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodList, PodSpec, QosClass
 
+THRESHOLD_ANNOTATION = "kube-throttle-exporter/alert-threshold"
+ALERT_ANNOTATION = "kube-throttle-exporter/alert"
+
+_MIRROR, _SOURCE = "kubernetes.io/config.mirror", "kubernetes.io/config.source"
 _WINDOW_BYTES = 256 * 1024
-_BLANKS = re.compile(r"[ \t\r\n]*")
 _MAX_PODS = 10_000
 """A node runs some hundreds; a watch without its field selector would bring the whole cluster."""
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_RATIO = re.compile(r"[0-9]*\.?[0-9]+")
+# The controller appends minutes since 1970, here from 2017 to 2160; a date (20261121) lies below.
+_CRONJOB_RUN = re.compile(r"(?P<cronjob>.+)-(?:2[5-9]|[3-9][0-9])[0-9]{6}")
+
+# One sign, digits around at most one dot, then either one exponent or one suffix: "2e3m" is neither.
+_QUANTITY = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3}(?!\w))?)(?P<suffix>[num]|[kMGTPE]|[KMGTPE]i)?"
+)
+_LONGEST_QUANTITY, _LARGEST_QUANTITY, _NANO = 64, Decimal(2**63 - 1), Decimal("1e-9")
+_SUFFIXES: dict[str | None, Decimal] = {
+    **{letter: Decimal(1000) ** power for power, letter in enumerate(("n", "u", "m", None, *"kMGTPE"), start=-3)},
+    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)},
+}
+
+T = TypeVar("T")
+_Found = tuple[PodIdentity, bool] | None
+"""A pod, and whether its uid is from an annotation: the API server's mirror of a static pod has a uid of its own."""
+
+
+def _at(*path: str) -> Any:
+    return Field(default=None, validation_alias=AliasPath(*path))
+
+
+# With a length pydantic also refuses half a surrogate pair, which JSON can spell and no page could show.
+Text = Annotated[str, Field(max_length=2**20)]
+OrNone = Annotated[
+    T | None,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.with_default_schema(handler(source), default=None, on_error="default")
+    ),
+]
+"""``None`` in place of what does not validate."""
+Resources = dict[str, dict[str, Any] | list[Any] | None]
+"""Of another shape it makes its owner malformed: what cannot be read is not a spec that sets nothing."""
+
+
+class _Container(BaseModel):
+    """What spec or status say of a container. Amounts stay as they came: a bad one costs that amount only."""
+
+    name: Text
+    image: Text | None = None
+    resources: Resources | None = None
+    request: Any = _at("resources", "requests", "cpu")
+    limit: Any = _at("resources", "limits", "cpu")
+    restart_policy: Text | None = _at("restartPolicy")
+    container_id: Text | None = _at("containerID")
+    restart_count: Annotated[int, Field(ge=0, lt=2**31)] | None = _at("restartCount")
+    running: Any = _at("state", "running")
+    terminated_id: Text | None = _at("state", "terminated", "containerID")
+    last_terminated_id: Text | None = _at("lastState", "terminated", "containerID")
+    allocated: Any = _at("allocatedResources", "cpu")
+
+
+_Containers = list[OrNone[_Container]] | None
+
+
+class _Owner(BaseModel):
+    kind: Text
+    name: Text
+    controller: bool | None = None
+
+
+class _Metadata(BaseModel):
+    name: Text
+    namespace: Text
+    uid: Text | None = None
+    labels: dict[Text, Text] | None = None
+    annotations: dict[Text, Text] | None = None
+    owners: list[_Owner] | None = _at("ownerReferences")
+
+
+class _Pod(BaseModel):
+    kind: Text | None = None
+    metadata: _Metadata
+    spec: dict[str, Any]
+    node: Text | None = _at("spec", "nodeName")
+    resources: Resources | None = _at("spec", "resources")
+    request: Any = _at("spec", "resources", "requests", "cpu")
+    limit: Any = _at("spec", "resources", "limits", "cpu")
+    init: _Containers = _at("spec", "initContainers")
+    containers: _Containers = _at("spec", "containers")
+    ephemeral: _Containers = _at("spec", "ephemeralContainers")
+    status: dict[str, Any] | None = None
+    qos_class: OrNone[QosClass] = _at("status", "qosClass")
+    init_statuses: _Containers = _at("status", "initContainerStatuses")
+    statuses: _Containers = _at("status", "containerStatuses")
+    ephemeral_statuses: _Containers = _at("status", "ephemeralContainerStatuses")
 
 
 def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
-    """Return the pods of ``body`` by the uid that their cgroups carry; ``source`` names its origin in a message.
-
-    What cannot be understood is left out and counted. Raises :class:`MappingError`, ``malformed``, for no PodList.
-    """
-    problems: Counter[str] = Counter()
-    found: list[tuple[PodIdentity, bool] | None] = []
+    """Return the pods of ``body``; raises :class:`MappingError`, ``malformed``, for no PodList from ``source``."""
+    problems, found = Counter[str](), list[_Found]()
     read_list(body, source, lambda item: found.append(read_pod(item, problems)))
     return _merge(found, problems)
 
 
 def read_list(body: bytes | memoryview, source: str, take: Callable[[Any], None]) -> Mapping[str, Any]:
-    """Hand the decoded items to ``take`` one by one; return the list's other members. Raises as the one above."""
+    """Hand the decoded items to ``take`` one by one; return the list's other members. Raises as above."""
     reader = ListReader(body)
     try:
         for item in reader:
             take(item)
-    except (ValueError, RecursionError) as error:
-        # In our own words: a decoder's message may quote the body.
+    except (ValueError, RecursionError) as error:  # in our own words: a decoder's message may quote the body
         is_html = bytes(body[:64]).lstrip().startswith(b"<")
         cause = "HTML or XML" if is_html else f"broken or incomplete JSON ({len(body)} bytes)"
         raise MappingError(f"{source}: no PodList: {cause}", reason="malformed") from error
     # kubectl writes "List" where the API says "PodList".
-    if reader.fields.get("kind") not in ("PodList", "List") or not reader.has_items:
+    if reader.fields.get("kind") not in ("PodList", "List") or "items" not in reader.fields:
         raise MappingError(f"{source}: no PodList: JSON of another kind", reason="malformed")
     return reader.fields
 
@@ -56,13 +150,12 @@ class PodStore:
     """Pods that come and go one by one, by the API's own uid, which a mirror pod has besides that of its cgroup."""
 
     def __init__(self) -> None:
-        self._pods: dict[str, tuple[tuple[PodIdentity, bool] | None, Counter[str]]] = {}
+        self._pods: dict[str, tuple[_Found, Counter[str]]] = {}
 
     def put(self, item: Any) -> None:
         """Add or change a pod; raises :class:`MappingError`, reason ``too_large``."""
-        problems: Counter[str] = Counter()
-        found = read_pod(item, problems)
-        self._pods[_api_uid(item)] = (found, problems)
+        problems = Counter[str]()
+        self._pods[_api_uid(item)] = read_pod(item, problems), problems
         if len(self._pods) > _MAX_PODS:
             raise MappingError(f"more than {_MAX_PODS} pods on one node", reason="too_large")
 
@@ -77,12 +170,13 @@ class PodStore:
 
 
 def _api_uid(item: Any) -> str:
-    metadata = item.get("metadata") if isinstance(item, dict) else None
-    uid = metadata.get("uid") if isinstance(metadata, dict) else None
-    return uid if isinstance(uid, str) else ""
+    try:
+        return str(item["metadata"]["uid"])
+    except (TypeError, LookupError):
+        return ""
 
 
-def _merge(found: Iterable[tuple[PodIdentity, bool] | None], problems: Counter[str]) -> PodList:
+def _merge(found: Iterable[_Found], problems: Counter[str]) -> PodList:
     """Return each uid once; adds to ``problems`` what only shows between pods."""
     pods: dict[str, PodIdentity] = {}
     # A pod's own uid counts more than an annotation, which anybody may write.
@@ -96,45 +190,37 @@ def _merge(found: Iterable[tuple[PodIdentity, bool] | None], problems: Counter[s
 
 
 class ListReader:
-    """Iterates over the items of one list object; :attr:`fields` then holds its other members (``kind``, ...).
+    """Iterates over the items of one list object; :attr:`fields` then holds its other members, ``items`` as ``None``.
 
-    Reads a window of the text: the end of a member or item that is a number could not be told. Raises
-    :class:`ValueError` or :class:`RecursionError` for what is not one JSON object with ``items`` an array or null.
+    Raises :class:`ValueError` or :class:`RecursionError` for what is not one JSON object with ``items`` an array or
+    null. Reads a window of the text, in which the end of a bare number could not be told.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:
         self.fields: dict[str, Any] = {}
-        self.has_items = False
         self._body, self._read, self._step = memoryview(body), 0, window_bytes
         self._text, self._at = "", 0
         self._utf8, self._json = codecs.getincrementaldecoder("utf-8")(), json.JSONDecoder()
 
     def __iter__(self) -> Iterator[Any]:
-        for _ in self._elements("{", "}"):
+        self._expect("{")
+        for _ in self._elements("}"):
             key = self._value()
             self._expect(":")
-            if key == "items":
-                self.has_items = True
-                yield from self._items()
-            elif isinstance(key, str):
-                self.fields[key] = self._value()
+            if not isinstance(key, str):
+                raise ValueError("a key is no string")  # noqa: TRY004 - as for any other malformed text
+            if key == "items" and self._accept("["):
+                for _ in self._elements("]"):
+                    yield self._value()
+                self.fields[key] = None
             else:
-                raise ValueError("a key is no string")
+                self.fields[key] = self._value()
         self._skip_blanks()
-        if self._at < len(self._text):
-            raise ValueError("data after the end")
+        if self._at < len(self._text) or self.fields.get("items") is not None:
+            raise ValueError("data after the end, or items that are no array")
 
-    def _items(self) -> Iterator[Any]:
-        self._skip_blanks()
-        if self._text.startswith("[", self._at):
-            for _ in self._elements("[", "]"):
-                yield self._value()
-        elif self._value() is not None:  # a nil slice of Go is null
-            raise ValueError("items is no array")
-
-    def _elements(self, first: str, last: str) -> Iterator[None]:
-        """Yield where each element of an object or array begins; read what is around them."""
-        self._expect(first)
+    def _elements(self, last: str) -> Iterator[None]:
+        """Yield where each element of an object or array begins, behind its opening; read what follows them."""
         if not self._accept(last):
             yield
             while self._accept(","):
@@ -179,3 +265,128 @@ class ListReader:
         text = self._utf8.decode(chunk, final=self._read >= len(self._body))
         self._text, self._at = self._text[self._at :] + text, 0
         return True
+
+
+def read_pod(item: Any, problems: Counter[str]) -> _Found:
+    """Return the pod of ``item``, decoded JSON."""
+    try:
+        pod = _Pod.model_validate(item)
+    except ValidationError:
+        problems["malformed_pod"] += 1
+        return None
+    metadata, annotations = pod.metadata, pod.metadata.annotations or {}
+    mirrored = annotations.get(_MIRROR)
+    static = mirrored is not None or annotations.get(_SOURCE, "api") != "api"
+    uid = mirrored or metadata.uid
+    if pod.kind not in {None, "Pod"} or not uid:
+        problems["pod_without_uid" if pod.kind in {None, "Pod"} else "not_a_pod"] += 1
+        return None
+    problems["pod_without_status"] += pod.status is None
+    kind, workload = _workload(metadata)
+    if static:  # the kubelet appends the node's name in lower case to the name in the manifest
+        kind, workload = "StaticPod", metadata.name.removesuffix(f"-{pod.node.lower()}" if pod.node else "")
+    identity = PodIdentity(
+        uid=uid,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        spec=PodSpec(pod.qos_class, _cores(pod.request, problems), _cores(pod.limit, problems)),
+        workload_kind=kind,
+        workload=workload,
+        alert_threshold_ratio=_alert_threshold(annotations, problems),
+        containers=tuple(_containers(pod, problems)),
+    )
+    return identity, bool(mirrored)
+
+
+def _workload(metadata: _Metadata) -> tuple[str, str]:
+    """Return kind and name of the object that a human edits, as far as the names of what it creates tell."""
+    if not metadata.owners:
+        return "Pod", metadata.name
+    owner = next((owner for owner in metadata.owners if owner.controller), metadata.owners[0])
+    suffix = "-" + (metadata.labels or {}).get("pod-template-hash", "")
+    if owner.kind == "ReplicaSet" and suffix != "-" and owner.name.endswith(suffix):
+        return "Deployment", owner.name.removesuffix(suffix)
+    if owner.kind == "Job" and (run := _CRONJOB_RUN.fullmatch(owner.name)):
+        return "CronJob", run["cronjob"]
+    return owner.kind, owner.name
+
+
+def _alert_threshold(annotations: Mapping[str, str], problems: Counter[str]) -> float | None:
+    alert, text = annotations.get(ALERT_ANNOTATION), annotations.get(THRESHOLD_ANNOTATION)
+    if alert == "off":
+        return math.inf
+    ratio = float(text) if text and _RATIO.fullmatch(text) else None
+    is_good = ratio is not None and 0 < ratio <= 1
+    problems["bad_annotation"] += (alert not in {None, "on"}) + (text is not None and not is_good)
+    return ratio if is_good else None
+
+
+def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity]:
+    lists: tuple[tuple[ContainerType, _Containers, _Containers], ...] = (
+        ("init", pod.init, pod.init_statuses),
+        ("container", pod.containers, pod.statuses),
+        ("ephemeral", pod.ephemeral, pod.ephemeral_statuses),
+    )
+    for container_type, containers, statuses in lists:
+        specs = _by_name(containers, "malformed_container", problems)
+        known = _by_name(statuses, "malformed_status", problems)
+        # A status without a spec still names a container that runs.
+        for name in dict.fromkeys((*specs, *known)):
+            yield _container(container_type, specs.get(name), known.get(name) or _Container(name=name), problems)
+
+
+def _by_name(items: _Containers, reason: str, problems: Counter[str]) -> dict[str, _Container]:
+    named: dict[str, _Container] = {}
+    for item in items or ():
+        if item is None:
+            problems[reason] += 1
+        elif named.setdefault(item.name, item) is not item:
+            problems["duplicate_container_name"] += 1
+    return named
+
+
+def _container(
+    container_type: ContainerType, spec: _Container | None, status: _Container, problems: Counter[str]
+) -> ContainerIdentity:
+    runtime, _, container_id = (status.container_id or "").rpartition("://")
+    applied_request = status.allocated if status.request is None else status.request
+    amounts = (spec.request, spec.limit, applied_request, status.limit) if spec else ()
+    ended = ((past or "").rpartition("://")[2] for past in (status.terminated_id, status.last_terminated_id))
+    if container_type == "init" and spec is not None and spec.restart_policy == "Always":
+        container_type = "sidecar"
+    return ContainerIdentity(
+        container_id=container_id,
+        name=status.name,
+        container_type=container_type,
+        runtime=runtime,
+        running=status.running is not None,
+        spec=None if spec is None else ContainerSpec(*(_cores(amount, problems) for amount in amounts)),
+        restart_count=status.restart_count or 0,
+        image=status.image or (spec and spec.image) or "",
+        previous_container_ids=tuple(dict.fromkeys(past for past in ended if past and past != container_id)),
+    )
+
+
+def _cores(amount: Any, problems: Counter[str]) -> float | None:
+    if amount is None:
+        return None
+    try:
+        return parse_cores(str(amount) if isinstance(amount, str | int | float) else "")  # Go reads JSON numbers too
+    except ValueError:
+        problems["bad_quantity"] += 1
+        return None
+
+
+@lru_cache(maxsize=1024)  # a node's containers share few distinct amounts
+def parse_cores(text: str) -> float:
+    """Return the cores of a quantity (``100m``, ``0.5``, ``2e3``) as Go reads it; raises :class:`ValueError`.
+
+    At most 2^63-1, rounded up to a billionth (``apimachinery/pkg/api/resource``); never negative.
+    """
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
+    if match is None:
+        raise ValueError("not a quantity")
+    value = Decimal(match["number"]) * _SUFFIXES[match["suffix"]]
+    if value < 0:
+        raise ValueError("a negative amount of CPU")
+    return float(min(value, _LARGEST_QUANTITY).quantize(_NANO, ROUND_UP))

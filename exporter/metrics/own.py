@@ -70,7 +70,7 @@ class OwnMetrics(Collector):
         """Return the errors since start, by stage and reason."""
         errors = Counts(self._errors)
         status = self._directory()
-        for failures in (*(source.failures for source in status.sources), status.config_failures):
+        for failures in (*(source.failures for source in status.sources), status.config_failures, status.problems):
             for reason, number in failures.items():
                 errors["pods", reason] += number
         return errors

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError, MappingError
-from exporter.kube.http import CredentialFile
+from exporter.kube.source import TimedFile
 from exporter.log import EventFormatter, LineQueue
 from exporter.web.tls import ReloadingConfig
 from tests.e2e.conftest import FAST
@@ -39,7 +39,7 @@ SHORT = 0.1
 
 async def test_a_file_that_cannot_be_read_in_time_is_a_failure_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    file = CredentialFile(str(path), "token file", "no_token", seconds=SHORT)
+    file = TimedFile(str(path), "token file", "no_token", seconds=SHORT)
     with hung(path):
         for _ in range(3):
             with pytest.raises(MappingError, match=r"^token file .*: not read within 0.1 s$") as caught:

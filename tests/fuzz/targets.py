@@ -22,8 +22,7 @@ from exporter.errors import ConfigError, ExporterError, MappingError, ParseError
 from exporter.identities import KubeletConfig, PodList
 from exporter.kube.kubelet import parse_configz
 from exporter.kube.logdir import parse_log_names
-from exporter.kube.pod import parse_cores
-from exporter.kube.podlist import PodStore, parse_pod_list
+from exporter.kube.podlist import parse_cores, parse_pod_list
 from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_block
 from exporter.model import CpuManagerState
@@ -33,7 +32,7 @@ from exporter.node.machine import cfs_quota_bug
 from exporter.settings import OPTIONS
 from exporter.settings_sources import load, parse_file_options
 from exporter.web import config as web_config
-from tests.kube.watch_stream import watched
+from tests.kube.fake_apiserver import receive, without_server
 
 T = TypeVar("T")
 Target = Callable[[bytes], None]
@@ -131,15 +130,13 @@ def servable(pods: PodList) -> None:
 
 def _watch(data: bytes) -> None:
     """The lines of a watch, in pieces of 64 bytes, and the copy they lead to."""
-
-    store = PodStore()
+    source = without_server()
     try:
-        for kind, item, version in asyncio.run(watched(data[at : at + 64] for at in range(0, len(data), 64))):
-            assert isinstance(version, str)
-            (store.remove if kind == "DELETED" else store.put)(item)
+        asyncio.run(receive(source, (data[at : at + 64] for at in range(0, len(data), 64))))
     except MappingError as error:
         ours(error, PARSING)
-    servable(store.snapshot())
+    assert isinstance(source.version, str)
+    servable(source.store.snapshot())
 
 
 def _configz(found: KubeletConfig) -> None:

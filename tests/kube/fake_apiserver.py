@@ -8,14 +8,21 @@ import copy
 import json
 import ssl
 from collections import deque
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
+from unittest.mock import MagicMock
 
+import aiohttp
 from aiohttp import web
+from kubernetes.aio import watch
 from typing_extensions import override
 
+from exporter.kube.apiserver import ApiServerSource
 from tests.support.fake_kubelet import Served
 
 NODE = "node-a"
+_BUFFER_BYTES = 2**21  # as the package sets it
 
 
 class FakeApiServer(Served):
@@ -132,3 +139,23 @@ class FakeApiServer(Served):
 
 def _line(kind: str, item: dict[str, Any]) -> bytes:
     return json.dumps({"type": kind, "object": item}).encode() + b"\n"
+
+
+def without_server() -> ApiServerSource:
+    """A source for :func:`receive`."""
+    return ApiServerSource("https://192.0.2.1", node_name=NODE, token_file=None, ca_file=None)
+
+
+async def receive(source: ApiServerSource, pieces: Iterable[bytes]) -> None:
+    """Apply a watch whose bytes come in these pieces, all at once, followed by the end of the answer."""
+    content = aiohttp.StreamReader(MagicMock(), _BUFFER_BYTES, loop=asyncio.get_running_loop())
+    for piece in pieces:
+        content.feed_data(piece)
+    content.feed_eof()
+    await source.apply_events(_watch(), MagicMock(spec=aiohttp.ClientResponse, content=content))
+
+
+@cache
+def _watch() -> Any:
+    untyped: Any = watch
+    return untyped.Watch()

@@ -1,7 +1,8 @@
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -9,30 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
-from exporter.identities import ContainerIdentity, ContainerSpec, KubeletConfig, PodIdentity, PodList, PodSpec
+from exporter.identities import KubeletConfig, PodList
 from exporter.kube.cache import PodCache, SourceStatus
+from exporter.kube.podlist import parse_pod_list
 from exporter.kube.source import full_jitter
+from tests.support.pods import pod, pod_list
 from tests.support.virtual_time import run_virtually
 
 Clock = Callable[[], float]
 
 
-def pods(*container_ids: str) -> PodList:
-    """One pod for each id."""
-    return PodList(
-        pods={
-            f"uid-{container_id}": PodIdentity(
-                uid=f"uid-{container_id}",
-                namespace="default",
-                name=container_id,
-                spec=PodSpec("Burstable"),
-                workload_kind="Pod",
-                workload=container_id,
-                containers=(ContainerIdentity(container_id, "app", "container", "containerd", True, ContainerSpec()),),
-            )
-            for container_id in container_ids
-        }
-    )
+def pods(*names: str) -> PodList:
+    return parse_pod_list(pod_list(*(pod(f"uid-{name}", name) for name in names)), "test")
 
 
 class Source:
@@ -113,64 +102,37 @@ def test_the_list_is_asked_for_at_once_and_every_interval() -> None:
     assert node.cache.attempts == 4
 
 
-def test_a_requested_refresh_is_made_at_once_and_the_next_a_second_later() -> None:
+BACKED_OFF = [0, 1, 2, 4, 8, 16, 26, 36]
+
+
+@pytest.mark.parametrize(
+    ("repeated", "new", "news", "takes", "asked"),
+    [
+        # Right after an answer it waits for half a second; later it is made at once, and the next a second later.
+        ([], [0.1, 20.1, 20.2, 20.3], 20.0, 0.0, [0, 0.5, 20.1, 21.1]),
+        # One that comes during a refresh is kept for the next.
+        ([], [10.0, 10.2], None, 0.5, [0, 10, 11.5]),
+        # About a container that is never mapped they back off, and news resets them.
+        (range(1, 51), [], 41.0, 0.0, [*BACKED_OFF, 46, 47, 49, 53]),
+        # They make neither a new container wait nor, after a quiet time, the same one.
+        (range(1, 40), [40.0], None, 0.0, [*BACKED_OFF, 40]),
+        ([*range(1, 40), 55], [], None, 0.0, [*BACKED_OFF, 46, 55]),
+    ],
+)
+def test_requested_refreshes(
+    repeated: Iterable[float], new: list[float], news: float | None, takes: float, asked: list[float]
+) -> None:
     async def story(node: Node) -> None:
-        await asyncio.sleep(0.1)
-        node.cache.request_refresh(new=True)  # right after an answer: it waits for half a second
-        await asyncio.sleep(20)
-        node.kubelet.answer = pods("a", "b")
-        node.cache.request_refresh(new=True)
-        await asyncio.sleep(0.001)
-        assert node.cache.pods == pods("a", "b")
-        node.cache.request_refresh(new=True)
-        node.cache.request_refresh(new=True)
-        await asyncio.sleep(5)
+        node.kubelet.seconds = takes
+        loop = asyncio.get_running_loop()
+        for is_new, times in enumerate((repeated, new)):
+            for at in times:
+                loop.call_at(at, partial(node.cache.request_refresh, new=bool(is_new)))
+        if news is not None:
+            loop.call_at(news, setattr, node.kubelet, "answer", pods("a", "b"))
+        await asyncio.sleep(59)
 
-    assert live(story, kubelet=pods("a")).asked == [0, 0.5, 20.1, 21.1]
-
-
-def test_a_request_during_a_refresh_is_kept_for_the_next() -> None:
-    async def story(node: Node) -> None:
-        node.kubelet.seconds = 0.5
-        await asyncio.sleep(10)
-        node.cache.request_refresh(new=True)
-        await asyncio.sleep(0.2)
-        node.cache.request_refresh(new=True)
-        await asyncio.sleep(5)
-
-    assert live(story, kubelet=pods("a")).asked == [0, 10, 11.5]
-
-
-def test_requests_about_what_is_never_mapped_back_off_and_news_resets_them() -> None:
-    async def story(node: Node) -> None:
-        await asyncio.sleep(1)
-        for second in range(50):
-            if second == 40:
-                node.kubelet.answer = pods("a", "b")
-            node.cache.request_refresh()
-            await asyncio.sleep(1)
-
-    assert live(story, kubelet=pods("a")).asked == [0, 1, 2, 4, 8, 16, 26, 36, 46, 47, 49]
-
-
-def test_a_container_that_is_never_mapped_makes_neither_the_kubelet_nor_a_new_one_wait() -> None:
-    async def story(node: Node) -> None:
-        for _ in range(600):
-            node.cache.request_refresh()
-            await asyncio.sleep(1)
-        assert len(node.asked) < 75
-        assert [60.0 * number in node.asked for number in range(10)].count(True) > 5, "scheduled ones go on"
-        last = node.asked[-1]
-        await asyncio.sleep(last + 2 - node.clock())
-        node.cache.request_refresh(new=True)
-        await asyncio.sleep(0.01)
-        assert node.asked[-1] == node.clock() - 0.01
-        await asyncio.sleep(20)
-        node.cache.request_refresh()
-        await asyncio.sleep(0.01)
-        assert node.asked[-1] == pytest.approx(node.clock() - 0.01), "at once again after a quiet time"
-
-    live(story, kubelet=pods("a"))
+    assert live(story, kubelet=pods("a")).asked == asked
 
 
 def test_failures_wait_longer_each_time_and_requests_do_not_shorten_that() -> None:
@@ -314,10 +276,12 @@ def test_the_same_failure_is_told_once_then_now_and_then_and_its_end(caplog: pyt
     ]
 
 
-def test_a_list_with_problems_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_problems_of_a_list_are_logged_and_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    problems = {"malformed_pod": 2, "bad_annotation": 1}
     with caplog.at_level(logging.WARNING):
-        node = live(seconds(200), kubelet=PodList(pods={}, problems={"malformed_pod": 2, "bad_annotation": 1}))
+        node = live(seconds(200), kubelet=PodList(pods={}, problems=problems))
     assert len(node.asked) == 4
+    assert node.cache.status.problems == problems
     assert [record.getMessage() for record in caplog.records] == [
         "pod list of kubelet: 1 bad_annotation, 2 malformed_pod"
     ]

@@ -18,6 +18,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 ).filter(lambda value: isinstance(value, (dict, list, str)))
+LIST = json.dumps({"kind": "PodList", "items": [{"name": "\u00e4\U0001f600", "n": [1, 2.5, None]}] * 3}).encode()
 members = st.dictionaries(st.text(max_size=5).filter(lambda key: key != "items"), values, max_size=3)
 
 
@@ -35,7 +36,7 @@ def test_items_come_out_as_they_went_in_however_small_the_window(
     text = json.dumps({**before, "items": items, **after}, indent=indent, ensure_ascii=ascii_only)
     reader = ListReader(text.encode("utf-8", "surrogatepass"), window)
     assert list(reader) == items
-    assert reader.fields == {key: value for key, value in {**before, **after}.items() if key != "items"}
+    assert reader.fields == {**before, "items": None, **after}
 
 
 @given(body=st.binary(max_size=60) | st.text(alphabet='{}[]:," \nitems1', max_size=60).map(str.encode))
@@ -47,15 +48,10 @@ def test_any_bytes_are_a_list_or_refused(body: bytes) -> None:
     assert isinstance(json.loads(body), dict)
 
 
-@given(cut=st.integers(min_value=0, max_value=200))
+@given(cut=st.integers(min_value=1, max_value=len(LIST)))
 def test_half_a_list_is_refused(cut: int) -> None:
-    body = json.dumps(
-        {"kind": "PodList", "items": [{"name": "\u00e4\u20ac\U0001f600", "n": [1, 2.5, None]}] * 3}
-    ).encode()
-    if cut >= len(body):
-        return
     with pytest.raises(ValueError, match=r".*"):
-        list(ListReader(body[:cut], 16))
+        list(ListReader(LIST[:-cut], 16))
 
 
 @pytest.mark.parametrize(
@@ -86,22 +82,14 @@ def test_a_huge_value_is_read_without_starting_over_for_each_window() -> None:
 @pytest.mark.parametrize(
     ("body", "cause"),
     [
-        (b"", "broken"),
-        (b"  \n", "broken"),
         (b"<!DOCTYPE html><html><body>Sign in</body></html>", "HTML"),
         (pod_list(pod())[:-40], "incomplete JSON"),
-        (pod_list(pod()) + b"}", "broken"),
-        (b"Unauthorized", "broken"),
-        (b"\xff\xfe\x00binary", "broken"),
-        (b"[" * 100_000, "broken"),
-        (b'{"items": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", "broken"),
-        (b"[]", "broken"),
-        (b"{}", "another kind"),
-        (b'{"kind": "PodList"}', "another kind"),
-        (b'{"kind": "NodeList", "items": []}', "another kind"),
+        *((body, "broken") for body in (b"", b"  \n", pod_list(pod()) + b"}", b"Unauthorized", b"[]", b"[" * 100_000)),
+        *((body, "broken") for body in (b"\xff\xfe\x00binary", b'{"items": ' + b"[" * 10**6 + b"]" * 10**6 + b"}")),
+        (b'{"kind": "PodList", "items": [1' + b"0" * 5000 + b"]}", "broken"),  # more digits than Python reads
+        *((body, "another kind") for body in (b"{}", b'{"kind": "PodList"}', b'{"kind": "NodeList", "items": []}')),
         (b'{"kind": ["PodList"], "items": []}', "another kind"),
         (b'{"kind": "Status", "status": "Failure", "message": "secret"}', "another kind"),
-        (b'{"kind": "PodList", "items": [1' + b"0" * 5000 + b"]}", "broken"),  # more digits than Python reads
     ],
 )
 def test_what_is_no_pod_list_is_one_clear_error_without_the_body(body: bytes, cause: str) -> None:

@@ -147,7 +147,7 @@ def test_the_exporter_understands_the_configuration_of_the_demo() -> None:
     config = parse_configz(json.dumps(document).encode())
 
     assert (config.cpu_manager_policy, config.reserved_system_cpus) == ("static", "0")
-    assert (config.cgroup_driver, config.cpu_cfs_quota) == ("systemd", True)
+    assert config.cpu_cfs_quota
     assert config.cpu_cfs_quota_period_seconds == 0.1
 
 
