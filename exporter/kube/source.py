@@ -35,6 +35,7 @@ PROBLEMS = (
 MAX_BYTES = 32 * 1024 * 1024
 """Of a list of pods."""
 _CHUNK_BYTES: Final = 64 * 1024
+_CLOSE_SECONDS: Final = 0.5
 _TOKEN: Final = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
 
 T = TypeVar("T")
@@ -88,6 +89,9 @@ class TimedFile:
         try:
             async with asyncio.timeout(self._seconds):
                 content = await asyncio.shield(self._reading)
+        except asyncio.CancelledError:
+            await asyncio.wait([self._reading], timeout=_CLOSE_SECONDS)  # only it closes a file that is being opened
+            raise
         except TimeoutError as error:
             raise MappingError(f"{self.where}: not read within {self._seconds:g} s", reason="timeout") from error
         except OSError as error:
