@@ -38,6 +38,9 @@ class UnitGuard:
 
     def __init__(self) -> None:
         self._needs: list[str] = []
+
+    def pytest_configure(self) -> None:
+        """Begin to look on: not on import, or each file that a benchmark opens would cost twice."""
         sys.addaudithook(self._audit)
 
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
