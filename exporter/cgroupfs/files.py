@@ -146,13 +146,16 @@ class CachedFile(Generic[T]):
 
     def _update(self, data: bytes | None) -> None:
         path = f"{self.directory}/{self._name}"
-        if data is None and self._required:  # a cgroup that is being removed loses its files before its directory
-            raise VanishedError(path)
-        if data is not None and len(data) == MAX_CACHED_BYTES:
+        if data is None:
+            if self._required:  # a cgroup that is being removed loses its files before its directory
+                raise VanishedError(path)
+            self._value = None
+        elif len(data) == MAX_CACHED_BYTES:
             raise ReadError(path, f"not shorter than {MAX_CACHED_BYTES} bytes", reason="too_large")
-        value = None if data is None else self.parse(data, path)
-        if value != self._value:
-            self._value = value
+        else:
+            value = self.parse(data, path)
+            if value != self._value:
+                self._value = value
         self._bytes = data
 
     def close(self) -> None:

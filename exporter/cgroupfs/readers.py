@@ -40,6 +40,7 @@ _QUOTA = {True: "cpu.max", False: "cpu.cfs_quota_us"}
 _CPUS = {True: "cpuset.cpus.effective", False: "cpuset.effective_cpus"}
 _MEMS = {True: "cpuset.mems.effective", False: "cpuset.effective_mems"}
 """File names by "is v2"."""
+_NO_STAT = CpuStat()
 
 
 def read_limits(directory: str, *, is_v2: bool) -> CpuLimits:
@@ -269,7 +270,9 @@ class V1Files(_Files):
             except ExporterError as error:
                 on_error(error)
         if stat is not self._joined[0] or usage is not self._joined[1]:
-            joined = stat if usage is None else CpuStat(*(stat or CpuStat())[:6], usage)
+            joined = stat
+            if usage is not None:
+                joined = tuple.__new__(CpuStat, (*(stat or _NO_STAT)[:6], usage, None, None))
             self._joined = (stat, usage, joined)
         return self._joined[2]
 

@@ -100,7 +100,8 @@ class Renderer:
             self._version = snapshot.settings_version
             self._chunks.clear()
             self._blocks.clear()
-        stale = {row_type: self._stale(row_type, before.get(row_type, ())) for row_type in self._rows}
+        used = dict.fromkeys(family.row_type for family in self._families)
+        stale = {row_type: self._stale(row_type, before.get(row_type, ())) for row_type in used}
         parts: list[bytes] = []
         for family in self._families:
             chunks = self._chunks.get(family.name)
@@ -118,6 +119,9 @@ class Renderer:
             self._blocks[row_type] = blocks = [(label_block(names, values_of(row)), row) for row in rows]
             return range(ceil(len(rows) / CHUNK_ROWS)) if row_type in _CGROUPS else None, blocks
         changed = [number for number, (old, new) in enumerate(zip(before, rows, strict=True)) if old is not new]
+        if len(changed) > len(rows) / 2:
+            self._blocks[row_type] = blocks = [(pair[0], row) for pair, row in zip(blocks, rows, strict=True)]
+            return None, blocks
         for number in changed:
             blocks[number] = (blocks[number][0], rows[number])
         numbers = sorted({number // CHUNK_ROWS for number in changed})

@@ -1,6 +1,7 @@
 """The activity gate: below a pod in which nothing has run, nothing is read.
 
-The usage of a cgroup includes that of all cgroups below it, so one read of the pod's tells whether anything ran. What a
+The usage of a cgroup includes that of all cgroups below it, so one read of the pod's tells whether anything ran. A tick
+makes it where nothing had changed at the last one: of a pod that runs all the time it would be one read more. What a
 file says may yet change while the usage does not; then it is read on (``kernel/sched/fair.c``, ``kernel/sched/psi.c``):
 
 - ``cpu.stat``: the period timer ends twice after the last run, each time a period. A group in debt of its quota stays
@@ -40,6 +41,8 @@ class PodGroup:
     ran_at: float = field(default=0.0, init=False, compare=False)
     """When it was seen last that something had run."""
     seen: object = field(default=None, init=False, compare=False)
+    is_quiet: bool = field(default=False, init=False, compare=False)
+    """Whether a tick found that nothing had changed for long enough, and should look whether anything has run."""
     idle: bool = field(default=False, init=False, compare=False)
     """Whether a tick need not read."""
     page_idle: bool = field(default=False, init=False, compare=False)
@@ -52,13 +55,17 @@ class PodGroup:
     def sample(self, now: float, ticks: Ticks) -> bool:
         """Sample the cgroups under a quota; False when that was not needed."""
         activity, pod = None, self.pod
-        if pod is not None and len(self.sampled) > 1:
+        if self.is_quiet and pod is not None:
             activity = self._look(pod, now)
             if self.idle:
                 return False
         for one in self.sampled:
             one.sample(now, ticks, activity if one is pod else None)
-        self.idle = self._has_settled(self.sampled, now, self.settling)
+        if pod is not None:
+            if pod.changed_at == now and pod.stat is not None:  # as good as a look
+                self.seen, self.ran_at = (pod.stat if pod.files.is_v2 else pod.stat.usage_seconds), now
+            self.is_quiet = len(self.sampled) > 1 and self._has_settled(self.sampled, now, self.settling)
+            self.idle = self.is_quiet and now - self.ran_at >= self.settling
         return True
 
     def read_page(self, now: float, needs: PageNeeds) -> bool:
@@ -74,7 +81,8 @@ class PodGroup:
                 return False
         for one in rest:
             one.read_page(now, needs, activity if one is pod else None)
-        self.page_idle = self._has_settled(self.shown, now, PAGE_SETTLING_SECONDS)
+        settled = now - self.ran_at >= PAGE_SETTLING_SECONDS
+        self.page_idle = settled and self._has_settled(self.shown, now, PAGE_SETTLING_SECONDS)
         return True
 
     def _look(self, pod: TrackedCgroup, now: float) -> Activity | None:
@@ -88,5 +96,6 @@ class PodGroup:
             self.idle = self.page_idle = False
         return activity
 
-    def _has_settled(self, read: Iterable[TrackedCgroup], now: float, seconds: float) -> bool:
-        return now - self.ran_at >= seconds and all(now - one.changed_at >= seconds for one in read)
+    @staticmethod
+    def _has_settled(read: Iterable[TrackedCgroup], now: float, seconds: float) -> bool:
+        return all(now - one.changed_at >= seconds for one in read)

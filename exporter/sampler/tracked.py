@@ -120,8 +120,8 @@ class TrackedCgroup(Found):
     demand: DemandHistogram | None = None
     recommendation: Recommendation | None = None
     derived: Derived = UNDERIVED
-    page: tuple[tuple[Any, ...], CgroupRow] | None = None
-    """The last row without details, and what it was made of."""
+    page: tuple[tuple[Any, ...], tuple[Any, ...], CgroupRow] | None = None
+    """Settings and readings of the last row without details, and the row."""
 
     @property
     def live(self) -> bool:
@@ -293,10 +293,10 @@ class TrackedCgroup(Found):
         if of_pods:  # which of the two cgroups the kernel stops in a period is chance
             intervals = either_intervals(intervals, of_pods)
         self.demand.learn(intervals, limit=limits.limit_cores, period=limits.period_seconds, now=now)
-        window, lost = history.window(), self.lost_rate
+        window, pod_window = history.window(), None if of_pod is None else of_pod.window()
         if window is None or not window.seconds > 0:
             return
-        pod_window = None if of_pod is None else of_pod.window()
+        lost = self.lost_rate if window.throttled_periods or (pod_window and pod_window.throttled_periods) else None
         if pod is not None and pod_window is not None and pod_window.throttled_periods:
             window = either_window(window, pod_window)
             lost = None if lost is None else lost + (pod.lost_rate or 0.0)
@@ -342,15 +342,15 @@ class TrackedCgroup(Found):
         if user is not None or system is not None:  # only with the collector usage_modes
             stat = stat._replace(user_seconds=user, system_seconds=system)
         window = None if history is None else history.window()
-        kept = None if self.page is None or detailed_at is not None else self.page[1].window
-        if kept is not None and window is not None and kept[1:] == window[1:]:
+        before = self.page if detailed_at is None and self.page is not None and self.page[0] is settings else None
+        if before is not None and before[1][0] == stat and (kept := before[1][3]) and window and kept[1:] == window[1:]:
             window = kept
         readings = (stat, self.local_throttled_seconds, self.pressure, window, self.recommendation, self.distribution)
         if detailed_at is not None:
             return CgroupRow._make(settings + readings + self._details(detailed_at))
-        if self.page is None or self.page[0] != (settings, readings):
-            self.page = (settings, readings), CgroupRow._make(settings + readings + _NO_DETAILS)
-        return self.page[1]
+        if before is None or before[1] != readings:
+            self.page = before = settings, readings, CgroupRow._make(settings + readings + _NO_DETAILS)
+        return before[2]
 
     def _details(self, now: float) -> tuple[Any, ...]:
         deltas = placement_deltas = None
