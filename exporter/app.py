@@ -43,8 +43,8 @@ from exporter.values import ListenAddress
 from exporter.web import api as webapi
 from exporter.web import pages as web
 from exporter.web import status
+from exporter.web.config import ReloadingConfig
 from exporter.web.server import WebServer
-from exporter.web.tls import ReloadingConfig
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from typing_extensions import override
 from exporter.errors import ExporterError
 from exporter.web import WebError
 from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks
+from exporter.web.config import ReloadingConfig
 from exporter.web.pages import HEADERS, PROBES
-from exporter.web.tls import ReloadingConfig
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ import pytest
 from exporter.errors import ConfigError, MappingError
 from exporter.kube.source import TimedFile
 from exporter.log import EventFormatter, LineQueue
-from exporter.web.tls import ReloadingConfig
+from exporter.web.config import ReloadingConfig
 from tests.e2e.conftest import FAST
 from tests.faults.node import Place, hung
 from tests.monitoring.parts import free_port

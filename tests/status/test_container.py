@@ -7,7 +7,7 @@ import re
 from exporter.cli.explain import container_lines
 from exporter.model import CgroupName
 from exporter.report.documents import Report
-from exporter.web.status.container_page import MAX_NEIGHBOURS
+from exporter.web.status.rendering import MAX_NEIGHBOURS
 from tests.status import nodes
 from tests.status.page import facts_of, name_of, page_of, rows_of
 from tests.support import snapshots as make

@@ -9,7 +9,7 @@ from exporter.model import CgroupName, Snapshot
 from exporter.report.documents import DOCS, Report
 from exporter.report.schema import Exporter, Source
 from exporter.web.status import PageRequest
-from exporter.web.status.node_page import MAX_FULL, MAX_NAMED, MAX_WORKLOADS
+from exporter.web.status.rendering import MAX_FULL, MAX_NAMED, MAX_WORKLOADS
 from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import overview_of, rows_of

@@ -17,8 +17,7 @@ from exporter.report.schema import Series
 from exporter.report.summary import cpu_ranges, duration
 from exporter.web.status import Links, PageRequest, style
 from exporter.web.status.charts import HEIGHT, PAGE_SLOTS, ROW_SLOTS, Chart, binned, history_chart, since, window_chart
-from exporter.web.status.node_page import MAX_CPUS
-from exporter.web.status.rendering import with_settings
+from exporter.web.status.rendering import MAX_CPUS, with_settings
 from tests.status import nodes
 from tests.status.html import Element
 from tests.status.page import overview_of, rows_of

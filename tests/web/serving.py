@@ -18,8 +18,8 @@ from aiohttp import web
 
 from exporter.errors import ExporterError
 from exporter.web import REASONS, WebError
+from exporter.web.config import ReloadingConfig
 from exporter.web.server import Limits, WebServer
-from exporter.web.tls import ReloadingConfig
 
 HOST = "127.0.0.1"
 SECRET = "correct horse"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ConfigError
+from exporter.web.config import ReloadingConfig
 from exporter.web.server import Limits
-from exporter.web.tls import ReloadingConfig
 from tests.web.serving import HASH, HOST, Authority, served, write_config
 
 PLAIN = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"

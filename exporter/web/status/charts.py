@@ -41,18 +41,12 @@ def window_chart(series: Series, window_seconds: float, *, slots: int, with_use:
     # A young container's series fills the right end only.
     total = max(len(ratios), round(window_seconds / interval)) if interval else len(ratios)
     per_slot = math.ceil(total / slots)
-    slots = math.ceil(total / per_slot)
     usage = binned(series["usage_share"], per_slot) if with_use else []
     # Use is above the limit where a burst was saved up, and by the jitter between two readings.
     highest = max((share for share in usage if share is not None), default=0.0)
     top = 1.0 if highest <= 1.05 else math.ceil(4 * highest) / 4
-    description = (
-        f"Throttled ratio of each sample, oldest to newest: at most {text.percent(max(ratios))}, "
-        f"{text.percent(ratios[-1])} in the newest."
-    )
-    flat = not any(ratios)
-    bars = "" if flat and not with_use else _bars(binned(ratios, per_slot), slots, top)
-    return Chart(slots, bars, _line(usage, slots, top), top, description, flat)
+    said = "of each sample", ratios[-1], "in the newest"
+    return _chart(binned(ratios, per_slot), usage, math.ceil(total / per_slot), top, said)
 
 
 def history_chart(ratios: Values, shares: Values = ()) -> Chart | None:
@@ -60,13 +54,17 @@ def history_chart(ratios: Values, shares: Values = ()) -> Chart | None:
     known = [value for value in ratios if value is not None]
     if not known:
         return None
+    return _chart(ratios, shares, len(ratios), 1.0, ("over the last 6 hours", known[-1], "at the end"))
+
+
+def _chart(ratios: Values, line: Values, slots: int, top: float, said: tuple[str, float, str]) -> Chart:
+    when, last, end = said
+    highest = max(value for value in ratios if value is not None)
     description = (
-        f"Throttled ratio over the last 6 hours, oldest to newest: at most {text.percent(max(known))}, "
-        f"{text.percent(known[-1])} at the end."
+        f"Throttled ratio {when}, oldest to newest: at most {text.percent(highest)}, {text.percent(last)} {end}."
     )
-    slots, flat = len(ratios), not any(known)
-    bars = "" if flat and not shares else _bars(ratios, slots, 1.0)
-    return Chart(slots, bars, _line(shares, slots, 1.0), 1.0, description, flat)
+    bars = _bars(ratios, slots, top) if highest or line else ""
+    return Chart(slots, bars, _line(line, slots, top), top, description, flat=not highest)
 
 
 def since(ratios: Values) -> str:
