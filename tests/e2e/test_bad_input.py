@@ -177,28 +177,6 @@ async def test_what_is_unusual_and_no_error(tmp_path: Path) -> None:
     assert victim.get(no_quota, "cpu_throttled_ratio") is None
 
 
-async def test_a_counter_that_runs_backwards_is_counted_and_makes_no_spike(tmp_path: Path) -> None:
-    victim = Victim(V2(tmp_path / "cgroup"))
-    file, periods = victim.file("cpu.stat"), victim.container.periods
-    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
-        await node.lives(2)
-        before = await node.page()
-        lower = file.read_bytes().replace(f"nr_periods {periods}".encode(), b"nr_periods 7")
-        with spoiled(file, lower.replace(b"nr_throttled 1", b"nr_throttled 0")):
-            await node.lives(3)
-            page = await node.page()
-        await node.lives(1)
-        healed = await node.page()
-
-    assert grown(before, page) == {("read", "counter_reset")}
-    assert victim.get(page, "cpu_periods_total") == 7
-    assert victim.get(page, "cpu_throttled_ratio") == 0
-    assert victim.of_others(page) == victim.of_others(before)
-    # Upwards again is growth like any other: the window must not hold what came before the reset.
-    assert victim.get(healed, "cpu_periods_total") == periods
-    assert 0 <= (victim.get(healed, "cpu_throttled_ratio") or 0.0) <= 1
-
-
 async def test_a_folder_in_a_file_s_place_costs_no_descriptors(tmp_path: Path) -> None:
     """What cannot be read is tried again at each tick: a descriptor lost each time would end the process in a day."""
     victim = Victim(V2(tmp_path / "cgroup"))

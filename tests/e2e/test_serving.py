@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -13,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FAST
+from tests.faults.node import Place
 from tests.support.pages import Page, duplicates, triples
 from tests.support.process import STOP_SECONDS, Exporter, run, started
-from tests.support.treebuilder import Tree
-from tests.support.trees import containerd_systemd, pod_list
+from tests.support.trees import containerd_systemd
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"
 PROMETHEUS = (
@@ -27,18 +26,14 @@ PROMETHEUS = (
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("serving")
-    tree = containerd_systemd(folder / "cgroup")
-    (folder / "pods.json").write_text(json.dumps(pod_list(tree)))
-    return tree
+    return Place(folder, containerd_systemd(folder / "cgroup"))
 
 
 @pytest.fixture(scope="module")
-def options(tree: Tree) -> list[str]:
-    folder = tree.root.parent
-    paths = [f"--path.cgroup={tree.root}", f"--path.proc={folder}", f"--path.sys={folder}"]
-    return [*paths, f"--pods.sources=file:{folder}/pods.json"]
+def options(place: Place) -> list[str]:
+    return place.options
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +93,12 @@ def test_a_signal_during_the_start_ends_it_too(options: list[str]) -> None:
 # ---- One page and no server ----
 
 
-def test_once_prints_one_page(tree: Tree, options: list[str]) -> None:
+def test_once_prints_one_page(place: Place, options: list[str]) -> None:
     result = run("once", *options)
 
     assert result.returncode == 0, result.stderr
     page = Page(result.stdout, "text/plain")
-    assert len(triples(page.rows(USAGE))) == len(tree.containers)
+    assert len(triples(page.rows(USAGE))) == len(place.tree.containers)
     assert all(namespace == "apps" for namespace, _, _ in triples(page.rows(USAGE)))
     # One sample makes no window.
     assert page.rows("cgroup_container_cpu_throttled_ratio") == {}
@@ -111,7 +106,7 @@ def test_once_prints_one_page(tree: Tree, options: list[str]) -> None:
 
 
 def test_once_writes_a_textfile_whole_and_over_a_while_it_has_windows(
-    tree: Tree, options: list[str], tmp_path: Path
+    place: Place, options: list[str], tmp_path: Path
 ) -> None:
     target = tmp_path / "throttle.prom"
     target.write_text("old\n")
@@ -127,7 +122,7 @@ def test_once_writes_a_textfile_whole_and_over_a_while_it_has_windows(
     assert [path.name for path in tmp_path.iterdir()] == ["throttle.prom"]
     assert target.stat().st_mode & 0o777 == 0o644
     ratios = Page(target.read_text(), "text/plain").rows("cgroup_container_cpu_throttled_ratio")
-    assert len(ratios) == len(tree.containers)
+    assert len(ratios) == len(place.tree.containers)
 
 
 # ---- What ends a start: exit code 2 and one line that names the option ----

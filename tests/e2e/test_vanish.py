@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import FAST
+from tests.faults.node import Place
 from tests.support.pages import Page, duplicates, triples
 from tests.support.process import Exporter, started
 from tests.support.treebuilder import Tree, container_id, write_v2
@@ -35,43 +36,38 @@ class Host:
 
     exporter: Exporter
     tree: Tree
-    aside: Path
-    pods: Path
+    folder: Path
     listed: dict[str, Any]
     moves: int = field(default=0)
 
     def remove(self, path: str) -> None:
         """Like rmdir of a cgroup: the whole folder is gone at one moment."""
         self.moves += 1
-        target = self.aside / f"gone{self.moves}"
+        target = self.folder / f"aside/gone{self.moves}"
         (self.tree.root / path).rename(target)
         shutil.rmtree(target)
 
     def make(self, path: str, number: int, quota: int | None = 50_000) -> None:
         """Like mkdir of a cgroup: the folder appears with all its files."""
         self.moves += 1
-        fresh = self.aside / f"fresh{self.moves}"
+        fresh = self.folder / f"aside/fresh{self.moves}"
         write_v2(fresh, number, quota)
         fresh.rename(self.tree.root / path)
 
     def relist(self, listed: dict[str, Any]) -> None:
-        fresh = self.pods.with_name("fresh.json")
+        fresh = self.folder / "fresh.json"
         fresh.write_text(json.dumps(listed))
-        fresh.rename(self.pods)
+        fresh.rename(self.folder / "pods.json")
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    tmp_path = tmp_path_factory.mktemp("host")
-    tree = many_pods(tmp_path / "cgroup", 3)
-    pods, aside = tmp_path / "pods.json", tmp_path / "aside"
-    aside.mkdir()
-    listed = pod_list(tree)
-    pods.write_text(json.dumps(listed))
-    options = [f"--path.cgroup={tree.root}", f"--path.proc={tmp_path}", f"--path.sys={tmp_path}", *FAST]
-    with started([*options, f"--pods.sources=file:{pods}", "--pods.interval=1s", "--sample.linger=3s"]) as exporter:
+    folder = tmp_path_factory.mktemp("host")
+    place = Place(folder, many_pods(folder / "cgroup", 3))
+    (folder / "aside").mkdir()
+    with started([*place.options, *FAST, "--pods.interval=1s", "--sample.linger=3s"]) as exporter:
         exporter.page_after_ticks(2)
-        yield Host(exporter, tree, aside, pods, listed)
+        yield Host(exporter, place.tree, folder, pod_list(place.tree))
 
 
 def no_errors(page: Page) -> bool:
@@ -101,30 +97,6 @@ def test_restarted_under_another_id(host: Host) -> None:
     assert page.info("cgroup_container_info", **labels)["container_id"] == fresh
     assert triples(page.rows(USAGE)) == before
     assert no_errors(page)
-
-
-def test_a_new_container_is_named_soon(host: Host) -> None:
-    """Held back until the list tells its name: never first under its id, then under its name."""
-    exporter, sibling = host.exporter, host.tree.containers[1]
-    labels = named(host.tree, 1) | {"container": "new"}
-    fresh = container_id("new")
-    item = next(one for one in host.listed["items"] if one["metadata"]["uid"] == sibling.pod_uid)
-    item["spec"]["containers"].append({"name": "new", "resources": {}})
-    item["status"]["containerStatuses"].append(
-        {"name": "new", "containerID": f"containerd://{fresh}", "state": {"running": {}}, "restartCount": 0}
-    )
-    host.relist(host.listed)
-    seen: list[set[str]] = []
-
-    host.make(f"{sibling.pod_path}/cri-containerd-{fresh}.scope", 77)
-
-    def arrived(page: Page) -> bool:
-        seen.append(page.values(USAGE, "namespace"))
-        return page.get(PERIODS, **labels) == 1077
-
-    # The design's promise for a new container.
-    exporter.page_when(arrived, timeout=3.0)
-    assert not any("" in namespaces for namespaces in seen)
 
 
 def test_in_a_loop_beside_a_scrape_loop(host: Host) -> None:
