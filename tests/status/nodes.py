@@ -11,6 +11,7 @@ from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, No
 from exporter.report.documents import Report
 from exporter.report.history import MINUTES, History
 from exporter.report.schema import Error, Exporter, Source
+from tests.report.node import HEALTH
 from tests.support import snapshots as make
 
 MANY = 750
@@ -20,21 +21,16 @@ OWNERS = 6
 POOL = cpu_list("12-63", "")
 HOSTILE = "<script>alert(1)</script>\"'&\u202ebackwards\x00\x1b[31m"
 
-HEALTHY = Exporter(
-    version="1.2.3",
-    node="worker-3",
-    healthy=True,
-    age_seconds=0.25,
-    samples=4711,
-    interval_seconds=1.0,
-    window_seconds=60.0,
-    cgroups={},
-    sources=[
+HEALTHY: Exporter = {
+    **HEALTH,
+    "node": "worker-3",
+    "samples": 4711,
+    "sources": [
         Source(name="kubelet", up=True, active=True, last_success=1_799_999_990.0, last_error=""),
         Source(name="apiserver", up=None, active=False, last_success=None, last_error=""),
     ],
-    errors=[],
-)
+    "errors": [],
+}
 
 
 def of(snapshot: Snapshot, health: Exporter = HEALTHY) -> Report:

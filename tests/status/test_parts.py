@@ -18,9 +18,10 @@ from exporter.report.summary import cpu_ranges, duration
 from exporter.web.status import Links, PageRequest, style
 from exporter.web.status.charts import HEIGHT, PAGE_SLOTS, ROW_SLOTS, Chart, binned, history_chart, since, window_chart
 from exporter.web.status.rendering import MAX_CPUS, with_settings
+from tests.conftest import Generated
 from tests.status import nodes
 from tests.status.html import Element
-from tests.status.page import overview_of, rows_of
+from tests.status.page import GOLDEN, outline, overview_of
 from tests.support import snapshots as make
 
 
@@ -116,53 +117,22 @@ def cells_of(section: Element) -> list[Element]:
     return [cell for area in section.every("ul", "cpus") for cell in area.every("li")]
 
 
-def test_cpus_are_grouped_by_numa_node_with_their_owners() -> None:
-    owner = make.named("owner")
-    section = map_of(
-        owners={6: owner, 7: owner},
-        shared_cpus=cpu_list("0-5", ""),
-        kubelet=replace(make.static(), reserved_system_cpus="0"),
-        cpu_times={
-            **{cpu: make.busy(cpu / 10) for cpu in range(8)},
-            4: make.busy(0.4, steal_seconds=6.0, irq_seconds=3.0),
-        },
-    )
-
-    assert [one.text for one in section.every("h3")] == [
-        "NUMA node 0 CPUs 0-3, busy: 15 %",
-        "NUMA node 1 CPUs 4-7, busy: 55 %",
-    ]
-    cells = cells_of(section)
-    assert [cell.classes - {"reserved"} for cell in cells[5:]] == [
-        {"shared", "b10"},
-        *({"exclusive", b} for b in ("b12", "b14")),
-    ]
-    assert [cell.one("span", "owner").text for cell in cells] == [""] * 6 + ["A", "A"]
-    assert ["reserved" in cell.classes for cell in cells] == [True] + [False] * 7
-    assert cells[7].one("span", "busy").text == "70 %"
-    assert cells[0].attributes["title"] == "CPU 0: shared, busy: 0 %, reserved for the system"
-    stolen = "CPU 4: shared, busy: 40 %, 10 % stolen by the hypervisor, 5 % in interrupts"
-    assert cells[4].attributes["title"] == stolen
-    assert cells[6].attributes["title"] == "CPU 6: exclusive of shop/owner/app, busy: 60 %"
-    assert rows_of(section.one("table")) == [
-        ["A shop/owner/app", "6-7", "1", "65 %"],
-        ["Shared pool 1 container", "0-5", "0-1", "25 %"],
-    ]
-    summary = section.every("p")[0].text
-    assert summary.startswith("8 CPUs online, 2 exclusive to one container, 6 shared, 1 reserved for the system.")
-    assert summary.endswith(" CPU manager policy: static.")
+MAPS: dict[str, dict[str, object]] = {
+    "cpus": {
+        "owners": dict.fromkeys((6, 7), make.named("owner")),
+        "shared_cpus": cpu_list("0-5", ""),
+        "kubelet": replace(make.static(), reserved_system_cpus="0"),
+        "cpu_times": {cpu: make.busy(cpu / 10) for cpu in range(8)}
+        | {4: make.busy(0.4, steal_seconds=6.0, irq_seconds=3.0)},
+    },
+    "cpus-unknown": {"numa_node": {}, "shared_cpus": None, "kubelet": None, "cpu_times": {}},
+}
 
 
-def test_unknown_cpus_are_called_unknown() -> None:
-    section = map_of(numa_node={}, shared_cpus=None, kubelet=None, cpu_times={})
-
-    assert section.one("h3").text == "NUMA node unknown CPUs 0-7, busy: unknown"
-    cells = cells_of(section)
-    assert {frozenset(cell.classes) for cell in cells} == {frozenset({"unknown", "b0"})}
-    assert {cell.one("span", "busy").text for cell in cells} == {"–"}
-    assert cells[0].attributes["title"] == "CPU 0: owner unknown, busy: unknown"
-    assert section.every("table") == []
-    assert section.every("p")[0].text == "8 CPUs online. CPU manager policy: unknown."
+@pytest.mark.golden
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_shows_owners_numa_nodes_and_use(generated: Generated, name: str) -> None:
+    generated(GOLDEN / f"{name}.txt", "\n".join(outline(map_of(**MAPS[name]))) + "\n")
 
 
 def test_a_map_has_a_bound_and_says_so() -> None:

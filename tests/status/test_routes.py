@@ -17,10 +17,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from exporter.report.documents import Report
-from tests.status import nodes
 from tests.status.conftest import Served, application
 from tests.status.html import parsed
-from tests.support import snapshots as make
 
 
 @asynccontextmanager
@@ -85,14 +83,6 @@ async def test_it_is_compressed_for_clients_that_accept_it(reports: dict[str, Re
             assert answer.headers.get("Content-Encoding", "") == ("gzip" if accepted == "gzip" else "")
             assert answer.headers["Vary"] == "Accept-Encoding"
             assert (gzip.decompress(body) if accepted == "gzip" else body).startswith(b"<!doctype html>")
-
-
-async def test_another_report_makes_another_page() -> None:
-    served = Served("", nodes.empty())
-    async with TestClient(TestServer(application(served))) as client:
-        assert "No container runs" in await (await client.get("/")).text()
-        served.report = nodes.of(make.snapshot(make.container("a")))
-        assert "No problems in 1 container" in await (await client.get("/")).text()
 
 
 def test_an_exporter_that_is_only_scraped_loads_no_templates() -> None:

@@ -24,7 +24,7 @@ SYSTEM = (
     *("cli/test_client_tls.py", "cli/test_explain_process.py", "cli/test_tmux.py", "cli/test_top_terminal.py"),
     "fuzz/test_time.py",
     *("status/test_agreement.py", "status/test_screens.py"),
-    *("web/test_api.py", "web/test_hostile.py", "web/test_process.py"),
+    "web/test_process.py",
 )
 """Files and folders of system tests, below ``tests``."""
 

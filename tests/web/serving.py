@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -79,10 +78,11 @@ class Served:
         lines = (f"GET {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", "")
         return await self.ask("\r\n".join(lines).encode(), tls=tls)
 
-    def handshake(self, tls: ssl.SSLContext) -> None:
-        """In a thread, with alerts: asyncio closes the connection without one."""
-        with socket.create_connection((HOST, self.port), TIMEOUT) as plain:
-            tls.wrap_socket(plain, server_hostname=HOST).close()
+    async def serial(self, tls: ssl.SSLContext) -> str:
+        """The number of the certificate that a new connection is shown."""
+        _, writer = await self.connect(tls=tls)
+        writer.transport.abort()
+        return str(writer.get_extra_info("peercert")["serialNumber"])
 
     async def connect(
         self, *, tls: ssl.SSLContext | None = None, limit: int = 1 << 16

@@ -1,79 +1,53 @@
-"""``/api/v1`` as the running exporter serves it."""
+"""``/api/v1``: the documents of a report, as JSON."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from exporter.cli.source import containers_document
-from tests.e2e.conftest import FAST
-from tests.support.process import Exporter, started, tree_options
-from tests.support.recordings import RECORDINGS, Recording, copied
-
-
-@pytest.fixture(scope="module")
-def recording() -> Recording:
-    [found] = [one for one in RECORDINGS if one.name == "linux-6.18-cgroup-v2-systemd"]
-    return found
+from exporter.model import CgroupName
+from exporter.report.documents import Report
+from exporter.web import api
+from tests.report.node import minute
 
 
 @pytest.fixture(scope="module")
-def exporter(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
-    tree = copied(recording, tmp_path_factory.mktemp("api") / "tree")
-    options = [*tree_options(tree), *FAST, f"--pods.sources=file:{recording.pods}", "--node.name=node-7"]
-    with started(options) as running:
-        running.page_after_ticks(3)
-        yield running
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return minute(tmp_path_factory.mktemp("minute"))
 
 
-def get(exporter: Exporter, path: str) -> Any:
-    answer = exporter.get(path)
-    assert answer.status == 200, answer.text
-    assert answer.headers["content-type"].startswith("application/json")
-    assert answer.headers["cache-control"] == "no-store"
-    return json.loads(answer.body)
+@pytest_asyncio.fixture
+async def client(report: Report) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    async def make() -> Report:
+        return report
+
+    app = web.Application()
+    api.add_routes(app, lambda: 1, make)
+    async with TestClient(TestServer(app)) as client:
+        yield client
 
 
-def test_all_containers(exporter: Exporter) -> None:
-    found = containers_document(get(exporter, "/api/v1/containers"))
-    page = exporter.page()
-
-    named = {(one["namespace"], one["pod"], one["container"]) for one in found["containers"]}
-    rows = page.rows("cgroup_container_cpu_usage_seconds_total")
-    assert named == {(row["namespace"], row["pod"], row["container"]) for row in map(dict[str, str], rows)}
-    assert found["exporter"]["healthy"]
-    [source] = found["exporter"]["sources"]
-    assert (source["name"], source["up"], source["active"], source["last_error"]) == ("file", True, True, "")
-
-
-def test_without_series(exporter: Exporter) -> None:
-    lean = get(exporter, "/api/v1/containers?series=false")
-    full = get(exporter, "/api/v1/containers")
-
-    assert all(one["series"]["ratio"] == [] for one in lean["containers"])
-    assert any(one["series"]["ratio"] for one in full["containers"])
-
-
-def test_one_container(exporter: Exporter) -> None:
-    for one in get(exporter, "/api/v1/containers")["containers"]:
-        path = f"/api/v1/containers/{one['namespace']}/{one['pod']}/{one['container']}"
-        alone = get(exporter, path)["container"]
-        assert (alone["container_id"], alone["pod"]) == (one["container_id"], one["pod"])
-
-
-def test_the_node(exporter: Exporter) -> None:
-    node = get(exporter, "/api/v1/node")["node"]
-
-    assert (node["name"], node["hierarchy"], node["driver"]) == ("node-7", "v2", "systemd")
-    assert [(cpu["cpu"], cpu["numa_node"]) for cpu in node["cpus"]] == [(0, 0), (1, 0), (2, 1), (3, 1)]
+async def test_every_document_is_served(client: Any, report: Report) -> None:
+    served: dict[str, object] = {
+        "containers": report.containers(),
+        "containers?series=false": report.containers(with_series=False),
+        "node": report.node(),
+    }
+    for one in report.containers()["containers"]:
+        name = CgroupName(one["namespace"], one["pod"], one["container"])
+        served["containers/" + "/".join(part or "-" for part in name)] = report.container(name)
+    assert len(served) > 10
+    for path, document in served.items():
+        answer = await client.get(f"/api/v1/{path}")
+        assert (answer.status, answer.content_type, await answer.json()) == (200, "application/json", document)
 
 
 @pytest.mark.parametrize("path", ["shop/none/app", "-/x/y", "%00/%1b/..%2f", "a/b/" + "c" * 4000])
-def test_a_container_that_is_not_there(exporter: Exporter, path: str) -> None:
-    answer = exporter.get(f"/api/v1/containers/{path}")
-
-    assert answer.status == 404
-    assert json.loads(answer.body) == {"schema": "v1", "error": "no such container on this node"}
+async def test_a_container_that_is_not_there(client: Any, path: str) -> None:
+    answer = await client.get(f"/api/v1/containers/{path}")
+    assert (answer.status, await answer.json()) == (404, {"schema": "v1", "error": "no such container on this node"})

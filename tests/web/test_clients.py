@@ -9,12 +9,13 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from http import HTTPStatus
 
 import pytest
 import pytest_asyncio
 
 from exporter.web.server import Limits
-from tests.web.serving import HOST, Served, served
+from tests.web.serving import HOST, Answer, Served, served
 
 # Hostile clients do not close their sockets.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -193,31 +194,60 @@ async def test_a_client_that_reads_slowly_but_reads() -> None:
         writer.transport.abort()
 
 
+def get_with(headers: bytes) -> bytes:
+    return GET[:-2] + headers + b"\r\n\r\n"
+
+
+TOO_LARGE = [get_with(b"X: " + b"x" * 9000), b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n"]
+FAR_TOO_LARGE = [get_with(b"X: " + b"x" * MEBIBYTE), get_with(b"X: y\r\n" * 170_000), b"x" * MEBIBYTE]
+MALFORMED = [
+    get_with(b"X: y\r\n" * 100), get_with(b"X: a\0b"), b"\0\1\2\3\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"GET\r\n\r\n",
+    b"GET /metrics HTTP/9.9\r\n\r\n", b"GET http://[::1 HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"nonsense\r\n\r\n", b"GET /metrics HTTP/1.1\r\n\r\n",
+]  # fmt: skip
+METHODS = [
+    f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    for method in ("POST", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
+    for path in ("/metrics", "/nothing")
+]
+BODIES = [
+    get_with(b"Content-Length: 5") + b"abcde",
+    get_with(b"Content-Length: 5000000000") + b"abcde",
+    get_with(b"Transfer-Encoding: chunked") + b"5\r\nabcde\r\n0\r\n\r\n",
+    get_with(b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    get_with(b"Content-Length: 6\r\nTransfer-Encoding: chunked") + b"0\r\n\r\nG",
+    get_with(b"Transfer-Encoding: xchunked") + b"0\r\n\r\n",
+    get_with(b"Content-Length: 0\r\nContent-Length: 5") + b"abcde",
+    get_with(b"Content-Length: +5") + b"abcde",
+    get_with(b"X: y\r\n Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    GET[:-2] + b"Transfer-Encoding: chunked\n\n0\r\n\r\n",
+]
+
+
 @pytest.mark.parametrize(
-    ("request_", "status"),
+    ("request_", "statuses", "reasons"),
     [
-        (GET[:-2] + b"X: " + b"x" * MEBIBYTE + b"\r\n\r\n", 431),
-        (GET[:-2] + b"X: " + b"x" * 9000 + b"\r\n\r\n", 431),
-        (GET[:-2] + b"X: y\r\n" * 170_000 + b"\r\n", 431),
-        (GET[:-2] + b"X: y\r\n" * 100 + b"\r\n", 400),
-        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 431),
-        (b"x" * MEBIBYTE, 431),
+        *((one, {431}, {"bad_request"}) for one in TOO_LARGE),
+        # A client that is still sending may see the reset before the answer.
+        *((one, {431, 0}, {"bad_request"}) for one in FAR_TOO_LARGE),
+        *((one, {400, 0}, {"bad_request", "slow_request"}) for one in MALFORMED),
+        *((one, {405}, set[str]()) for one in METHODS),
+        # Whatever a proxy in front makes of a body, nothing after it is answered on this connection.
+        *((one, {400, 413}, {"bad_request"}) for one in BODIES),
     ],
 )
-async def test_a_request_that_is_too_large(server: Served, request_: bytes, status: int) -> None:
-    answer = await server.ask(request_)
-    # A client that is still sending may see the reset before the answer.
-    assert answer.status in ({status, 0} if len(request_) > Limits().request_bytes else {status})
-    assert server.reasons == {"bad_request": 1}
-    assert await worst_scrape(server, 1) < UNDISTURBED
-
-
-@pytest.mark.parametrize("method", ["POST", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
-@pytest.mark.parametrize("path", ["/metrics", "/nothing"])
-async def test_another_method(server: Served, method: str, path: str) -> None:
-    answer = await server.ask(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n{GET.decode()}".encode())
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
-    assert answer.statuses == [405], "nothing after it is looked at"
+async def test_what_is_refused_ends_the_connection(request_: bytes, statuses: set[int], reasons: set[str]) -> None:
+    async with served(limits=SHORT) as server:
+        answer = await server.ask(request_ + GET * 2)
+        assert answer.status in statuses
+        assert len(answer.statuses) == (answer.status != 0), "nothing after it is looked at"
+        assert set(server.reasons) <= reasons
+        assert len(server.errors) == (bool(reasons) and answer.status != 413)
+        if answer.status == 405:
+            assert answer.headers["allow"] == "GET, HEAD"
+        if answer.raw:
+            says_nothing(answer)
+            assert answer.body == HTTPStatus(answer.status).phrase.encode() + b"\n", "nothing of the request comes back"
 
 
 async def test_head(server: Served) -> None:
@@ -227,46 +257,6 @@ async def test_head(server: Served) -> None:
         assert (answer.status, answer.body, int(answer.headers["content-length"])) == (200, b"", len(page))
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"\r\n\r\n", b"\0\1\2\3\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"GET\r\n\r\n", b"GET /metrics HTTP/1.1\r\n\r\n",
-        b"GET /metrics HTTP/9.9\r\n\r\n", b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
-        b"GET http://[::1 HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ],
-)  # fmt: skip
-async def test_malformed_requests(request_: bytes) -> None:
-    async with served(limits=SHORT) as server:
-        answer = await server.ask(request_)
-        assert answer.status in {0, 400}
-        if answer.raw:
-            assert answer.body == b"Bad Request\n", "nothing of the request comes back"
-        assert set(server.reasons) <= {"bad_request", "slow_request"}
-        assert len(server.errors) == 1
-
-
-@pytest.mark.parametrize(
-    "ending",
-    [
-        b"Content-Length: 5\r\n\r\nabcde",
-        b"Content-Length: 5000000000\r\n\r\nabcde",
-        b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
-        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
-        b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nabcde",
-        b"Content-Length: +5\r\n\r\nabcde",
-        b"X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"Transfer-Encoding: chunked\n\n0\r\n\r\n",
-    ],
-)
-async def test_a_body_ends_the_connection(server: Served, ending: bytes) -> None:
-    """Whatever a proxy in front makes of it, nothing after such a request is answered on this connection."""
-    answer = await server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + ending + GET * 2)
-    assert set(answer.statuses) <= {400, 413}
-    assert len(answer.statuses) == 1
-
-
 async def test_requests_one_behind_the_other(server: Served) -> None:
     answer = await server.ask(GET * 100 + LAST)
     assert answer.statuses == [200] * 101
@@ -274,29 +264,30 @@ async def test_requests_one_behind_the_other(server: Served) -> None:
     assert server.errors == []
 
 
+def says_nothing(answer: Answer) -> None:
+    assert answer.headers["server"] == "kube-throttle-exporter"
+    assert (answer.headers["x-frame-options"], answer.headers["cache-control"]) == ("DENY", "no-store")
+    assert not any(word in answer.raw for word in (b"aiohttp", b"Python", b"Traceback", b"defect"))
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (GET, 200),
+        *(
+            (LAST.replace(b"metrics", path), status)
+            for path, status in ((b"metrics", 200), (b"no", 404), (b"broken", 500))
+        ),
         (b"GET /metrics\r\n\r\n", 505),
-        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-        (b"POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 405),
-        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 413),
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n", 500),
     ],
 )
 async def test_no_answer_names_the_software_or_the_defect(
-    request_: bytes, status: int, caplog: pytest.LogCaptureFixture
+    server: Served, request_: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with served(limits=SHORT) as server:
-        answer = await server.ask(request_)
-        assert (answer.status, answer.headers["server"]) == (status, "kube-throttle-exporter")
-        assert (answer.headers["x-frame-options"], answer.headers["cache-control"]) == ("DENY", "no-store")
-        for word in (b"aiohttp", b"Python", b"Traceback", b"defect"):
-            assert word not in answer.raw
-        assert ("a defect of a handler" in caplog.text) is (status == 500), "but the log tells"
-        assert server.reasons["internal"] == (status == 500)
+    answer = await server.ask(request_)
+    assert answer.status == status
+    says_nothing(answer)
+    assert ("a defect of a handler" in caplog.text) is (status == 500), "but the log tells"
+    assert server.reasons["internal"] == (status == 500)
 
 
 async def test_all_interfaces_are_one_port() -> None:
