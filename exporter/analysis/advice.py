@@ -66,6 +66,11 @@ def set_request(row: CgroupRow, cores: float) -> list[str]:
     return _kubectl_set(row, "resources", f"--requests=cpu={quantity(cores)}")
 
 
+def pin(row: CgroupRow, cpus: int) -> list[str]:
+    """Return the command that has a static CPU manager give the container CPUs of its own."""
+    return _kubectl_set(row, "resources", f"--requests=cpu={cpus} --limits=cpu={cpus}")
+
+
 def set_threads(row: CgroupRow, threads: int) -> list[str]:
     """Return the command that limits the threads of runtimes which size themselves by the node."""
     return _kubectl_set(row, "env", f"OMP_NUM_THREADS={threads} GOMAXPROCS={threads}")

@@ -69,12 +69,13 @@ class NodeView:
         self.snapshot, self.node = snapshot, snapshot.node
         # The last counters of a removed container say nothing of now.
         self.live = [row for row in snapshot.subjects if row.live]
+        self.rows = {name_of(row): row for row in self.live}
         self.containers_of_pod = Counter(row.ref.pod_path for row in self.live)
         self._pods = {row.ref.pod_path: row for row in snapshot.pods if row.live}
         self.owned = grouped((name, cpu) for cpu, name in self.node.owners.items())
         self.overlaps = grouped((overlap.owner, overlap) for overlap in self.node.overlaps)
         # Few sets of CPUs are shared by many containers.
-        self._users: dict[Cpus, dict[CgroupName, float]] = {}
+        self._users: dict[Cpus, dict[CgroupName, tuple[float, float]]] = {}
         self._outside: dict[Cpus, float | None] = {}
 
     def pod_of(self, row: CgroupRow) -> CgroupRow | None:
@@ -103,17 +104,20 @@ class NodeView:
         error = 0.0 if all(one.exact for one in times) else thresholds.TICK_ERROR
         return Busy(min(one.seconds for one in times), len(times), busy, interrupts, steal, error)
 
-    def neighbours(self, cpus: Cpus) -> Mapping[CgroupName, float]:
-        """Return the cores that each container uses on ``cpus``.
+    def users(self, cpus: Cpus) -> Mapping[CgroupName, tuple[float, float]]:
+        """Return the CPU seconds that each container used on ``cpus``, and in how long, since it was placed there.
 
         A container's use on some of its CPUs is not counted anywhere; its use on all of them is shared out evenly.
         """
         if cpus not in self._users:
             self._users[cpus] = users = {}
             for row in self.live:
-                cores = use(row.deltas)
+                cores, seconds = (
+                    use(row.placement_deltas),
+                    row.placement_deltas.seconds if row.placement_deltas else 0.0,
+                )
                 if cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
-                    users[name_of(row)] = cores * common / len(row.cpuset.cpus)
+                    users[name_of(row)] = cores * seconds * common / len(row.cpuset.cpus), seconds
         return self._users[cpus]
 
     def outside(self, cpus: Cpus) -> float | None:

@@ -32,7 +32,9 @@ MIN_IDLE: Final = 0.005
 IDLE_MEMORY: Final = 0.95
 """What is kept of the idle time's average at each scan."""
 SLICE_SECONDS: Final = 0.005
-"""``sched_cfs_bandwidth_slice_us``: quota that may be stranded on each CPU."""
+"""``sched_cfs_bandwidth_slice_us``: quota that may be stranded on each CPU but the last, which takes what is left."""
+KEPT_SECONDS = 0.001
+"""``min_cfs_rq_runtime``: what a CPU never gives back."""
 MIN_THROTTLED: Final = 3
 """Throttled periods from which on the number of CPUs in use is derived from them."""
 ENOUGH_RATIO: Final = 0.01
@@ -136,7 +138,7 @@ def recommend(
         bounds.append(float(max(1, ceil(lost * seconds / (stopped * period) + limit - 0.05))))
     high = min(bounds, default=None)
     if burst_seconds is not None:
-        wanted = (burst_seconds + SLICE_SECONDS * (1.0 if high is None else high)) / period
+        wanted = (burst_seconds + KEPT_SECONDS + SLICE_SECONDS * (0.0 if high is None else high - 1)) / period
         wanted = rounded_up(wanted if high is None else min(wanted, high))
         if periods >= ENOUGH_PERIODS and ratio < ENOUGH_RATIO:
             wanted = min(wanted, limit)

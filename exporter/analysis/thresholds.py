@@ -38,6 +38,12 @@ NEIGHBOUR_USE = 0.1
 """Share of the container's CPUs that its neighbours together, or all that is no container, must use to be named."""
 MAX_NEIGHBOURS = 5
 """Named in one finding."""
+NAMED_SHARE = 0.25
+"""Share of what all others use of its CPUs from which on one of them is named. Below, it is one of many who each use
+little: five containers of 0.13 CPUs are no noisy neighbours."""
+ENOUGH_WEIGHT = 0.95
+"""Share of a CPU's time that a request has to give it. Of the two conversions of requests to v2 weights, the newer
+flattens ratios: nine tenths are left, half of WAITING_SHARE."""
 SATURATED = 0.95
 """Busy share of a CPU from which on it is full."""
 EXPLAINED = 0.5

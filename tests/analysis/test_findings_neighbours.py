@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find
-from exporter.identities import ContainerIdentity, ContainerSpec
+from exporter.identities import ContainerIdentity, ContainerSpec, PodIdentity
 from exporter.model import CgroupRow, CpuLimits, Deltas, NodeRow
 from tests.support import snapshots as make
 
@@ -38,6 +38,38 @@ def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
     named = [found["evidence"][f"neighbour_{number}"] for number in range(1, 6)]
     assert named == [f"shop/{name}/app" for name in ("n7", "n6", "n5", "wide", "n4")]
     assert "neighbour_6" not in found["evidence"]
+
+
+def test_one_of_many_who_each_use_little_is_not_accused() -> None:
+    """Five containers of 0.1 to 0.16 CPUs are a full CPU, and no noisy neighbours; a hog among them is one."""
+    victim, crowd = on_cpu_0("victim", 8.0, waiting=12.0), [on_cpu_0(f"n{at}", 6.0 + 0.9 * at) for at in range(5)]
+    found = of(victim, *crowd, on=CPU_0)
+    assert found["reason"] == "many"
+    assert "on the same CPUs 5 containers use 0.65 CPUs, none more than 0.16" in found["summary"]
+    assert "n4" not in found["summary"]
+    found = of(victim, *crowd, on_cpu_0("hog", 20.0), on=CPU_0)
+    assert found["reason"] == "neighbours"
+    assert "on the same CPUs: shop/hog/app with 0.33 CPUs, and" in f"{found['summary']}, and".replace(".,", ",")
+
+
+@pytest.mark.parametrize(
+    ("request_cores", "command"),
+    [
+        pytest.param(0.03, "--requests=cpu=970m", id="what it uses and waits for"),
+        pytest.param(0.052, "--requests=cpu=990m", id="the neighbour's weight, 19 times"),
+        pytest.param(0.25, "--requests=cpu=1 --limits=cpu=1", id="more than a CPU: then it is cheaper to pin it"),
+        pytest.param(None, "--requests=cpu=1 --limits=cpu=1", id="not known"),
+    ],
+)
+def test_the_request_that_is_advised_has_the_weight_to_end_the_waiting(
+    request_cores: float | None, command: str
+) -> None:
+    hog = on_cpu_0("hog", 40.0)
+    hog = hog._replace(identity=None) if request_cores is None else make.with_spec(hog, request_cores=request_cores)
+    victim = on_cpu_0("victim", 20.0, waiting=38.0)
+    victim = victim._replace(pod_identity=PodIdentity("uid-victim", "shop", "victim", None, "Deployment", "victim"))
+    found = of(victim, hog, on=CPU_0)
+    assert found["commands"] == [f"kubectl -n shop set resources deploy/victim -c app {command}"]
 
 
 def test_waiting_that_throttling_explains_is_no_contention() -> None:

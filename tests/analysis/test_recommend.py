@@ -102,7 +102,7 @@ def said(
         pytest.param(said(0.2, 0.8), 1.0, 1.0, id="one thread never needs more than a CPU"),
         pytest.param(said(0.2, 0.8, threads=50, lost=0.8 * 0.5 * 0.8), 1.0, 1.0, id="fifty of which one runs"),
         pytest.param(said(0.2, 0.8, threads=50, lost=0.8 * 0.5 * 3.8), 2.2, 2.2, id="fifty of which four run"),
-        pytest.param(said(0.04, 0.4), 0.45, 0.45, id="its size and a slice"),
+        pytest.param(said(0.04, 0.4), 0.41, 0.41, id="its size, and what a CPU keeps"),
         pytest.param(said(0.2, 0.0, limit=1.0, threads=50, lost=0.0), 1.0, 1.0, id="enough"),
         pytest.param(said(0.02, 0.5, limit=0.4), None, 0.8, id="a recommendation that did not do is doubled"),
         pytest.param(said(None, 1.0), None, 0.4, id="throttled in every period"),

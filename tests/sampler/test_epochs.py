@@ -7,11 +7,13 @@ from collections.abc import Callable
 from operator import gt
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.analysis.findings import find
 from exporter.identities import KubeletConfig
 from exporter.model import CgroupRow
 from tests.sampler.rig import Rig, row, running, without_inotify
@@ -22,6 +24,9 @@ from tests.support.trees import cgroupfs_pod
 UID, CID = pod_uid("web"), container_id("app")
 POD = cgroupfs_pod(UID, "Burstable")
 APP = f"{POD}/{CID}"
+HOG_UID = pod_uid("hog")
+HOG_POD = cgroupfs_pod(HOG_UID, "Burstable")
+HOG = f"{HOG_POD}/{container_id('hog')}"
 JUMP = 10**9
 """Growth of every counter just before a change of limits: no delta of the epoch after it may hold it."""
 STEP = 10**6
@@ -29,7 +34,13 @@ STEP = 10**6
 
 
 class Kernel:
-    """The counters and settings of one container, its pod and the groups above; v2 files."""
+    """The counters and settings of one container, its pod and the groups above, and of a container beside it; v2."""
+
+    growth: ClassVar = dict.fromkeys(
+        ("usage_usec", "user_usec", "system_usec", "nr_periods", "nr_throttled", "throttled_usec"), 1.0
+    )
+    """Of each counter, while they grow by 1."""
+    waiting, step = 1.0, STEP
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -37,28 +48,36 @@ class Kernel:
         path = build.pod(POD, UID, "Burstable")
         overwrite(root / path / "cpu.max", b"200000 100000\n")
         build.container(f"{path}/{CID}", CID, "", quota=50_000)
-        self.counters = dict.fromkeys((APP, POD, "kubepods/burstable", "kubepods"), 0)
+        build.container(f"{build.pod(HOG_POD, HOG_UID, 'Burstable')}/{container_id('hog')}", container_id("hog"), "")
+        self.counters = dict.fromkeys((APP, POD, "kubepods/burstable", "kubepods", HOG, HOG_POD), 0)
         self.grow(0)
 
-    def grow(self, amount: int) -> None:
-        for path in self.counters:
+    def grow(self, amount: int, without: str = "?") -> None:
+        for path in [one for one in self.counters if not one.startswith(without)]:
             self.counters[path] += amount
             value = self.counters[path]
-            keys = ["usage_usec", "user_usec", "system_usec", "nr_periods", "nr_throttled", "throttled_usec"]
-            overwrite(self.root / path / "cpu.stat", "".join(f"{key} {value}\n" for key in keys).encode())
-            overwrite(self.root / path / "cpu.stat.local", f"throttled_usec {value}\n".encode())
-            some = f"avg10=0.00 avg60=0.00 avg300=0.00 total={value}\n"
+            stat = {key: int(value * each) for key, each in self.growth.items()}
+            overwrite(self.root / path / "cpu.stat", "".join(f"{key} {stat[key]}\n" for key in stat).encode())
+            overwrite(self.root / path / "cpu.stat.local", f"throttled_usec {stat['throttled_usec']}\n".encode())
+            some = f"avg10=0.00 avg60=0.00 avg300=0.00 total={int(value * self.waiting)}\n"
             overwrite(self.root / path / "cpu.pressure", f"some {some}full {some}".encode())
 
     def limit(self, path: str, text: str) -> None:
         """Change a quota, after growth that belongs to the old one."""
-        self.grow(JUMP)
+        self.grow(JUMP, HOG_POD if path.startswith(POD) else "?")
         overwrite(self.root / path / "cpu.max", f"{text}\n".encode())
 
-    def cpus(self, text: str) -> None:
+    def cpus(self, text: str, path: str = APP) -> None:
         """Change the cpuset, after growth that belongs to the old one."""
-        self.grow(STEP)
-        overwrite(self.root / APP / "cpuset.cpus.effective", f"{text}\n".encode())
+        self.grow(self.step)
+        overwrite(self.root / path / "cpuset.cpus.effective", f"{text}\n".encode())
+
+
+class BusyKernel(Kernel):
+    """It grows by tenths of a second, in which much is lost and waited for, so that there is something to find."""
+
+    growth: ClassVar = {"usage_usec": 5e4, "nr_periods": 1.0, "nr_throttled": 0.4, "throttled_usec": 1e4}
+    waiting, step = 4e4, 10_000
 
 
 def app(rig: Rig) -> CgroupRow:
@@ -234,6 +253,45 @@ def test_no_row_holds_growth_of_two_epochs(story: list[tuple[str, float]]) -> No
                     rig.scan()
                 else:
                     kernel.limit(what, f"{60_000 + number} {value}")  # a limit that is changed and back is not seen
+
+
+GROWN = ("_cores", "_per_second", "ratio", "share")
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(
+        steps.filter(lambda step: step[1] not in {20.0, 100.0}) | st.tuples(st.just("hog"), st.just(0.0)),
+        min_size=5,
+        max_size=12,
+    )
+)
+def test_no_finding_s_number_comes_from_two_epochs(story: list[tuple[str, float]]) -> None:
+    """Rates, ratios and periods are small but for the growth before a change."""
+    most = {"contention": 2.0, "no_quota": 2.0}
+    """What rests on the placement; the growth before a change of that is seen in other findings."""
+    with TemporaryDirectory() as folder:
+        kernel = BusyKernel(Path(folder))
+        with running(Rig(kernel.root)) as rig:
+            settled(rig, kernel)
+            assert {one["name"] for one in find(rig.snapshot(detailed=True))} >= {"throttled", "contention"}
+            for number, (what, value) in enumerate((*story, ("tick", 1.4), ("tick", 1.4), ("look", 0.0))):
+                if what == "tick":
+                    kernel.grow(10)
+                    rig.tick(value)
+                elif what == "look":
+                    for one in find(rig.snapshot(detailed=True)):
+                        limit = most.get(one["name"], 10_000.0)
+                        grown = [amount for key, amount in one["evidence"].items() if key.endswith(GROWN)]
+                        assert all(isinstance(amount, float | int) and amount < limit for amount in grown), one
+                elif what in {"scan", "cpus", "hog"}:
+                    if what != "scan":
+                        rig.tick()
+                        kernel.cpus(f"0-{number + 4}", HOG if what == "hog" else APP)
+                        rig.tick()
+                    rig.scan()
+                else:
+                    kernel.limit(what, f"{60_000 + number} {value}")
 
 
 def test_growth_in_nested_cgroups_is_their_quotas(kernel: Kernel) -> None:

@@ -22,15 +22,22 @@ LOADS = (
     Load("two threads, 10 ms, no idle period between", 2, 0.01, 0.1, 0.2),
     Load("four threads, 5 ms", 4, 0.005, 0.25, 0.1),
     Load("saturated", 1, 0.06, 0.1, 0.2),
+    Load("saturated, four threads", 4, 0.03, 0.1, 0.2),
 )
+# No multiples of the period: else all bursts begin at one place of it, and a limit works or fails by that place.
 BURSTS = (
-    Load("1 x 20 ms", 1, 0.02, 0.5, 0.05),
-    Load("1 x 60 ms", 1, 0.06, 0.6, 0.2),
-    Load("4 x 26 ms", 4, 0.026, 0.6, 0.3),
-    Load("16 x 5 ms", 16, 0.005, 0.6, 0.3),
+    Load("1 x 5 ms", 1, 0.005, 0.33, 0.02),
+    Load("1 x 20 ms", 1, 0.02, 0.53, 0.05),
+    Load("1 x 60 ms", 1, 0.06, 0.63, 0.2),
+    Load("1 x 200 ms", 1, 0.2, 1.03, 0.4),
+    Load("4 x 5 ms", 4, 0.005, 0.33, 0.05),
+    Load("4 x 26 ms", 4, 0.026, 0.63, 0.3),
+    Load("4 x 100 ms", 4, 0.1, 1.33, 0.5),
+    Load("16 x 5 ms", 16, 0.005, 0.63, 0.3),
+    Load("16 x 26 ms", 16, 0.026, 1.33, 0.5),
 )
-TRIAL_SECONDS = 5.0
-PRECISION = 1.06
+TRIAL_SECONDS = 6.0
+WITHIN = 1.5
 
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.title)
@@ -60,15 +67,11 @@ def works(node: Stage, group: str, cores: float) -> bool:
 
 @pytest.mark.parametrize("load", BURSTS, ids=lambda load: load.title)
 def test_it_is_near_the_smallest_limit_that_works(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
-    """The smallest by bisection, under the kernel's own counters."""
+    """Under the kernel's own counters it works, and no limit does that is 1.5 times smaller; between, one is tried."""
     group = working(node, hierarchy, load)
     chosen = recommended(node, group)
-    assert works(node, group, chosen)
-    fails, smallest = chosen / 2, chosen
-    if works(node, group, fails):
-        fails, smallest = fails / 4, fails
-    while smallest / fails > PRECISION:
-        tried = (fails * smallest) ** 0.5
-        fails, smallest = (fails, tried) if works(node, group, tried) else (tried, smallest)
-    sys.stdout.write(f"{load.title}: recommended {chosen:g}, smallest {smallest:.3g}, {chosen / smallest:.2f} x\n")
-    assert chosen <= 1.5 * smallest
+    tried = {factor: works(node, group, chosen / factor) for factor in (1.0, WITHIN**0.5, WITHIN)}
+    smallest = max((factor for factor, worked in tried.items() if worked), default=0.0)
+    sys.stdout.write(f"{load.title}: recommended {chosen:g}, at least {smallest:.2f} x the smallest; {tried}\n")
+    assert tried[1.0]
+    assert not tried[WITHIN]

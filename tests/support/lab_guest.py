@@ -11,7 +11,15 @@ from py_compile import PycInvalidationMode
 
 from tests.support.process import ROOT
 
-WANTED = ("kube-throttle-exporter", "pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "blockbuster")
+WANTED = (
+    "kube-throttle-exporter",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "hypothesis",
+    "blockbuster",
+    "trustme",
+)
 LEFT_OUT = frozenset({"kubernetes"})
 """Large, and imported by no test that runs in a guest."""
 _CHECKOUT = ("exporter", "tests", "pyproject.toml")

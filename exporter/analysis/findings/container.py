@@ -71,10 +71,19 @@ class ContainerView:
         share = own / (own + used) if own is not None and used is not None and own + used > 0 else None
         return throttling(self.ledger.window, self.row.limits, own, share)
 
-    @property
+    @cached_property
     def neighbours(self) -> dict[CgroupName, float]:
-        """The cores that other containers use on its CPUs."""
-        return {name: cores for name, cores in self.of_node.neighbours(self.cpus).items() if name != self.name}
+        """The cores that other containers used on its CPUs since it was placed there; without those of longer windows.
+
+        What they did before it came took nothing from it.
+        """
+        own = 0.0 if self.row.placement_deltas is None else self.row.placement_deltas.seconds
+        users = self.of_node.users(self.cpus).items() if own >= thresholds.MIN_SECONDS else ()
+        return {
+            name: used / own
+            for name, (used, seconds) in users
+            if name != self.name and own >= thresholds.SAME_WINDOW * seconds
+        }
 
     @property
     def checkpointed(self) -> frozenset[int] | None:

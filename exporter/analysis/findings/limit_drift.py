@@ -6,6 +6,7 @@ from exporter.analysis import text, thresholds
 from exporter.analysis.advice import restore_limit, set_request
 from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.finding import Finding, finding
+from exporter.analysis.nodeview import use
 
 
 def limit_drift(view: ContainerView) -> Finding | None:
@@ -74,18 +75,18 @@ def limit_exceeded(view: ContainerView) -> Finding | None:
 
 def no_quota(view: ContainerView) -> Finding | None:
     """It has no limit, and fills CPUs that others share."""
-    used, cpus = view.ledger.used, len(view.cpus)
+    used, cpus = use(view.row.placement_deltas), len(view.cpus)
     is_bound = view.limits.quota_state != "none" or view.row.effective_limit_cores != float(cpus)
     if is_bound or view.row.isolation == "exclusive" or view.spec is None or used is None or not cpus:
         return None
     request = view.spec.request_cores or 0.0
-    is_alone = len(view.of_node.neighbours(view.cpus)) < 2
+    is_alone = len(view.of_node.users(view.cpus)) < 2
     if used < thresholds.UNBOUNDED_SHARE * cpus or used <= request or is_alone:
         return None
     return finding(
         "no_quota",
         view.row,
-        {**view.evidence("usage_cores", "cpuset_cpus"), "spec_request_cores": view.spec.request_cores},
+        {"usage_cores": used, **view.evidence("cpuset_cpus"), "spec_request_cores": view.spec.request_cores},
         reason="unbounded",
         impact=used - request,
         commands=set_request(view.row, used),
