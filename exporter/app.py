@@ -40,7 +40,6 @@ from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
 from exporter.threads import Worker
 from exporter.values import ListenAddress
-from exporter.web import api as webapi
 from exporter.web import pages as web
 from exporter.web import status
 from exporter.web.config import ReloadingConfig
@@ -279,7 +278,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     report = partial(web.StateCache(exporter.state, make_report).get, None)
     paths = {"telemetry_path": settings.web_telemetry_path}
     application = web.create_app(exporter.state, exporter.page, exporter.healthy, exporter.ready, **paths)
-    webapi.add_routes(application, exporter.state, report)
+    web.add_api(application, exporter.state, report)
     status.add_routes(application, exporter.state, report, grafana_url=settings.web_grafana_url, **paths)
     server = WebServer(application, config, on_error=exporter.count_error, shutdown_seconds=SHUTDOWN_SECONDS)
     tasks = {

@@ -182,8 +182,7 @@ class ApiServerSource:
     async def apply_events(self, watch: Any, response: aiohttp.ClientResponse) -> None:
         """Change :attr:`store` and :attr:`version` by the events of an answer; ``watch`` is the package's ``Watch``.
 
-        Raises :class:`MappingError` for a line that is no event and for one of type ERROR, :class:`TimeoutError` after
-        a silence.
+        Raises :class:`MappingError` for what is no event or of type ERROR, :class:`TimeoutError` after a silence.
         """
 
         async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
@@ -224,16 +223,6 @@ class ApiServerSource:
                 raise self._status_error(status) from error
             # ValueError for a line that is too long; Exception, KeyError, TypeError and more for what is no event.
             raise self._no_event() from error
-
-    def _take(self, event: Any) -> None:
-        if isinstance(event, dict) and isinstance(item := event["raw_object"], dict):
-            self._received = True
-            if event["type"] in {"ADDED", "MODIFIED"}:
-                self.store.put(item)
-            elif event["type"] == "DELETED":
-                self.store.remove(item)
-        elif not isinstance(event, str) or event.strip():  # a line that is no JSON; a blank one means nothing
-            raise self._no_event()
 
     def _no_event(self) -> MappingError:
         return MappingError(f"{self._where}: what a watch brought is no event", reason="malformed")

@@ -17,12 +17,10 @@ from exporter.errors import MappingError
 from exporter.identities import KubeletConfig, PodList
 from exporter.kube.source import PodSource, full_jitter
 
-_DEBOUNCE_SECONDS = 0.5
-"""A request this soon after an answer waits: the kubelet often starts several containers in a row."""
+_DEBOUNCE_SECONDS = 0.5  # a request so soon after an answer waits: kubelets start several containers in a row
 _MIN_GAP_SECONDS, _MAX_GAP_SECONDS = 1.0, 10.0
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 30.0
-_MAX_BACKOFF_SECONDS = 900.0
-"""Between two attempts of a source that fails while another serves."""
+_MAX_BACKOFF_SECONDS = 900.0  # between two attempts of a source that fails while another serves
 _REMINDER_SECONDS = 600.0
 _CONFIG_SECONDS, _FIRST_CONFIG_RETRY_SECONDS = 600.0, 5.0
 
@@ -123,15 +121,12 @@ class PodCache:
         self._requested, self._config_requested = asyncio.Event(), asyncio.Event()
         self.first_result = asyncio.Event()
         """Set when the pods are known or every source was tried and failed."""
-        self._failures = 0
+        self._failures, self._is_requested = 0, False
         self._scheduled_at = self._ended_at = self._requested_at = -math.inf
-        self._is_requested = False
-        self._gap = _DEBOUNCE_SECONDS
-        """Between the end of a refresh and the next one that is requested."""
+        self._gap = _DEBOUNCE_SECONDS  # between the end of a refresh and the next one that is requested
         self._active: _Record | None = None
-        self.pods = PodList(pods={})
-        """The last good list."""
         self._problems = Counter[str]()
+        self.pods = PodList(pods={})  # the last good list
         self.attempts = 0
         """Refreshes ended, with a list or without."""
 
@@ -197,15 +192,14 @@ class PodCache:
         was_requested, self._is_requested = self._is_requested, False
         has_news = await self._ask(None if is_scheduled else self._active)
         self.attempts += 1
-        now = self._ended_at = self._clock()
+        self._ended_at = self._clock()
+        self._failures = self._failures + 1 if has_news is None else 0
         if has_news is None:
-            self._failures += 1
             wait = full_jitter(self._failures, _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, self._jitter)
-            self._scheduled_at = now + wait
+            self._scheduled_at = self._ended_at + wait
         else:
-            self._failures = 0
             if is_scheduled:
-                self._scheduled_at = now + self._interval
+                self._scheduled_at = self._ended_at + self._interval
             if was_requested:
                 self._gap = (
                     _MIN_GAP_SECONDS if has_news else min(max(_MIN_GAP_SECONDS, self._gap * 2), _MAX_GAP_SECONDS)

@@ -63,13 +63,11 @@ class KubeletSource:
             tls = False if self._insecure else await self._credentials.with_ca(verifying_context)
             headers |= await self._credentials.headers()
         timeout = self._timeout_seconds
+        limits = aiohttp.ClientTimeout(total=timeout, connect=min(_CONNECT_SECONDS, timeout))
         with mapping_errors(where, timeout, _CA_ADVICE):
             async with (
-                aiohttp.ClientSession(
-                    timeout=aiohttp.ClientTimeout(total=timeout, connect=min(_CONNECT_SECONDS, timeout)),
-                    auto_decompress=False,
-                    trust_env=False,  # a proxy is never between a pod and its own node
-                ) as session,
+                # A proxy is never between a pod and its own node.
+                aiohttp.ClientSession(timeout=limits, auto_decompress=False, trust_env=False) as session,
                 session.get(url, headers=headers, ssl=tls, allow_redirects=False) as response,
             ):
                 if response.status != HTTPStatus.OK:

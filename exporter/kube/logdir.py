@@ -1,9 +1,8 @@
 """Pods from the names that the kubelet gives to log files: no API, no rights but to list two folders, no log read.
 
 ``/var/log/pods/NAMESPACE_POD_UID/`` is made for every pod. ``/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log`` is a
-link to ``.../NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`` of every container that was started, by its full id. A link's
-name is cut to 255 characters, which may leave the beginning of the id only.
-Source: ``pkg/kubelet/kuberuntime/{helpers,legacy}.go``. No other of these names holds an underscore.
+link to ``.../NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`` of every started container; its name is cut to 255 characters,
+maybe within the id. No other part holds an underscore. Source: ``pkg/kubelet/kuberuntime/{helpers,legacy}.go``.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class LogDirSource:
 
 def parse_log_names(folders: Sequence[str], links: Sequence[tuple[str, str]]) -> PodList:
     """Return the pods of names below ``pods``, and of names below ``containers`` with their link targets."""
-    problems: Counter[str] = Counter()
+    problems = Counter[str]()
     instances: defaultdict[str, defaultdict[str, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
     for name, target in links:
         link, where = _LINK.fullmatch(name), _TARGET.fullmatch(target)

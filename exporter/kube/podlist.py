@@ -190,10 +190,10 @@ def _merge(found: Iterable[_Found], problems: Counter[str]) -> PodList:
 
 
 class ListReader:
-    """Iterates over the items of one list object; :attr:`fields` then holds its other members, ``items`` as ``None``.
+    """Iterates over the items of a JSON list object; :attr:`fields` then holds its members, ``items`` as ``None``.
 
-    Raises :class:`ValueError` or :class:`RecursionError` for what is not one JSON object with ``items`` an array or
-    null. Reads a window of the text, in which the end of a bare number could not be told.
+    Raises :class:`ValueError` or :class:`RecursionError` for anything else. Reads a window of the text, in which the
+    end of a bare number could not be told.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:
@@ -220,7 +220,7 @@ class ListReader:
             raise ValueError("data after the end, or items that are no array")
 
     def _elements(self, last: str) -> Iterator[None]:
-        """Yield where each element of an object or array begins, behind its opening; read what follows them."""
+        """Yield where each element of an opened object or array begins; read the separators and the end."""
         if not self._accept(last):
             yield
             while self._accept(","):
@@ -379,10 +379,8 @@ def _cores(amount: Any, problems: Counter[str]) -> float | None:
 
 @lru_cache(maxsize=1024)  # a node's containers share few distinct amounts
 def parse_cores(text: str) -> float:
-    """Return the cores of a quantity (``100m``, ``0.5``, ``2e3``) as Go reads it; raises :class:`ValueError`.
-
-    At most 2^63-1, rounded up to a billionth (``apimachinery/pkg/api/resource``); never negative.
-    """
+    """Return the cores of a quantity (``100m``, ``0.5``, ``2e3``); raises :class:`ValueError`, also below 0."""
+    # As Go reads it (apimachinery/pkg/api/resource): at most 2^63-1, rounded up to a billionth.
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
     if match is None:
         raise ValueError("not a quantity")

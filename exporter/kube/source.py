@@ -32,8 +32,7 @@ PROBLEMS = (
 )
 """Every reason by which :attr:`exporter.identities.PodList.problems` counts."""
 
-MAX_BYTES = 32 * 1024 * 1024
-"""Of a list of pods."""
+MAX_BYTES: Final = 32 * 1024 * 1024  # of a list of pods
 _CHUNK_BYTES: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 0.5
 _TOKEN: Final = re.compile(r"[-._~+/A-Za-z0-9]+=*")  # b64token of RFC 6750: nothing that could break out of a header
@@ -53,10 +52,8 @@ class PodSource(Protocol):
 
 
 def full_jitter(failures: int, first: float, last: float, jitter: Callable[[], float]) -> float:
-    """Return the seconds to wait after ``failures`` in a row: up to ``first`` x 2^(failures-1), at most ``last``.
-
-    Drawn from a fifth of that on, so that no draw makes a tight loop. ``jitter`` gives numbers in [0, 1).
-    """
+    """Return the seconds to wait after ``failures`` in a row: up to ``first`` x 2^(failures-1), at most ``last``."""
+    # From a fifth of that on, so that no draw, from [0, 1), makes a tight loop.
     ceiling = min(last, first * 2.0 ** min(failures - 1, 30))
     return ceiling * (0.2 + 0.8 * jitter())
 
@@ -70,9 +67,9 @@ class TimedFile:
     """A file read anew each time, within a time limit: it may be on a file server that is gone."""
 
     def __init__(self, path: str, kind: str, reason: str = "", *, seconds: float = 2.0, most: int = 4 << 20) -> None:
-        """``kind`` names it in messages; ``reason`` is that of a file of no use, empty for one that says why.
+        """``kind`` names it in messages; ``reason`` is that of any failure but a timeout, empty for one that says why.
 
-        ``most`` is its length in bytes. The defaults are for the files of a service account, which lie in memory.
+        ``most`` is in bytes. The defaults are for the files of a service account, which lie in memory.
         """
         self.where, self._path, self._reason = f"{kind} {path}", path, reason
         self._seconds, self._most = seconds, most

@@ -13,13 +13,11 @@ from typing import Final
 
 from exporter.web.config import RateLimit
 
-QUEUE: Final = 8
-"""Checks that may wait or run at once; a scraper that was accepted before needs none."""
+QUEUE: Final = 8  # checks that may wait or run at once; a scraper that was accepted before needs none
 BACKOFF_FACTOR: Final = 3.0
 """Pause after a wrong password, times the duration of its check: guesses cost the node a quarter of a core at most."""
 _CACHED: Final = 64
-_LONGEST: Final = 72
-"""Bytes of a password that bcrypt reads; a longer one could be guessed by these alone and is never right."""
+_LONGEST: Final = 72  # bytes that bcrypt reads; a longer password could be guessed by these alone and is never right
 
 
 class TooManyChecks(Exception):  # noqa: N818 - an ordinary result, not a failure

@@ -99,20 +99,17 @@ class _Section(BaseModel):
 
 
 class TlsConfig(_Section):
-    """``tls_server_config``."""
+    """``tls_server_config``; suites and the curve by OpenSSL's names."""
 
     cert_file: Path
     key_file: Path
     client_ca_file: Path = ""
     client_auth_type: Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"] = "NoClientCert"
     client_allowed_sans: frozenset[str] = frozenset()
-    """Names of which a client's certificate must carry one; empty for any."""
     min_version: Version = "TLS12"
     max_version: Version = "TLS13"
     cipher_suites: list[Annotated[str, AfterValidator(_suite)]] = []
-    """OpenSSL's names."""
     curve_preferences: Annotated[list[str], AfterValidator(_curve)] = []
-    """OpenSSL's name of one."""
     prefer_server_cipher_suites: bool = True
 
     @model_validator(mode="after")
@@ -141,10 +138,9 @@ class _HttpConfig(_Section):
 
 
 class RateLimit(_Section):
-    """``rate_limit``: a token bucket that gets one token every ``interval`` seconds and holds ``burst`` of them."""
+    """``rate_limit``: a bucket gets one token every ``interval`` seconds (0: no limit) and holds ``burst`` of them."""
 
     interval: Annotated[float, BeforeValidator(lambda value: parse_duration(str(value)))] = 0.0
-    """0 for no limit."""
     burst: int = Field(1, ge=1, le=999_999)
 
 
@@ -209,7 +205,7 @@ def _shown(key: str) -> str:
 
 
 class PemError(ConfigError):
-    """A certificate, key or CA cannot be used; the message names file and key and holds nothing of the content."""
+    """A certificate, key or CA cannot be used; the message holds nothing of it."""
 
     def __init__(self, key: str, path: str, problem: str) -> None:
         super().__init__(f"{_OPTION}: tls_server_config.{key} {quoted(path, 200)}: {problem}")

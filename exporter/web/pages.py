@@ -1,24 +1,27 @@
-"""The metrics page and the probes, and the cache behind all pages; API and status page join the same application."""
+"""The metrics page, the probes and the API, and the cache behind all pages; the status page joins the application."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from aiohttp import hdrs, web
 
 from exporter.metrics.exposition import Format
+from exporter.report.documents import Report, unescaped_segments
+from exporter.report.schema import SCHEMA
 
-OLDEST_SECONDS: Final = 1.0
-"""How long a metrics page is served again, at most: ticks may be a minute apart, what a page says must not be."""
-GZIP_LEVEL: Final = 1
-"""A page of 3 MB takes 15 ms at level 1 and 60 ms at level 6, for a tenth more bytes."""
+API: Final = f"/api/{SCHEMA}"
+OLDEST_SECONDS: Final = 1.0  # a metrics page is served again; ticks may be a minute apart, what it says must not be
+GZIP_LEVEL: Final = 1  # 3 MB take 15 ms, and 60 ms at level 6, for a tenth more bytes
 CONTENT_TYPES: Final[dict[Format, str]] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -126,16 +129,50 @@ def create_app(
     return app
 
 
+def add_api(app: web.Application, state: Callable[[], Hashable], report: Callable[[], Awaitable[Report]]) -> None:
+    """Mount the API: the documents of ``report``, the node's in its present ``state``, as JSON."""
+
+    async def make(with_series: bool) -> bytes:  # noqa: FBT001 - the cache's key
+        made = await report()
+        return await asyncio.to_thread(lambda: _encoded(made.containers(with_series=with_series)))
+
+    all_containers = StateCache(state, make)  # the only document whose cost grows with the node
+
+    async def containers(request: web.Request) -> web.Response:
+        return _json(await all_containers.get(request.query.get("series") != "false"))
+
+    async def container(request: web.Request) -> web.Response:
+        name = unescaped_segments(*(request.match_info[part] for part in ("namespace", "pod", "container")))
+        document = (await report()).container(name)
+        if document is None:
+            missing = {"schema": SCHEMA, "error": "no such container on this node"}
+            return _json(_encoded(missing), HTTPStatus.NOT_FOUND)
+        return _json(_encoded(document))
+
+    async def node(_: web.Request) -> web.Response:
+        return _json(_encoded((await report()).node()))
+
+    app.router.add_get(f"{API}/containers", containers)
+    app.router.add_get(f"{API}/containers/{{namespace}}/{{pod}}/{{container}}", container)
+    app.router.add_get(f"{API}/node", node)
+
+
+def _encoded(document: object) -> bytes:
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _json(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
 def accepts_gzip(request: web.Request) -> bool:
     """Whether the client takes a compressed answer."""
     return quality(request.headers.get(hdrs.ACCEPT_ENCODING, ""), "gzip") > 0
 
 
 def wanted_format(accept: str) -> Format:
-    """OpenMetrics for those who prefer it, the text format for everybody else.
-
-    prometheus_client's own choice raises on a version that is no number, and repeats one that it does not write.
-    """
+    """OpenMetrics for those who prefer it, the text format for everybody else."""
+    # prometheus_client's own choice raises on a version that is no number, and repeats one that it does not write.
     openmetrics = quality(accept, "application/openmetrics-text")
     text = max(quality(accept, kind) for kind in ("text/plain", "text/*", "*/*"))
     return "openmetrics" if openmetrics > 0 and openmetrics >= text else "text"

@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 
 _NAME: Final = "kube-throttle-exporter"  # the Server header, without a version
 _BACKLOG: Final = 1024  # connections that the kernel holds; beyond it a client's kernel tries again after a second
-_ACCEPTED_AT_ONCE: Final = 16
-"""In one round of the event loop: a connection must not be evicted in the few rounds until its request is read."""
+_ACCEPTED_AT_ONCE: Final = 16  # in one round of the loop: none must be evicted in the few until its request is read
 _UNSENT_BYTES: Final = 128 << 10  # of one connection in the kernel: its memory counts as the exporter's
 _SHUTDOWN_SECONDS: Final = 2.0  # in which a TLS client has to answer the end of its connection
 _PIECE_BYTES: Final = 64 << 10
@@ -85,8 +84,7 @@ class Connection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
         self._received = 0
         self.address, self.state, self.since = "", State.REQUESTING, 0.0
-        self.body: bytes | None = None
-        """The large answer it is being sent."""
+        self.body: bytes | None = None  # the answer it is being sent
 
     def open(self, transport: asyncio.BaseTransport) -> None:
         """Take a place; ``transport`` is the socket's, below TLS."""
@@ -179,9 +177,7 @@ class Connection(web.RequestHandler):
                 self.report(reason, text)
             if answer:
                 self._socket.write(answer)
-                self._socket.close()
-            else:
-                self._socket.abort()
+            (self._socket.close if answer else self._socket.abort)()
             self.closed()
 
     def closed(self) -> None:
@@ -255,9 +251,8 @@ class WebServer:
         limits: Limits | None = None,
         shutdown_seconds: float = 2.0,
     ) -> None:
-        self.limits, self.on_error = limits or Limits(), on_error
-        self.connections: set[Connection] = set()
-        self.config = config
+        self.limits, self.config, self.on_error = limits or Limits(), config, on_error
+        self.connections = set[Connection]()
         self._bucket, self._passwords = TokenBucket(), PasswordChecker()
         application.middlewares.append(self._middleware)
         application.on_response_prepare.append(self._add_headers)

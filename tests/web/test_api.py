@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from exporter.model import CgroupName
 from exporter.report.documents import Report
-from exporter.web import api
+from exporter.web import pages
 from tests.report.node import minute
 
 
@@ -27,7 +27,7 @@ async def client(report: Report) -> AsyncIterator[TestClient[web.Request, web.Ap
         return report
 
     app = web.Application()
-    api.add_routes(app, lambda: 1, make)
+    pages.add_api(app, lambda: 1, make)
     async with TestClient(TestServer(app)) as client:
         yield client
 

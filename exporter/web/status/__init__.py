@@ -10,6 +10,7 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,23 +27,19 @@ from exporter.report.documents import Report, escaped_path, unescaped_segments
 from exporter.report.schema import Container
 from exporter.web.pages import GZIP_LEVEL, StateCache, accepts_gzip
 
-CONTAINER_PATH: Final = "/container/"
-DASHBOARD_PATH: Final = "/d/kte-workload"
-"""Of this repository's dashboard of workloads below Grafana's URL."""
-MAX_PAGES: Final = 8
-"""Kept of one report. With 750 containers a page has about 1 MB."""
+CONTAINER_PATH, DASHBOARD_PATH = "/container/", "/d/kte-workload"
+MAX_PAGES: Final = 8  # kept of one report; with 750 containers a page has about 1 MB
 MAX_TEXT: Final = 200
 SORTS: Final = ("impact", "throttled", "lost", "use", "waiting", "name")
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where the page's links lead."""
+    """Where the page's links lead; ``grafana`` is its base URL, empty for none."""
 
     home: str
     metrics: str
     grafana: str = ""
-    """Grafana's base URL; empty for none."""
 
     def container(self, one: Container | Name) -> str:
         """Return the path of a container's page; empty for a name that no URL can say."""
@@ -61,28 +58,26 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One page, as its URL asks for it."""
+    """One page, as its URL asks for it: ``?namespace=shop&q=api&sort=lost&all&refresh=10``."""
 
     name: CgroupName | None = None
-    """``None`` for the node's page."""
+    """``None`` for the node's page; the others are for that page, but for ``refresh``."""
     namespace: str = ""
-    """``?namespace=shop``: its containers only."""
     text: str = ""
-    """``?q=api``: containers whose name or workload holds it, in any case."""
+    """Containers whose name or workload holds it, in any case."""
     sort: str = SORTS[0]
-    """``?sort=lost``: one of :data:`SORTS`."""
     all: bool = False
-    """``?all``: every workload opened, with all its containers."""
+    """Every workload opened, with all its containers."""
     refresh: int | None = None
-    """``?refresh=10``: seconds after which the browser asks again."""
+    """Seconds after which the browser asks again."""
 
     @classmethod
     def of(cls, name: CgroupName | None, query: Mapping[str, str]) -> PageRequest:
         """Return what a query asks for; values without a meaning are ignored."""
-        refresh = _refresh(query.get("refresh", ""))
+        seconds, sort = query.get("refresh", ""), query.get("sort", "")
+        refresh = int(seconds) if re.fullmatch("[1-9][0-9]{0,3}", seconds) and int(seconds) <= 3600 else None
         if name is not None:
             return cls(name, refresh=refresh)
-        sort = query.get("sort", "")
         return cls(
             namespace=query.get("namespace", "")[:MAX_TEXT],
             text=query.get("q", "")[:MAX_TEXT].strip(),
@@ -123,10 +118,7 @@ def add_routes(
     telemetry_path: str,
     grafana_url: str = "",
 ) -> None:
-    """Mount the page at ``/``, or at ``/status`` where the metrics are at ``/``, and one page for each container.
-
-    ``report`` gives the report of the node's present ``state``.
-    """
+    """Mount the page of ``report`` at ``/``, or at ``/status`` where the metrics are at ``/``, and each container's."""
     home = "/status" if telemetry_path == "/" else "/"
     links = Links(home, telemetry_path, grafana_url)
 
@@ -170,8 +162,3 @@ def _make(report: Report, links: Links, request: PageRequest, zipped: bool) -> t
 
     body, status = rendering.render(report, request, links)
     return gzip.compress(body, GZIP_LEVEL, mtime=0) if zipped else body, status
-
-
-def _refresh(text: str) -> int | None:
-    seconds = int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else 0
-    return seconds if 1 <= seconds <= 3600 else None

@@ -11,21 +11,17 @@ from exporter.report.schema import Series
 
 HEIGHT: Final = 100
 """Of every chart's box; its width is the number of slots. It is stretched to the place it is given."""
-ROW_SLOTS: Final = 60
-PAGE_SLOTS: Final = 240
-MIN_BAR: Final = 4
-"""The height of a bar that is not zero."""
+ROW_SLOTS, PAGE_SLOTS = 60, 240
+MIN_BAR: Final = 4  # the height of a bar that is not zero
 Values = Sequence[float | None]
 
 
 class Chart(NamedTuple):
-    """One container's ratio, and its use or time share where that is drawn."""
+    """Paths of a container's ratio, and of its use or time share where that is drawn."""
 
     slots: int
     bars: str
-    """Path of the throttled ratio."""
     line: str
-    """Path of the second series; empty without one."""
     top: float
     """The share that the upper edge stands for."""
     description: str

@@ -30,16 +30,10 @@ from exporter.web.status import SORTS, Links, PageRequest, style
 from exporter.web.status.charts import PAGE_SLOTS, ROW_SLOTS, Chart, history_chart, since, window_chart
 
 _SETTING = re.compile(r"(?<![\w&#:-])-?[A-Za-z][\w:.]*=\d+")
-MAX_WORKLOADS: Final = 40
-"""In the table; the others are folded below it unless some are asked for."""
-MAX_REPLICAS: Final = 25
-"""Containers with problems of one workload in the table unless some are asked for; of the others :data:`MAX_FULL`."""
-MAX_FULL: Final = 5
-"""Containers of one finding with their own summary."""
-MAX_NAMED: Final = 50
-"""Further ones that are named."""
-MAX_CPUS: Final = 1024
-"""CPUs that are drawn. The largest machines sold have fewer; sysfs allows more."""
+MAX_WORKLOADS: Final = 40  # in the table; the others are folded below it unless some are asked for
+MAX_REPLICAS: Final = 25  # of one workload, with problems, in the table likewise; of the others MAX_FULL
+MAX_FULL, MAX_NAMED = 5, 50  # containers of one finding with their own summary; further ones that are named
+MAX_CPUS: Final = 1024  # that are drawn: the largest machines sold have fewer, sysfs allows more
 MAX_NEIGHBOURS: Final = 20
 
 
@@ -69,9 +63,8 @@ class Workload(NamedTuple):
     @property
     def throttled_ratio(self) -> tuple[float | None, bool]:
         """The highest of its containers, and whether it is that of a pod."""
-        return max(
-            map(summary.throttled_ratio, self.containers), key=lambda found: -1.0 if found[0] is None else found[0]
-        )
+        found = map(summary.throttled_ratio, self.containers)
+        return max(found, key=lambda ratio: -1.0 if ratio[0] is None else ratio[0])
 
 
 class NodePage:
@@ -122,10 +115,7 @@ class NodePage:
     @cached_property
     def letters(self) -> dict[str, str]:
         """A letter for each owner: A to Z, then A2 to Z2, and so on."""
-        return {
-            name: chr(ord("A") + at % 26) + (str(at // 26 + 1) if at >= 26 else "")
-            for at, name in enumerate(self.owners)
-        }
+        return {name: chr(ord("A") + at % 26) + str(at // 26 + 1) * (at >= 26) for at, name in enumerate(self.owners)}
 
 
 class ContainerPage:
@@ -170,10 +160,8 @@ def _findings(containers: Iterable[Container]) -> list[Finding]:
 
 
 def _is_asked_for(one: Container, request: PageRequest) -> bool:
-    if request.namespace and one["namespace"] != request.namespace:
-        return False
     parts = (one["namespace"], one["pod"], one["container"], one["workload_kind"] or "", one["workload"] or "")
-    return request.text.lower() in "/".join(parts).lower()
+    return request.namespace in {"", one["namespace"]} and request.text.lower() in "/".join(parts).lower()
 
 
 def _workloads(containers: Iterable[Container], request: PageRequest) -> list[Workload]:
