@@ -14,7 +14,7 @@ from pathlib import Path
 from exporter.lab.cgroups import LabError
 from tests.bench.cadvisor import cadvisor
 from tests.bench.node import BenchNode, bench_node
-from tests.bench.parts import Bed
+from tests.bench.parts import Bed, status_page
 from tests.bench.process import Watched, arrivals, serving, watch
 from tests.bench.rows import Row, growth, put_between_marks, report
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(sizes) > 1:
         small, *_, large = sizes.values()
         sizes["Growth from the smallest to the largest"] = growth(small, large)
+    sizes["Status page"] = [status_page()]
     kernel, python = platform.release().split("-")[0], platform.python_version()
     text = report(f"{os.cpu_count()} CPUs, Linux {kernel}, Python {python}", sizes)
     sys.stdout.write(f"{text}\n")

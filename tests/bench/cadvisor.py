@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from tempfile import TemporaryFile
 
-from tests.bench.process import Scraper, Watched, free_port, watch
-from tests.support.process import end
+from tests.bench.process import Scraper, Watched, watch
+from tests.support.process import end, free_port
 
 HOUSEKEEPING_SECONDS = 10
 _START_SECONDS = 30.0

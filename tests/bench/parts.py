@@ -17,6 +17,8 @@ from exporter.sampler import Sampler, SamplerOptions
 from exporter.settings_sources import load
 from tests.bench.node import BenchNode
 from tests.bench.rows import Row
+from tests.status import nodes
+from tests.status.page import text_of
 
 ROUNDS_A_SCAN = 10
 """As with the default settings: a scan each 10 s, a tick each second."""
@@ -113,3 +115,10 @@ def cpu_ms(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return (time.process_time() - start) * 1000
+
+
+def status_page() -> Row:
+    """By workload, as it opens, documents included."""
+    many = nodes.many()
+    spent = [cpu_ms(lambda: text_of(many)) for _ in range(20)]
+    return Row(what=f"status page of {nodes.MANY} containers", unit="CPU ms", values=spent)

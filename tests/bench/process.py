@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPConnection
 
 from exporter.lab.cgroups import LabError
 from tests.bench.node import BenchNode, new_pod
 from tests.bench.rows import Row
 from tests.support.lab import resident
-from tests.support.process import ROOT, Exporter, command, environment
+from tests.support.process import ROOT, Exporter, command, environment, free_port
 
 SCRAPE_SECONDS = 15.0
 LIFE_SECONDS = 3.0
@@ -25,60 +25,28 @@ START_CPU_SECONDS = {750: 0.6}
 _COMPLETE_SECONDS = 120.0
 _ARRIVALS = 4
 _ARRIVAL_SECONDS = 10.0
-_BUFFER = 1 << 20
 
 
 class Scraper:
-    """One connection that is kept, as Prometheus keeps it; answers go into one buffer and are thrown away.
+    """One connection that is kept, as Prometheus keeps it; answers go into one buffer and are thrown away."""
 
-    It costs next to nothing, so that on a small machine it does not take what it measures.
-    """
-
-    def __init__(self, port: int, path: str = "/metrics") -> None:
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
-        self._request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/plain\r\n\r\n".encode()
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30.0)
+    def __init__(self, port: int) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=30.0)
+        self._buffer = bytearray(1 << 20)
 
     def scrape(self) -> float:
         """Milliseconds to the last byte. Raises ``OSError``, also for an answer that is no page."""
         start = time.perf_counter()
-        self._socket.sendall(self._request)
-        filled = 0
-        while (end := self._buffer.find(b"\r\n\r\n", 0, filled)) < 0:
-            filled += self._receive(filled)
-        status, *lines = bytes(self._view[:end]).lower().split(b"\r\n")
-        headers = dict(line.split(b": ", 1) for line in lines if b": " in line)
-        if status.split()[1] != b"200":
-            raise OSError(f"answered {status.decode(errors='replace')[:60]}")
-        if headers.get(b"transfer-encoding") == b"chunked":
-            # Not ours: cAdvisor's. Its last chunk is empty.
-            while not self._buffer.endswith(b"\r\n0\r\n\r\n", 0, filled):
-                if filled > _BUFFER // 2:
-                    self._view[:16] = bytes(self._view[filled - 16 : filled])
-                    filled = 16
-                filled += self._receive(filled)
-        left = int(headers.get(b"content-length", 0)) - (filled - end - 4)
-        while left > 0:
-            left -= self._receive(0)
+        self._connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
+        response = self._connection.getresponse()
+        while response.readinto(self._buffer):
+            pass
+        if response.status != HTTPStatus.OK or response.length:
+            raise OSError(f"answered {response.status} {response.reason}, {response.length or 0} bytes short")
         return 1000 * (time.perf_counter() - start)
 
-    def _receive(self, offset: int) -> int:
-        got = self._socket.recv_into(self._view[offset:])
-        if not got:
-            raise ConnectionResetError("closed before the end of an answer")
-        return got
-
     def close(self) -> None:
-        self._socket.close()
-
-
-def free_port() -> int:
-    """A port on which nobody listens yet."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+        self._connection.close()
 
 
 def cpu_seconds(pid: int) -> float:

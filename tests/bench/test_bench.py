@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.bench.cadvisor import cadvisor
-from tests.bench.process import Scraper
 from tests.bench.rows import Row, growth, number, percentile, put_between_marks, report
 
 TICK = Row(
@@ -76,37 +71,6 @@ def test_what_is_between_the_marks_is_replaced() -> None:
         put_between_marks("no marks", "new")
 
 
-@contextmanager
-def answering(*answers: bytes) -> Iterator[int]:
-    """A port that gives these answers, one to each request, all on one connection."""
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            for answer in answers:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join()
-
-
-def test_the_scraper_knows_where_an_answer_ends() -> None:
-    body = b"x" * 3_000_000
-    plain = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2dc6c0\r\n%s\r\n0\r\n\r\n" % body
-    refused = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
-    with answering(plain, chunked, plain, refused) as port:
-        scraper = Scraper(port)
-        assert all(scraper.scrape() > 0 for _ in range(3))
-        with pytest.raises(OSError, match="503"):
-            scraper.scrape()
-        scraper.close()
-
-
 FAKE_CADVISOR = """#!{python}
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -116,12 +80,10 @@ if "version" in options:
 if {broken}:
     sys.exit("F1128 no cgroup | today")
 class Page(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
     def do_GET(self):
         self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.wfile.write(b"4\\r\\na 1\\n\\r\\n0\\r\\n\\r\\n")
+        self.wfile.write(b"a 1")
 HTTPServer((options["listen_ip"], int(options["port"])), Page).serve_forever()
 """
 

@@ -13,10 +13,9 @@ import pytest
 
 from tests.chart.charting import CASES, Json, objects, only, texts
 from tests.chart.runtime import Node, executing, expanded, running, this_checkout
-from tests.monitoring.parts import free_port
 from tests.support.fake_kubelet import FakeKubelet, kubelet
 from tests.support.pages import Page, triples
-from tests.support.process import Exporter
+from tests.support.process import Exporter, free_port
 from tests.support.recordings import RECORDINGS, Recording, copied
 from tests.support.recordings import running as running_containers
 

@@ -9,16 +9,16 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
+from tests.support.lab import alive
+from tests.support.pages import Labels, Page
 
 Json = dict[str, Any]
-Labels = frozenset[tuple[str, str]]
 
 NAMESPACE = "monitoring"
 RELEASE = "kube-throttle-exporter"
@@ -45,10 +45,6 @@ class KernelCounters:
     throttled_periods: float | None
     throttled_seconds: float | None
     usage_seconds: float | None
-
-
-Page = Mapping[str, Mapping[Labels, float]]
-"""Samples of a page, by name and labels."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +90,7 @@ class Cluster:
         """The exporter's page now."""
         address = self.exporter()["status"]["podIP"]
         with urllib.request.urlopen(f"http://{address}:{PORT}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        page: dict[str, dict[Labels, float]] = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                page.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
-        return page
+            return Page(answer.read().decode(), answer.headers["Content-Type"])
 
     def kernel_counters(self, container: Container) -> KernelCounters:
         """The container's counters, from the kernel's own files on this machine."""
@@ -133,23 +124,16 @@ class Cluster:
         environment = {key: value for key, _, value in pairs}
         log = (process / "fd" / "1").readlink()
         os.kill(pid, signal.SIGTERM)
-        try:
-            eventually(lambda: _ended(process), 15, f"{name} does not end")
-        except AssertionError:  # an API server waits for its clients' watches to end
+        with suppress(AssertionError):  # an API server waits for its clients' watches to end
+            eventually(lambda: not alive(pid), 15, f"{name} does not end")
+        if alive(pid):
             os.kill(pid, signal.SIGKILL)
-            eventually(lambda: _ended(process), 15, f"{name} does not end")
+            eventually(lambda: not alive(pid), 15, f"{name} does not end")
         with log.open("ab") as output:
             files = [(os.POSIX_SPAWN_DUP2, output.fileno(), number) for number in (1, 2)]
             # It outlives this process, which does not wait for it.
             started = os.posix_spawn(command[0], command, environment, file_actions=files, setsid=True)
         pid_file.write_text(f"{started}\n")
-
-
-def _ended(process: Path) -> bool:
-    try:
-        return ") Z " in (process / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def _number(text: str | None, factor: float = 1.0) -> float | None:
@@ -159,17 +143,6 @@ def _number(text: str | None, factor: float = 1.0) -> float | None:
 def labels(container: Container) -> Labels:
     """Labels of the container's rows."""
     return frozenset({"namespace": container.namespace, "pod": container.pod, "container": container.name}.items())
-
-
-def mapped(page: Page) -> set[tuple[str, str, str]]:
-    """Namespace, pod and container of each container row that has a name."""
-    rows = (dict(key) for key in page["cgroup_container_info"])
-    return {(row["namespace"], row["pod"], row["container"]) for row in rows if row["namespace"]}
-
-
-def total(page: Page, name: str, **wanted: str) -> float:
-    """Sum of a metric's samples with these labels; 0 without any."""
-    return sum(value for key, value in page.get(name, {}).items() if set(wanted.items()) <= key)
 
 
 def eventually(holds: Callable[[], object], seconds: float, what: str) -> float:
@@ -242,17 +215,8 @@ def counters_between(before: KernelCounters, shown: KernelCounters, after: Kerne
 
 def shown_counters(page: Page, container: Container) -> KernelCounters:
     """The container's counters on the page."""
-    key = labels(container)
-
-    def value(name: str) -> float | None:
-        return page.get(f"cgroup_container_cpu_{name}", {}).get(key)
-
-    return KernelCounters(
-        value("periods_total"),
-        value("throttled_periods_total"),
-        value("throttled_seconds_total"),
-        value("usage_seconds_total"),
-    )
+    names = KernelCounters.__dataclass_fields__
+    return KernelCounters(*(page.rows(f"cgroup_container_cpu_{name}_total").get(labels(container)) for name in names))
 
 
 def image_name(archive: str) -> str:

@@ -66,22 +66,21 @@ class Release:
         repository, _, tag = image.rpartition(":")
         registry, _, name = repository.rpartition("/")
         self._image: Json = {"registry": registry, "repository": name, "tag": tag, "pullPolicy": "Never"}
-        self._config = helm_python.Config(kubeconfig_path=os.environ["KUBECONFIG"], namespace=NAMESPACE)
-        self.helm = self._config
+        self.helm = helm_python.Config(kubeconfig_path=os.environ["KUBECONFIG"], namespace=NAMESPACE)
 
     def install(self, **values: object) -> float:
         """Install the chart; seconds until the pod is ready."""
-        self._config.install(self._chart, RELEASE, {"image": self._image, **values}, namespace=NAMESPACE)
+        self.helm.install(self._chart, RELEASE, {"image": self._image, **values}, namespace=NAMESPACE)
         return self.wait_ready()
 
     def upgrade(self, **values: object) -> float:
         """Replace the release's values; seconds until the new pod is ready."""
-        self._config.upgrade(self._chart, RELEASE, {"image": self._image, **values}, namespace=NAMESPACE)
+        self.helm.upgrade(self._chart, RELEASE, {"image": self._image, **values}, namespace=NAMESPACE)
         return self.wait_ready()
 
     def rollback(self, revision: int) -> float:
         """Return to an earlier revision; seconds until its pod is ready."""
-        self._config.rollback(RELEASE, version=revision)
+        self.helm.rollback(RELEASE, version=revision)
         return self.wait_ready()
 
     def wait_ready(self) -> float:

@@ -25,12 +25,11 @@ from tests.cluster.cluster import (
     eventually,
     job,
     labels,
-    mapped,
     objects_of_release,
     shown_counters,
-    total,
 )
 from tests.cluster.conftest import Release
+from tests.support.pages import triples
 
 INTERVAL_SECONDS = 1.0
 BUSY = "while :; do :; done"
@@ -62,8 +61,8 @@ def every_container_is_named(cluster: Cluster) -> int:
     """Assert that each running container has a named row, and that none is unmapped; their number."""
     running = {(one.namespace, one.pod, one.name) for one in cluster.running_containers()}
     page = cluster.page()
-    assert running <= mapped(page), f"without a row: {running - mapped(page)}"
-    assert total(page, "throttle_exporter_cgroups", state="unmapped") == 0
+    assert not running - triples(page.rows("cgroup_container_info"))
+    assert page.total("throttle_exporter_cgroups", state="unmapped") == 0
     return len(running)
 
 
@@ -86,10 +85,10 @@ def test_every_running_container_is_named(cluster: Cluster, say: Say) -> None:
 
     say(f"names: {every_container_is_named(cluster)} running containers, all named after {seconds:.1f} s")
     page = cluster.page()
-    assert total(page, "throttle_exporter_pods_source_active", source="apiserver") == 1
-    assert total(page, "throttle_exporter_pods_source_up", source="kubelet") == 0
+    assert page.total("throttle_exporter_pods_source_active", source="apiserver") == 1
+    assert page.total("throttle_exporter_pods_source_up", source="kubelet") == 0
     threads = named(cluster, "threads-")
-    assert page["cgroup_container_cpu_limit_cores"][labels(threads)] == pytest.approx(0.06)
+    assert page.rows("cgroup_container_cpu_limit_cores")[labels(threads)] == pytest.approx(0.06)
 
 
 def test_values_lie_between_those_of_the_kernels_files(cluster: Cluster, say: Say) -> None:
@@ -106,7 +105,7 @@ def test_values_lie_between_those_of_the_kernels_files(cluster: Cluster, say: Sa
     ]
     assert not wrong
     threads = named(cluster, "threads-")
-    assert total(page, "cgroup_container_cpu_throttled_ratio", pod=threads.pod) > 0.5
+    assert page.total("cgroup_container_cpu_throttled_ratio", pod=threads.pod) > 0.5
     say(f"values: 4 counters of {len(containers)} containers between two reads of the kernel's files")
 
 
@@ -147,8 +146,8 @@ def test_a_job_of_four_seconds_is_on_a_scrape_fifteen_seconds_later(cluster: Clu
     page = cluster.page()
 
     name = pod["metadata"]["name"]
-    assert total(page, "cgroup_container_cpu_throttled_periods_total", namespace="payments", pod=name) > 0
-    say(f"job of 4 s: {total(page, 'cgroup_container_cpu_periods_total', pod=name):.0f} periods on a page 15 s later")
+    assert page.total("cgroup_container_cpu_throttled_periods_total", namespace="payments", pod=name) > 0
+    say(f"job of 4 s: {page.total('cgroup_container_cpu_periods_total', pod=name):.0f} periods on a page 15 s later")
 
 
 def test_a_pod_made_anew_has_its_own_rows_and_the_old_ones_go(cluster: Cluster, say: Say) -> None:
@@ -157,8 +156,10 @@ def test_a_pod_made_anew_has_its_own_rows_and_the_old_ones_go(cluster: Cluster, 
     eventually(lambda: named(cluster, "threads-") != old, 60, "no new pod")
     new = named(cluster, "threads-")
 
-    seconds = eventually(lambda: labels(new) in cluster.page()["cgroup_container_cpu_periods_total"], 10, "no row")
-    gone = eventually(lambda: labels(old) not in cluster.page()["cgroup_container_cpu_periods_total"], 90, "lingers")
+    seconds = eventually(lambda: labels(new) in cluster.page().rows("cgroup_container_cpu_periods_total"), 10, "no row")
+    gone = eventually(
+        lambda: labels(old) not in cluster.page().rows("cgroup_container_cpu_periods_total"), 90, "lingers"
+    )
 
     say(f"pod made anew: named {seconds:.1f} s after it ran, the old one off the page {gone:.0f} s later")
 
@@ -203,11 +204,11 @@ def test_each_pod_source_names_every_container(source: str, cluster: Cluster, re
 
     named_after = eventually(lambda: every_container_is_named(cluster), 60, f"{source}: containers without a name")
     page = cluster.page()
-    assert total(page, "throttle_exporter_pods_source_active", source=source) == 1
-    assert total(page, "throttle_exporter_errors_total", stage="pods") == 0
+    assert page.total("throttle_exporter_pods_source_active", source=source) == 1
+    assert page.total("throttle_exporter_errors_total", stage="pods") == 0
     # Log files tell names only: a limit that the source does not know is no drift.
-    assert ("cgroup_container_spec_cpu_limit_cores" in page) is (source != "logs")
-    assert not total(page, "cgroup_container_cpu_limit_drift")
+    assert bool(page.rows("cgroup_container_spec_cpu_limit_cores")) is (source != "logs")
+    assert not page.total("cgroup_container_cpu_limit_drift")
     say(f"source {source}: upgraded and ready after {seconds:.1f} s, all named {named_after:.1f} s later")
 
 
@@ -217,7 +218,7 @@ def test_a_rollback_returns_to_the_first_revision(cluster: Cluster, release: Rel
     eventually(lambda: every_container_is_named(cluster), 60, "containers without a name")
     assert len(release.helm.history(RELEASE)) == 2 + len(SOURCES)
     eventually(
-        lambda: total(cluster.page(), "throttle_exporter_pods_source_active", source="apiserver"), 30, "other source"
+        lambda: cluster.page().total("throttle_exporter_pods_source_active", source="apiserver"), 30, "other source"
     )
     say(f"rollback to revision 1: ready after {seconds:.1f} s")
 

@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -203,6 +204,12 @@ def started(
         if ready:
             exporter.wait_ready()
         yield exporter
+
+
+def free_port() -> int:
+    """A port on which nobody listens yet."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
