@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from exporter.node.machine import read_topology
 from exporter.report.schema import Container as Report
 from tests.support.lab import eventually, kernel_counters, pod
 from tests.support.lab_causes import explain
-from tests.support.lab_stage import Stage
+from tests.support.lab_stage import Stage, stage
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -106,6 +107,13 @@ def follow(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
     assert set_to[-1] <= 1.02 * load.most(burst, len(hierarchy.cpus())), (set_to, burst)
 
 
+@pytest.fixture(scope="module")
+def quick(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Where no burst has to fit into a sample, windows half as long tell as much."""
+    with stage(hierarchy, tmp_path_factory.mktemp("quick"), window_seconds=2.5, interval_seconds=0.5) as made:
+        yield made
+
+
 LOADS = (Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2), Load("sixteen threads, 5 ms", 16, 0.005, 1.0, 0.2))
 
 
@@ -115,18 +123,18 @@ def test_the_recommended_limit_ends_the_throttling(node: Stage, hierarchy: Hiera
     follow(node, hierarchy, load)
 
 
-def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(node: Stage, hierarchy: Hierarchy) -> None:
-    one = played(node, hierarchy, None)
-    inner = f"{node.group(one)}/docker"
-    node.tree.make(inner, CpuSettings(quota_cores=0.1))
-    node.start(inner, Workload(kind="busy"))
-    node.watch()
-    found = told(node)
+def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(quick: Stage, hierarchy: Hierarchy) -> None:
+    one = played(quick, hierarchy, None)
+    inner = f"{quick.group(one)}/docker"
+    quick.tree.make(inner, CpuSettings(quota_cores=0.1))
+    quick.start(inner, Workload(kind="busy"))
+    quick.watch()
+    found = told(quick)
     assert "nested_throttled" in names(found)
     assert "contention" not in names(found)
-    node.tree.set(inner, CpuSettings())
-    node.watch()
-    assert eventually(lambda: "nested_throttled" not in names(told(node)), 15)
+    quick.tree.set(inner, CpuSettings())
+    quick.watch()
+    assert eventually(lambda: "nested_throttled" not in names(told(quick)), 15)
 
 
 def cores(command: str) -> float:
@@ -135,14 +143,14 @@ def cores(command: str) -> float:
     return int(amount[:-1]) / 1000 if amount.endswith("m") else float(amount)
 
 
-def test_raising_the_limit_of_the_pod_ends_its_throttling(node: Stage, hierarchy: Hierarchy) -> None:
+def test_raising_the_limit_of_the_pod_ends_its_throttling(quick: Stage, hierarchy: Hierarchy) -> None:
     app = deployed("advised", Container(name="app"), Container(name="render"), limit_cores=0.1)
-    [one] = node.play((app, hierarchy.cpus()))
+    [one] = quick.play((app, hierarchy.cpus()))
     for container in range(2):
-        node.start(node.group(one, container), Workload(kind="bursty", unit_seconds=0.025, every_seconds=0.2))
+        quick.start(quick.group(one, container), Workload(kind="bursty", unit_seconds=0.025, every_seconds=0.2))
     for _ in range(STEPS):
-        node.watch()
-        found = {finding["name"]: finding for finding in told(node)["findings"]}
+        quick.watch()
+        found = {finding["name"]: finding for finding in told(quick)["findings"]}
         if "ancestor_throttled" not in found:
             break
         assert found["ancestor_throttled"]["reason"] == "pod"
@@ -150,9 +158,9 @@ def test_raising_the_limit_of_the_pod_ends_its_throttling(node: Stage, hierarchy
         assert command.startswith("kubectl -n live patch deploy/advised ")
         one = replace(one, limit_cores=cores(command))
         for group, settings, _ in one.cgroups("cgroupfs"):
-            node.tree.set(group, settings)
-    node.watch()
-    after = told(node)
+            quick.tree.set(group, settings)
+    quick.watch()
+    after = told(quick)
     assert not names(after) & {"ancestor_throttled", "throttled", "throttled_below_limit"}, one.limit_cores
     assert after["pod_cgroup"] is not None
     assert (after["pod_cgroup"]["ratio"] or 0.0) < 0.01
@@ -160,16 +168,16 @@ def test_raising_the_limit_of_the_pod_ends_its_throttling(node: Stage, hierarchy
     assert 0.4 <= one.limit_cores <= 0.8
 
 
-def test_a_quota_above_the_pod_is_removed_where_the_finding_says(node: Stage, hierarchy: Hierarchy) -> None:
-    [one] = node.play((pod("advised", Container(name="app")), hierarchy.cpus()))
-    node.tree.set("kubepods/besteffort", CpuSettings(quota_cores=0.1))
-    node.start(node.group(one), Workload(kind="bursty", unit_seconds=0.02, every_seconds=0.1))
-    node.watch()
-    found = {finding["name"]: finding for finding in told(node)["findings"]}
+def test_a_quota_above_the_pod_is_removed_where_the_finding_says(quick: Stage, hierarchy: Hierarchy) -> None:
+    [one] = quick.play((pod("advised", Container(name="app")), hierarchy.cpus()))
+    quick.tree.set("kubepods/besteffort", CpuSettings(quota_cores=0.1))
+    quick.start(quick.group(one), Workload(kind="bursty", unit_seconds=0.02, every_seconds=0.1))
+    quick.watch()
+    found = {finding["name"]: finding for finding in told(quick)["findings"]}
     ancestor = str(found["ancestor_throttled"]["evidence"]["ancestor"])
-    node.tree.set(ancestor.removeprefix(f"{node.tree.prefix}/"), CpuSettings())
-    node.watch()
-    after = told(node)
+    quick.tree.set(ancestor.removeprefix(f"{quick.tree.prefix}/"), CpuSettings())
+    quick.watch()
+    after = told(quick)
     assert "ancestor_throttled" not in names(after)
     assert after["ledger"] is not None
     assert after["ledger"]["quota_above"] == 0.0
@@ -211,13 +219,13 @@ def test_waiting_for_a_neighbour_ends(node: Stage, hierarchy: Hierarchy, cure: s
     assert waits < thresholds.WAITING_SHARE * (waits + used)
 
 
-def test_a_limit_that_somebody_changed_is_set_again(node: Stage, hierarchy: Hierarchy) -> None:
-    one = played(node, hierarchy, 0.5)
-    node.tree.set(node.group(one), CpuSettings(quota_cores=0.25))
-    node.wait_ticks(2)
-    [found] = [finding for finding in told(node)["findings"] if finding["name"] == "limit_drift"]
+def test_a_limit_that_somebody_changed_is_set_again(quick: Stage, hierarchy: Hierarchy) -> None:
+    one = played(quick, hierarchy, 0.5)
+    quick.tree.set(quick.group(one), CpuSettings(quota_cores=0.25))
+    quick.wait_ticks(2)
+    [found] = [finding for finding in told(quick)["findings"] if finding["name"] == "limit_drift"]
     [command] = found["commands"]
     [(period, quota, container_id)] = re.findall(r"^crictl update --cpu-period (\d+) --cpu-quota (\d+) (\w+)$", command)
     assert container_id == one.containers[0].container_id
-    node.tree.set(node.group(one), CpuSettings(quota_cores=int(quota) / int(period), period_us=int(period)))
-    assert eventually(lambda: "limit_drift" not in names(told(node)), 15)
+    quick.tree.set(quick.group(one), CpuSettings(quota_cores=int(quota) / int(period), period_us=int(period)))
+    assert eventually(lambda: "limit_drift" not in names(told(quick)), 15)

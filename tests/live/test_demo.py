@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import signal
@@ -12,7 +11,7 @@ import pytest
 
 from exporter.lab.cgroups import Hierarchy
 from tests.support.lab import alive, eventually, traces
-from tests.support.lab_demo import END_SECONDS, SHORT_RUN_SECONDS, Demo, demo
+from tests.support.lab_demo import END_SECONDS, SHORT_RUN_SECONDS, demo
 from tests.support.pages import Page, duplicates, triples
 
 USAGE = "cgroup_container_cpu_usage_seconds_total"
@@ -20,17 +19,6 @@ APP = {"namespace": "shop", "pod": "checkout-7d9f8b6c5d-x2k9p", "container": "ap
 """Beyond its own quota."""
 REPORT = {"namespace": "data", "pod": "report-28766160-l4x8c"}
 """Beyond the quota of the pod."""
-
-
-def page_of(running: Demo) -> Page:
-    connection = http.client.HTTPConnection(running.address, timeout=10)
-    try:
-        connection.request("GET", "/metrics")
-        response = connection.getresponse()
-        assert response.status == http.HTTPStatus.OK
-        return Page(response.read().decode(), response.headers["content-type"])
-    finally:
-        connection.close()
 
 
 def throttled_periods(page: Page, *rows: dict[str, str]) -> bool:
@@ -44,13 +32,13 @@ def test_the_demo_shows_its_node_and_ctrl_c_leaves_nothing(hierarchy: Hierarchy)
     with demo() as running:
         running.wait_told()
         # How soon depends on what else this machine does.
-        throttled = eventually(lambda: throttled_periods(page_of(running), APP, REPORT), 20)
-        page, children = page_of(running), running.children()
+        throttled = eventually(lambda: throttled_periods(running.page(), APP, REPORT), 20)
+        page, children = running.page(), running.children()
         during = traces(running.pid)
         code = running.interrupt()
 
-    assert code == 0, running.text
-    assert f"real cgroups ({hierarchy.version})" in running.text
+    assert code == 0, running.log
+    assert f"real cgroups ({hierarchy.version})" in running.log
     assert not duplicates(page.text)
     named = {row for row in triples(page.rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
     assert len(named) == 11
@@ -58,9 +46,9 @@ def test_the_demo_shows_its_node_and_ctrl_c_leaves_nothing(hierarchy: Hierarchy)
     assert page.total("throttle_exporter_cgroups", state="sandbox") >= 8
     assert throttled
     assert page.get("cgroup_container_cpu_throttled_periods_total", **REPORT, container="query") is not None
-    assert "status page at http://127.0.0.1:" in running.text
-    assert "throttle-exporter explain --url=http://127.0.0.1:" in running.text
-    assert re.search(r"^demo: throttled periods: .*(/app|data/report-28766160-l4x8c) \d+%", running.text, re.MULTILINE)
+    assert "status page at http://127.0.0.1:" in running.log
+    assert "throttle-exporter explain --url=http://127.0.0.1:" in running.log
+    assert re.search(r"^demo: throttled periods: .*(/app|data/report-28766160-l4x8c) \d+%", running.log, re.MULTILINE)
     # Nothing of the machine's own pods, if it has any.
     assert {row[0] for row in triples(page.rows(USAGE))} <= {"shop", "data", "kube-system", ""}
 
@@ -85,11 +73,11 @@ def test_what_a_killed_demo_leaves_the_next_start_removes_and_nothing_of_one_tha
 
         assert workers_are_gone
         assert left
-        assert code == 0, following.text
+        assert code == 0, following.log
         assert traces(killed.pid) == []
         assert traces(following.pid) == []
         assert traces(first.pid) == before
-        named = {row for row in triples(page_of(first).rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
+        named = {row for row in triples(first.page().rows(USAGE)) if row[0] in {"shop", "data", "kube-system"}}
         assert len(named) == 11, "systemd's names make the same node"
         assert first.interrupt() == 0
     assert traces(first.pid) == []
@@ -103,7 +91,7 @@ def test_sigterm_during_the_start_leaves_nothing(hierarchy: Hierarchy) -> None:
         os.kill(running.pid, signal.SIGTERM)
         code = running.process.wait(END_SECONDS)
 
-    assert code in {0, 130}, running.text
+    assert code in {0, 130}, running.log
     assert traces(running.pid) == []
 
 
@@ -112,13 +100,13 @@ def test_where_no_group_can_be_made_a_synthetic_tree_moves(option: str, tmp_path
     with demo(option.replace("nowhere", str(tmp_path))) as running:
         running.wait_told()
         name = "cgroup_container_cpu_throttled_periods_total"
-        before = page_of(running).get(name, **APP) or 0
-        moved = eventually(lambda: (page_of(running).get(name, **APP) or 0) > before)
-        ratio = page_of(running).get("cgroup_container_cpu_throttled_ratio", **APP)
+        before = running.page().get(name, **APP) or 0
+        moved = eventually(lambda: (running.page().get(name, **APP) or 0) > before)
+        ratio = running.page().get("cgroup_container_cpu_throttled_ratio", **APP)
         code = running.interrupt()
 
-    assert code == 0, running.text
-    [folder] = re.findall(r"a synthetic tree of files in (\S+)", running.text)
+    assert code == 0, running.log
+    [folder] = re.findall(r"a synthetic tree of files in (\S+)", running.log)
     assert not Path(folder).exists()
     assert moved
     assert ratio == 1.0

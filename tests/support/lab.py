@@ -19,6 +19,7 @@ from exporter.lab.workloads import Job, Workforce
 from exporter.model import Driver
 from tests.support.pages import Page
 from tests.support.process import Exporter, started
+from tests.support.recordings import read_counters
 
 NODE_NAME = "live-node"
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms", "--sample.window=10s")
@@ -120,26 +121,8 @@ def errors(page: Page) -> dict[str, float]:
 
 def kernel_counters(tree: CgroupTree, group: str) -> dict[str, float]:
     """One group's counters now, from its files, by name of metric without prefix; in seconds."""
-    stat = _flat_keyed(tree.file("cpu", group, "cpu.stat"))
-    if tree.hierarchy.version == "v2":
-        throttled, burst = stat["throttled_usec"] / 1e6, stat.get("burst_usec", 0) / 1e6
-        usage = stat["usage_usec"] / 1e6
-    else:
-        throttled, burst = stat["throttled_time"] / 1e9, stat.get("burst_time", 0) / 1e9
-        usage = int(tree.file("cpuacct", group, "cpuacct.usage").read_text()) / 1e9
-    counters: dict[str, float] = {
-        "cpu_periods_total": stat["nr_periods"],
-        "cpu_throttled_periods_total": stat["nr_throttled"],
-        "cpu_throttled_seconds_total": throttled,
-        "cpu_usage_seconds_total": usage,
-    }
-    if "nr_bursts" in stat:
-        counters |= {"cpu_burst_periods_total": stat["nr_bursts"], "cpu_burst_seconds_total": burst}
-    return counters
-
-
-def _flat_keyed(file: Path) -> dict[str, int]:
-    return {key: int(value) for key, value in (line.split() for line in file.read_text().splitlines())}
+    usage = tree.hierarchy.mounts.get("cpuacct", Path()) / tree.path(group)
+    return read_counters(tree.file("cpu", group, "cpu.stat").parent, usage)
 
 
 def traces(pid: int | str = "*") -> list[str]:

@@ -31,6 +31,8 @@ class Stage:
     tree: CgroupTree
     workforce: Workforce
     kubelet: Kubelet
+    interval_seconds: float
+    window_seconds: float
     exporter: Exporter
 
     def play(self, *scene: tuple[Pod, frozenset[int]]) -> tuple[Pod, ...]:
@@ -62,12 +64,12 @@ class Stage:
 
     def watch(self) -> None:
         """Until all that is known of is what happened in this scene."""
-        self.wait_ticks(int(WINDOW_SECONDS / INTERVAL_SECONDS) + 1)
+        self.wait_ticks(int(self.window_seconds / self.interval_seconds) + 1)
 
     def wait_ticks(self, ticks: int) -> None:
         """Until so many samples were taken; asks seldom, for asking costs CPU that is being measured."""
         goal = self.exporter.page().total(SAMPLES) + ticks
-        deadline = time.monotonic() + 10 * ticks * INTERVAL_SECONDS
+        deadline = time.monotonic() + 10 * ticks * self.interval_seconds
         while self.exporter.page().total(SAMPLES) < goal:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{ticks} samples take for ever\n{self.exporter.log}")
@@ -106,7 +108,8 @@ def stage(
             "--kubelet.token-file=",
             "--kubelet.ca-file=",
         ]
-        yield Stage(tree, workforce, served, stack.enter_context(started(flags)))
+        exporter = stack.enter_context(started(flags))
+        yield Stage(tree, workforce, served, interval_seconds, window_seconds, exporter)
 
 
 @contextmanager

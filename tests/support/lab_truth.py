@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
-from exporter.analysis.findings import Finding
 from exporter.cli.source import containers_document
 from exporter.report.schema import Container as Report
+from tests.support.lab_causes import spelled
 from tests.support.process import Exporter
 
 KINDS = "FALSE ACCUSATION", "WRONG CULPRIT", "MISSED CAUSE"
@@ -36,14 +36,14 @@ class Truth:
         """Return what is wrong with the findings, each beginning with the kind of error."""
         found = {finding["name"]: finding for finding in one["findings"]}
         errors = [
-            f"{KINDS[0]}: {_spelled(finding)}: {finding['summary']}"
+            f"{KINDS[0]}: {spelled(finding)}: {finding['summary']}"
             for name, finding in found.items()
             if name != self.finding and name not in {*self.tolerated, *tolerated}
         ]
         named = found.get(self.finding)
         if named is not None:
             if named["reason"] not in self.reasons or self.culprit not in named["summary"]:
-                errors.append(f"{KINDS[1]}: {_spelled(named)}: {named['summary']}")
+                errors.append(f"{KINDS[1]}: {spelled(named)}: {named['summary']}")
         elif self.finding and not (self.is_waiting and "waited" in (one["ledger"] or {"unknown": {}})["unknown"]):
             errors.append(f"{KINDS[2]}: {self.finding}, {json.dumps(one['ledger'])}")
         return errors
@@ -53,10 +53,6 @@ def say(line: str) -> None:
     """Print a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _spelled(finding: Finding) -> str:
-    return finding["name"] + (f"({finding['reason']})" if finding["reason"] else "")
 
 
 class Looks:
@@ -71,12 +67,12 @@ class Looks:
         """Ask the exporter, compare, and print what is wrong."""
         document = containers_document(json.loads(exporter.get("/api/v1/containers", timeout=60.0).text))
         found = {f"{one['pod']}/{one['container']}": one for one in document["containers"] if one["live"]}
-        node = ", ".join(map(_spelled, document["node_findings"])) or "none"
+        node = ", ".join(map(spelled, document["node_findings"])) or "none"
         self.number += 1
         say(f"look {self.number}, {len(found)} containers; findings of the node: {node}")
         for name, truth in truths.items():
             errors = truth.wrong(found[name], tolerated)
-            cell = "+".join(map(_spelled, found[name]["findings"])) or "-"
+            cell = "+".join(map(spelled, found[name]["findings"])) or "-"
             if truth.is_waiting and cell == "-" and not errors:
                 cell = "unknown"
             before = self.cells.setdefault(name, [""] * (self.number - 1))

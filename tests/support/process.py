@@ -31,7 +31,9 @@ _POLL_SECONDS = 0.02
 _SHOWN = 3000
 """How much of a page a failure shows, in characters."""
 
-_LISTENING = re.compile(r"msg=\"?listening\"?\s.*?address=\"?(?:https?://)?\[?(?P<host>[^\s\"/\]]+)\]?:(?P<port>\d+)")
+_LISTENING = re.compile(
+    r"(?:msg=\"?listening\"?\s.*?address=\"?|^demo: metrics at )(?:https?://)?\[?(?P<host>[^\s\"/\]]+)\]?:(?P<port>\d+)"
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Exporter:
             raise AssertionError(f"still running {STOP_SECONDS:g} s after SIGTERM\n{self.log}") from None
 
     def read_log(self, stream: IO[bytes]) -> None:
-        """Collect the log until its end; the thread's work."""
+        """Collect the log until its end."""
         for raw in stream:
             line = raw.decode("utf-8", "backslashreplace")
             self.lines.append(line)
@@ -132,16 +134,6 @@ class Exporter:
             raise AssertionError(f"no 'listening' line with an address; exit code {self.process.poll()}\n{self.log}")
 
 
-_DROP = """
-import ctypes, os, sys
-PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
-for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "exporter", *arguments]
 
@@ -151,7 +143,7 @@ def bound_by_permissions(arguments: list[str]) -> list[str]:
 
     Another uid would be simpler, but need not be able to reach the interpreter.
     """
-    return arguments if os.geteuid() else [sys.executable, "-c", _DROP, *arguments]
+    return arguments if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -174,22 +166,28 @@ def tree_options(tree: Path) -> list[str]:
 
 
 @contextmanager
+def reading(exporter: Exporter, stream: IO[bytes] | None) -> Iterator[None]:
+    """Collects the log, to its end if the process is made to end inside."""
+    reader = threading.Thread(target=exporter.read_log, args=(stream,), daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        reader.join(STOP_SECONDS)
+
+
+@contextmanager
 def listening(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Iterator[Exporter]:
     """The exporter that this command line starts, once its log says where it listens; stopped at the end."""
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
     with subprocess.Popen(arguments, cwd=ROOT, env=environ, stdin=none, stdout=none, stderr=pipe) as process:
         exporter = Exporter(process)
-        assert process.stderr is not None
-        reader = threading.Thread(target=exporter.read_log, args=(process.stderr,), daemon=True)
-        reader.start()
-        try:
-            exporter.wait_listening()
-            yield exporter
-        finally:
+        with reading(exporter, process.stderr):
             try:
-                exporter.stop()
+                exporter.wait_listening()
+                yield exporter
             finally:
-                reader.join(STOP_SECONDS)
+                exporter.stop()
 
 
 @contextmanager

@@ -28,13 +28,11 @@ class Recording:
 
     @cached_property
     def pod_list(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.pods.read_text())
-        return found
+        return dict(json.loads(self.pods.read_text()))
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / "recording.json").read_text())
-        return found
+        return dict(json.loads((self.folder / "recording.json").read_text()))
 
 
 RECORDINGS = tuple(Recording(folder.name) for folder in sorted(TREES.iterdir()))
@@ -110,6 +108,26 @@ def keyed(text: str) -> dict[str, int]:
     return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
 
 
+def read_counters(cpu: Path, cpuacct: Path) -> dict[str, float]:
+    """The counters of one cgroup by metric name without its prefix, in seconds; ``cpuacct`` is asked on v1 only."""
+    stat = keyed((cpu / "cpu.stat").read_text())
+    is_v1 = "usage_usec" not in stat
+    usage = int((cpuacct / "cpuacct.usage").read_text()) / 1e9 if is_v1 else stat["usage_usec"] / 1e6
+    suffix, unit = ("time", 1e9) if is_v1 else ("usec", 1e6)
+    found = {
+        "cpu_periods_total": stat["nr_periods"],
+        "cpu_throttled_periods_total": stat["nr_throttled"],
+        "cpu_throttled_seconds_total": stat[f"throttled_{suffix}"] / unit,
+        "cpu_usage_seconds_total": usage,
+    }
+    if "nr_bursts" in stat:
+        found |= {
+            "cpu_burst_periods_total": stat["nr_bursts"],
+            "cpu_burst_seconds_total": stat[f"burst_{suffix}"] / unit,
+        }
+    return found
+
+
 def cpus_of(text: str) -> set[int]:
     ends = [part.split("-") for part in text.strip().split(",") if part]
     return {cpu for end in ends for cpu in range(int(end[0]), int(end[-1]) + 1)}
@@ -141,22 +159,15 @@ class Node:
         words = (self.cpu / path / "cpu.max").read_text().split()
         return (None if words[0] == "max" else int(words[0])), int(words[1])
 
-    def counters(self, path: str) -> dict[str, float]:
+    def counters(self, path: str, *without: str) -> dict[str, float]:
         """What a container's row and a pod's have in common, by metric name without its prefix."""
-        stat = keyed((self.cpu / path / "cpu.stat").read_text())
         quota, period = self.quota(path)
-        if self.is_v1:
-            row = {"cpu_usage_seconds_total": int((self.cpuacct / path / "cpuacct.usage").read_text()) / 1e9}
-        else:
-            row = {"cpu_usage_seconds_total": stat["usage_usec"] / 1e6}
+        found = read_counters(self.cpu / path, self.cpuacct / path)
+        row = {"cpu_usage_seconds_total": found["cpu_usage_seconds_total"]}
+        if quota is not None or found["cpu_periods_total"]:
+            row |= {name: value for name, value in found.items() if not name.startswith(without)}
         if quota is not None:
             row["cpu_limit_cores"] = quota / period
-        if quota is not None or stat["nr_periods"]:
-            row["cpu_periods_total"] = stat["nr_periods"]
-            row["cpu_throttled_periods_total"] = stat["nr_throttled"]
-            row["cpu_throttled_seconds_total"] = (
-                stat["throttled_time"] / 1e9 if self.is_v1 else stat["throttled_usec"] / 1e6
-            )
         if not self.is_v1:
             for line, name in zip((self.cpu / path / "cpu.pressure").read_text().splitlines(), PRESSURE, strict=True):
                 row[name] = int(line.rpartition("=")[2]) / 1e6
@@ -165,26 +176,21 @@ class Node:
     def container(self, path: str) -> dict[str, float]:
         """All samples of a container that come from its files, without windows, spec and labels."""
         row = self.counters(path)
-        stat = keyed((self.cpu / path / "cpu.stat").read_text())
-        quota, period = self.quota(path)
-        ns_or_us = 1e9 if self.is_v1 else 1e6
-        if quota is not None or stat["nr_periods"]:
-            row["cpu_burst_periods_total"] = stat["nr_bursts"]
-            row["cpu_burst_seconds_total"] = stat["burst_time" if self.is_v1 else "burst_usec"] / ns_or_us
+        if "cpu_periods_total" in row:
             burst = "cpu.cfs_burst_us" if self.is_v1 else "cpu.max.burst"
             row["cpu_burst_limit_seconds"] = int((self.cpu / path / burst).read_text()) / 1e6
         local = self.cpu / path / "cpu.stat.local"
         if local.exists():
-            row["cpu_throttled_local_seconds_total"] = int(local.read_text().split()[1]) / ns_or_us
-        row["cpu_period_seconds"] = period / 1e6
+            row["cpu_throttled_local_seconds_total"] = int(local.read_text().split()[1]) / (1e9 if self.is_v1 else 1e6)
+        row["cpu_period_seconds"] = self.quota(path)[1] / 1e6
         weight = "cpu.shares" if self.is_v1 else "cpu.weight"
         row["cpu_shares" if self.is_v1 else "cpu_weight"] = int((self.cpu / path / weight).read_text())
-        cpus, _ = self.placement(path)
-        row["cpuset_cpus"] = len(cpus_of(cpus))
+        cpus = cpus_of(self.placement(path)[0])
+        row["cpuset_cpus"] = len(cpus)
         numa = list(self.tree.glob("sys/devices/system/node/node*/cpulist"))
         if numa:
-            row["cpuset_numa_nodes"] = sum(bool(cpus_of(file.read_text()) & cpus_of(cpus)) for file in numa)
-        row["cpu_effective_limit_cores"] = min([*self.limits_up(path), float(len(cpus_of(cpus)))])
+            row["cpuset_numa_nodes"] = sum(bool(cpus_of(file.read_text()) & cpus) for file in numa)
+        row["cpu_effective_limit_cores"] = min([*self.limits_up(path), float(len(cpus))])
         return row
 
     def limits_up(self, path: str) -> Iterator[float]:
@@ -232,7 +238,7 @@ def expected_samples(node: Node, pod_list: dict[str, Any]) -> dict[Key, float]:
         path = node.find(f"pod{uid}") or node.find(f"pod{uid.replace('-', '_')}")
         if path is None:
             raise AssertionError(f"{labels}: no cgroup")
-        add("cgroup_pod_", node.counters(path), **labels)
+        add("cgroup_pod_", node.counters(path, "cpu_burst_"), **labels)
         state = "none" if node.quota(path)[0] is None else "set"
         add("cgroup_pod_", {"cpu_quota_state": 1}, **labels, state=state)
     return samples

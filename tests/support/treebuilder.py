@@ -145,66 +145,38 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
 def write_v2(folder: Path, number: int, quota: int | None) -> None:
     """One cgroup v2 with numbers derived from ``number``."""
-    write_files(
-        folder,
-        {
-            "cgroup.controllers": "cpuset cpu io memory pids",
-            "cgroup.type": "domain",
-            "cgroup.procs": str(4000 + number),
-            "cpu.stat": f"usage_usec {number}000001\nuser_usec {number}000000\nsystem_usec 1\nnice_usec 0\n"
-            f"core_sched.force_idle_usec 0\nnr_periods {1000 + number}\nnr_throttled {100 + number}\n"
-            f"throttled_usec {number}500000\nnr_bursts {number}\nburst_usec {number}250",
-            "cpu.stat.local": f"throttled_usec {number}600000",
-            "cpu.max": f"{'max' if quota is None else quota} 100000",
-            "cpu.max.burst": "0",
-            "cpu.weight": "79",
-            "cpu.idle": "0",
-            "cpu.pressure": f"some avg10=1.00 avg60=2.00 avg300=3.00 total={number}700000\n"
-            f"full avg10=0.00 avg60=0.00 avg300=0.00 total={number}800000",
-            "cpuset.cpus": "",
-            "cpuset.cpus.effective": "0-3",
-            "cpuset.cpus.partition": "member",
-            "cpuset.mems": "",
-            "cpuset.mems.effective": "0",
-        },
-    )
+    files = {
+        "cpu.stat": f"usage_usec {number}000001\nuser_usec {number}000000\nsystem_usec 1\nnice_usec 0\n"
+        f"core_sched.force_idle_usec 0\nnr_periods {1000 + number}\nnr_throttled {100 + number}\n"
+        f"throttled_usec {number}500000\nnr_bursts {number}\nburst_usec {number}250",
+        "cpu.stat.local": f"throttled_usec {number}600000",
+        "cpu.pressure": f"some avg10=1.00 avg60=2.00 avg300=3.00 total={number}700000\n"
+        f"full avg10=0.00 avg60=0.00 avg300=0.00 total={number}800000",
+    }
+    files |= {"cgroup.type": "domain", "cgroup.procs": str(4000 + number)}
+    files |= {"cpu.max": f"{'max' if quota is None else quota} 100000", "cpu.max.burst": "0", "cpu.weight": "79"}
+    files |= {"cpuset.cpus": "", "cpuset.cpus.effective": "0-3", "cpuset.cpus.partition": "member"}
+    files |= {"cgroup.controllers": "cpuset cpu io memory pids", "cpu.idle": "0"}
+    write_files(folder, files | {"cpuset.mems": "", "cpuset.mems.effective": "0"})
 
 
 def write_v1(mounts: dict[str, Path], path: str, number: int, quota: int | None, cpuset_path: str) -> None:
-    write_files(
-        mounts["cpu"] / path,
-        {
-            "cgroup.procs": str(4000 + number),
-            "cpu.stat": f"nr_periods {1000 + number}\nnr_throttled {100 + number}\nthrottled_time {number}500000000",
-            "cpu.cfs_quota_us": "-1" if quota is None else str(quota),
-            "cpu.cfs_period_us": "100000",
-            "cpu.shares": "512",
-        },
-    )
-    write_files(
-        mounts["cpuacct"] / path, {"cpuacct.usage": f"{number}000000001", "cpuacct.stat": f"user {number}00\nsystem 1"}
-    )
-    write_files(
-        mounts["cpuset"] / cpuset_path,
-        {"cpuset.cpus": "0-3", "cpuset.effective_cpus": "0-3", "cpuset.mems": "0", "cpuset.effective_mems": "0"},
-    )
+    stat = f"nr_periods {1000 + number}\nnr_throttled {100 + number}\nthrottled_time {number}500000000"
+    cpu = {"cgroup.procs": str(4000 + number), "cpu.stat": stat, "cpu.cfs_period_us": "100000", "cpu.shares": "512"}
+    write_files(mounts["cpu"] / path, {**cpu, "cpu.cfs_quota_us": "-1" if quota is None else str(quota)})
+    usage = {"cpuacct.usage": f"{number}000000001", "cpuacct.stat": f"user {number}00\nsystem 1"}
+    write_files(mounts["cpuacct"] / path, usage)
+    cpuset = {"cpuset.cpus": "0-3", "cpuset.effective_cpus": "0-3", "cpuset.mems": "0", "cpuset.effective_mems": "0"}
+    write_files(mounts["cpuset"] / cpuset_path, cpuset)
 
 
 def v2(root: Path) -> Builder:
     """A builder on a v2 root, which has no ``cpu.max`` and no ``cpu.weight``."""
-    write_files(
-        root,
-        {
-            "cgroup.controllers": "cpuset cpu io memory hugetlb pids rdma misc",
-            "cgroup.subtree_control": "cpuset cpu io memory pids",
-            "cgroup.procs": "1",
-            "cpu.stat": "usage_usec 99000000\nuser_usec 90000000\nsystem_usec 9000000",
-            "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n"
-            "full avg10=0.00 avg60=0.00 avg300=0.00 total=0",
-            "cpuset.cpus.effective": "0-3",
-            "cpuset.mems.effective": "0",
-        },
-    )
+    controllers, avg = "cpuset cpu io memory pids", "avg10=0.00 avg60=0.00 avg300=0.00"
+    files = {"cgroup.controllers": f"{controllers} hugetlb rdma misc", "cgroup.subtree_control": controllers}
+    files |= {"cpu.stat": "usage_usec 99000000\nuser_usec 90000000\nsystem_usec 9000000", "cgroup.procs": "1"}
+    files |= {"cpu.pressure": f"some {avg} total=5\nfull {avg} total=0"}
+    write_files(root, files | {"cpuset.cpus.effective": "0-3", "cpuset.mems.effective": "0"})
     return Builder(root, "v2")
 
 

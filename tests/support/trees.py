@@ -271,22 +271,9 @@ def host_noise(root: Path) -> Tree:
 
 
 LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
-    containerd_systemd,
-    containerd_cgroupfs,
-    crio,
-    crun_containerd,
-    docker_systemd,
-    v1_joint_mount,
-    v1_joint_mount_only,
-    v1_paths_differ,
-    containerd_slice_colon,
-    hybrid,
-    hybrid_cpu_on_unified,
-    kind_from_host,
-    two_kind_nodes,
-    gvisor,
-    systemd_in_pod,
-    host_noise,
+    *(containerd_systemd, containerd_cgroupfs, crio, crun_containerd, docker_systemd),
+    *(v1_joint_mount, v1_joint_mount_only, v1_paths_differ, containerd_slice_colon, hybrid, hybrid_cpu_on_unified),
+    *(kind_from_host, two_kind_nodes, gvisor, systemd_in_pod, host_noise),
 )
 
 
