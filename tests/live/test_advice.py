@@ -114,13 +114,9 @@ def quick(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield made
 
 
-LOADS = (Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2), Load("sixteen threads, 5 ms", 16, 0.005, 1.0, 0.2))
-
-
-@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.title)
-def test_the_recommended_limit_ends_the_throttling(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
+def test_the_recommended_limit_ends_the_throttling(node: Stage, hierarchy: Hierarchy) -> None:
     """Other loads: ``make soak``."""
-    follow(node, hierarchy, load)
+    follow(node, hierarchy, Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2))
 
 
 def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(quick: Stage, hierarchy: Hierarchy) -> None:

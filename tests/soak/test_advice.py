@@ -21,6 +21,7 @@ LOADS = (
     Load("one thread, 20 ms", 1, 0.02, 0.5, 0.05),
     Load("two threads, 10 ms, no idle period between", 2, 0.01, 0.1, 0.2),
     Load("four threads, 5 ms", 4, 0.005, 0.25, 0.1),
+    Load("sixteen threads, 5 ms", 16, 0.005, 1.0, 0.2),
     Load("saturated", 1, 0.06, 0.1, 0.2),
     Load("saturated, four threads", 4, 0.03, 0.1, 0.2),
 )

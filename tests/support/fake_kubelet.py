@@ -1,11 +1,4 @@
-"""A kubelet's HTTP API that does as it is told: right, late, wrong, endless, or not at all.
-
-authority = Authority()
-async with FakeKubelet(tls=authority.server("127.0.0.1")) as kubelet:
-    kubelet.answer("/pods", Reply(body=pods))
-    kubelet.tokens = {"one"}
-    ... kubelet.url, kubelet.requests
-"""
+"""A kubelet's HTTP API that does as it is told: right, late, wrong, endless, or not at all."""
 
 import asyncio
 import json

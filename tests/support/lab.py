@@ -72,7 +72,6 @@ def live_node(
     listed: Sequence[Pod] = (),
     options: Sequence[str] = (),
     driver: Driver = "cgroupfs",
-    shared_cpus: frozenset[int] | None = None,
 ) -> Iterator[LiveNode]:
     """The pods as real groups, nothing running in them yet, and the exporter ready; ``listed`` ones have no groups.
 
@@ -83,7 +82,7 @@ def live_node(
         tree.set("", CpuSettings(shares=_MOST_SHARES))
         identified = tuple(pod.identified(tree.prefix) for pod in (*pods, *listed))
         for pod in identified[: len(pods)]:
-            tree.add_pod(pod, shared_cpus)
+            tree.add_pod(pod)
         workforce = stack.enter_context(Workforce())
         pod_list = folder / "pods.json"
         pod_list.write_text(pod_list_text(identified))

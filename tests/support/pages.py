@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,27 +85,8 @@ def duplicates(text: str) -> dict[Key, int]:
 
 
 def misplaced_families(text: str) -> list[str]:
-    """Families whose HELP or TYPE line is missing or repeated, or whose samples are not in one block."""
-    told: Mapping[str, Counter[str]] = {"HELP": Counter(), "TYPE": Counter()}
-    blocks: Counter[str] = Counter()
-    current = ""
-    for line in text.split("\n"):
-        if line.startswith(("# HELP ", "# TYPE ")):
-            _, keyword, name = line.split(" ", 3)[:3]
-            told[keyword][name] += 1
-            if name != current:
-                blocks[name] += 1
-                current = name
-        elif line and not line.startswith("#"):
-            name = re.split(r"[{ ]", line, maxsplit=1)[0]
-            if not _belongs(name, current):
-                blocks[f"{name} (a sample outside its family)"] += 2
-    names = set(told["HELP"]) | set(told["TYPE"]) | set(blocks)
-    return sorted(n for n in names if told["HELP"][n] != 1 or told["TYPE"][n] != 1 or blocks[n] != 1)
-
-
-def _belongs(sample: str, family: str) -> bool:
-    return sample == family or (
-        sample.startswith(family)
-        and sample[len(family) :] in {"_total", "_info", "_created", "_sum", "_count", "_bucket"}
-    )
+    """Families whose HELP or TYPE line is missing, or whose samples are not in one block."""
+    families = list(parse_text(text))
+    blocks = Counter(family.name for family in families)
+    bad = {one.name for one in families if not one.documentation or one.type == "unknown" or blocks[one.name] > 1}
+    return sorted(bad)

@@ -128,11 +128,6 @@ def read_counters(cpu: Path, cpuacct: Path) -> dict[str, float]:
     return found
 
 
-def cpus_of(text: str) -> set[int]:
-    ends = [part.split("-") for part in text.strip().split(",") if part]
-    return {cpu for end in ends for cpu in range(int(end[0]), int(end[-1]) + 1)}
-
-
 class Node:
     """A folder with ``sys/fs/cgroup`` and perhaps ``sys/devices/system``, read afresh at each call."""
 
@@ -159,86 +154,38 @@ class Node:
         words = (self.cpu / path / "cpu.max").read_text().split()
         return (None if words[0] == "max" else int(words[0])), int(words[1])
 
-    def counters(self, path: str, *without: str) -> dict[str, float]:
-        """What a container's row and a pod's have in common, by metric name without its prefix."""
+    def limit_and_counters(self, path: str, *without: str) -> dict[str, float]:
+        """Samples of the cgroup's row by metric name without its prefix; none whose name begins with ``without``."""
         quota, period = self.quota(path)
         found = read_counters(self.cpu / path, self.cpuacct / path)
         row = {"cpu_usage_seconds_total": found["cpu_usage_seconds_total"]}
         if quota is not None or found["cpu_periods_total"]:
             row |= {name: value for name, value in found.items() if not name.startswith(without)}
-        if quota is not None:
-            row["cpu_limit_cores"] = quota / period
-        if not self.is_v1:
-            for line, name in zip((self.cpu / path / "cpu.pressure").read_text().splitlines(), PRESSURE, strict=True):
-                row[name] = int(line.rpartition("=")[2]) / 1e6
-        return row
-
-    def container(self, path: str) -> dict[str, float]:
-        """All samples of a container that come from its files, without windows, spec and labels."""
-        row = self.counters(path)
-        if "cpu_periods_total" in row:
-            burst = "cpu.cfs_burst_us" if self.is_v1 else "cpu.max.burst"
-            row["cpu_burst_limit_seconds"] = int((self.cpu / path / burst).read_text()) / 1e6
-        local = self.cpu / path / "cpu.stat.local"
-        if local.exists():
-            row["cpu_throttled_local_seconds_total"] = int(local.read_text().split()[1]) / (1e9 if self.is_v1 else 1e6)
-        row["cpu_period_seconds"] = self.quota(path)[1] / 1e6
-        weight = "cpu.shares" if self.is_v1 else "cpu.weight"
-        row["cpu_shares" if self.is_v1 else "cpu_weight"] = int((self.cpu / path / weight).read_text())
-        cpus = cpus_of(self.placement(path)[0])
-        row["cpuset_cpus"] = len(cpus)
-        numa = list(self.tree.glob("sys/devices/system/node/node*/cpulist"))
-        if numa:
-            row["cpuset_numa_nodes"] = sum(bool(cpus_of(file.read_text()) & cpus) for file in numa)
-        row["cpu_effective_limit_cores"] = min([*self.limits_up(path), float(len(cpus))])
-        return row
-
-    def limits_up(self, path: str) -> Iterator[float]:
-        """Own and ancestors' limits, without the root, which has none."""
-        parts = path.split("/")
-        for depth in range(1, len(parts) + 1):
-            quota, period = self.quota("/".join(parts[:depth]))
-            if quota is not None:
-                yield quota / period
-
-    def placement(self, path: str) -> tuple[str, str]:
-        """CPUs and memory nodes it may use, as the kernel writes them."""
-        form = "cpuset.effective_{}" if self.is_v1 else "cpuset.{}.effective"
-        files = (form.format("cpus"), form.format("mems"))
-        cpus, mems = ((self.cpuset / path / file).read_text().strip() for file in files)
-        return cpus, mems
-
-
-PRESSURE = ("cpu_pressure_waiting_seconds_total", "cpu_pressure_stalled_seconds_total")
+        return row if quota is None else row | {"cpu_limit_cores": quota / period}
 
 
 def expected_samples(node: Node, pod_list: dict[str, Any]) -> dict[Key, float]:
-    """Every container and pod sample that the files and the list determine; windows and info rows are checked apart."""
+    """Limits and counters of all containers and pods, by the files and the list; golden pages have the others."""
     samples: dict[Key, float] = {}
 
-    def add(prefix: str, values: dict[str, float], **labels: str) -> None:
-        for name, value in values.items():
+    def add(prefix: str, path: str | None, values: dict[str, float], *without: str, **labels: str) -> None:
+        assert path is not None, f"{labels}: the list says it runs and it has no cgroup"
+        for name, value in (values | node.limit_and_counters(path, *without)).items():
             samples[f"{prefix}{name}", frozenset(labels.items())] = value
+        state = "none" if node.quota(path)[0] is None else "set"
+        samples[f"{prefix}cpu_quota_state", frozenset({**labels, "state": state}.items())] = 1
 
     for one in running(pod_list):
-        labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
-        path = node.find(one.container_id)
-        if path is None:
-            raise AssertionError(f"{labels}: the list says it runs and it has no cgroup")
-        add("cgroup_container_", node.container(path) | {"restarts_total": one.restarts}, **labels)
-        state = "none" if node.quota(path)[0] is None else "set"
-        add("cgroup_container_", {"cpu_quota_state": 1}, **labels, state=state)
+        spec: dict[str, float] = {"restarts_total": one.restarts}
         for kind in ("request", "limit"):
             quantity = one.resources.get(f"{kind}s", {}).get("cpu")
             if quantity is not None:
-                add("cgroup_container_", {f"spec_cpu_{kind}_cores": cores(quantity)}, **labels)
+                spec[f"spec_cpu_{kind}_cores"] = cores(quantity)
+        labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
+        add("cgroup_container_", node.find(one.container_id), spec, **labels)
     for pod in pod_list["items"]:
         labels = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
         uid = pod["metadata"]["uid"]
         path = node.find(f"pod{uid}") or node.find(f"pod{uid.replace('-', '_')}")
-        if path is None:
-            raise AssertionError(f"{labels}: no cgroup")
-        add("cgroup_pod_", node.counters(path, "cpu_burst_"), **labels)
-        state = "none" if node.quota(path)[0] is None else "set"
-        add("cgroup_pod_", {"cpu_quota_state": 1}, **labels, state=state)
+        add("cgroup_pod_", path, {}, "cpu_burst_", **labels)
     return samples

@@ -100,21 +100,18 @@ class Builder(Tree):
         cid: str,
         runtime: str,
         *,
-        pod: ExpectedPod | None = None,
         pod_path: str | None = None,
         quota: int | None = 50_000,
         child_quota: int | None = None,
         cpuset_path: str | None = None,
     ) -> str:
-        """Write a container's cgroup; with ``child_quota``, which crun puts on a child it makes, that one too."""
-        pod = pod or self.pods[-1]
+        """A container's cgroup in the last pod; with ``child_quota``, which crun puts on a child, that one too."""
+        pod = self.pods[-1]
         periods = self.group(path, quota=quota, cpuset_path=cpuset_path)
         if child_quota is not None:
             periods = self.group(f"{path}/container", quota=child_quota)
             self.inside.append(f"{path}/container")
-        limit = quota if quota is not None else child_quota
-        assert limit is not None, f"{path}: a container of these trees has a limit on itself or on its child"
-        facts = (pod.pod_uid, cid, pod.qos_class, runtime, periods, limit / 100_000)
+        facts = (pod.pod_uid, cid, pod.qos_class, runtime, periods, (quota or child_quota or 0) / 100_000)
         self.containers.append(ExpectedContainer(path, pod.path if pod_path is None else pod_path, *facts))
         return path
 

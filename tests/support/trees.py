@@ -88,31 +88,13 @@ def crio(root: Path) -> Tree:
     build = v2(root)
     uid = pod_uid("crio")
     pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    for cid in _crun_containers(build, pod, "crio-{}.scope", "cri-o"):
+    for name, quota, child_quota in (("plain", 40_000, None), ("on-scope", 60_000, None), ("on-child", None, 70_000)):
+        cid = container_id(f"cri-o-{name}")
+        build.container(f"{pod}/crio-{cid}.scope", cid, "cri-o", quota=quota, child_quota=child_quota)
+        if name == "on-scope":
+            build.below(f"{pod}/crio-{cid}.scope/container")
         build.others(f"{pod}/crio-conmon-{cid}.scope")
     return build
-
-
-def crun_containerd(root: Path) -> Tree:
-    """containerd with crun, which makes its ``container`` child there too."""
-    build = v2(root)
-    uid = pod_uid("crun")
-    pod = build.pod(systemd_pod(uid, "Burstable"), uid, "Burstable")
-    _crun_containers(build, pod, "cri-containerd-{}.scope", "containerd")
-    return build
-
-
-def _crun_containers(build: Builder, pod: str, scope: str, runtime: str) -> list[str]:
-    """Without crun's child, with the limit above it, and with the limit on it; return their ids."""
-    ids = []
-    for name, quota, child_quota in (("plain", 40_000, None), ("on-scope", 60_000, None), ("on-child", None, 70_000)):
-        cid = container_id(f"{runtime}-{name}")
-        path = f"{pod}/{scope.format(cid)}"
-        build.container(path, cid, runtime, quota=quota, child_quota=child_quota)
-        if name == "on-scope":
-            build.below(f"{path}/container")
-        ids.append(cid)
-    return ids
 
 
 def docker_systemd(root: Path) -> Tree:
@@ -125,12 +107,11 @@ def docker_systemd(root: Path) -> Tree:
 
 def v1_joint_mount(root: Path) -> Tree:
     """``cpu`` and ``cpuacct`` in one mount, the single names being symlinks to it, as systemd makes them."""
-    joint = root / "cpu,cpuacct"
-    joint.mkdir(parents=True)
-    (root / "cpu").symlink_to("cpu,cpuacct")
-    (root / "cpuacct").symlink_to("cpu,cpuacct")
+    tree = v1_joint_mount_only(root)
+    for name in ("cpu", "cpuacct"):
+        (root / name).symlink_to("cpu,cpuacct")
     (root / "systemd/kubepods.slice").mkdir(parents=True)
-    return _one_of_each(v1(root, {"cpu": joint, "cpuacct": joint, "cpuset": root / "cpuset"}))
+    return tree
 
 
 def v1_joint_mount_only(root: Path) -> Tree:
@@ -271,7 +252,7 @@ def host_noise(root: Path) -> Tree:
 
 
 LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
-    *(containerd_systemd, containerd_cgroupfs, crio, crun_containerd, docker_systemd),
+    *(containerd_systemd, containerd_cgroupfs, crio, docker_systemd),
     *(v1_joint_mount, v1_joint_mount_only, v1_paths_differ, containerd_slice_colon, hybrid, hybrid_cpu_on_unified),
     *(kind_from_host, two_kind_nodes, gvisor, systemd_in_pod, host_noise),
 )
