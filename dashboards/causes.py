@@ -5,18 +5,22 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from dashboards.containers import (
+    ABOVE_RECORDED,
     CONTAINER,
+    LOST_RECORDED,
     ONE,
     POD,
     PODS,
+    PODS_LOST,
     RAW,
     RAW_PODS,
-    USAGE,
     USED,
     band,
     chosen,
+    losing_most,
     most,
     now,
+    over_step,
     rate,
     recorded,
 )
@@ -41,19 +45,15 @@ from dashboards.thresholds import THRESHOLDS
 
 RUNBOOK = f"{DOCS}/runbooks"
 TO_RUNBOOK = (("Runbook: WorkloadCPUThrottled", f"{RUNBOOK}/WorkloadCPUThrottled.md"),)
-PERIODS = rate("cgroup_container_cpu_periods_total", "5m")
-THROTTLED_PERIODS = rate("cgroup_container_cpu_throttled_periods_total", "5m")
-RATIOS = chosen(
-    f"max by ({CONTAINER}) (rate(cgroup_container_cpu_throttled_periods_total{RAW}[5m])"
-    f" / (rate(cgroup_container_cpu_periods_total{RAW}[5m]) > 0))"
-)
-LOST_TOTAL = "cgroup_container_cpu_throttled_seconds_total"
-LOST = chosen(f"container:cgroup_container_cpu_throttled_seconds:rate5m{RAW}")
+_SHARE = {"unit": RATIO, "max": 1, "custom.axisPlacement": "right"}
+PERIODS = rate("cgroup_container_cpu_periods_total")
+THROTTLED_PERIODS = rate("cgroup_container_cpu_throttled_periods_total")
+RATIOS = over_step("avg_over_time", "cgroup_container_cpu_throttled_ratio")
+LOST = chosen(f"{LOST_RECORDED}{RAW}")
 STALLED_SHARE = recorded("container:cgroup_container_cpu_pressure_stalled_seconds:rate5m")
-ABOVE = chosen(f"container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m{RAW}")
-WITH_ABOVE_TOTAL = "cgroup_container_cpu_throttled_local_seconds_total"
+ABOVE = chosen(f"{ABOVE_RECORDED}{RAW}")
 BURST = "cgroup_container_cpu_burst_seconds_total"
-PEAK = "cgroup_container_cpu_throttled_ratio_peak"
+PEAKS = over_step("max_over_time", "cgroup_container_cpu_throttled_ratio_peak")
 
 
 def own_quota(board: Dashboard) -> Dashboard:
@@ -64,19 +64,20 @@ def own_quota(board: Dashboard) -> Dashboard:
         lines(
             "CPU time lost",
             "CPU-seconds per second that the container loses to its own quota, summed over"
-            " CPUs: four threads that are throttled together lose 4. The ten worst, and the spread"
-            " over all replicas.",
-            Query(most(LOST, LOST_TOTAL), ONE),
-            *band(LOST),
+            " CPUs: four threads that are throttled together lose 4. The ten that lost most, and"
+            " the spread over all pods, their own quotas and slices included.",
+            Query(losing_most(LOST), ONE),
+            *band(PODS_LOST),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
             links=TO_RUNBOOK,
+            no_value="no pod is chosen",
         ),
         lines(
             "Throttled periods",
-            "Throttled periods divided by active periods. The alert threshold is the pod's own from its annotation, or"
-            " the default.",
-            Query(most(RATIOS, LOST_TOTAL), ONE),
+            "Throttled periods divided by active periods, averaged over the exporter's windows, a minute by default;"
+            " 0 when idle. The ten that lost most. The alert threshold is the pod's own annotation, or the default.",
+            Query(losing_most(RATIOS), ONE),
             *band(RATIOS),
             Query(
                 f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or vector({default})",
@@ -85,24 +86,24 @@ def own_quota(board: Dashboard) -> Dashboard:
             ),
             unit=RATIO,
             links=TO_RUNBOOK,
+            no_value="no container has a quota",
         ),
         lines(
             "Worst second of the window",
             "The exporter samples every second; this is the highest throttled ratio of any one sample in its last"
             " window. A line at 100 % above a low average is a burst that no scrape interval can show.",
-            Query(most(now(PEAK), LOST_TOTAL), ONE),
-            Query(f"quantile(0.5, {now(PEAK)})", "median of all", fixed(GREY)),
-            Query(f"quantile(0.95, {now(PEAK)})", "95th percentile of all", fixed(ORANGE)),
-            Query(f"max({now(PEAK)})", "maximum", fixed(RED)),
+            Query(losing_most(PEAKS), ONE),
+            *band(PEAKS),
             unit=RATIO,
             steps=RATIO_STEPS,
+            no_value="no container has a quota",
         ),
         lines(
             "Use against limit",
             "Average use of the ten containers that use most, with the highest limit, recommendation and request of all"
             " chosen containers, and the smallest limit on the way up to the root.",
-            Query(most(USAGE, USED), ONE),
-            Query(f"quantile(0.5, {USAGE})", "median of all", fixed(GREY)),
+            Query(most(rate(USED), USED), ONE),
+            Query(f"quantile(0.5, {rate(USED)})", "median of all", fixed(GREY)),
             Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
             Query(
                 f"min({now('cgroup_container_cpu_effective_limit_cores')})",
@@ -114,6 +115,7 @@ def own_quota(board: Dashboard) -> Dashboard:
                 f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
             ),
             unit=CORES,
+            no_value="no container is chosen",
         ),
     ):
         board.with_panel(panel.height(11))
@@ -130,8 +132,8 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
                 "Stalled against lost",
                 "Both rise together: the quota. Stalled alone: neighbours. Lost alone: some threads wait while others"
                 " run. Stalled is a share of time, lost is summed over CPUs.",
-                Query(f"max({STALLED_SHARE})", "stalled, the worst", fixed(ORANGE)),
-                Query(f"quantile(0.5, {STALLED_SHARE})", "stalled, median of those above 1 %", fixed(GREY)),
+                Query(f"max({STALLED_SHARE})", "stalled, the worst", {**fixed(ORANGE), **_SHARE}),
+                Query(f"quantile(0.5, {STALLED_SHARE})", "stalled, median above 1 %", {**fixed(GREY), **_SHARE}),
                 Query(f"max({LOST})", "lost to its quota, the worst", fixed(RED)),
                 Query(f"max({ABOVE})", "lost to a quota above, the worst", fixed(BLUE)),
                 unit=SECONDS_PER_SECOND,
@@ -142,9 +144,9 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
         .with_panel(
             lines(
                 "Waiting and stalled",
-                "Share of time in which at least one task waited for a CPU, and in which all that wanted one did"
-                " (cpu.pressure, cgroup v2).",
-                Query(worst(STALLED_SHARE, CONTAINER), ONE + " all wait"),
+                "Share of time in which at least one task waited for a CPU, and, of the ten worst containers, in which"
+                " all that wanted one did (cpu.pressure, cgroup v2).",
+                Query(worst(STALLED_SHARE, CONTAINER), ONE),
                 Query(f"quantile(0.5, {waiting})", "at least one waits, median", fixed(GREY)),
                 Query(f"max({waiting})", "at least one waits, maximum", fixed(ORANGE)),
                 unit=RATIO,
@@ -165,11 +167,18 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             "Lost to a quota above",
             "cpu.stat.local counts the container's quota and every one above it (kernel 6.6 or newer); this is the part"
             " that an ancestor took.",
-            Query(most(ABOVE, WITH_ABOVE_TOTAL), ONE),
+            Query(losing_most(ABOVE, ABOVE_RECORDED), ONE),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
-            span=8,
             no_value="nothing lost above it, or a kernel before 6.6",
+        ),
+        lines(
+            "Pod's own cgroup: CPU time lost",
+            "CPU-seconds per second lost to the pod's quota, summed over CPUs.",
+            Query(worst(lost, POD), "{{pod}}"),
+            unit=SECONDS_PER_SECOND,
+            steps=LOST_STEPS,
+            no_value="no pod was throttled",
         ),
         lines(
             "Pod: throttled periods",
@@ -178,18 +187,9 @@ def quota_above_it(board: Dashboard) -> Dashboard:
             Query(worst(ratio, POD), "{{pod}}"),
             unit=RATIO,
             steps=RATIO_STEPS,
-            span=8,
+            span=24,
             no_value="no pod was throttled",
             links=(("Runbook: PodCPUThrottledByAncestor", f"{RUNBOOK}/PodCPUThrottledByAncestor.md"),),
-        ),
-        lines(
-            "Pod's own cgroup: CPU time lost",
-            "CPU-seconds per second lost to the pod's quota, summed over CPUs.",
-            Query(worst(lost, POD), "{{pod}}"),
-            unit=SECONDS_PER_SECOND,
-            steps=LOST_STEPS,
-            span=8,
-            no_value="no pod was throttled",
         ),
     ):
         row.with_panel(panel)
@@ -208,6 +208,7 @@ def periods_and_burst(board: Dashboard) -> Dashboard:
             Query(f"sum({THROTTLED_PERIODS})", "throttled"),
             unit=PERIODS_PER_SECOND,
             stacked=True,
+            no_value="no container has a quota",
         ),
         lines(
             "Burst",

@@ -25,7 +25,7 @@ from dashboards.panels import (
     rows,
     worst,
 )
-from dashboards.steps import LOST_STEPS, NO_LOSS, RATIO_STEPS, SHARE_STEPS, STALLED
+from dashboards.steps import FULL, LOST_STEPS, NO_LOSS, RATIO_STEPS, SHARE_STEPS, STALLED
 
 WORKLOAD = "cluster, namespace, workload_kind, workload"
 IN_CLUSTERS = selector("cluster")
@@ -33,6 +33,7 @@ IN_NAMESPACE = selector("cluster", "namespace")
 LOST = f"workload:cgroup_cpu_throttled_seconds:rate5m{IN_NAMESPACE}"
 USED = f"workload:cgroup_cpu_usage_seconds:rate5m{IN_NAMESPACE}"
 STALLED_SHARE = f"workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m{IN_NAMESPACE}"
+STALLED_ONE = f"container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{IN_NAMESPACE}"
 PERIODS = f"workload:cgroup_cpu_periods:rate5m{IN_NAMESPACE}"
 THROTTLED_PERIODS = f"workload:cgroup_cpu_throttled_periods:rate5m{IN_NAMESPACE}"
 NAMED = (
@@ -145,17 +146,23 @@ def _causes(board: Dashboard) -> Dashboard:
         rows(
             "Which workloads lack CPU, and why?",
             "The 25 that lose most CPU time to quotas over five minutes, all replicas together, and the ten that wait"
-            " most. Why: 'own quota' is the container's limit, 'quota above' the pod's or a slice's, 'waits for CPU'"
-            " means that others have it. No metric tells whether those are neighbours or processes outside of all"
-            " containers, nor of a quota inside the container: throttle-exporter explain does. Limit and Recommended"
-            " are those of its container that loses most. 'Alert for' is the age of its oldest alert.",
+            " most. Why: 'own quota' is the container's limit, 'quota above' the pod's or a slice's, 'neighbours'"
+            f" waits on a node whose containers use more than {FULL:.0%} of its CPUs, 'waits for CPU' on one with room."
+            " There no metric tells of processes outside of all containers, a small shared pool, a quota inside the"
+            " container: throttle-exporter explain does. Limit and Recommended are those of its container that loses"
+            " most. 'Alert for' is the age of its oldest alert.",
             Column("Lost", f"{LOST} {at}", SECONDS_PER_SECOND, LOST_STEPS),
             Column(
                 "Why",
-                f"({_why()}) {at}",
+                f"({_why()}) and {LACKING}",
                 COUNT,
                 decimals=0,
-                texts={1: ("own quota", RED), 2: ("quota above", PURPLE), 3: ("waits for CPU", BLUE)},
+                texts={
+                    1: ("own quota", RED),
+                    2: ("quota above", PURPLE),
+                    3: ("waits for CPU", BLUE),
+                    4: ("neighbours", ORANGE),
+                },
             ),
             Column("Share", f"{LOST} / ({LOST} + on ({WORKLOAD}) {USED}) {at}", RATIO, SHARE_STEPS),
             Column(
@@ -169,7 +176,8 @@ def _causes(board: Dashboard) -> Dashboard:
             labels=NAMES,
             links={"Workload": TO_WORKLOAD},
             height=11,
-        ).no_value("no workload loses CPU time to a quota or waits for a CPU")
+            no_value="no workload loses CPU time to a quota or waits for a CPU",
+        )
     ).with_panel(
         rows(
             "Which alerts fire?",
@@ -199,22 +207,29 @@ def _causes(board: Dashboard) -> Dashboard:
                 "Workload": TO_WORKLOAD,
                 "Node": TO_NODE,
             },
-        ).no_value("no alert fires")
+            no_value="no alert fires",
+        )
     )
 
 
 def _why() -> str:
-    """Return 1 for workloads that lose most to their own quota, 2 to one above, 3 for those that only wait."""
+    """Return 1 for workloads that lose most to their own quota, 2 to one above, 3 if they wait, 4 on a full node."""
     pod = "cluster, node, namespace, pod"
     # A pod whose limit is only the sum of its containers' has no quota of another kind: the kernel books to either.
     pods = (
         f"sum by ({WORKLOAD}) (pod:cgroup_cpu_throttled_seconds:max_rate5m{IN_NAMESPACE}"
         f" unless on ({pod}) pod:cgroup_pod_cpu_limit_cores:sum_of_containers)"
     )
+    online = selector("cluster", extra='state="online"')
+    full = (
+        f"sum by (cluster, node) (pod:cgroup_cpu_usage_seconds:rate5m{IN_CLUSTERS})"
+        f" > {FULL} * max by (cluster, node) (cgroup_node_cpus{online})"
+    )
+    crowded = f"max by ({WORKLOAD}) ({STALLED_ONE} > {STALLED} and on (cluster, node) ({full}))"
     return (
-        f"({STALLED_SHARE} > {STALLED} unless {LOST} > {NO_LOSS}) * 0 + 3"
+        f"(({crowded} * 0 + 4 or ({STALLED_SHARE} > {STALLED}) * 0 + 3) unless {LOST} > {NO_LOSS})"
         f" or ({pods} - ({OWN} or {LOST} * 0) > {LOST} / 2) * 0 + 2"
-        f" or ({LOST} > 0) * 0 + 1"
+        f" or {LOST} * 0 + 1"
     )
 
 
@@ -257,7 +272,8 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 Column("Use", f"{USED} {at}", CORES),
                 labels=NAMES,
                 links={"Workload": TO_WORKLOAD},
-            ).no_value("no workload waits, or no pressure counters (cgroup v1)")
+                no_value="no workload waits, or no pressure counters (cgroup v1)",
+            )
         )
     )
 
@@ -285,14 +301,14 @@ def _trends(board: Dashboard) -> Dashboard:
         )
         .with_panel(
             lines(
-                "CPU time lost, by node",
-                "One node that stands out points at the node (kernel, neighbours), many at the workload. All"
-                " namespaces.",
+                "CPU time lost, by node, all namespaces",
+                "One node that stands out points at the node (kernel, neighbours), many at the workload.",
                 Query(
                     worst(f"node:cgroup_cpu_throttled_seconds:rate5m{IN_CLUSTERS}", "cluster, node"),
                     "{{cluster}} {{node}}",
                 ),
                 unit=SECONDS_PER_SECOND,
+                no_value="nothing lost",
             )
         )
         .with_panel(
@@ -310,6 +326,7 @@ def _trends(board: Dashboard) -> Dashboard:
                 ),
                 unit=RATIO,
                 steps=RATIO_STEPS,
+                no_value="no container has a quota",
             )
         )
         .with_panel(
@@ -320,6 +337,7 @@ def _trends(board: Dashboard) -> Dashboard:
                 Query(f"sum({LOST})", "lost to quotas"),
                 unit=SECONDS_PER_SECOND,
                 stacked=True,
+                no_value="no containers",
             )
         )
     )
@@ -342,7 +360,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             unit=COUNT,
             span=8,
             steps=((1, YELLOW),),
-            no_value="unknown",
+            no_value="no cpusets",
         ),
         number(
             "Limits that drifted",
@@ -352,7 +370,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             unit=COUNT,
             span=8,
             steps=((1, ORANGE),),
-            no_value="unknown",
+            no_value="no containers",
         ),
         number(
             "Affected kernels",
@@ -363,7 +381,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             unit=COUNT,
             span=8,
             steps=((1, RED),),
-            no_value="unknown",
+            no_value="no exporter",
         ),
     ):
         row.with_panel(panel)

@@ -43,7 +43,7 @@ def build() -> Dashboard:
         "cluster",
         "node",
     )
-    return _cost(_pods(_now(board)))
+    return _settings(_cost(_pods(_now(board))))
 
 
 def _now(board: Dashboard) -> Dashboard:
@@ -56,7 +56,7 @@ def _now(board: Dashboard) -> Dashboard:
                 "Exporters that were scraped.",
                 Query(f"count(throttle_exporter_build_info{HERE})", "exporters"),
                 unit=COUNT,
-                no_value="none",
+                no_value="no exporter",
             )
         )
         .with_panel(
@@ -70,7 +70,7 @@ def _now(board: Dashboard) -> Dashboard:
                 ),
                 unit=COUNT,
                 steps=((1, RED),),
-                no_value="unknown",
+                no_value="no target",
             )
         )
         .with_panel(
@@ -131,8 +131,8 @@ def _pods(board: Dashboard) -> Dashboard:
                 " list, lingering are gone and still on the page.",
                 Query(f"sum by (state) (throttle_exporter_cgroups{HERE})", "{{state}}"),
                 unit=COUNT,
-                span=8,
                 stacked=True,
+                no_value="no exporter",
             )
         )
         .with_panel(
@@ -144,7 +144,6 @@ def _pods(board: Dashboard) -> Dashboard:
                 ),
                 unit=ERRORS_PER_SECOND,
                 no_value="no errors",
-                span=8,
             )
         )
         .with_panel(
@@ -156,8 +155,8 @@ def _pods(board: Dashboard) -> Dashboard:
                     "{{source}}",
                 ),
                 unit=SECONDS,
-                span=8,
-            )
+                no_value="no pod source has answered yet, or none is asked",
+            ).height(6)
         )
         .with_panel(
             rows(
@@ -166,8 +165,9 @@ def _pods(board: Dashboard) -> Dashboard:
                 Column("In use", f"sum by (source) (throttle_exporter_pods_source_active{HERE})", COUNT, decimals=0),
                 Column("Works", f"sum by (source) (throttle_exporter_pods_source_up{HERE})", COUNT, decimals=0),
                 labels={"source": "Source"},
-                span=8,
-                height=7,
+                span=12,
+                height=6,
+                no_value="no exporter",
             )
         )
         .with_panel(
@@ -181,22 +181,51 @@ def _pods(board: Dashboard) -> Dashboard:
                     decimals=0,
                 ),
                 labels={"version": "Version", "python_version": "Python"},
-                span=8,
-                height=7,
+                span=12,
+                height=6,
+                no_value="no exporter",
             )
         )
         .with_panel(
             rows(
-                "Settings",
-                "Window and sample interval in use, of at most 100 exporters.",
-                Column("Window", f"topk(100, throttle_exporter_window_seconds{HERE})", SECONDS, decimals=0),
-                Column("Sample interval", f"topk(100, throttle_exporter_sample_interval_seconds{HERE})", SECONDS),
-                labels={"cluster": "Cluster", "node": "Node"},
-                span=8,
-                height=7,
+                "Inputs that are missing",
+                "What an exporter cannot read on its node, and on how many: metrics that are made of it have no sample"
+                " there.",
+                Column(
+                    "Exporters",
+                    f"count by (input) (throttle_exporter_input_available{HERE} == 0)",
+                    COUNT,
+                    decimals=0,
+                ),
+                labels={"input": "Input"},
+                span=12,
+                height=6,
+                no_value="every exporter can read all of them",
             )
         )
     )
+
+
+def _settings(board: Dashboard) -> Dashboard:
+    return board.with_row(
+        Row("Settings")
+        .collapsed(True)
+        .with_panel(
+            rows(
+                "Settings in use",
+                "Window and sample interval, in seconds, and by how many exporters.",
+                Column("Exporters", f"{_setting('window')} or {_setting('sample_interval')}", COUNT, decimals=0),
+                labels={"setting": "Setting", "value": "Seconds"},
+                height=6,
+                no_value="no exporter",
+            )
+        )
+    )
+
+
+def _setting(name: str) -> str:
+    values = f'count_values ("value", throttle_exporter_{name}_seconds{HERE})'
+    return f'label_replace({values}, "setting", "{name.replace("_", " ")}", "", "")'
 
 
 def _cost(board: Dashboard) -> Dashboard:
@@ -207,6 +236,7 @@ def _cost(board: Dashboard) -> Dashboard:
             "CPUs used by each exporter, the ten that use most.",
             Query(f"topk(10, rate(process_cpu_seconds_total{HERE}[$__rate_interval]) {OURS})", ONE),
             unit=CORES,
+            no_value="no exporter",
         )
     )
     board.with_panel(
@@ -215,6 +245,7 @@ def _cost(board: Dashboard) -> Dashboard:
             "Resident memory of each exporter, the ten that use most.",
             Query(f"topk(10, process_resident_memory_bytes{HERE} {OURS})", ONE),
             unit=BYTES,
+            no_value="no exporter",
         )
     )
     for title, metric, what in (
@@ -230,6 +261,7 @@ def _cost(board: Dashboard) -> Dashboard:
                 Query(quantile(0.99, metric), "99 %"),
                 unit=SECONDS,
                 span=8,
+                no_value="no sample was taken",
             )
         )
     return board.with_panel(
@@ -238,6 +270,7 @@ def _cost(board: Dashboard) -> Dashboard:
             "Slowest scrapes, network and parsing included.",
             Query(f"topk(10, scrape_duration_seconds{HERE} {OURS})", ONE),
             unit=SECONDS,
+            no_value="no exporter",
         )
     ).with_panel(
         lines(
@@ -245,5 +278,6 @@ def _cost(board: Dashboard) -> Dashboard:
             "Samples a page has; what Prometheus has to keep.",
             Query(f"topk(10, scrape_samples_scraped{HERE} {OURS})", ONE),
             unit=COUNT,
+            no_value="no exporter",
         )
     )

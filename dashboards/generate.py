@@ -22,8 +22,8 @@ BUILDERS = {
     "exporter": exporter_health.build,
 }
 
-SCHEMA_VERSION = 41
-"""Of Grafana 12; older versions ignore what they do not know."""
+SCHEMA_VERSION = 42
+"""Of Grafana 13.2; older versions ignore what they do not know."""
 _REQUIRES = [
     {"type": "grafana", "id": "grafana", "name": "Grafana", "version": "10.1.0"},
     {"type": "datasource", "id": "prometheus", "name": "Prometheus", "version": "1.0.0"},

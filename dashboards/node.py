@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import common
 
-from dashboards.frame import WORKLOADS, new_dashboard, selector
+from dashboards.frame import new_dashboard, selector
 from dashboards.panels import (
     BLUE,
     CORES,
@@ -36,10 +36,13 @@ HERE = selector("cluster", "node")
 CONTAINER = "cluster, namespace, pod, container"
 ONE = "{{pod}} {{container}}"
 NAMES = {"namespace": "Namespace", "workload": "Workload", "pod": "Pod", "container": "Container"}
+PODS_USE = f"pod:cgroup_cpu_usage_seconds:rate5m{HERE}"
+OF_WORKLOAD = f"* on (cluster, namespace, pod) group_left (workload) {PODS_USE} ^ 0"
 USED = f"max by ({CONTAINER}) (rate(cgroup_container_cpu_usage_seconds_total{HERE}[5m]))"
 MOST_USED = (
-    f"{USED} and on ({CONTAINER}) topk(10,"
-    f" max by ({CONTAINER}) (rate(cgroup_container_cpu_usage_seconds_total{HERE}[$__range] @ end())))"
+    f"max by ({CONTAINER}) (rate(cgroup_container_cpu_usage_seconds_total{HERE}[$__rate_interval]))"
+    f" and on ({CONTAINER}) topk(10, max by ({CONTAINER})"
+    f" (rate(cgroup_container_cpu_usage_seconds_total{HERE}[$__range] @ end())))"
 )
 LOST = f"container:cgroup_container_cpu_throttled_seconds:rate5m{HERE}"
 STALLED_SHARE = f"container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{HERE}"
@@ -69,7 +72,7 @@ def _now(board: Dashboard) -> Dashboard:
             "Use of the CPUs",
             "CPU time used by containers, divided by the CPUs that are online: how saturated the node is. Processes"
             " outside of containers are not in it.",
-            Query(f"sum(pod:cgroup_cpu_usage_seconds:rate5m{HERE}) / {online}", "used"),
+            Query(f"sum({PODS_USE}) / {online}", "used"),
             unit=RATIO,
             span=6,
             no_value="no containers",
@@ -77,7 +80,7 @@ def _now(board: Dashboard) -> Dashboard:
         number(
             "Time lost to quotas",
             "CPU-seconds per second that the containers of this node lose to quotas.",
-            Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE}) or sum({USED}) * 0", "lost"),
+            Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE}) or sum({PODS_USE}) * 0", "lost"),
             unit=SECONDS_PER_SECOND,
             span=6,
             no_value="no quota",
@@ -85,7 +88,7 @@ def _now(board: Dashboard) -> Dashboard:
         number(
             "Containers waiting",
             f"Containers that had work and ran on no CPU for more than {STALLED:.0%} of the time (cgroup v2).",
-            Query(f"count({STALLED_SHARE} > {STALLED}) or sum({USED}) * 0", "containers"),
+            Query(f"count({STALLED_SHARE} > {STALLED}) or sum({PODS_USE}) * 0", "containers"),
             unit=COUNT,
             span=6,
             steps=((1, ORANGE),),
@@ -94,7 +97,7 @@ def _now(board: Dashboard) -> Dashboard:
         number(
             "Containers",
             "Containers on this node that the exporter sees.",
-            Query(f"count({USED})", "containers"),
+            Query(f"count(group by ({CONTAINER}) (cgroup_container_info{HERE}))", "containers"),
             unit=COUNT,
             span=6,
             no_value="no containers",
@@ -110,14 +113,14 @@ def _state(state: str) -> str:
 
 def _cpus(board: Dashboard) -> Dashboard:
     board = board.with_row(Row("Which CPU belongs to which container?"))
-    for title, state, description in (
-        ("Online", "online", "CPUs that the kernel schedules on."),
-        ("Exclusive", "exclusive", "CPUs that belong to one container alone."),
-        ("Shared", "shared", "CPUs of the shared pool, for all containers without CPUs of their own."),
-        ("Reserved", "reserved", "CPUs that the kubelet keeps for the system (reservedSystemCPUs)."),
+    for title, state, colour, description in (
+        ("Online", "online", "", "CPUs that the kernel schedules on."),
+        ("Exclusive", "exclusive", GREEN, "CPUs that belong to one container alone, green in the map."),
+        ("Shared", "shared", BLUE, "CPUs of the shared pool, for all containers without their own, blue in the map."),
+        ("Reserved", "reserved", "", "CPUs that the kubelet keeps for the system (reservedSystemCPUs)."),
     ):
         query = Query(f"max(cgroup_node_cpus{selector('cluster', 'node', extra=_state(state))})", state)
-        board.with_panel(number(title, description, query, unit=COUNT, span=6, no_value="unknown"))
+        board.with_panel(number(title, description, query, unit=COUNT, span=6, no_value="no cpusets", colour=colour))
     exclusive = f"(max by ({CONTAINER}) (cgroup_container_cpuset_exclusive{HERE}) == 1)"
     return board.with_panel(_map()).with_panel(
         rows(
@@ -128,7 +131,7 @@ def _cpus(board: Dashboard) -> Dashboard:
                 "NUMA nodes",
                 f"max by ({CONTAINER}, cpus) (cgroup_container_cpuset_info{HERE}) * 0 + on ({CONTAINER}) group_left"
                 f" (workload) (max by ({CONTAINER}) (cgroup_container_cpuset_numa_nodes{HERE}) and on ({CONTAINER})"
-                f" {exclusive}) * on (cluster, namespace, pod) group_left (workload) {WORKLOADS}{selector('cluster')}",
+                f" {exclusive}) {OF_WORKLOAD}",
                 COUNT,
                 ((2, YELLOW),),
                 decimals=0,
@@ -137,7 +140,8 @@ def _cpus(board: Dashboard) -> Dashboard:
             span=14,
             height=10,
             links={"Pod": TO_POD},
-        ).no_value("no container has CPUs of its own")
+            no_value="no container has CPUs of its own",
+        )
     )
 
 
@@ -152,7 +156,9 @@ def _map() -> stat.Panel:
     return (
         stat.Panel()
         .title("CPU map")
-        .description("A tile for each CPU: in the shared pool, or exclusive to one of the containers in the table.")
+        .description(
+            "A tile for each CPU: blue in the shared pool, green if it belongs to one of the containers in the table."
+        )
         .datasource(SOURCE)
         .unit(COUNT)
         .height(10)
@@ -171,7 +177,8 @@ def _map() -> stat.Panel:
 def _neighbours(board: Dashboard) -> Dashboard:
     def column(title: str, metric: str, unit: str = CORES) -> Column:
         top = f"topk(30, {USED})"
-        return Column(title, f"max by ({CONTAINER}) ({metric}{HERE}) and on ({CONTAINER}) {top}", unit)
+        value = f"max by ({CONTAINER}) ({metric}{HERE}) and on ({CONTAINER}) {top}"
+        return Column(title, f"({value}) {OF_WORKLOAD}", unit)
 
     return (
         board.with_row(Row("Neighbours: which containers use the CPUs, and which wait?"))
@@ -212,19 +219,15 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 "Use and requests",
                 "The thirty containers that use most. One that uses more than its request waits first when all CPUs are"
                 " busy.",
-                Column(
-                    "Use",
-                    f"topk(30, {USED}) * on (cluster, namespace, pod) group_left (workload)"
-                    f" {WORKLOADS}{selector('cluster')}",
-                    CORES,
-                ),
+                Column("Use", f"topk(30, {USED}) {OF_WORKLOAD}", CORES),
                 column("Request", "cgroup_container_spec_cpu_request_cores"),
                 column("Limit", "cgroup_container_cpu_limit_cores"),
                 column("CPUs", "cgroup_container_cpuset_cpus", COUNT)._replace(decimals=0),
                 labels=NAMES,
                 height=10,
                 links={"Pod": TO_POD},
-            ).no_value("no containers")
+                no_value="no containers",
+            )
         )
     )
 
@@ -235,8 +238,15 @@ def _settings(board: Dashboard) -> Dashboard:
         rows(
             "Kernel and cgroups",
             "Kernel release, whether it throttles below the limit (512ac999d275), and the cgroup version.",
-            Column("Kernel", f"max by (node, release, cfs_quota_bug) (cgroup_node_kernel_info{HERE})", COUNT),
-            Column("Hierarchy", f"max by (node, version, driver) (cgroup_node_info{HERE})", COUNT),
+            Column(
+                "Node",
+                # In one query: of two a table would make two rows. The hierarchy is one also while it changes.
+                f"max by (cluster, node, release, cfs_quota_bug) (cgroup_node_kernel_info{HERE}) * on (cluster, node)"
+                " group_left (version, driver) topk by (cluster, node)"
+                f" (1, max by (cluster, node, version, driver) (cgroup_node_info{HERE}))",
+                COUNT,
+                shown=False,
+            ),
             labels={
                 "node": "Node",
                 "release": "Release",
@@ -247,7 +257,7 @@ def _settings(board: Dashboard) -> Dashboard:
             span=12,
             height=5,
             sort="Node",
-            numbers=False,
+            no_value="no exporter on this node",
         ),
         number(
             "CFS period",
@@ -255,13 +265,13 @@ def _settings(board: Dashboard) -> Dashboard:
             Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
             unit=SECONDS,
             span=12,
-            no_value="unknown",
+            no_value="no /configz",
         ).height(5),
         rows(
             "Kubelet",
             "CPU manager, topology manager and CFS quota settings; empty if the kubelet does not let the exporter read"
             " them.",
-            Column("CPU manager", f"cgroup_node_cpu_manager_info{HERE}", COUNT),
+            Column("CPU manager", f"cgroup_node_cpu_manager_info{HERE}", COUNT, shown=False),
             labels={
                 "policy": "CPU manager policy",
                 "policy_options": "Options",
@@ -271,7 +281,7 @@ def _settings(board: Dashboard) -> Dashboard:
             span=24,
             height=5,
             sort="CPU manager policy",
-            numbers=False,
+            no_value="the kubelet does not let the exporter read its settings",
         ),
     ):
         row.with_panel(panel)

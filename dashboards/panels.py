@@ -17,7 +17,8 @@ GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "
 GREY = "#8e8e8e"
 
 # Grafana's names of units.
-RATIO, CORES, SECONDS, COUNT, BYTES = "percentunit", "none", "s", "short", "bytes"
+RATIO, SECONDS, COUNT, BYTES = "percentunit", "s", "short", "bytes"
+CORES = "suffix: CPUs"
 SECONDS_PER_SECOND = "suffix: CPU-s/s"
 PERIODS_PER_SECOND = "suffix: periods/s"
 ERRORS_PER_SECOND = "suffix: errors/s"
@@ -39,11 +40,13 @@ WIDTHS = {
     "cfs_quota": 130,
 }
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
-NAME_WIDTH = 180
+NAME_WIDTH = 170
 """The least of columns of names, below which the table scrolls."""
-UNIT_WIDTHS = {SECONDS_PER_SECOND: 112}
+UNIT_WIDTHS = {SECONDS_PER_SECOND: 112, CORES: 90}
 STEP = "1m"
 """Least time between two points of a graph: rules record once a minute."""
+POINTS = 100
+"""Of a line, at most: in three hours one in two minutes, as many as can be told apart in half a screen."""
 IN_CLUSTER = "${__data.fields.to}"
 """In a link of a table: the row's own cluster, also where no series has the label ``cluster``."""
 
@@ -58,6 +61,8 @@ class Query(NamedTuple):
     legend: str
     style: Mapping[str, object] | None = None
     """Of lines with a fixed legend: field options such as ``custom.lineStyle``, and ``color``."""
+    instant: bool = False
+    """Of a number: without its past, for what reads raw series."""
 
 
 def worst(series: str, by: str) -> str:
@@ -88,6 +93,8 @@ class Column(NamedTuple):
     decimals: int = 2
     texts: Mapping[int, tuple[str, str]] | None = None
     """Value -> (text, colour), where the number only stands for a word."""
+    shown: bool = True
+    """False for an info metric, of which only labels are shown."""
 
 
 class Link(NamedTuple):
@@ -114,7 +121,7 @@ def lines(
     steps: Steps = (),
     stacked: bool = False,
     links: Sequence[tuple[str, str]] = (),
-    no_value: str = "no data: no container is chosen, or none was throttled",
+    no_value: str,
 ) -> timeseries.Panel:
     """Lines over time; ``steps`` are drawn as dashed lines, ``no_value`` says why there may be none."""
     panel = (
@@ -126,6 +133,7 @@ def lines(
         .min(0)
         .no_value(no_value)
         .interval(STEP)
+        .max_data_points(POINTS)
         .height(10)
         .span(span)
         .line_width(1)
@@ -136,7 +144,7 @@ def lines(
             .show_legend(True)
             .display_mode(common.LegendDisplayMode.TABLE)
             .placement(common.LegendPlacement.BOTTOM if span < 12 else common.LegendPlacement.RIGHT)
-            .width(330 if span < 24 else 480)
+            .width(380 if span < 24 else 480)
             .calcs(["lastNotNull"])
             .sort_by("Last *")
             .sort_desc(True)
@@ -171,11 +179,19 @@ def number(
     unit: str,
     span: int = 8,
     steps: Steps = (),
-    no_value: str = "",
+    no_value: str,
+    colour: str = "",
 ) -> stat.Panel:
-    """One number with its recent past; ``no_value`` says what an empty answer means, and is grey, never green."""
-    if no_value:
-        query = query._replace(expr=f"{query.expr} or vector(NaN)")
+    """One number with its recent past; ``no_value`` says what an empty answer means, and is grey, never green.
+
+    ``colour``: one for all values.
+    """
+    query = query._replace(expr=f"{query.expr} or vector(NaN)")
+    target = range_target("A", query)
+    if query.instant:
+        target.instant()
+    mode = dashboard.FieldColorModeId.FIXED if colour else dashboard.FieldColorModeId.THRESHOLDS
+    scheme = dashboard_builder.FieldColor().mode(mode)
     return (
         stat.Panel()
         .title(title)
@@ -186,15 +202,15 @@ def number(
         .height(3)
         .span(span)
         .min(0)
-        .no_value(no_value or "none")
-        .mappings([_special("null+nan", no_value or "none", GREY)])
+        .no_value(no_value)
+        .mappings([_special("null+nan", no_value, GREY)])
         .thresholds(_thresholds(steps))
-        .color_scheme(dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
+        .color_scheme(scheme.fixed_color(colour) if colour else scheme)
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
         .text(common_builder.VizTextDisplayOptions().value_size(28))
         .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-        .with_target(range_target("A", query))
+        .with_target(target)
     )
 
 
@@ -207,22 +223,21 @@ def rows(
     height: int = 9,
     links: Mapping[str, Link] | None = None,
     sort: str | None = None,
-    numbers: bool = True,
+    no_value: str,
 ) -> table.Panel:
     """A table of current values: ``labels`` (label -> heading) first, in that order, then one number per column.
 
     Every column is aggregated by the row's labels, so that all of them join in one row per subject. ``links``: heading
-    -> link. Sorted by ``sort``, ascending, or by the first number, largest first. ``numbers`` false: only labels are
-    shown, as for info metrics.
+    -> link. Sorted by ``sort``, ascending, or by the first number, largest first.
     """
     hidden = [] if "cluster" in labels else ["cluster"]
     values = [f"Value #{letter}" for letter, _ in zip(ascii_uppercase, columns, strict=False)]
     if len(columns) == 1:
         values = ["Value"]
-    names = dict(zip(values, (column.title for column in columns), strict=True)) if numbers else {}
+    names = dict(zip(values, (column.title for column in columns), strict=True)) if columns[0].shown else {}
     organize = {
         # Not includeByName: Grafana before 10.4 ignores it.
-        "excludeByName": dict.fromkeys(["Time", *([] if numbers else values), *hidden], True),
+        "excludeByName": dict.fromkeys(["Time", *([] if columns[0].shown else values), *hidden], True),
         "indexByName": {name: index for index, name in enumerate([*labels, *names, "to"])},
         "renameByName": {**labels, **names},
     }
@@ -238,7 +253,7 @@ def rows(
         .sort_by([common_builder.TableSortByFieldState().display_name(sort or columns[0].title).desc(sort is None)])
         .with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(dashboard.DataTransformerConfig(id_val="organize", options=organize))
-        .no_value("none")
+        .no_value(no_value)
     )
     for letter, column in zip(ascii_uppercase, columns, strict=False):
         expr = f"max by ({', '.join([*labels, *hidden])}) ({column.expr})"

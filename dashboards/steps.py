@@ -8,6 +8,8 @@ from dashboards.thresholds import THRESHOLDS
 HIGH, SEVERE = THRESHOLDS["highRatio"].number, THRESHOLDS["severeRatio"].number
 LOST_HIGH, LOST_SEVERE = THRESHOLDS["severeLostSeconds"].number, 5 * THRESHOLDS["severeLostSeconds"].number
 STALLED = THRESHOLDS["contentionStalled"].number
+FULL = 0.9
+"""Of a node's CPUs that its containers use: those that wait there wait for each other."""
 NO_LOSS = THRESHOLDS["contentionLostSeconds"].number
 RATIO_STEPS = ((HIGH, ORANGE), (SEVERE, RED))
 LOST_STEPS = ((LOST_HIGH, ORANGE), (LOST_SEVERE, RED))

@@ -5,16 +5,13 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
 from dashboards.causes import (
-    LOST,
-    PEAK,
-    RATIOS,
     STALLED_SHARE,
     own_quota,
     periods_and_burst,
     quota_above_it,
     quota_or_neighbours,
 )
-from dashboards.containers import CONTAINER, POD, PODS, RAW, USAGE, now
+from dashboards.containers import BUSIEST_PODS, CONTAINER, POD, PODS, PODS_LOST, PODS_USE, RAW, USED, now, rate
 from dashboards.frame import WORKLOADS, new_dashboard, selector
 from dashboards.panels import (
     CORES,
@@ -59,18 +56,18 @@ def _summary(board: Dashboard) -> Dashboard:
     for panel in (
         number(
             "Throttled time share",
-            "CPU time lost to quotas, divided by CPU time used and lost, over all chosen containers: the share of the"
-            " time in which they could have run that a quota stopped them.",
-            Query(f"(sum({LOST}) or sum({USAGE}) * 0) / ((sum({LOST}) or sum({USAGE}) * 0) + sum({USAGE}))", "share"),
+            "CPU time lost to quotas, divided by CPU time used and lost, over all containers of the chosen pods: the"
+            " share of the time in which they could have run that a quota stopped them, own, pod's or slice's.",
+            Query(f"sum({PODS_LOST}) / (sum({PODS_LOST}) + sum({PODS_USE}))", "share"),
             unit=RATIO,
             steps=SHARE_STEPS,
-            no_value="no container",
+            no_value="no pod",
         ),
         number(
             "Throttled periods, the worst",
-            "Throttled periods divided by active periods of the worst of the chosen containers. 100 % of few periods is"
-            " a container that hardly runs: look at the time lost beside it.",
-            Query(f"max({RATIOS}) or max({limits}) * 0", "throttled"),
+            "Throttled periods divided by active periods of the worst chosen container, in the exporter's window."
+            " 100 % of few periods is a container that hardly runs: look at the time lost beside it.",
+            Query(f"max({now('cgroup_container_cpu_throttled_ratio')})", "throttled", instant=True),
             unit=RATIO,
             steps=RATIO_STEPS,
             no_value="no quota",
@@ -79,18 +76,19 @@ def _summary(board: Dashboard) -> Dashboard:
             "Worst second",
             "Highest throttled ratio of any single sample (1 s) in the exporter's window: bursts that the average"
             " hides.",
-            Query(f"max({now(PEAK)})", "peak"),
+            Query(f"max({now('cgroup_container_cpu_throttled_ratio_peak')})", "peak", instant=True),
             unit=RATIO,
             steps=RATIO_STEPS,
             no_value="no quota",
         ),
         number(
             "CPU time lost to quotas",
-            "CPU-seconds per second lost to quotas, summed over CPUs and containers.",
-            Query(f"sum({LOST}) or max({limits}) * 0", "lost"),
+            "CPU-seconds per second that all containers of the chosen pods lose to quotas, summed over CPUs: their own,"
+            " the pod's or a slice's.",
+            Query(f"sum({PODS_LOST})", "lost"),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
-            no_value="no quota",
+            no_value="no pod",
         ),
         number(
             "Stalled, the worst",
@@ -108,7 +106,7 @@ def _summary(board: Dashboard) -> Dashboard:
             "Use of the limit",
             "Average use divided by the limit, over containers with a limit. Throttled far below 100 % means bursts:"
             " more threads than CPUs in the limit.",
-            Query(f"sum({USAGE} and on ({CONTAINER}) {limits}) / sum({limits})", "use / limit"),
+            Query(f"sum({rate(USED)} and on ({CONTAINER}) {limits}) / sum({limits})", "use / limit", instant=True),
             unit=RATIO,
             no_value="no limit",
         ),
@@ -119,31 +117,37 @@ def _summary(board: Dashboard) -> Dashboard:
 
 def _settings(board: Dashboard) -> Dashboard:
     def column(title: str, metric: str, unit: str = CORES) -> Column:
-        return Column(title, f"topk(200, {now(metric)})", unit)
+        return Column(title, of_chosen(f"{metric}{RAW}"), unit)
+
+    def of_chosen(series: str) -> str:
+        return f"max by ({CONTAINER}) ({series}) and on ({POD}) {BUSIEST_PODS}"
 
     row = Row("Settings, isolation and instances").collapsed(True)
     for panel in (
         rows(
             "Limits",
-            "Limits in the cgroup and in the spec; an empty cell means no limit.",
+            "Limits in the cgroup and in the spec; – means no limit. At most 200 pods, those that use most.",
             column("Limit", "cgroup_container_cpu_limit_cores"),
             column("Recommended", "cgroup_container_cpu_recommended_limit_cores"),
             column("Limit in spec", "cgroup_container_spec_cpu_limit_cores"),
             column("Effective limit", "cgroup_container_cpu_effective_limit_cores"),
             column("Request", "cgroup_container_spec_cpu_request_cores"),
-            Column("Drifted", now("cgroup_container_cpu_limit_drift"), COUNT, ((1, RED),), decimals=0),
-            Column("Period", now("cgroup_container_cpu_period_seconds"), SECONDS, decimals=0),
-            Column("CPUs", now("cgroup_container_cpuset_cpus"), COUNT, decimals=0),
-            Column("NUMA nodes", now("cgroup_container_cpuset_numa_nodes"), COUNT, ((2, YELLOW),), decimals=0),
+            Column("Drifted", of_chosen(f"cgroup_container_cpu_limit_drift{RAW}"), COUNT, ((1, RED),), decimals=0),
+            Column("Period", of_chosen(f"cgroup_container_cpu_period_seconds{RAW}"), SECONDS, decimals=0),
+            Column("CPUs", of_chosen(f"cgroup_container_cpuset_cpus{RAW}"), COUNT, decimals=0),
+            Column(
+                "NUMA nodes", of_chosen(f"cgroup_container_cpuset_numa_nodes{RAW}"), COUNT, ((2, YELLOW),), decimals=0
+            ),
             Column(
                 "Restarts, 1 h",
-                f"increase(cgroup_container_restarts_total{RAW}[1h]) and on ({POD}) {WORKLOADS}{PODS}",
+                of_chosen(f"increase(cgroup_container_restarts_total{RAW}[1h])"),
                 COUNT,
                 ((1, YELLOW),),
                 decimals=0,
             ),
             labels={"pod": "Pod", "container": "Container"},
             sort="Pod",
+            no_value="no container is chosen",
         ),
         lines(
             "Isolation",
@@ -157,9 +161,12 @@ def _settings(board: Dashboard) -> Dashboard:
         ).height(6),
         rows(
             "Instances",
-            "Container behind each name now, and its node.",
+            "Container behind each name now, and its node. At most 200 pods, those that use most.",
             Column(
-                "Here", f"{_INFO} * on ({POD}) group_left (qos_class) {_CLASS} and on ({POD}) {WORKLOADS}{PODS}", COUNT
+                "Here",
+                f"{_INFO} * on ({POD}) group_left (qos_class) {_CLASS} and on ({POD}) {BUSIEST_PODS}",
+                COUNT,
+                shown=False,
             ),
             labels={
                 "pod": "Pod",
@@ -178,7 +185,7 @@ def _settings(board: Dashboard) -> Dashboard:
                 )
             },
             sort="Pod",
-            numbers=False,
+            no_value="no container is chosen",
         ),
     ):
         row.with_panel(panel)

@@ -62,9 +62,13 @@ def alerts() -> Mapping[str, Mapping[str, Any]]:
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
+MADE = frozenset({"setting", "value"})
+"""Labels that no series has: a query makes them."""
+
+
 @cache
 def all_labels() -> frozenset[str]:
-    return TARGET_LABELS.union(*metrics().values(), *OUTSIDERS.values())
+    return (TARGET_LABELS | MADE).union(*metrics().values(), *OUTSIDERS.values())
 
 
 def labels_of(name: str) -> frozenset[str] | None:

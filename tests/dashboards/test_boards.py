@@ -8,6 +8,7 @@ from dashboards.panels import STEP
 from dashboards.rules import ROOT
 from dashboards.thresholds import THRESHOLDS
 from tests.dashboards.boards import Json, boards, panels, queries, variables
+from tests.dashboards.known import labels_of
 from tests.dashboards.promql import references
 
 UIDS = {"cluster": "kte-cluster", "workload": "kte-workload", "node": "kte-node", "exporter": "kte-exporter"}
@@ -87,7 +88,7 @@ def test_a_board_links_to_the_others_and_asks_for_the_data_source_when_imported_
         assert chosen["current"]["value"] == f"${{{DATA_SOURCE}}}"
         # Nowhere else: a provisioned dashboard replaces no inputs.
         assert f"${{{DATA_SOURCE}}}" not in str({**board, "templating": None})
-        assert board["schemaVersion"] >= 41
+        assert board["schemaVersion"] == 42  # of Grafana 13
         kinds = {panel["type"] for panel in panels(board)}
         assert {needed["id"] for needed in board["__requires"]} == {"grafana", "prometheus", *kinds}
 
@@ -118,7 +119,8 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_colours_begin_where_alerts
         assert len(panel["description"]) > len(panel["title"]) + 10, name
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["unit"], name
-        assert defaults["noValue"], name
+        # Not "none" or "No data": why there may be nothing, which may be what everybody hopes for.
+        assert len(defaults["noValue"].split()) > 1, name
         steps = defaults.get("thresholds", {}).get("steps", [])[1:]
         assert defaults["unit"] != "percentunit" or {step["value"] for step in steps} <= ratios, name
         coloured += bool(steps)
@@ -140,6 +142,19 @@ def test_the_wide_dashboard_rates_no_raw_series() -> None:
     assert seen == gauges
     targets = [target for panel in panels(boards()["cluster"]) for target in panel["targets"]]
     assert all(target["instant"] for target in targets if references(target["expr"]).metrics & gauges)
+
+
+def test_a_page_about_one_workload_reads_raw_counters_once_a_panel_and_at_the_pace_of_the_graph() -> None:
+    for name, panel in PANELS:
+        if name.startswith("workload"):
+            # What is asked of the last moment only is asked once, not at each point.
+            exprs = [
+                re.sub(r"rate\([^()]*\[\$__range\] @ end\(\)\)", "", target["expr"]) for target in panel["targets"]
+            ]
+            table = panel["type"] == "table"
+            assert table or not [expr for expr in exprs if re.search(r"rate\([^()]*\[\d", expr)], name
+            assert panel["type"] != "stat" or "rate(" not in exprs[0] or panel["targets"][0]["instant"], name
+            assert panel["type"] != "timeseries" or panel["maxDataPoints"] <= 100, name
 
 
 def test_no_query_is_long() -> None:
@@ -164,6 +179,67 @@ def test_an_unknown_number_is_grey_and_says_why() -> None:
         assert len(panel["title"]) * 8 < 868 * panel["gridPos"]["w"] / 24 - 50, name
 
 
+def test_ratios_of_many_are_weighted_by_their_periods_and_the_share_has_the_colours() -> None:
+    stats = dict(of_type("stat"))
+    assert re.fullmatch(
+        r"sum\(\S+throttled_periods:rate5m{[^}]*}\) / \(sum\(\S+cpu_periods:rate5m{[^}]*}\) > 0\) or vector\(NaN\)",
+        stats["cluster: Throttled periods"]["targets"][0]["expr"],
+    )
+    assert not [asked for asked in queries() if re.search(r"\bavg\b|\bavg by", asked.expr)]
+    highs = [THRESHOLDS[name].number for name in ("highShare", "severeShare")]
+    for board in ("cluster", "workload"):
+        steps = stats[f"{board}: Throttled time share"]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert [step["value"] for step in steps[1:]] == highs
+    # One that is green says that something is below a threshold.
+    stats.pop("node: CPU map")
+    for name, panel in stats.items():
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert (steps[0]["color"] == "green") is (len(steps) > 1), name
+
+
+def test_the_namespace_filters_all_of_the_page_or_the_title_says_what_it_does_not() -> None:
+    board = boards()["cluster"]
+    rows = [row for row in board["panels"] if row["type"] == "row" and "all namespaces" in row["title"]]
+    free = {panel["title"] for row in rows for panel in row["panels"]}
+    filtered = 0
+    for panel in panels(board):
+        if panel["title"] in free or "all namespaces" in panel["title"]:
+            continue
+        for target in panel["targets"]:
+            for name, labels in references(target["expr"]).matched:
+                # What tells of nodes and clusters has no namespace.
+                of_node = name.startswith("cgroup_node_") or "node" in references(target["expr"]).joined
+                assert "namespace" in labels or of_node or name.startswith("cluster:"), (panel["title"], name)
+                filtered += "namespace" in labels
+    assert filtered > 40
+
+
+def test_a_cluster_is_matched_by_pattern_so_that_none_is_matched_too() -> None:
+    for board, where, expr in queries():
+        assert set(re.findall(r"(?<!var-)(cluster\s*[=!~]+\s*[^,}]*)", expr)) <= {'cluster=~"$cluster"'}, (board, where)
+
+
+def test_limits_and_requests_are_dashed_in_colours_of_their_own_beside_the_ten_worst_and_their_band() -> None:
+    found = {name: panel for name, panel in PANELS if panel["type"] == "timeseries"}
+    by_name = {
+        field["matcher"]["options"]: {item["id"]: item["value"] for item in field["properties"]}
+        for field in found["workload: Use against limit"]["fieldConfig"]["overrides"]
+    }
+    fixed = ("limit", "effective limit", "request", "recommended")
+    assert all(by_name[name]["custom.lineStyle"]["fill"] == "dash" for name in fixed)
+    assert len({by_name[name]["color"]["fixedColor"] for name in fixed}) == len(fixed)
+    for title in ("CPU time lost", "Throttled periods", "Worst second of the window"):
+        worst, *band = found[f"workload: {title}"]["targets"]
+        assert "topk(10, " in worst["expr"]
+        assert [target["legendFormat"] for target in band][:3] == ["median of all", "95th percentile of all", "maximum"]
+
+
+def test_rows_that_are_rarely_needed_are_collapsed() -> None:
+    shut = {row["title"] for board in boards().values() for row in board["panels"] if row.get("collapsed")}
+    expected = {"Neighbours", "Whole clusters, all namespaces", "A quota above it", "Periods and burst", "Settings"}
+    assert shut == expected | {"Settings, isolation and instances", "Kernel and kubelet"}
+
+
 def test_lines_are_told_apart_and_fill_only_what_is_stacked() -> None:
     for name, panel in of_type("timeseries"):
         custom = panel["fieldConfig"]["defaults"]["custom"]
@@ -173,8 +249,10 @@ def test_lines_are_told_apart_and_fill_only_what_is_stacked() -> None:
         assert panel["interval"] == STEP, name
         legends = [target["legendFormat"] for target in panel["targets"]]
         assert len(set(legends)) == len(legends), name
+        several = "cluster" not in ONE.get(name.partition(":")[0], set())
         for target in panel["targets"]:
             labels = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            assert not several or not labels & {"namespace", "node", "instance"} or "cluster" in labels, name
             grouped = references(target["expr"]).joined
             # A line's name uses labels that survive the aggregation around it.
             assert not grouped or labels <= grouped or "topk" in target["expr"], (name, labels, grouped)
@@ -206,6 +284,35 @@ def test_every_column_is_aggregated_by_the_labels_of_its_rows() -> None:
         [labels] = grouped
         assert labels <= {*organize["options"]["indexByName"], *organize["options"]["excludeByName"]}, name
         assert len([item for item in properties(panel) if item["id"] == "unit"]) == len(panel["targets"]), name
+
+
+def test_every_column_has_every_label_of_the_row_so_that_a_subject_is_one_row() -> None:
+    """Grafana joins rows by the columns that all answers have: the rest must be there, too, or is joined by luck."""
+    for name, panel in of_type("table"):
+        for target in panel["targets"]:
+            outer, inner = re.findall(r"^(?:label_replace\()?max by \(([^)]*)\) \((.*)$", target["expr"])[0]
+            found = references(inner)
+            own = labels_of(found.matched[0][0])
+            assert own is not None, name
+            made = set(re.findall(r'"(setting|value)"', inner))
+            assert set(outer.split(", ")) <= own | found.joined | made, (name, target["legendFormat"])
+
+
+def test_alerts_are_sorted_by_rank_and_unmapped_containers_have_a_name() -> None:
+    [panel] = [panel for _, panel in PANELS if panel["title"] == "Which alerts fire?"]
+    severity = panel["targets"][0]["expr"]
+    ranks = re.findall(r"(\d) \* \(max[^}]*severity=~\"(\w+)\"", severity)
+    assert ranks == [("3", "critical"), ("2", "warning"), ("1", "info")]
+    [texts] = [item["value"][0]["options"] for item in properties(panel, "Severity") if item["id"] == "mappings"]
+    assert {rank: text["text"] for rank, text in texts.items()} == {"3": "critical", "2": "warning", "1": "info"}
+    assert panel["options"]["sortBy"] == [{"displayName": "Severity", "desc": True}]
+    for name, table in of_type("table"):
+        for heading in {"Namespace", "Workload", "Pod"} & {*columns(table)} if "alerts" not in name else ():
+            [empty] = [item["value"][0]["options"] for item in properties(table, heading) if item["id"] == "mappings"]
+            assert (empty["match"], empty["result"]["text"]) == ("empty", "(no pod)"), (name, heading)
+    by_namespace = [target["expr"] for name, panel in PANELS for target in panel["targets"] if "by namespace" in name]
+    assert len(by_namespace) == 2
+    assert all('"namespace", "(no pod)", "namespace", ""' in expr for expr in by_namespace)
 
 
 def test_links_of_a_table_lead_to_one_cluster() -> None:
@@ -243,7 +350,7 @@ def test_the_worst_workloads_have_a_cause_and_the_limit_that_would_be_enough() -
     assert shown[shown.index("Limit") + 1] == "Recommended"
     [texts] = [item["value"][0]["options"] for item in properties(panel, "Why") if item["id"] == "mappings"]
     words = [text["text"] for text in texts.values()]
-    assert words == ["own quota", "quota above", "waits for CPU"]
+    assert words == ["own quota", "quota above", "waits for CPU", "neighbours"]
     assert all(f"'{word}'" in panel["description"] for word in words)
     # What no metric tells is said, there and on the page.
     assert all("outside of all" in text and "quota inside" in text for text in (panel["description"], PAGE))

@@ -15,6 +15,7 @@ PAST_SECONDS = 20
 
 EMPTY_BY_NATURE = {
     ("exporter", "Errors, by stage and reason A"): "nothing fails",
+    ("exporter", "Inputs that are missing A"): "all can be read",
     ("exporter", "annotation"): "no alert about the exporter fires",
     ("workload", "Burst A"): "no demo container has a burst",
 }
@@ -44,7 +45,10 @@ def texts_of(board: Json, found: Mapping[str, list[str]]) -> dict[str, str]:
 
 def expand(expression: str, texts: Values) -> str:
     """The expression with every variable replaced."""
-    expanded = expression.replace("$__rate_interval", RATE_INTERVAL).replace("$__range", f"{PAST_SECONDS}s")
+    times = {"$__rate_interval": RATE_INTERVAL, "$__interval": RATE_INTERVAL, "$__range": f"{PAST_SECONDS}s"}
+    expanded = expression
+    for name, text in times.items():
+        expanded = expanded.replace(name, text)
     # What makes an absent number grey is no answer.
     expanded = expanded.removesuffix(" or vector(NaN)")
     for name, text in texts.items():
@@ -65,6 +69,44 @@ def answers(prometheus: Server) -> dict[Asked, int]:
                 "/api/v1/query_range", query=expand(asked.expr, texts), start=end - PAST_SECONDS, end=end, step=1
             )
             found[asked] = len(result["data"]["result"])
+    return found
+
+
+_POD = frozenset({"cluster", "namespace", "pod", "container"})
+_WORKLOAD = frozenset({"cluster", "namespace", "workload_kind", "workload"})
+SUBJECTS = {
+    "Which workloads lack CPU, and why?": _WORKLOAD,
+    "Which workloads wait for a CPU?": _WORKLOAD,
+    "Which alerts fire?": frozenset({"alertname", "cluster", "namespace", "workload", "node"}),
+    "Limits": _POD,
+    "Instances": _POD,
+    "Owners of CPUs": _POD,
+    "Use and requests": _POD,
+    "Kernel and cgroups": frozenset({"cluster", "node"}),
+    "Kubelet": frozenset({"cluster", "node"}),
+    "Pod sources": frozenset({"cluster", "source"}),
+    "Versions": frozenset({"cluster", "version", "python_version"}),
+    "Inputs that are missing": frozenset({"cluster", "input"}),
+    "Settings in use": frozenset({"cluster", "setting", "value"}),
+}
+"""Table -> the labels that say what a row is about."""
+
+Labels = frozenset[tuple[str, str]]
+
+
+def tables(prometheus: Server) -> dict[str, tuple[set[Labels], set[Labels]]]:
+    """Rows and subjects of each table as it is now, everything being chosen; Grafana makes a row of each label set."""
+    found = {}
+    for board in boards().values():
+        texts = texts_of(board, choices(board, prometheus))
+        for panel in (panel for panel in panels(board) if panel["type"] == "table"):
+            rows = {
+                frozenset((name, text) for name, text in sample["metric"].items() if name != "to")
+                for target in panel["targets"]
+                for sample in prometheus.query(expand(target["expr"], texts))
+            }
+            about = {frozenset(pair for pair in row if pair[0] in SUBJECTS[panel["title"]]) for row in rows}
+            found[panel["title"]] = (rows, about)
     return found
 
 

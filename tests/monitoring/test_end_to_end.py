@@ -14,7 +14,7 @@ from exporter.metrics.catalog import FAMILIES
 from tests.conftest import unavailable
 from tests.dashboards.boards import Asked, boards
 from tests.monitoring import parts, shortened
-from tests.monitoring.asking import EMPTY_BY_NATURE, answers, choices
+from tests.monitoring.asking import EMPTY_BY_NATURE, SUBJECTS, Labels, answers, choices, tables
 from tests.monitoring.nodes import LOUD, MODERATE, MUTED, DemoNode, real, synthetic
 from tests.monitoring.parts import Notified, Receiver, Server, eventually
 from tests.support.pages import Page
@@ -41,6 +41,7 @@ class Story:
     """What people were sent to read, by the way it went."""
     answers: dict[Asked, int]
     choices: dict[str, dict[str, list[str]]]
+    tables: dict[str, tuple[set[Labels], set[Labels]]]
     page: Page
     """Of a node with cgroup v2."""
     throttled: dict[str, float]
@@ -102,6 +103,7 @@ def _told(nodes: list[DemoNode], prometheus: Server, manager: Server, told: Rece
         texts={},
         answers=answers(prometheus),
         choices={name: choices(board, prometheus) for name, board in boards().items()},
+        tables=tables(prometheus),
         page=nodes[-1].exporter.page(),
         throttled={
             sample["metric"]["pod"]: float(sample["value"][1])
@@ -270,3 +272,9 @@ def test_every_query_of_every_panel_returns_data(story: Story) -> None:
     assert set(EMPTY_BY_NATURE) <= asked
     empty = {(query.board, query.where) for query, count in story.answers.items() if not count}
     assert empty - set(EMPTY_BY_NATURE) == set()
+
+
+def test_every_row_of_a_table_is_one_subject(story: Story) -> None:
+    assert set(story.tables) == set(SUBJECTS)
+    assert {title: rows for title, (rows, subjects) in story.tables.items() if len(rows) != len(subjects)} == {}
+    assert len([rows for rows, _ in story.tables.values() if len(rows) > 1]) > 5
