@@ -72,6 +72,8 @@ def build() -> Dashboard:
 
 
 def _now(board: Dashboard) -> Dashboard:
+    alerts = 'alertname=~"WorkloadCPUThrottled(Severe)?",alertstate="firing"'
+    throttled = selector("cluster", "namespace", extra=alerts)
     return (
         board.with_panel(
             number(
@@ -99,7 +101,7 @@ def _now(board: Dashboard) -> Dashboard:
             number(
                 "Workloads throttled",
                 "Workloads with a firing alert, WorkloadCPUThrottled or WorkloadCPUThrottledSevere.",
-                Query(f"sum(cluster:cgroup_cpu_throttled_workloads:count{IN_CLUSTERS})", "workloads"),
+                Query(f"count(group by ({WORKLOAD}) (ALERTS{throttled})) or sum({USED}) * 0", "workloads"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
                 no_value="no containers",
