@@ -156,7 +156,7 @@ def _causes(board: Dashboard) -> Dashboard:
             Column("Lost", f"{LOST} {at}", SECONDS_PER_SECOND, LOST_STEPS),
             Column(
                 "Why",
-                f"({_why()}) and {LACKING}",
+                f"({_why()}) {at}",
                 COUNT,
                 decimals=0,
                 texts={
@@ -227,9 +227,10 @@ def _why() -> str:
         f"sum by (cluster, node) (pod:cgroup_cpu_usage_seconds:rate5m{IN_CLUSTERS})"
         f" > {FULL} * max by (cluster, node) (cgroup_node_cpus{online})"
     )
-    crowded = f"max by ({WORKLOAD}) ({STALLED_ONE} > {STALLED} and on (cluster, node) ({full}))"
+    # Of containers: the column takes the largest of a workload, here as where two of these hold.
+    crowded = f"({STALLED_ONE} > {STALLED} and on (cluster, node) ({full}))"
     return (
-        f"(({crowded} * 0 + 4 or ({STALLED_SHARE} > {STALLED}) * 0 + 3) unless {LOST} > {NO_LOSS})"
+        f"(({crowded} * 0 + 4 or ({STALLED_SHARE} > {STALLED}) * 0 + 3) unless on ({WORKLOAD}) {LOST} > {NO_LOSS})"
         f" or ({pods} - ({OWN} or {LOST} * 0) > {LOST} / 2) * 0 + 2"
         f" or {LOST} * 0 + 1"
     )
