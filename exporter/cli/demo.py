@@ -27,6 +27,7 @@ from exporter.errors import ExporterError
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.cgroups import writable_hierarchy
 from exporter.lab.scenario import Node
+from exporter.lab.synthetic import synthetic_node
 from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings
 from exporter.values import ListenAddress, duration
@@ -77,7 +78,7 @@ def _node(settings: Settings, args: Namespace) -> AbstractContextManager[Node]:
             pods = scenario.demo(hierarchy.cpus(), name)
             return scenario.real_node(hierarchy, pods, args.cgroup_driver)
     cpus = frozenset(os.sched_getaffinity(0))
-    return scenario.synthetic_node(scenario.demo(cpus, name), cpus, driver=args.cgroup_driver)
+    return synthetic_node(scenario.demo(cpus, name), cpus, driver=args.cgroup_driver)
 
 
 async def _serve(settings: Settings, node: Node, seconds: float | None) -> None:

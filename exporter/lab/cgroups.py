@@ -1,7 +1,6 @@
 """Cgroups of pods and containers in the machine's hierarchy, below a directory of their owner's.
 
-Pods below such a directory are what kind and docker-in-docker have too. Its lock tells whether the owner lives, so that
-a later start removes what a killed one left. See cgroups(7) and https://docs.kernel.org/admin-guide/cgroup-v2.html.
+Its lock tells whether the owner lives, so that a later start removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -15,11 +14,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.readers import ReaderFactory
+from exporter.cpulist import format_cpu_list
 from exporter.errors import ExporterError
 from exporter.lab.spec import CpuSettings, Pod, weight
 from exporter.model import Driver
@@ -58,15 +59,12 @@ def find_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
     mounts = {"cpu": found.cpu, "cpuacct": found.cpuacct, "cpuset": found.cpuset}
     if None in mounts.values() or found.cpuset_is_v2 != found.cpu_is_v2:
         raise LabError(f"{root}: cpu, cpuacct and cpuset are not in one hierarchy", reason="no_controller")
-    version: Literal["v1", "v2"] = "v2" if found.cpu_is_v2 else "v1"
-    return Hierarchy(version, root, {name: Path(mount) for name, mount in mounts.items() if mount})
+    paths = {name: Path(mount) for name, mount in mounts.items() if mount}
+    return Hierarchy("v2" if found.cpu_is_v2 else "v1", root, paths)
 
 
 def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
-    """Return the hierarchy after making a cgroup with a quota in it, and removing what dead owners left.
-
-    On v2 the controllers stay enabled for the root's children: others may have begun to use them.
-    """
+    """Return the hierarchy after making a cgroup with a quota in it, and removing what dead owners left."""
     if os.geteuid() != 0:
         raise LabError("only root may make cgroups here", reason="not_root")
     hierarchy = find_hierarchy(root)
@@ -101,23 +99,17 @@ def write_control(path: Path, value: str) -> None:
 
 
 class CgroupTree:
-    """Cgroups below a directory of our own, of pods in the layout of one cgroup driver.
-
-    A context manager that removes them all with whatever runs in them.
-    """
+    """Cgroups of pods below a directory of our own; a context manager that removes them with whatever runs in them."""
 
     def __init__(self, hierarchy: Hierarchy, purpose: str, driver: Driver = "cgroupfs") -> None:
-        self.hierarchy = hierarchy
-        self.driver: Driver = driver
+        self.hierarchy, self.driver = hierarchy, driver
         self.prefix = f"kte-{purpose}-{os.getpid()}-{secrets.token_hex(3)}"
         self._locks: list[int] = []
 
     def __enter__(self) -> Self:
         try:
-            for directory in self.hierarchy.directories(self.prefix):
-                directory.mkdir()
-                self._locks.append(_lock(directory))
-            self._add("")
+            self.make("")
+            self._locks = [_lock(directory) for directory in self.hierarchy.directories(self.prefix)]
         except BaseException:
             self.__exit__()
             raise
@@ -150,41 +142,34 @@ class CgroupTree:
 
     def make(self, group: str, settings: CpuSettings | None = None) -> None:
         """Make the group and those above it, then write ``settings``."""
-        parts = group.split("/") if group else []
-        for depth in range(1, len(parts) + 1):
-            below = "/".join(parts[:depth])
-            if not all(directory.exists() for directory in self.hierarchy.directories(self.path(below))):
-                self._add(below)
+        is_v2 = self.hierarchy.version == "v2"
+        for above in accumulate(group.split("/"), "{}/{}".format):
+            directories = self.hierarchy.directories(self.path(above))
+            if all(map(Path.exists, directories)):
+                continue
+            if is_v2:
+                write_control(directories[0].parent / "cgroup.subtree_control", "+cpu +cpuset")
+            for directory in directories:
+                directory.mkdir(exist_ok=True)
+            # A v1 group has no CPUs and no memory at first, and nothing can run in it.
+            for name in () if is_v2 else ("cpuset.cpus", "cpuset.mems"):
+                file = self.file("cpuset", above, name)
+                write_control(file, (file.parent.parent / name).read_text())
         if settings is not None:
             self.set(group, settings)
 
-    def _add(self, group: str) -> None:
-        directories = self.hierarchy.directories(self.path(group))
-        if self.hierarchy.version == "v2":
-            write_control(directories[0].parent / "cgroup.subtree_control", "+cpu +cpuset")
-        for directory in directories:
-            directory.mkdir(exist_ok=True)
-        # A v1 group has no CPUs and no memory at first, and nothing can run in it.
-        for name in ("cpuset.cpus", "cpuset.mems") if self.hierarchy.version == "v1" else ():
-            file = self.file("cpuset", group, name)
-            write_control(file, (file.parent.parent / name).read_text())
-
     def set(self, group: str, settings: CpuSettings) -> None:
         """Write ``settings``, also to a group in use (a resize)."""
-        quota, burst, cpus = settings.quota_us, settings.burst_us or None, None
-        if settings.cpus is not None:
-            cpus = ",".join(map(str, sorted(settings.cpus)))
+        quota, period, shares = settings.quota_us, settings.period_us, settings.shares
         values: dict[str, object] = {
-            "cpu.shares": settings.shares,
-            "cpu.cfs_period_us": settings.period_us,
-            "cpu.cfs_quota_us": quota or -1,
-            "cpu.cfs_burst_us": burst,
-        }
+            "cpu.shares": shares, "cpu.cfs_period_us": period, "cpu.cfs_quota_us": quota or -1,
+            "cpu.cfs_burst_us": settings.burst_us,
+        }  # fmt: skip
         if self.hierarchy.version == "v2":
-            shares = None if settings.shares is None else weight(settings.shares)
-            values = {"cpu.weight": shares, "cpu.max": f"{quota or 'max'} {settings.period_us}", "cpu.max.burst": burst}
-        for name, value in (*values.items(), ("cpuset.cpus", cpus)):
-            if value is not None:
+            values = {"cpu.weight": shares and weight(shares), "cpu.max": f"{quota or 'max'} {period}",
+                      "cpu.max.burst": settings.burst_us}  # fmt: skip
+        for name, value in (*values.items(), ("cpuset.cpus", format_cpu_list(settings.cpus or ()))):
+            if value:
                 write_control(self.file(name.partition(".")[0], group, name), str(value))
 
     def remove(self, group: str = "") -> None:
@@ -204,7 +189,9 @@ class CgroupTree:
 
 def _remove(directory: Path) -> None:
     deadline = time.monotonic() + _REMOVAL_SECONDS
-    while True:
+    while directory.exists():
+        if time.monotonic() > deadline:
+            raise LabError(f"{directory} stays busy", reason="busy")
         for group, _, _ in os.walk(directory, topdown=False):
             with suppress(OSError):  # gone meanwhile
                 # 0: a process of a pid namespace that cannot be seen from here.
@@ -212,9 +199,4 @@ def _remove(directory: Path) -> None:
                     os.kill(int(pid), signal.SIGKILL)
             with suppress(OSError):
                 os.rmdir(group)
-        # Exiting processes leave a group some time after the kill; v1 sends no event.
-        if not directory.exists():
-            return
-        if time.monotonic() > deadline:
-            raise LabError(f"{directory} stays busy", reason="busy")
-        time.sleep(0.005)
+        time.sleep(0.005)  # exiting processes leave a group some time after the kill; v1 sends no event

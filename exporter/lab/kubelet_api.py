@@ -1,7 +1,4 @@
-"""The kubelet's API for the lab's pods: answers with what the exporter reads of kubelet 1.36, and a server on loopback.
-
-The reference: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
-"""
+"""The kubelet's API for the lab's pods: what the exporter reads of kubelet 1.36's answers, and a server on loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ async def serve(pods: Callable[[], Json], configz: Callable[[], Json], *, port: 
         return web.json_response(pods() if request.path == "/pods" else configz())
 
     application = web.Application()
-    application.add_routes([web.get("/pods", handler), web.get("/configz", handler)])
+    application.router.add_get("/{name:pods|configz}", handler)
     runner = web.AppRunner(application, access_log=None, handle_signals=False)
     await runner.setup()
     try:
@@ -38,14 +35,10 @@ async def serve(pods: Callable[[], Json], configz: Callable[[], Json], *, port: 
 def configz(*, driver: Driver, static_cpus: bool, reserved_cpus: str, reconcile: str = "10s") -> Json:
     """Return the answer to ``GET /configz``."""
     kubelet: Json = {
-        "cgroupDriver": driver,
-        "cpuManagerPolicy": "static" if static_cpus else "none",
-        "cpuManagerReconcilePeriod": reconcile,
-        "topologyManagerPolicy": "none",
-        "topologyManagerScope": "container",
-        "cpuCFSQuota": True,
-        "cpuCFSQuotaPeriod": "100ms",
-    }
+        "cgroupDriver": driver, "cpuCFSQuota": True, "cpuCFSQuotaPeriod": "100ms",
+        "cpuManagerPolicy": "static" if static_cpus else "none", "cpuManagerReconcilePeriod": reconcile,
+        "topologyManagerPolicy": "none", "topologyManagerScope": "container",
+    }  # fmt: skip
     return {"kubeletconfig": kubelet | ({"reservedSystemCPUs": reserved_cpus} if static_cpus else {})}
 
 
@@ -75,10 +68,8 @@ def _item(pod: Pod, node_name: str) -> Json:
         again = "Always" if one.container_type == "sidecar" else None
         spec.setdefault(f"{kind}s", []).append({"name": one.name, "resources": resources, "restartPolicy": again})
         state: Json = {"terminated": {"exitCode": 0}} if one.finished else {"running": {}}
-        container_id = f"containerd://{one.container_id}"
-        status.setdefault(f"{kind}Statuses", []).append(
-            {"name": one.name, "state": state, "containerID": container_id, "restartCount": 0, "resources": resources}
-        )
+        found = {"containerID": f"containerd://{one.container_id}", "restartCount": 0, "resources": resources}
+        status.setdefault(f"{kind}Statuses", []).append({"name": one.name, "state": state} | found)
     return {"metadata": metadata, "spec": spec, "status": status}
 
 

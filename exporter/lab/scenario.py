@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload, shares
-from exporter.lab.synthetic import SyntheticTree
 from exporter.lab.workloads import Workforce
 from exporter.model import Driver
 
@@ -39,10 +37,7 @@ class Node:
 
 
 def demo(cpus: frozenset[int], node: str) -> Scenario:
-    """Return the demo for these CPUs, the highest of which is exclusive if there are two or more.
-
-    All of it together asks for about one CPU, half of a small machine.
-    """
+    """Return the demo for these CPUs: it uses about one; the highest is exclusive if there are two or more."""
     pinned = frozenset({max(cpus)}) if len(cpus) > 1 else None
     busy = Workload("busy")
     pods = (
@@ -95,23 +90,3 @@ def real_node(hierarchy: Hierarchy, scenario: Scenario, driver: Driver = "cgroup
                 workforce.start(workload, tree.members(path))
         place = f"real cgroups ({hierarchy.version}) in {hierarchy.mounts['cpu'] / tree.prefix}"
         yield Node(tree.own_root(Path(folder)), scenario, driver, place)
-
-
-@contextmanager
-def synthetic_node(
-    scenario: Scenario,
-    cpus: frozenset[int],
-    *,
-    driver: Driver = "cgroupfs",
-    directory: Path | None = None,
-    now: Callable[[], float] = time.monotonic,
-) -> Iterator[Node]:
-    """Yield the scenario in plain files whose counters advance with ``now``, a monotonic clock in seconds."""
-    with TemporaryDirectory(prefix="cgroup-", dir=directory) as folder:
-        root = Path(folder)
-        tree = SyntheticTree(root, cpus, driver)
-        for pod in scenario.pods:
-            tree.add_pod(pod, scenario.shared_cpus)
-        started = now()
-        place = f"a synthetic tree of files in {root}"
-        yield Node(root, scenario, driver, place, lambda: tree.advance_to(now() - started))

@@ -10,6 +10,7 @@ import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Literal
 
 from exporter.identities import ContainerType, QosClass
@@ -18,7 +19,7 @@ from exporter.model import Driver
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Worker processes in one cgroup.
+    """Worker processes in one cgroup; worker ``i`` is pinned to ``cpus[i % len(cpus)]``, if there are any.
 
     ``idle`` sleeps; ``busy`` does units without a pause; ``bursty`` starts one unit every ``every_seconds``, all
     workers at once; ``fib_slow`` alternates 100 short iterations and 10 ms of sleep.
@@ -29,8 +30,7 @@ class Workload:
     unit_seconds: float = 0.01
     """CPU time of a unit of work."""
     every_seconds: float = 1.0
-    cpus: tuple[int, ...] | None = None
-    """Worker ``i`` is pinned to ``cpus[i % len(cpus)]``; ``None`` leaves it to the cgroup."""
+    cpus: tuple[int, ...] = ()
     seconds: float | None = None
     """After this time a worker ends by itself and reports; ``None``: when it is stopped."""
 
@@ -106,9 +106,8 @@ class Pod:
         limits, request = [one.limit_cores for one in self.running], sum(one.requested for one in self.running)
         if self.limit_cores is not None:
             limits, request = [self.limit_cores], self.limit_cores
-        quota = None
-        if None not in limits and not any(one.exclusive_cpus for one in self.running):
-            quota = sum(limit or 0.0 for limit in limits)
+        is_pinned = any(one.exclusive_cpus for one in self.running)
+        quota = None if is_pinned or None in limits else sum(limit or 0.0 for limit in limits)
         # Without a burst of its own the pod's quota would stop a container that uses what it saved.
         burst = 0 if quota is None else sum(one.burst_us for one in self.running)
         return CpuSettings(quota_cores=quota, burst_us=burst, shares=shares(request))
@@ -129,10 +128,8 @@ class Pod:
         """Yield path, settings and workload of the pod's own cgroup, its sandbox's, and those of its containers."""
         yield self.cgroup(driver), self.settings(), Workload(workers=0)
         yield self.cgroup(driver, _container_id(self.uid, "")), CpuSettings(shares=2), Workload()
-        for one in self.containers:
-            if not one.finished:
-                path = self.cgroup(driver, one.container_id)
-                yield path, self.container_settings(one, shared_cpus), one.workload
+        for one in self.running:
+            yield self.cgroup(driver, one.container_id), self.container_settings(one, shared_cpus), one.workload
 
     def identified(self, node: str) -> Pod:
         """Return the pod with a uid and container ids, which differ from those of another ``node``."""
@@ -144,14 +141,12 @@ class Pod:
     def cgroup(self, driver: Driver, container_id: str = "") -> str:
         """Return the path of the pod's cgroup, or of a container's or the sandbox's, below the node's root."""
         qos = "" if self.qos_class == "Guaranteed" else self.qos_class.lower()
-        parts = ["kubepods", qos, f"pod{self.uid}", container_id]
-        if driver == "systemd":
-            # A slice's name carries the names above it, and a dash in it would mean a level.
-            above = f"kubepods-{qos}" if qos else "kubepods"
-            pod = f"{above}-pod{self.uid.replace('-', '_')}.slice"
-            scope = f"cri-containerd-{container_id}.scope" if container_id else ""
-            parts = ["kubepods.slice", f"{above}.slice" if qos else "", pod, scope]
-        return "/".join(filter(None, parts))
+        if driver == "cgroupfs":
+            return "/".join(filter(None, ("kubepods", qos, f"pod{self.uid}", container_id)))
+        # A slice's name carries the names above it, and a dash in it would mean a level.
+        slices = accumulate(filter(None, ("kubepods", qos, f"pod{self.uid.replace('-', '_')}")), "{}-{}".format)
+        scope = [f"cri-containerd-{container_id}.scope"] if container_id else []
+        return "/".join([*(f"{name}.slice" for name in slices), *scope])
 
 
 def _container_id(uid: str, name: str) -> str:
@@ -165,7 +160,5 @@ def shares(cores: float) -> int:
 
 def weight(cpu_shares: int) -> int:
     """Return the v2 weight for v1's shares, as opencontainers/cgroups ``utils.go`` converts since June 2025."""
-    if cpu_shares <= 2:
-        return 1
-    exponent = math.log2(min(cpu_shares, 262144))
+    exponent = math.log2(max(2, min(cpu_shares, 262144)))
     return math.ceil(10 ** ((exponent * exponent + 125 * exponent) / 612.0 - 7.0 / 34.0))

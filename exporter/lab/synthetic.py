@@ -7,45 +7,36 @@ files, so that sums stay exact.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from exporter.lab.spec import CpuSettings, Pod, Workload, weight
+from exporter.lab.scenario import Node, Scenario
+from exporter.lab.spec import CpuSettings, Workload, weight
 from exporter.model import Driver
 
 PERIOD_US = 100_000
-_CONTROLLERS = "cpuset cpu io memory pids\n"
+_STAT = ("usage_usec", "nr_periods", "nr_throttled", "throttled_usec", "nr_bursts", "burst_usec")
 
 
-@dataclass(slots=True)
 class Group:
-    """One container's cgroup, or a pod's, with its counters: counts, and microseconds summed over CPUs."""
+    """One container's cgroup, or a pod's, with its counters in counts and microseconds."""
 
-    settings: CpuSettings
-    cpus: int
-    """Size of its cpuset."""
-    workload: Workload = field(default_factory=Workload)
-    usage: int = 0
-    periods: int = 0
-    throttled_periods: int = 0
-    throttled: int = 0
-    bursts: int = 0
-    burst: int = 0
-    local: int = 0
-    """Time stopped by its own or an ancestor's quota."""
-    waiting: int = 0
-    stalled: int = 0
-    backlog: int = 0
-    """Work of a burst that is not done yet."""
-    saved: int = 0
-    """Unused quota that a burst may use."""
-    timer_runs: bool = False
-    """Whether the period timer runs: it stops at the end of an idle period, which still counts as one."""
-
-    @property
-    def parallel(self) -> int:
+    def __init__(self, settings: CpuSettings, cpus: int, workload: Workload) -> None:
+        """``cpus`` is the size of its cpuset."""
+        self.settings, self.cpus, self.workload = settings, cpus, workload
+        self.parallel = min(workload.workers, cpus)
         """CPUs that it can keep busy at once."""
-        return min(self.workload.workers, self.cpus)
+        self.stat = dict.fromkeys(_STAT, 0)
+        """``cpu.stat``; times are summed over CPUs."""
+        self.local = self.waiting = self.stalled = 0
+        """``cpu.stat.local``: stopped by its own or an ancestor's quota; ``cpu.pressure``, some and full."""
+        self.backlog = self.saved = 0
+        """Work of a burst that is not done yet; unused quota that a burst may use."""
+        self.timer_runs = False
+        """Whether the period timer runs: it stops at the end of an idle period, which still counts as one."""
 
     def demand(self, period: int) -> int:
         """Return the CPU time it would use in the ``period``-th period without a quota."""
@@ -60,39 +51,35 @@ class Group:
     def granted(self, demand: int) -> int:
         """Return the part of ``demand`` that its own quota and what it saved allow."""
         quota = self.settings.quota_us
-        return demand if quota is None else min(demand, quota + self.saved)
+        return min(demand, quota + self.saved) if quota else demand
 
     def account(self, used: int, wanted: int, parallel: int) -> None:
         """Count one period; it is throttled if less than ``wanted`` was used."""
         quota = self.settings.quota_us or 0
-        self.usage += used
+        self.stat["usage_usec"] += used
         # The kernel counts periods only under a quota, and only while the timer runs
         # (kernel/sched/fair.c, do_sched_cfs_period_timer).
         if quota and (wanted or self.timer_runs):
-            self.periods += 1
+            self.stat["nr_periods"] += 1
             self.timer_runs = bool(wanted)
             if used < wanted:
-                self.throttled_periods += 1
-                self.throttled += max(0, parallel * PERIOD_US - used)
+                self.stat["nr_throttled"] += 1
+                self.stat["throttled_usec"] += max(0, parallel * PERIOD_US - used)
             if used > quota:
-                self.bursts += 1
-                self.burst += used - quota
+                self.stat["nr_bursts"] += 1
+                self.stat["burst_usec"] += used - quota
         self.saved = max(0, min(self.settings.burst_us, self.saved + quota - used))
 
-    def files(self) -> dict[str, str]:
-        """Return the texts of the files that move."""
-        user, averages = self.usage * 4 // 5, "avg10=0.00 avg60=0.00 avg300=0.00"
-        stat = {"usage_usec": self.usage, "user_usec": user, "system_usec": self.usage - user}
-        stat |= {"nr_periods": self.periods, "nr_throttled": self.throttled_periods, "throttled_usec": self.throttled}
-        stat |= {"nr_bursts": self.bursts, "burst_usec": self.burst}
-        return {
-            "cpu.stat": "".join(f"{name} {value}\n" for name, value in stat.items()),
-            "cpu.stat.local": f"throttled_usec {self.local}\n",
-            "cpu.pressure": f"some {averages} total={self.waiting}\nfull {averages} total={self.stalled}\n",
-        }
+    def write(self, directory: Path) -> None:
+        """Write the files that move."""
+        averages = "avg10=0.00 avg60=0.00 avg300=0.00"
+        pressure = f"some {averages} total={self.waiting}\nfull {averages} total={self.stalled}\n"
+        _write(directory / "cpu.stat", "".join(f"{name} {value}\n" for name, value in self.stat.items()))
+        _write(directory / "cpu.stat.local", f"throttled_usec {self.local}\n")
+        _write(directory / "cpu.pressure", pressure)
 
 
-def advance(pod: Group, containers: list[Group], period: int) -> None:
+def advance(pod: Group, containers: Sequence[Group], period: int) -> None:
     """Let one period of a pod pass: each container within its own quota, all together within the pod's."""
     wanted = [one.demand(period) for one in containers]
     granted = [one.granted(want) for one, want in zip(containers, wanted, strict=True)]
@@ -102,8 +89,8 @@ def advance(pod: Group, containers: list[Group], period: int) -> None:
     active = sum(one.parallel for one, want in zip(containers, wanted, strict=True) if want)
     pod.account(sum(ran), total, min(pod.cpus, active))
     for one, want, own, used in zip(containers, wanted, granted, ran, strict=True):
-        own_quota_is_used_up = used == own < want
-        one.account(used, want if own_quota_is_used_up else used, one.parallel)
+        # Only its own quota throttles it.
+        one.account(used, want if used == own < want else used, one.parallel)
         one.backlog = max(0, one.backlog - used)
         if used < want:
             lost = max(0, one.parallel * PERIOD_US - used)
@@ -114,59 +101,57 @@ def advance(pod: Group, containers: list[Group], period: int) -> None:
             one.waiting += used // one.parallel
 
 
-class SyntheticTree:
-    """Pods as files below ``root``; time passes in :meth:`advance_to` only."""
+@contextmanager
+def synthetic_node(
+    scenario: Scenario,
+    cpus: frozenset[int],
+    *,
+    driver: Driver = "cgroupfs",
+    directory: Path | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[Node]:
+    """Yield the scenario in plain files whose counters advance with ``now``, a monotonic clock in seconds."""
+    with TemporaryDirectory(prefix="cgroup-", dir=directory) as folder:
+        root, shared, started, passed = Path(folder), scenario.shared_cpus, now(), 0
+        (root / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        pods = [
+            {root / path: _add(root / path, asked, load, cpus) for path, asked, load in one.cgroups(driver, shared)}
+            for one in scenario.pods
+        ]
 
-    def __init__(self, root: Path, cpus: frozenset[int], driver: Driver = "cgroupfs") -> None:
-        self._root, self._cpus, self._driver = root, cpus, driver
-        self._pods: list[tuple[Group, list[Group]]] = []
-        self._groups: list[tuple[Path, Group]] = []
-        self._period = 0
-        (root / "cgroup.controllers").write_text(_CONTROLLERS)
+        def move() -> None:
+            nonlocal passed
+            before, passed = passed, max(passed, int((now() - started) * 1e6) // PERIOD_US)
+            for groups in pods:
+                pod, *containers = groups.values()
+                for period in range(before, passed):
+                    advance(pod, containers, period)
+                for path, group in groups.items():
+                    group.write(path)
 
-    def add_pod(self, pod: Pod, shared_cpus: frozenset[int] | None = None) -> None:
-        """Add an identified pod with its sandbox and containers, which begin to work with the next period."""
-        top, _, *containers = [self._add(*one) for one in pod.cgroups(self._driver, shared_cpus)]
-        self._pods.append((top, containers))
-
-    def advance_to(self, seconds: float) -> None:
-        """Let whole periods pass up to so many seconds after the start, and rewrite the files."""
-        target = int(seconds * 1e6) // PERIOD_US
-        for period in range(self._period, target):
-            for pod, containers in self._pods:
-                advance(pod, containers, period)
-        self._period = max(self._period, target)
-        for directory, group in self._groups:
-            _write(directory, group.files())
-
-    def _add(self, path: str, settings: CpuSettings, workload: Workload) -> Group:
-        cpus, directory = settings.cpus or self._cpus, self._root / path
-        cpu_list = ",".join(map(str, sorted(cpus)))
-        threads = "".join(f"{1_000_000 + one}\n" for one in range(workload.workers))
-        group = Group(settings, len(cpus), workload)
-        directory.mkdir(parents=True)
-        _write(directory, group.files())
-        still = {
-            "cgroup.controllers": _CONTROLLERS,
-            "cgroup.procs": threads,
-            "cgroup.threads": threads,
-            "cpu.max": f"{settings.quota_us or 'max'} {settings.period_us}\n",
-            "cpu.max.burst": f"{settings.burst_us}\n",
-            "cpu.weight": f"{weight(settings.shares or 2)}\n",
-            "cpuset.cpus": f"{cpu_list if settings.cpus else ''}\n",
-            "cpuset.cpus.effective": f"{cpu_list}\n",
-            "cpuset.cpus.partition": "member\n",
-            "cpuset.mems": "\n",
-            "cpuset.mems.effective": "0\n",
-        }
-        _write(directory, still)
-        self._groups.append((directory, group))
-        return group
+        yield Node(root, scenario, driver, f"a synthetic tree of files in {root}", move)
 
 
-def _write(directory: Path, files: dict[str, str]) -> None:
+def _add(directory: Path, settings: CpuSettings, workload: Workload, cpus: frozenset[int]) -> Group:
+    cpus = settings.cpus or cpus
+    group = Group(settings, len(cpus), workload)
+    directory.mkdir(parents=True)
+    group.write(directory)
+    for name, text in {
+        "cgroup.threads": "".join(f"{1_000_000 + one}\n" for one in range(workload.workers)),
+        "cpu.max": f"{settings.quota_us or 'max'} {settings.period_us}\n",
+        "cpu.max.burst": f"{settings.burst_us}\n",
+        "cpu.weight": f"{weight(settings.shares or 2)}\n",
+        "cpuset.cpus.effective": f"{','.join(map(str, sorted(cpus)))}\n",
+        "cpuset.cpus.partition": "member\n",
+        "cpuset.mems.effective": "0\n",
+    }.items():
+        _write(directory / name, text)
+    return group
+
+
+def _write(path: Path, text: str) -> None:
     # In place, with one write, and never shorter than before: who keeps a file open never reads half of one.
-    for name, text in files.items():
-        descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.write(descriptor, text.encode("ascii"))
-        os.close(descriptor)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.write(descriptor, text.encode("ascii"))
+    os.close(descriptor)

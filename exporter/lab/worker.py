@@ -15,10 +15,8 @@ import sys
 import time
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
-_SLOW_ITERATIONS = 100
-_SLOW_SLEEP_SECONDS = 0.01
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_SLOW_ITERATIONS, _SLOW_SLEEP_SECONDS = 100, 0.01
 
 
 def work(job: dict[str, Any]) -> tuple[int, float, float]:
@@ -30,7 +28,9 @@ def work(job: dict[str, Any]) -> tuple[int, float, float]:
         _sleep_until(due)
         # Of a burst the late start counts as well.
         since = due if kind == "bursty" else time.monotonic()
-        if not (_iterations() if kind == "fib_slow" else _unit(job["unit_seconds"], until)):
+        if kind == "fib_slow":
+            _fibonacci(_SLOW_ITERATIONS)
+        elif not _unit(job["unit_seconds"], until):
             break
         now = time.monotonic()
         units, latency = units + 1, latency + now - since
@@ -49,21 +49,16 @@ def _unit(cpu_seconds: float, until: float) -> bool:
     while time.thread_time() < end:
         if time.monotonic() >= until:
             return False
-        _fibonacci()
+        _fibonacci(1)
     return True
 
 
-def _iterations() -> bool:
-    for _ in range(_SLOW_ITERATIONS):
-        _fibonacci()
-    return True
-
-
-def _fibonacci() -> None:
-    # The 91st number, as in the known reproducer's iterations: its largest fits into 64 bits.
-    low, high = 0, 1
-    for _ in range(90):
-        low, high = high, low + high
+def _fibonacci(times: int) -> None:
+    for _ in range(times):
+        # The 91st number, as in the known reproducer's iterations: its largest fits into 64 bits.
+        low, high = 0, 1
+        for _ in range(90):
+            low, high = high, low + high
 
 
 def _sleep_until(moment: float) -> None:

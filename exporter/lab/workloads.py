@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +20,10 @@ _WORKER = Path(__file__).with_name("worker.py")
 
 
 class Report(NamedTuple):
-    """One worker's work until it ended by itself."""
+    """One worker's work until it ended by itself; latency is the sum over its units."""
 
     units: int
     latency_seconds: float
-    """Sum over the units."""
     cpu_seconds: float
 
 
@@ -39,15 +38,12 @@ class Job:
 
     def start(self, workload: Workload, members: Iterable[Path]) -> None:
         """Start the workers; return when all are in their cgroup."""
-        order = {**asdict(workload), "members": [str(one) for one in members], "parent": os.getpid()}
-        for index in range(workload.workers):
-            cpu = workload.cpus[index % len(workload.cpus)] if workload.cpus else None
-            text = json.dumps({**order, "cpu": cpu})
-            command = [sys.executable, "-I", "-S", str(_WORKER), text]
+        order = {**asdict(workload), "members": list(map(str, members)), "parent": os.getpid()}
+        for _, cpu in zip(range(workload.workers), cycle(workload.cpus or (None,)), strict=False):
+            command = [sys.executable, "-I", "-S", str(_WORKER), json.dumps({**order, "cpu": cpu})]
             # A session of its own: Ctrl-C in a terminal is for the owner, who ends the workers in order.
-            self.processes.append(
-                subprocess.Popen(command, stdin=self._stdin, stdout=self._stdout, start_new_session=True)  # noqa: S603 - our file
-            )
+            new = subprocess.Popen(command, stdin=self._stdin, stdout=self._stdout, start_new_session=True)  # noqa: S603 - our file
+            self.processes.append(new)
         os.close(self._stdin)
         os.close(self._stdout)
         for _ in self.processes:
@@ -76,10 +72,7 @@ class Workforce(ExitStack):
     """The workers of one thread; leaving this context manager, or the thread's end, ends them all."""
 
     def start(self, workload: Workload, members: Iterable[Path], *, hold: bool = False) -> Job:
-        """Start the workers in the cgroup with these ``cgroup.procs`` files; return when all are in it.
-
-        With ``hold`` they wait for :meth:`Job.begin`.
-        """
+        """Start workers in the cgroup with these ``cgroup.procs``, and wait for them; held ones begin by ``begin``."""
         job = Job()
         self.callback(job.stop)
         job.start(workload, members)

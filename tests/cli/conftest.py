@@ -15,7 +15,8 @@ import pytest
 from typing_extensions import override
 
 from exporter.lab import kubelet_api, scenario
-from exporter.lab.scenario import Node, synthetic_node
+from exporter.lab.scenario import Node
+from exporter.lab.synthetic import synthetic_node
 from tests.report.conftest import by_name, document, report
 from tests.report.node import CPUS
 from tests.support.process import started

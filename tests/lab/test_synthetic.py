@@ -13,9 +13,9 @@ from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
 from exporter.cli.demo import throttled
 from exporter.lab import scenario
-from exporter.lab.scenario import Scenario, synthetic_node
+from exporter.lab.scenario import Scenario
 from exporter.lab.spec import CpuSettings, Workload
-from exporter.lab.synthetic import PERIOD_US, Group, SyntheticTree, advance
+from exporter.lab.synthetic import PERIOD_US, Group, advance, synthetic_node
 from exporter.model import Driver
 from tests.report.node import minute
 
@@ -94,13 +94,13 @@ def test_every_reader_understands_every_file(demo: Scenario, tmp_path: Path) -> 
 
 
 def test_files_are_rewritten_in_place_and_never_get_shorter(demo: Scenario, tmp_path: Path) -> None:
-    tree = SyntheticTree(tmp_path, TWO_CPUS)
-    for pod in demo.pods:
-        tree.add_pod(pod, demo.shared_cpus)
-    files = sorted(tmp_path.rglob("cpu.*"))
-    before = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
-    tree.advance_to(200.0)
-    after = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
+    clock = [0.0]
+    with synthetic_node(demo, TWO_CPUS, directory=tmp_path, now=lambda: clock[0]) as node:
+        files = sorted(tmp_path.rglob("cpu.*"))
+        before = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
+        clock[0] = 200.0
+        node.move()
+        after = {file: (file.stat().st_ino, file.stat().st_size) for file in files}
 
     assert all(after[file][0] == inode and after[file][1] >= size for file, (inode, size) in before.items())
 
@@ -152,8 +152,9 @@ def test_a_container_alone(asked: CpuSettings, workload: Workload, counters: tup
     for period in range(100):
         advance(Group(CpuSettings(), 2, Workload(workers=0)), [one], period)
 
-    assert (one.periods, one.throttled_periods, one.throttled, one.usage, one.bursts) == counters
-    assert one.burst == one.bursts * 10_000
+    names = ("nr_periods", "nr_throttled", "throttled_usec", "usage_usec", "nr_bursts")
+    assert tuple(one.stat[name] for name in names) == counters
+    assert one.stat["burst_usec"] == one.stat["nr_bursts"] * 10_000
 
 
 def test_an_ancestors_quota_shows_in_the_pod_and_not_in_its_containers() -> None:
@@ -162,9 +163,10 @@ def test_an_ancestors_quota_shows_in_the_pod_and_not_in_its_containers() -> None
     for period in range(100):
         advance(pod, containers, period)
 
-    assert (pod.periods, pod.throttled_periods) == (100, 100)
+    names = ("nr_periods", "nr_throttled", "throttled_usec")
+    assert [pod.stat[name] for name in names[:2]] == [100, 100]
     for one in containers:
-        assert (one.periods, one.throttled_periods, one.throttled) == (100, 0, 0)
+        assert [one.stat[name] for name in names] == [100, 0, 0]
         assert one.local > 0
 
 
@@ -178,19 +180,18 @@ def test_counters_never_contradict_each_other(
     pod_settings: CpuSettings, loads: list[tuple[CpuSettings, Workload]], cpus: int, periods: int
 ) -> None:
     pod, *containers = groups = [Group(one, cpus, work) for one, work in [(pod_settings, Workload(workers=0)), *loads]]
-    names = ("usage", "periods", "throttled_periods", "throttled", "bursts", "burst", "local", "waiting", "stalled")
-    before = [0] * (len(groups) * len(names))
+    before = [0] * 9 * len(groups)
     for period in range(periods):
         advance(pod, containers, period)
-        after = [getattr(one, name) for one in groups for name in names]
+        after = [value for one in groups for value in (*one.stat.values(), one.local, one.waiting, one.stalled)]
         assert all(new >= old for new, old in zip(after, before, strict=True))
         before = after
 
-    assert pod.usage == sum(one.usage for one in containers) <= periods * cpus * PERIOD_US
+    assert pod.stat["usage_usec"] == sum(one.stat["usage_usec"] for one in containers) <= periods * cpus * PERIOD_US
     for one in groups:
-        quota = one.settings.quota_us
-        assert one.throttled_periods <= one.periods <= periods
-        assert one.throttled <= one.throttled_periods * cpus * PERIOD_US
+        quota, counted, usage = one.settings.quota_us, one.stat["nr_periods"], one.stat["usage_usec"]
+        assert one.stat["nr_throttled"] <= counted <= periods
+        assert one.stat["throttled_usec"] <= one.stat["nr_throttled"] * cpus * PERIOD_US
         assert one.stalled <= one.waiting <= periods * PERIOD_US
-        assert one.usage <= one.periods * (quota + one.settings.burst_us) if quota else not one.periods
-        assert one.burst <= one.usage
+        assert usage <= counted * (quota + one.settings.burst_us) if quota else not counted
+        assert one.stat["burst_usec"] <= usage

@@ -12,8 +12,8 @@ from pathlib import Path
 from exporter.cpulist import format_cpu_list
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.cgroups import CgroupTree, Hierarchy
-from exporter.lab.scenario import synthetic_node
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload
+from exporter.lab.synthetic import synthetic_node
 from exporter.lab.workloads import Job, Workforce
 from tests.support.fake_kubelet import kubelet
 from tests.support.process import Exporter, started

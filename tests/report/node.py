@@ -15,7 +15,7 @@ from exporter.cgroupfs.readers import ReaderFactory
 from exporter.kube.kubelet import parse_configz
 from exporter.kube.podlist import parse_pod_list
 from exporter.lab import kubelet_api, scenario
-from exporter.lab.scenario import synthetic_node
+from exporter.lab.synthetic import synthetic_node
 from exporter.report.documents import Report
 from exporter.report.schema import Error, Exporter, Source
 from exporter.sampler import Sampler, SamplerOptions
