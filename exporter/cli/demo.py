@@ -1,8 +1,7 @@
 """``throttle-exporter demo``: a whole node in one process, and the exporter on it.
 
-Cgroups in kubepods layout with loads in them where this machine allows it (root and a writable hierarchy), else a
-synthetic tree that moves; a kubelet API for their pods; and ``serve`` on both. Ctrl-C and SIGTERM clean up; the next
-start removes the cgroups that a kill left.
+Cgroups with loads in them where this machine allows it (root and a writable hierarchy), else a synthetic tree that
+moves; a kubelet API for their pods; and ``serve`` on both. Ctrl-C and SIGTERM clean up.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any, Final
 
 from exporter import app
 from exporter.cli import argument
-from exporter.cli.source import NoAnswerError, fetch_containers
+from exporter.cli.source import Client, NoAnswerError
 from exporter.cpulist import format_cpu_list
 from exporter.errors import ExporterError
 from exporter.lab import kubelet_api, scenario
@@ -35,20 +34,16 @@ from exporter.values import ListenAddress, duration
 _MOVE_SECONDS: Final = 0.1
 _LINE_SECONDS: Final = 10.0
 _FIRST_LINE_SECONDS: Final = 0.25
-_MOST_NAMES: Final = 5
-_LONGEST_SECONDS: Final = 7 * 86400.0
 _PORT: Final = 9843
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add how long, and on what."""
-    seconds = argument(duration(0.001, _LONGEST_SECONDS).parse)
-    parser.add_argument("--for", dest="seconds", type=seconds, metavar="DURATION", help="end by itself after this time")
-    parser.add_argument("--synthetic", action="store_true", help="files that move, even where cgroups could be made")
-    parser.add_argument(
-        "--cgroup-driver", choices=("cgroupfs", "systemd"), default="cgroupfs", help="how groups are named (cgroupfs)"
-    )
+    add, seconds, drivers = parser.add_argument, argument(duration(0.001, 7 * 86400.0).parse), ("cgroupfs", "systemd")
+    add("--for", dest="seconds", type=seconds, metavar="DURATION", help="end by itself after this time")
+    add("--synthetic", action="store_true", help="files that move, even where cgroups could be made")
+    add("--cgroup-driver", choices=drivers, default=drivers[0], help="how groups are named (cgroupfs)")
 
 
 def run(settings: Settings, args: Namespace) -> int:
@@ -56,7 +51,7 @@ def run(settings: Settings, args: Namespace) -> int:
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
     with _node(settings, args) as node:
-        asyncio.run(_serve(settings, node, args.seconds))
+        asyncio.run(_serve(settings, node, args))
     return 0
 
 
@@ -75,17 +70,15 @@ def _node(settings: Settings, args: Namespace) -> AbstractContextManager[Node]:
         except (ExporterError, OSError) as error:
             _print(f"no real cgroups: {error}")
         else:
-            pods = scenario.demo(hierarchy.cpus(), name)
-            return scenario.real_node(hierarchy, pods, args.cgroup_driver)
+            return scenario.real_node(hierarchy, scenario.demo(hierarchy.cpus(), name), args.cgroup_driver)
     cpus = frozenset(os.sched_getaffinity(0))
     return synthetic_node(scenario.demo(cpus, name), cpus, driver=args.cgroup_driver)
 
 
-async def _serve(settings: Settings, node: Node, seconds: float | None) -> None:
-    pods, shared = node.scenario.pods, node.scenario.shared_cpus
-    pod_list = kubelet_api.pod_list(pods, node_name="demo-node")
-    reserved = format_cpu_list(sorted(shared or ())[:1])
-    configz = kubelet_api.configz(driver=node.driver, static_cpus=shared is not None, reserved_cpus=reserved)
+async def _serve(settings: Settings, node: Node, args: Namespace) -> None:
+    pods, shared, driver = node.scenario.pods, node.scenario.shared_cpus, args.cgroup_driver
+    pod_list, reserved = kubelet_api.pod_list(pods, node_name="demo-node"), format_cpu_list(sorted(shared or ())[:1])
+    configz = kubelet_api.configz(driver=driver, static_cpus=shared is not None, reserved_cpus=reserved)
     loop = asyncio.get_running_loop()
     try:
         async with kubelet_api.serve(lambda: pod_list, lambda: configz) as url, asyncio.TaskGroup() as group:
@@ -97,7 +90,7 @@ async def _serve(settings: Settings, node: Node, seconds: float | None) -> None:
                 group.create_task(_keep_moving(node.move), name="mover"),
             ]
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(args.seconds):
                     await app.run(_on_node(settings, node, url), on_ready=address.set_result)
             for task in tasks:
                 task.cancel()
@@ -132,7 +125,7 @@ async def _report(address: asyncio.Future[str], path: str) -> None:
     while True:
         await asyncio.sleep(pause)
         try:
-            worst = throttled(await asyncio.to_thread(fetch_containers, url))
+            worst = throttled(await asyncio.to_thread(Client(url).containers))
         except NoAnswerError as error:
             _print(str(error))
             continue
@@ -142,7 +135,7 @@ async def _report(address: asyncio.Future[str], path: str) -> None:
             _print("Ctrl-C ends it and removes everything")
             pause = _LINE_SECONDS
         if pause == _LINE_SECONDS:
-            _print(f"throttled periods: {', '.join(worst[:_MOST_NAMES]) or 'none'}")
+            _print(f"throttled periods: {', '.join(worst[:5]) or 'none'}")
 
 
 def throttled(document: ContainersDocument) -> list[str]:

@@ -65,7 +65,7 @@ def run(settings: Settings, args: Namespace) -> int:
         _print_patches(shown["containers"])
     else:
         here = "a saved answer" if args.file else f"sampled here for {format_duration(args.watch)}"
-        source = f"the exporter at {answer.url}" if answer.document and answer.url else here
+        source = f"the exporter at {answer.client.url}" if answer.document and answer.client else here
         _print(escaped(shown), source, whole=bool(args.names))
     found = [*shown["node_findings"], *(finding for one in shown["containers"] for finding in one["findings"])]
     return EXIT_PROBLEMS if args.exit_code and summary.problems(found) else 0

@@ -21,7 +21,7 @@ from rich.control import Control
 from rich.text import Text
 
 from exporter.cli.board import Board
-from exporter.cli.source import ANSWER_SECONDS, Answer, fetch_containers, sampling
+from exporter.cli.source import ANSWER_SECONDS, Answer, sampling
 from exporter.errors import ExporterError, escape_control
 from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings
@@ -46,11 +46,10 @@ def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> 
     every = f"every {format_duration(interval)}"
 
     async def show() -> int:
-        if answer.document is not None:
-            request = partial(fetch_containers, answer.url, answer.credentials, with_series=True)
+        if answer.document is not None and answer.client is not None:
             # In a thread that the end of the program does not wait for.
-            call = TimedCall(request, 2 * ANSWER_SECONDS)
-            return await Session(board, Terminal(), call.awaited, f"{answer.url}, {every}", interval).run()
+            call = TimedCall(partial(answer.client.containers, with_series=True), 2 * ANSWER_SECONDS)
+            return await Session(board, Terminal(), call.awaited, f"{answer.client.url}, {every}", interval).run()
         source = f"sampling here{answer.reason and f' ({answer.reason})'}, {every}"
         async with sampling(settings) as exporter:
 

@@ -1,7 +1,6 @@
 """Where ``explain`` and ``top`` get their numbers: a running exporter over HTTP, else samples taken in this process.
 
-The standard library's client: the import of aiohttp alone takes as long as all the rest of such a command. A password
-is only ever read from a file: everybody on a machine may read arguments and environments.
+The standard library's client: the import of aiohttp alone takes as long as all the rest of such a command.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -56,6 +55,7 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, Callable[[str], str | None], str]]] 
     "key": ("FILE", parse_file, "key of that certificate, PEM (in the certificate's file)"),
 }
 """Metavar, parser and help by option."""
+_adapter: Final = cache(TypeAdapter[ContainersDocument])
 
 
 class NoAnswerError(ExporterError):
@@ -63,30 +63,120 @@ class NoAnswerError(ExporterError):
 
     stage: ClassVar[str] = "exporter"
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="no_answer")
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What is shown to an exporter, and the CA that verifies it."""
 
+@dataclass(frozen=True)
+class Client:
+    """A running exporter's base URL, what is shown to it, and the CA that verifies it."""
+
+    url: str
     user: str = ""
     password: bytes = field(default=b"", repr=False)
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
 
+    def containers(self, *, with_series: bool = False, answer_seconds: float = ANSWER_SECONDS) -> ContainersDocument:
+        """``GET /api/v1/containers``, checked; raises :class:`NoAnswerError`."""
+        path, url = f"/api/{SCHEMA}/containers" + ("" if with_series else "?series=false"), self.url
+        status, body = self._get(path, answer_seconds)
+        if status == HTTPStatus.BAD_REQUEST and body.startswith(_PLAIN_HTTP):
+            raise NoAnswerError(f"{url} speaks TLS only: --url {url.replace('http', 'https', 1)}")
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise NoAnswerError(f"{url} refuses to answer {self._shown().format(status)}")
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise NoAnswerError(f"{url} is asked too often (HTTP {status}): try again")
+        if status != HTTPStatus.OK:
+            raise NoAnswerError(f"{url} answers HTTP {status}: not this exporter, or an older one")
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise NoAnswerError(f"{url} does not answer in JSON: not this exporter") from error
+        try:
+            return containers_document(document)
+        except ValueError as error:
+            raise NoAnswerError(f"{url} does not speak as this exporter does: {error}") from error
 
-ANONYMOUS: Final = Credentials()
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """How to speak to it; raises ``ConfigError``.
+
+        On a loopback address, for which no CA gives certificates, the name is not verified, and the certificate only by
+        a CA that was named. Elsewhere both are.
+        """
+        context = ssl.create_default_context(cafile=self.ca)
+        if self._is_loopback:
+            context.check_hostname = False
+            if self.ca is None:
+                context.verify_mode = ssl.CERT_NONE
+        if self.cert is not None:
+            try:
+                # Without a password of its own OpenSSL would ask for one on the terminal.
+                context.load_cert_chain(self.cert, self.key, password=lambda: "")
+            except (OSError, ValueError) as error:  # SSLError is an OSError
+                text = "must be a certificate in PEM and the key that belongs to it, not encrypted"
+                raise ConfigError(f"--cert, --key: {text}") from error
+        return context
+
+    @property
+    def _is_loopback(self) -> bool:
+        """Whether its host is an address, not a name, that never leaves this machine."""
+        with suppress(ValueError):
+            return ipaddress.ip_address(urlsplit(self.url).hostname or "").is_loopback
+        return False
+
+    @property
+    def _may_send_password(self) -> bool:
+        return self.url.startswith("https:") or self._is_loopback
+
+    def _shown(self) -> str:
+        if not self.user:
+            return "without a password (HTTP {}): --user and --password-file"
+        if not self._may_send_password:
+            return "without a password (HTTP {}), which goes over TLS or to a loopback address only"
+        return "to this user with this password (HTTP {})"
+
+    def _get(self, path: str, answer_seconds: float) -> tuple[int, bytes]:
+        url, parts, deadline = self.url, urlsplit(self.url), time.monotonic() + answer_seconds
+        host, headers = parts.hostname or "", {"Accept": "application/json"}
+        if self.user and self._may_send_password:
+            pair = b":".join((self.user.encode(), self.password))
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        connection = http.client.HTTPConnection(host, parts.port, timeout=answer_seconds)
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=answer_seconds, context=self.tls)
+        try:
+            with closing(connection):
+                connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
+                response = connection.getresponse()
+                return response.status, _body(response, deadline)
+        except TimeoutError as error:
+            raise NoAnswerError(f"{url} did not answer in time") from error
+        except ConnectionRefusedError as error:
+            raise NoAnswerError(f"nothing answers at {url}") from error
+        except (ConnectionError, ssl.SSLEOFError) as error:
+            # A server refuses a certificate, or the lack of one, after the client took the handshake for done.
+            is_asked = parts.scheme == "https" and not self.cert
+            advice = "; it may ask for a client certificate: --cert and --key" if is_asked else ""
+            raise NoAnswerError(f"{url} ended the connection without an answer{advice}") from error
+        except ssl.SSLError as error:
+            raise NoAnswerError(f"{url}: TLS: {_tls_problem(url, error)}") from error
+        except OSError as error:
+            raise NoAnswerError(f"{url}: {error.strerror or 'unreachable'}") from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise NoAnswerError(f"{url} does not speak HTTP ({type(error).__name__})") from error
 
 
 class Answer(NamedTuple):
     """A running exporter's containers, or why there are none."""
 
     document: ContainersDocument | None
-    url: str = ""
-    """Empty where no exporter was asked."""
+    client: Client | None = None
+    """``None`` where no exporter was asked."""
     reason: str = ""
     """One line; empty with a document."""
-    credentials: Credentials = ANONYMOUS
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
@@ -114,17 +204,17 @@ def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> An
         return Answer(_saved(args.file))
     if args.local or (args.url is None and settings.web_listen_address.port == 0):
         return Answer(None)
-    url, credentials = args.url or _own_url(settings), credentials_of(args)
+    client = _client(args.url or _own_url(settings), args)
     try:
-        return Answer(fetch_containers(url, credentials, with_series=with_series), url, "", credentials)
+        return Answer(client.containers(with_series=with_series), client)
     except NoAnswerError as error:
         if args.url is not None:
             raise
-        return Answer(None, url, str(error))
+        return Answer(None, client, str(error))
 
 
-def credentials_of(args: Namespace) -> Credentials:
-    """Return them, read from their files; raises ``ConfigError``, which never repeats a secret."""
+def _client(url: str, args: Namespace) -> Client:
+    """Return it with credentials read from their files; raises ``ConfigError``, which never repeats a secret."""
     user, password_file, ca, cert, key = (vars(args)[name.replace("-", "_")] or None for name in _CREDENTIALS)
     if bool(user) != bool(password_file):
         missing, present = ("--password-file", "--user") if user else ("--user", "--password-file")
@@ -133,37 +223,10 @@ def credentials_of(args: Namespace) -> Credentials:
         raise ConfigError("--user: must be a name without a colon or control characters")
     if key and not cert:
         raise ConfigError("--cert: must be set with --key")
-    credentials = Credentials(user or "", _password(password_file) if password_file else b"", ca, cert, key)
+    client = Client(url, user or "", _password(password_file) if password_file else b"", ca, cert, key)
     if cert:
-        _tls_context(credentials, loopback=True)
-    return credentials
-
-
-def fetch_containers(
-    url: str, credentials: Credentials = ANONYMOUS, *, with_series: bool = False, answer_seconds: float = ANSWER_SECONDS
-) -> ContainersDocument:
-    """``GET {url}/api/v1/containers``, checked; raises :class:`NoAnswerError`.
-
-    A password is sent over TLS or to this machine itself only.
-    """
-    path = f"/api/{SCHEMA}/containers" + ("" if with_series else "?series=false")
-    status, body = _answer(url, credentials, path, answer_seconds)
-    if status == HTTPStatus.BAD_REQUEST and body.startswith(_PLAIN_HTTP):
-        raise NoAnswerError(f"{url} speaks TLS only: --url {url.replace('http', 'https', 1)}", reason="tls")
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        raise NoAnswerError(f"{url} refuses to answer {_unauthorized(url, credentials, status)}", reason="unauthorized")
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise NoAnswerError(f"{url} is asked too often (HTTP {status}): try again", reason="rate_limited")
-    if status != HTTPStatus.OK:
-        raise NoAnswerError(f"{url} answers HTTP {status}: not this exporter, or an older one", reason="http_status")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise NoAnswerError(f"{url} does not answer in JSON: not this exporter", reason="malformed") from error
-    try:
-        return containers_document(document)
-    except ValueError as error:
-        raise NoAnswerError(f"{url} does not speak as this exporter does: {error}", reason="malformed") from error
+        client.tls  # noqa: B018 - raises for a certificate that cannot be used
+    return client
 
 
 def containers_document(value: object) -> ContainersDocument:
@@ -175,7 +238,7 @@ def containers_document(value: object) -> ContainersDocument:
     if version != SCHEMA:
         raise ValueError(f"its schema is {quoted(str(version), 20)}, not {SCHEMA}")
     try:
-        _adapter().validate_python(value, strict=True)
+        _adapter(ContainersDocument).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise ValueError(f"{quoted('.'.join(map(str, first['loc'])), 100)}: {first['msg']}") from None
@@ -224,10 +287,9 @@ def _saved(path: str) -> ContainersDocument:
         with open(path, "rb") as file:
             return containers_document(json.loads(file.read(MAX_BYTES)))
     except OSError as error:
-        raise NoAnswerError(f"{quoted(path)}: {error.strerror or 'not readable'}", reason="unreadable") from error
+        raise NoAnswerError(f"{quoted(path)}: {error.strerror or 'not readable'}") from error
     except (ValueError, RecursionError) as error:
-        text = f"{quoted(path)} holds no answer of /api/v1/containers: {error}"
-        raise NoAnswerError(text, reason="malformed") from error
+        raise NoAnswerError(f"{quoted(path)} holds no answer of /api/v1/containers: {error}") from error
 
 
 def _own_url(settings: Settings) -> str:
@@ -240,36 +302,6 @@ def _own_url(settings: Settings) -> str:
             if parse(file.read(_MAX_WEB_CONFIG_BYTES), settings.web_config_file).tls_server_config is not None:
                 scheme = "https"
     return f"{scheme}://{ListenAddress(_ANY_ADDRESS.get(host, host), port)}"
-
-
-def _answer(url: str, credentials: Credentials, path: str, answer_seconds: float) -> tuple[int, bytes]:
-    parts, deadline = urlsplit(url), time.monotonic() + answer_seconds
-    host, is_tls, headers = parts.hostname or "", parts.scheme == "https", {"Accept": "application/json"}
-    if credentials.user and _may_send_password(url):
-        pair = b":".join((credentials.user.encode(), credentials.password))
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    kind: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
-    if is_tls:
-        kind = partial(http.client.HTTPSConnection, context=_tls_context(credentials, loopback=_is_loopback(host)))
-    try:
-        with closing(kind(host, parts.port, timeout=answer_seconds)) as connection:
-            connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
-            response = connection.getresponse()
-            return response.status, _body(response, deadline)
-    except TimeoutError as error:
-        raise NoAnswerError(f"{url} did not answer in time", reason="timeout") from error
-    except ConnectionRefusedError as error:
-        raise NoAnswerError(f"nothing answers at {url}", reason="refused") from error
-    except (ConnectionError, ssl.SSLEOFError) as error:
-        # A server refuses a certificate, or the lack of one, after the client took the handshake for done.
-        advice = "; it may ask for a client certificate: --cert and --key" if is_tls and not credentials.cert else ""
-        raise NoAnswerError(f"{url} ended the connection without an answer{advice}", reason="unreachable") from error
-    except ssl.SSLError as error:
-        raise NoAnswerError(f"{url}: TLS: {_tls_problem(url, error)}", reason="tls") from error
-    except OSError as error:
-        raise NoAnswerError(f"{url}: {error.strerror or 'unreachable'}", reason="unreachable") from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise NoAnswerError(f"{url} does not speak HTTP ({type(error).__name__})", reason="malformed") from error
 
 
 def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -293,48 +325,6 @@ def _tls_problem(url: str, error: ssl.SSLError) -> str:
     return error.reason or "failed"
 
 
-def _unauthorized(url: str, credentials: Credentials, status: int) -> str:
-    if not credentials.user:
-        return f"without a password (HTTP {status}): --user and --password-file"
-    if not _may_send_password(url):
-        return f"without a password (HTTP {status}), which goes over TLS or to a loopback address only"
-    return f"to this user with this password (HTTP {status})"
-
-
-def _may_send_password(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether ``host`` is an address, not a name, that never leaves this machine."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
-
-
-@cache
-def _tls_context(credentials: Credentials, *, loopback: bool) -> ssl.SSLContext:
-    """Return how to speak to an exporter; raises :class:`ConfigError`.
-
-    On a loopback address, for which no CA gives certificates, the name is not verified, and the certificate only by a
-    CA that was named. Elsewhere both are.
-    """
-    context = ssl.create_default_context(cafile=credentials.ca)
-    if loopback:
-        context.check_hostname = False
-        if credentials.ca is None:
-            context.verify_mode = ssl.CERT_NONE
-    if credentials.cert is not None:
-        try:
-            # Without a password of its own OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(credentials.cert, credentials.key, password=lambda: "")
-        except (OSError, ValueError) as error:  # SSLError is an OSError
-            text = "must be a certificate in PEM and the key that belongs to it, not encrypted"
-            raise ConfigError(f"--cert, --key: {text}") from error
-    return context
-
-
 def _password(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
@@ -345,8 +335,3 @@ def _password(path: str) -> bytes:
     if not password or len(content) > MAX_PASSWORD_FILE_BYTES:
         raise ConfigError(f"--password-file: must hold a password of 1 to {MAX_PASSWORD_FILE_BYTES} bytes")
     return password
-
-
-@cache
-def _adapter() -> TypeAdapter[ContainersDocument]:
-    return TypeAdapter(ContainersDocument)

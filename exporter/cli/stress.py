@@ -1,11 +1,8 @@
 """``throttle-exporter stress``: makes throttling on purpose, and compares theory with what the kernel counts.
 
-It runs in the cgroup it is started in, as in a Kubernetes Job, or with ``--limit`` in one of its own (root, and a
-writable cgroup hierarchy). Exit codes: 0 it ran, 1 this kernel throttles below the limit (only ``fibtest`` can tell),
-2 it could not run, 3 ``fibtest`` could not decide.
-
-Theory is the kernel's rule (``Documentation/scheduler/sched-bwc.rst``): in each period the group may use its quota,
-summed over CPUs, and is stopped until the next one. Slices, the timer's start and other load are left out.
+Exit codes: 0 it ran, 1 this kernel throttles below the limit (only ``fibtest`` can tell), 2 it could not run, 3
+``fibtest`` could not decide. Theory is ``Documentation/scheduler/sched-bwc.rst``: in each period the group may use its
+quota, summed over CPUs, and is stopped until the next one. Slices, the timer's start and other load are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from typing import Final, NamedTuple
 
 from typing_extensions import override
 
+from exporter.analysis.text import count
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import ReaderFactory, read_limits
@@ -42,33 +40,25 @@ MIN_USED_QUOTA: Final = 0.75
 """A healthy kernel loses at most the part of the quota that is stranded on other CPUs, an affected one most of it."""
 MIN_PREDICTED_USAGE: Final = 0.8
 """With less of the CPU time that the quota allows, other processes kept the workers from the CPUs."""
-
 _ROUNDING: Final = 1e-9
 _MOST: Final = 1024
 """Workers, and CPUs of a limit."""
 _DEFAULTS: Final = {"steady": (1, 0.01), "burst": (4, 0.05), "fibtest": (1, 0.01)}
 """A profile's workers a CPU, and the CPU time of a unit of work."""
+_PROFILES: Final = (
+    "steady: busy workers; burst: idle, then more workers than CPUs; fibtest: a fast worker beside slow ones, "
+    "which shows whether the kernel throttles below the limit (steady)"
+)
 _ROWS = ("periods", "throttled periods", "throttled ratio", "throttled time", "CPU time used", "latency of a unit")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the profile and its size."""
     add, length = parser.add_argument, argument(duration(0.001, 3600.0).parse)
-    add(
-        "profile",
-        nargs="?",
-        default="steady",
-        choices=tuple(_DEFAULTS),
-        help="steady: busy workers; burst: idle, then more workers than CPUs; fibtest: a fast worker beside slow ones, "
-        "which shows whether the kernel throttles below the limit (steady)",
-    )
+    add("profile", nargs="?", default="steady", choices=tuple(_DEFAULTS), help=_PROFILES)
     add("--duration", type=length, default=10.0, metavar="DURATION", help="how long to run, at most 1h (10s)")
-    add(
-        "--limit",
-        type=float,
-        metavar="CORES",
-        help="run in a cgroup of its own with this quota (default: in the cgroup it is started in)",
-    )
+    text = "run in a cgroup of its own with this quota (default: in the cgroup it is started in)"
+    add("--limit", type=float, metavar="CORES", help=text)
     period = argument(duration(0.001, 1.0).parse)
     add("--period", type=period, default=0.1, metavar="DURATION", help="period of that quota, 1ms to 1s (100ms)")
     add("--workers", type=int, metavar="N", help="busy or bursting workers (steady: 1 a CPU, burst: 4 a CPU)")
@@ -82,22 +72,18 @@ def run(settings: Settings, args: Namespace) -> int:
         if number is not None and not least <= number <= _MOST:
             raise ConfigError(f"{option}: must be between {least:g} and {_MOST}, not {number}")
     workers_per_cpu, unit_seconds = _DEFAULTS[args.profile]
-    load = Workload(
-        kind="bursty" if args.profile == "burst" else "busy",
-        unit_seconds=args.unit or unit_seconds,
-        every_seconds=args.every,
-        seconds=args.duration,
-    )
     if args.period != 0.1 and args.limit is None:
         raise ConfigError("--period: needs --limit")
     chosen = place(Path(settings.path_cgroup), Path(settings.path_proc), args.limit, args.period)
     with chosen as where, Workforce() as workforce:
-        load = replace(load, workers=args.workers or workers_per_cpu * where.cpus)
+        load = Workload("bursty" if args.profile == "burst" else "busy", args.workers or workers_per_cpu * where.cpus,
+                        args.unit or unit_seconds, args.every, seconds=args.duration)  # fmt: skip
         print(f"{args.profile} for {format_duration(args.duration)} in {where.name}\n{where}", flush=True)
-        plan = _fibtest(where, load) if args.profile == "fibtest" else _plain(where, load)
-        runs = [Run(title, predicted, *_measure(where, workforce, loads)) for title, predicted, loads in plan]
-    for one in runs:
-        print(table(one))
+        runs = [
+            Run(title, predicted, *_measure(where, workforce, loads))
+            for title, predicted, loads in _plan(where, load, is_fibtest=args.profile == "fibtest")
+        ]
+    print(*map(table, runs), sep="\n")
     first, allowed = runs[0], runs[0].predicted.usage_seconds
     if args.profile == "burst" and first.measured.periods:
         print("\nAfter each burst the kernel's timer runs on for a period or two, which are counted and not throttled.")
@@ -111,9 +97,6 @@ def run(settings: Settings, args: Namespace) -> int:
     code, verdict = throttles_below_limit(runs, where.quota_seconds)
     print(f"\n{verdict.format(f'kernel {platform.release()}')}.")
     return code
-
-
-# ---- Theory ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +125,7 @@ class Place:
         limit, quota, period = "no CPU limit", 1000 * self.quota_seconds, 1000 * self.period_seconds
         if self.limited:
             limit = f"limit {quota / period:g} CPU ({quota:.4g} ms of every {period:.4g} ms)"
-        return f"{limit}, {_plural(self.cpus, 'CPU')}"
+        return f"{limit}, {count(self.cpus, 'CPU')}"
 
 
 class Figures(NamedTuple):
@@ -233,30 +216,22 @@ def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[in
     return EXIT_THROTTLES_BELOW_LIMIT, f"{{}} throttles below the limit: {evidence}"
 
 
-# ---- Practice ----
-
-Plan = Iterator[tuple[str, Figures, list[Workload]]]
-"""Title, prediction and loads of each run of a profile."""
-
-
-def _plain(place: Place, load: Workload) -> Plan:
+def _plan(place: Place, load: Workload, *, is_fibtest: bool) -> Iterator[tuple[str, Figures, list[Workload]]]:
+    """Yield title, prediction and loads of each run; fibtest: a fast worker, then with a slow one on each other CPU."""
     unit = f"{load.unit_seconds * 1000:g} ms CPU"
-    if load.kind == "busy":
-        yield f"{_plural(load.workers, 'busy worker')}, units of {unit}", predict_steady(load, place), [load]
+    if is_fibtest:
+        cpu, *others = sorted(os.sched_getaffinity(0))
+        fast = replace(load, workers=1, cpus=(cpu,), seconds=(load.seconds or 0.0) / 2)
+        slow = Workload("fib_slow", len(others), cpus=tuple(others), seconds=fast.seconds)
+        yield "a fast worker alone", predict_steady(fast, place), [fast]
+        if others:
+            title = f"beside it {count(len(others), 'slow worker')}, each on a CPU of its own"
+            yield title, predict_steady(fast, place, len(others)), [fast, slow]
+    elif load.kind == "busy":
+        yield f"{count(load.workers, 'busy worker')}, units of {unit}", predict_steady(load, place), [load]
     else:
-        title = f"{_plural(load.workers, 'worker')}, each with {unit} of work every {load.every_seconds:g} s"
+        title = f"{count(load.workers, 'worker')}, each with {unit} of work every {load.every_seconds:g} s"
         yield title, predict_burst(load, place), [load]
-
-
-def _fibtest(place: Place, load: Workload) -> Plan:
-    """A fast worker alone, then with a slow one on every other CPU; half of the time each."""
-    cpu, *others = sorted(os.sched_getaffinity(0))
-    fast = replace(load, workers=1, cpus=(cpu,), seconds=(load.seconds or 0.0) / 2)
-    slow = Workload("fib_slow", len(others), cpus=tuple(others), seconds=fast.seconds)
-    yield "a fast worker alone", predict_steady(fast, place), [fast]
-    if others:
-        title = f"beside it {_plural(len(others), 'slow worker')}, each on a CPU of its own"
-        yield title, predict_steady(fast, place, len(others)), [fast, slow]
 
 
 @contextmanager
@@ -300,19 +275,13 @@ def _measure(place: Place, workforce: Workforce, loads: Sequence[Workload]) -> t
         job.begin()
     reports = [job.wait() for job in jobs]
     after = place.stat() or CpuStat()
-    usage = workers_seconds = sum(report.cpu_seconds for job in reports for report in job)
-    if before.usage_seconds is not None and after.usage_seconds is not None:
-        usage = after.usage_seconds - before.usage_seconds
+    periods, throttled, stopped, _, _, _, usage, *_ = (
+        (new or 0) - (old or 0) for old, new in zip(before, after, strict=True)
+    )
     # The latency that counts is the fast workers', not that of the slow ones beside them; of bursts the slowest's.
     fast = [one for one in reports[0] if one.units]
     latency = max((one.latency_seconds / one.units for one in fast), default=None)
     if fast and loads[0].kind != "bursty":
         latency = sum(one.latency_seconds for one in fast) / sum(one.units for one in fast)
-    periods = (after.periods or 0) - (before.periods or 0)
-    throttled = (after.throttled_periods or 0) - (before.throttled_periods or 0)
-    stopped = (after.throttled_seconds or 0) - (before.throttled_seconds or 0)
-    return Figures(periods, throttled, stopped, usage, latency), workers_seconds
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    workers_seconds = sum(report.cpu_seconds for job in reports for report in job)
+    return Figures(int(periods), int(throttled), stopped, usage or workers_seconds, latency), workers_seconds

@@ -12,7 +12,7 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -80,12 +80,11 @@ def writable_hierarchy(root: Path = DEFAULT_ROOT) -> Hierarchy:
 
 def _lock(directory: Path) -> int:
     """Lock a cgroup for as long as this process lives, whatever its pid namespace; raise if another one holds it."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with ExitStack() as failing:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        failing.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
+        failing.pop_all()
     return descriptor
 
 
@@ -181,10 +180,6 @@ class CgroupTree:
         """Make the groups of an identified pod, its sandbox and its containers, which get the shared CPUs."""
         for path, settings, _ in pod.cgroups(self.driver, shared_cpus):
             self.make(path, settings)
-
-    def remove_pod(self, pod: Pod) -> None:
-        """Remove the pod's groups with whatever runs in them."""
-        self.remove(pod.cgroup(self.driver))
 
 
 def _remove(directory: Path) -> None:

@@ -24,14 +24,11 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node whose counters move."""
+    """A node whose counters move: its root for ``--path.cgroup``, its pods, and where it is, for people."""
 
     cgroup_root: Path
-    """For ``--path.cgroup``."""
     scenario: Scenario
-    driver: Driver
     place: str
-    """Where its cgroups are, for people."""
     move: Callable[[], None] = lambda: None
     """To be called about ten times a second; does nothing where processes run."""
 
@@ -39,7 +36,6 @@ class Node:
 def demo(cpus: frozenset[int], node: str) -> Scenario:
     """Return the demo for these CPUs: it uses about one; the highest is exclusive if there are two or more."""
     pinned = frozenset({max(cpus)}) if len(cpus) > 1 else None
-    busy = Workload("busy")
     pods = (
         # Three busy workers share a fifth of a CPU: out of quota in every period.
         Pod("shop", "checkout-7d9f8b6c5d-x2k9p", "ReplicaSet", "checkout", (
@@ -59,8 +55,8 @@ def demo(cpus: frozenset[int], node: str) -> Scenario:
         )),
         # The pod's own limit stops both containers, and neither reaches a quota of its own.
         Pod("data", "report-28766160-l4x8c", "Job", "report-28766160", (
-            Container("query", workload=busy),
-            Container("render", workload=busy),
+            Container("query", workload=Workload("busy")),
+            Container("render", workload=Workload("busy")),
         ), limit_cores=0.15),
         # BestEffort: no quota.
         Pod("data", "indexer-7f4b9", "DaemonSet", "indexer", (
@@ -89,4 +85,4 @@ def real_node(hierarchy: Hierarchy, scenario: Scenario, driver: Driver = "cgroup
             for path, _, workload in pod.cgroups(driver):
                 workforce.start(workload, tree.members(path))
         place = f"real cgroups ({hierarchy.version}) in {hierarchy.mounts['cpu'] / tree.prefix}"
-        yield Node(tree.own_root(Path(folder)), scenario, driver, place)
+        yield Node(tree.own_root(Path(folder)), scenario, place)

@@ -129,7 +129,7 @@ def synthetic_node(
                 for path, group in groups.items():
                     group.write(path)
 
-        yield Node(root, scenario, driver, f"a synthetic tree of files in {root}", move)
+        yield Node(root, scenario, f"a synthetic tree of files in {root}", move)
 
 
 def _add(directory: Path, settings: CpuSettings, workload: Workload, cpus: frozenset[int]) -> Group:

@@ -109,7 +109,7 @@ class BenchNode:
         with self.awake([self.tree.members(group_of(self.tree, pod)) for pod in pods], 0.1, 0.001):
             yield
         for pod in pods:
-            self.tree.remove_pod(pod)
+            self.tree.remove(pod.cgroup(self.tree.driver))
 
 
 @contextmanager

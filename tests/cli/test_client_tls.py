@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.source import Credentials, NoAnswerError, fetch_containers
+from exporter.cli.source import Client, NoAnswerError
 from exporter.errors import ConfigError
 from exporter.settings_sources import CLIENT_VARIABLES, load
 from tests.cli.conftest import lab, stranger
@@ -151,9 +151,9 @@ def test_a_name_is_verified_in_full(with_users: Secured) -> None:
     url = f"https://localhost:{with_users.exporter.port}"
 
     with pytest.raises(NoAnswerError, match=r"certificate is not trusted .*issuer certificate"):
-        fetch_containers(url)
+        Client(url).containers()
     with pytest.raises(NoAnswerError, match=r"certificate is not trusted .*not valid for 'localhost'"):
-        fetch_containers(url, Credentials(USER, SECRET.encode(), with_users.values["tls.ca"]))
+        Client(url, USER, SECRET.encode(), with_users.values["tls.ca"]).containers()
 
 
 def test_without_a_client_certificate(with_clients: Secured) -> None:
@@ -165,26 +165,25 @@ def test_without_a_client_certificate(with_clients: Secured) -> None:
 def test_a_certificate_and_its_key_in_one_file(with_clients: Secured, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(b"".join((with_clients.folder / name).read_bytes() for name in ("client.crt", "client.key")))
-    document = fetch_containers(with_clients.url(), Credentials(USER, SECRET.encode(), cert=str(both)))
+    document = Client(with_clients.url(), USER, SECRET.encode(), cert=str(both)).containers()
 
     assert document["containers"]
 
 
 def test_https_where_none_is() -> None:
     with stranger(401) as other, pytest.raises(NoAnswerError, match=f"there is none: --url {other.url}$"):
-        fetch_containers(other.url.replace("http", "https"))
+        Client(other.url.replace("http", "https")).containers()
 
 
 def test_a_password_goes_over_tls_or_stays_on_this_machine() -> None:
-    credentials = Credentials(USER, SECRET.encode())
     with stranger(401) as other:
         with pytest.raises(NoAnswerError, match="to this user with this password"):
-            fetch_containers(other.url, credentials)
+            Client(other.url, USER, SECRET.encode()).containers()
         with pytest.raises(NoAnswerError, match="which goes over TLS or to a loopback address only"):
-            fetch_containers(other.url.replace("127.0.0.1", "localhost"), credentials)
+            Client(other.url.replace("127.0.0.1", "localhost"), USER, SECRET.encode()).containers()
 
     assert other.shown == ["Basic YWxpY2U6Y29ycmVjdCBob3JzZQ==", None]
-    assert SECRET not in repr(credentials)
+    assert SECRET not in repr(Client(other.url, USER, SECRET.encode()))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from exporter.cli import CommandModule
 from exporter.cli import explain as explain_command
 from exporter.cli import top as top_command
-from exporter.cli.source import NoAnswerError, containers_document, fetch_containers
+from exporter.cli.source import Client, NoAnswerError, containers_document
 from exporter.errors import ConfigError
 from exporter.report.schema import ContainersDocument
 from exporter.settings_sources import Parser, load
@@ -224,7 +224,7 @@ def test_an_exporter_that_hangs_or_drips_is_not_waited_for_long(start: bytes, dr
         thread = threading.Thread(target=drip)
         thread.start()
         with pytest.raises(NoAnswerError, match="did not answer in time"):
-            fetch_containers(f"http://127.0.0.1:{listener.getsockname()[1]}", answer_seconds=0.2)
+            Client(f"http://127.0.0.1:{listener.getsockname()[1]}").containers(answer_seconds=0.2)
         done.set()
         thread.join()
 

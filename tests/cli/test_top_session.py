@@ -58,11 +58,11 @@ async def left(terminal: FakeTerminal, *answers: ContainersDocument | Exception)
 
 
 async def test_a_failure_while_drawing_gives_the_terminal_back() -> None:
-    await left(FakeTerminal("nobody there"), NoAnswerError("nobody there", reason="refused"))
+    await left(FakeTerminal("nobody there"), NoAnswerError("nobody there"))
 
 
 async def test_numbers_that_come_again_take_the_problem_away(document: ContainersDocument) -> None:
-    terminal, problem = FakeTerminal(), NoAnswerError("nobody\x1b[2J there", reason="refused")
+    terminal, problem = FakeTerminal(), NoAnswerError("nobody\x1b[2J there")
     document = copy.deepcopy(document)
     document["containers"][0]["pod"] = "checkout\x1b[2J"
 

@@ -62,7 +62,7 @@ def test_pods_come_and_go_with_whatever_runs_in_them(hierarchy: Hierarchy, drive
         with sleeping_in(tree, group_of(tree, made)) as process:
             memberships = Path(f"/proc/{process.pid}/cgroup").read_text()
             # Workers in the middle of their work, a pod in the middle of a period.
-            tree.remove_pod(made)
+            tree.remove(made.cgroup(driver))
             assert process.wait(5) == -signal.SIGKILL
 
         assert job.wait() == []

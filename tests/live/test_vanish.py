@@ -34,7 +34,7 @@ def test_groups_that_are_removed_in_a_loop_cost_no_page(hierarchy: Hierarchy, tm
                     return
                 node.tree.add_pod(one)
                 stop.wait(seconds)
-                node.tree.remove_pod(one)
+                node.tree.remove(one.cgroup(node.tree.driver))
                 removed += 1
 
         seen: set[str] = set()

@@ -71,7 +71,7 @@ def minute(folder: Path) -> Report:
         )
         pods = kubelet_api.pod_list(node.scenario.pods, node_name="node-1")
         sampler.set_pods(parse_pod_list(json.dumps(pods).encode(), "test"))
-        configz = kubelet_api.configz(driver=node.driver, static_cpus=True, reserved_cpus="0")
+        configz = kubelet_api.configz(driver="cgroupfs", static_cpus=True, reserved_cpus="0")
         sampler.set_kubelet(parse_configz(json.dumps(configz).encode()))
         for second in range(61):
             now = float(second)

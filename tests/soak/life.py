@@ -70,7 +70,7 @@ class Life:
             over = self._alive.popleft() if len(self._alive) > ALIVE else None
             self._tell()
             if over is not None:
-                self._tree.remove_pod(over)
+                self._tree.remove(over.cgroup(self._tree.driver))
 
     def _begin(self, pod: Pod, workload: Workload) -> None:
         self._tree.add_pod(pod)

@@ -38,7 +38,7 @@ class Stage:
     def play(self, *scene: tuple[Pod, frozenset[int]]) -> tuple[Pod, ...]:
         """These are the node's pods from now on, each with its containers on these CPUs; nothing runs in them yet."""
         for pod in self.kubelet.pods:
-            self.tree.remove_pod(pod)
+            self.tree.remove(pod.cgroup(self.tree.driver))
         self.kubelet.pods = tuple(pod.identified(self.tree.prefix) for pod, _ in scene)
         for pod, (_, cpus) in zip(self.kubelet.pods, scene, strict=True):
             self.tree.add_pod(pod, cpus)
