@@ -1,6 +1,5 @@
 """``throttle-exporter explain``: why is it slow, in words and numbers.
 
-Asks the exporter that runs on this node, which has the last minute in its memory; else samples for a few seconds.
 Exit codes: 0; 1 with ``--exit-code`` when there are problems, of the containers or of the node; 2 when it cannot say.
 """
 
@@ -28,11 +27,9 @@ from exporter.report.schema import Container, ContainersDocument
 from exporter.settings import Settings
 from exporter.values import format_duration
 
-EXIT_PROBLEMS: Final = 1
 MAX_ROWS: Final = 15
-"""Lines of containers; more do not fit on a screen with what stands around them."""
 HEALTHY_ROWS: Final = 5
-"""Shown although nothing is wrong with them."""
+"""Lines of containers with problems, or where none has any."""
 MIN_WIDTH: Final = 40
 MAX_PROSE: Final = 110
 """Beyond, a line of prose is hard to follow."""
@@ -62,13 +59,17 @@ def run(settings: Settings, args: Namespace) -> int:
     if args.output == "json":
         print(json.dumps(shown, indent=2))
     elif args.output == "patch":
-        _print_patches(shown["containers"])
+        found = [limit_patch(one) for one in shown["containers"] if summary.has_problem(one)]
+        patches = dict.fromkeys(f"{json.dumps(patch, indent=2)}\n" for patch in found if patch is not None)
+        print(*patches, sep="", end="")
+        if not patches:
+            print("throttle-exporter: no recommended limit of these containers can be set by a patch", file=sys.stderr)
     else:
         here = "a saved answer" if args.file else f"sampled here for {format_duration(args.watch)}"
         source = f"the exporter at {answer.client.url}" if answer.document and answer.client else here
         _print(escaped(shown), source, whole=bool(args.names))
-    found = [*shown["node_findings"], *(finding for one in shown["containers"] for finding in one["findings"])]
-    return EXIT_PROBLEMS if args.exit_code and summary.problems(found) else 0
+    findings = [*shown["node_findings"], *(finding for one in shown["containers"] for finding in one["findings"])]
+    return 1 if args.exit_code and summary.problems(findings) else 0
 
 
 def _selected(document: ContainersDocument, names: Sequence[str], namespace: str) -> list[Container]:
@@ -80,21 +81,10 @@ def _selected(document: ContainersDocument, names: Sequence[str], namespace: str
         try:
             chosen = select(containers, name, namespace=namespace, node=document["exporter"]["node"])
         except NotHereError as error:
-            lines = ["To find its node, and the exporter that runs there:", *error.hints]
-            print("\n  ".join(lines), file=sys.stderr)
+            print("To find its node, and the exporter that runs there:", *error.hints, sep="\n  ", file=sys.stderr)
             raise
         found |= {one["cgroup"]: one for one in chosen}
     return list(found.values())
-
-
-def _print_patches(containers: Sequence[Container]) -> None:
-    """Print a JSON document for each owner of a container with problems, or say that there is none."""
-    patches = [limit_patch(one) for one in containers if summary.has_problem(one)]
-    documents = list(dict.fromkeys(json.dumps(patch, indent=2) for patch in patches if patch is not None))
-    if not documents:
-        print("throttle-exporter: no recommended limit of these containers can be set by a patch", file=sys.stderr)
-    for text in documents:
-        print(text)
 
 
 def limit_patch(container: Container) -> dict[str, Any] | None:
@@ -190,8 +180,7 @@ def _source(document: ContainersDocument, source: str, width: int) -> list[Text]
     parts = [f"{node}{source}, version {exporter['version']}, {old:.1f} s ago."]
     if not exporter["healthy"]:
         parts.append(f"Its samples are late: the last is {summary.age(exporter)} old.")
-    unmapped = exporter["cgroups"].get("unmapped", 0)
-    if unmapped:
+    if unmapped := exporter["cgroups"].get("unmapped", 0):
         parts.append(f"{words.count(unmapped, 'container')} without a known name.")
     failed = [one for one in exporter["sources"] if one["last_error"]]
     if failed and not any(one["active"] for one in exporter["sources"]):
@@ -200,21 +189,15 @@ def _source(document: ContainersDocument, source: str, width: int) -> list[Text]
 
 
 def _labelled(parts: Iterable[tuple[str, str]], width: int, *, indent: int) -> list[Text]:
-    lines = []
-    for label, text in parts:
-        lines += _wrap(text, width, indent=indent, label=f"{label:{_LABEL}}" if label else "")
-    return lines
+    labelled = ((f"{label:{_LABEL}}" if label else "", text) for label, text in parts)
+    return [line for label, text in labelled for line in _wrap(text, width, indent=indent, label=label)]
 
 
 def _wrap(text: str, width: int, *, label: str = "", indent: int = 0, style: str = "") -> list[Text]:
     """Wrap a paragraph; further lines are indented to its first one's text, which stands behind ``label``."""
     before = " " * indent + label
     lines = textwrap.wrap(
-        text,
-        min(width, MAX_PROSE),
-        initial_indent=before,
-        subsequent_indent=" " * len(before),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+        text, min(width, MAX_PROSE), initial_indent=before, subsequent_indent=" " * len(before),
+        break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
     return [Text(line, style) for line in lines or [before.rstrip()]]

@@ -18,10 +18,9 @@ from exporter.values import parse_duration
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Where to, in which format, and how long to watch first."""
-    add, seconds = parser.add_argument, argument(parse_duration)
+    add, text = parser.add_argument, "sample so long first; windowed gauges need it"
     add("--output", metavar="FILE", help="write FILE atomically, for node_exporter's textfile collector")
-    text = "sample so long first; windowed gauges need it"
-    add("--for", dest="watch", type=seconds, default="0", metavar="DURATION", help=text)
+    add("--for", dest="watch", type=argument(parse_duration), default="0", metavar="DURATION", help=text)
     add("--openmetrics", action="store_true", help="OpenMetrics instead of the text format")
 
 

@@ -20,10 +20,7 @@ _CA_VARIABLE: Final = "SSL_CERT_FILE"
 
 @contextmanager
 def no_default_cas() -> Iterator[None]:
-    """Keep OpenSSL from reading the machine's CA certificates inside the block, unless ``SSL_CERT_FILE`` names some.
-
-    aiohttp reads them on import, 2 MB, for clients that name no CA. Ours name the cluster's CA or the user's file.
-    """
+    """Keep aiohttp's import from reading the machine's CA certificates, 2 MB, unless ``SSL_CERT_FILE`` names some."""
     named = _CA_VARIABLE in os.environ
     os.environ.setdefault(_CA_VARIABLE, os.devnull)
     try:
@@ -54,7 +51,6 @@ def _tune_malloc() -> None:
     """Make glibc return freed memory to the node: one heap, and large blocks of their own.
 
     Each thread would keep a heap with all that a page or a pod list needed for a moment: 7 MB of 70 at 750 containers.
-    Another C library has no such switch, nor the need.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,8 +1,4 @@
-"""``throttle-exporter top``: the node's containers in a live table, worst first.
-
-Asks the exporter that runs on this node; else samples by itself. Without a terminal, or with ``--once``, it prints one
-table. Exit code 0, however it is left; 2 when it cannot show anything.
-"""
+"""``throttle-exporter top``: the node's containers in a live table, worst first; without a terminal in one table."""
 
 from __future__ import annotations
 
@@ -28,9 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--once", action="store_true", help="print one table and exit, as without a terminal")
     add("-n", "--namespace", default="", help="containers of this namespace only")
     add("--sort", choices=list(SORTS), default="impact", help="order (impact)")
-    add(
-        "--output", choices=("table", "tsv"), default="table", help="table, or tab-separated values with --once (table)"
-    )
+    text = "table, or tab-separated values with --once (table)"
+    add("--output", choices=("table", "tsv"), default="table", help=text)
     add("--interval", type=interval, default="2s", metavar="DURATION", help="time between two updates (2s)")
     add_source_arguments(parser)
 

@@ -24,7 +24,7 @@ from tests.support.process import started
 __all__ = ["by_name", "document", "report"]
 FAST = ("--sample.interval=100ms", "--scan.interval=200ms")
 THROTTLED = "cgroup_container_cpu_throttled_periods_total"
-MOVED_PERIODS = 12
+MOVED_PERIODS = 30
 _MOVE_SECONDS = 0.05
 
 

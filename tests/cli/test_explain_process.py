@@ -31,7 +31,6 @@ HEALTHY = "shop/frontend-66b6c48dd5-8mzsl/nginx"
 
 
 def explain(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """As people run it."""
     return run("explain", "--exit-code", *arguments)
 
 
@@ -40,13 +39,6 @@ def here(command: CommandModule, *arguments: str) -> int:
     parser = Parser(prog="here")
     command.add_arguments(parser)
     return command.run(load({}, {}), parser.parse_args(arguments))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_a_throttled_and_a_healthy_container(url: str) -> None:
@@ -74,10 +66,7 @@ def test_patches_are_what_kubectl_takes(url: str) -> None:
 
 @pytest.mark.parametrize("columns", ["80", "200"])
 def test_into_a_pipe_names_are_whole_and_columns_obeyed(url: str, columns: str) -> None:
-    result = subprocess.run(
-        command("explain", f"--url={url}"), cwd=ROOT, env=environment() | {"COLUMNS": columns}, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
+    result = run("explain", f"--url={url}", COLUMNS=columns)
     assert THROTTLED in result.stdout
     assert ("ISOLATION" in result.stdout) is (columns == "200")
 
@@ -135,9 +124,7 @@ def test_an_error_ends_with_one_line_and_exit_code_2(url: str) -> None:
     ("status", "body", "said"),
     [
         (401, b"", "refuses to answer without a password (HTTP 401)"),
-        (403, b"", "refuses to answer without a password (HTTP 403)"),
         (404, b"", "answers HTTP 404: not this exporter, or an older one"),
-        (302, b"", "answers HTTP 302"),
         (200, b"<html>", "does not answer in JSON"),
         (200, b"[" * 100_000, "does not answer in JSON"),
         (200, b'{"schema": "v9"}', "its schema is 'v9', not v1"),
@@ -156,14 +143,8 @@ def test_who_is_no_exporter_is_told_so(status: int, body: bytes, said: str) -> N
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--url=ftp://x"],
-        ["--url=http://user:secret@127.0.0.1"],
-        ["--for=100ms"],
-        ["--for=soon"],
-        ["--local", "--url=http://127.0.0.1:1"],
-        ["--local", "--file=/dev/null"],
-        ["--file=/dev/missing"],
-        ["--output=xml"],
+        *(["--url=ftp://x"], ["--url=http://user:secret@127.0.0.1"], ["--for=100ms"], ["--output=xml"]),
+        *(["--local", "--url=http://127.0.0.1:1"], ["--local", "--file=/dev/null"], ["--file=/dev/missing"]),
     ],
 )
 def test_wrong_options(arguments: list[str]) -> None:
@@ -179,12 +160,11 @@ def test_a_saved_answer_is_explained_like_a_fresh_one(tmp_path: Path, url: str) 
     saved.write_text(explain(THROTTLED, f"--url={url}", "--output=json").stdout)
     result = explain(THROTTLED, f"--file={saved}")
 
-    assert result.returncode == 1, result.stdout + result.stderr
-    assert "throttled" in result.stdout
+    assert (result.returncode, result.stderr) == (1, "")
     assert "a saved answer, version" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": "v2"}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": "v2"}', b"[" * 100_000])
 def test_a_file_that_holds_no_answer(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "answer").write_bytes(content)
 
@@ -194,7 +174,8 @@ def test_a_file_that_holds_no_answer(content: bytes, tmp_path: Path) -> None:
 
 
 def test_without_an_exporter_it_samples_by_itself(tmp_path: Path) -> None:
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     with lab(tmp_path) as alone, moving(alone.node):
         result = explain(THROTTLED, *alone.options, f"--web.listen-address=127.0.0.1:{port}", "--for=2s")
         other = explain(HEALTHY, *alone.options, "--local", "--for=1s", "--output=json")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_kubectl_throttle import PLUGIN, Cluster, cluster
+from tests.cli.test_kubectl_throttle import EXPORTER, PLUGIN, Cluster, cluster, pod
 from tests.conftest import needs
 from tests.support.cluster_api import ClusterApi, serving
 from tests.support.process import ROOT, environment
@@ -25,12 +25,8 @@ Throttle = Callable[..., "subprocess.CompletedProcess[str]"]
 def throttle(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Throttle]:
     """Runs the plugin as kubectl does: found in PATH by its name."""
     kubectl, folder = Path(needs("kubectl")), tmp_path_factory.mktemp("api")
-    silent = [
-        {"node": "node-3", "namespace": "monitoring", "name": "exporter-node-3",
-         "labels": {"app.kubernetes.io/name": "kube-throttle-exporter"}},
-        {"node": "node-3", "namespace": "shop", "name": "web-0", "labels": {"app": "web"}},
-    ]  # fmt: skip
-    ports = {pod: one["port"] for pod, one in cluster.state["exporters"].items()}
+    silent = [pod("node-3", "monitoring", "exporter-node-3", **EXPORTER), pod("node-3", "shop", "web-0", app="web")]
+    ports = {name: one["port"] for name, one in cluster.state["exporters"].items()}
     api = ClusterApi([*cluster.state["pods"], *silent], {"checkout": {"app": "checkout"}, "web": {"app": "web"}}, ports)
     path = os.pathsep.join(map(str, (cluster.bin, PLUGIN.parent, kubectl.parent, "/usr/bin", "/bin")))
     with serving(api, folder) as config:

@@ -220,14 +220,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run(*arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
         cwd=ROOT,
-        env=environment(),
+        env=environment() | environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=timeout,
+        timeout=30.0,
     )
