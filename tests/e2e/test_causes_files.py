@@ -15,8 +15,9 @@ import pytest
 
 from exporter.analysis.findings import Finding
 from exporter.lab import kubelet_api
-from exporter.lab.scenario import Node, Scenario, synthetic_node
+from exporter.lab.scenario import Node, Scenario
 from exporter.lab.spec import Container, Workload
+from exporter.lab.synthetic import synthetic_node
 from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings
 from tests.faults.node import by_hand
