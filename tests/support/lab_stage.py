@@ -97,8 +97,8 @@ def stage(
         workforce = stack.enter_context(Workforce())
         served = stack.enter_context(kubelet("causes-node"))
         flags = [
-            f"--sample.interval={interval_seconds:g}s",
-            f"--sample.window={window_seconds:g}s",
+            f"--sample.interval={1000 * interval_seconds:.0f}ms",
+            f"--sample.window={1000 * window_seconds:.0f}ms",
             "--scan.interval=500ms",
             f"--path.cgroup={tree.own_root(folder)}",
             f"--path.cpu-manager-state={folder / 'no-checkpoint'}",
