@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import MappingError
+from exporter.identities import PodList
 from exporter.kube.podlist import ListReader, PodStore, parse_pod_list
 from tests.support.pods import pod, pod_list, running
 
@@ -37,15 +38,6 @@ def test_items_come_out_as_they_went_in_however_small_the_window(
     reader = ListReader(text.encode("utf-8", "surrogatepass"), window)
     assert list(reader) == items
     assert reader.fields == {**before, "items": None, **after}
-
-
-@given(body=st.binary(max_size=60) | st.text(alphabet='{}[]:," \nitems1', max_size=60).map(str.encode))
-def test_any_bytes_are_a_list_or_refused(body: bytes) -> None:
-    try:
-        list(ListReader(body, 8))
-    except ValueError:
-        return
-    assert isinstance(json.loads(body), dict)
 
 
 @given(cut=st.integers(min_value=1, max_value=len(LIST)))
@@ -122,23 +114,23 @@ def test_a_store_is_the_list_of_what_is_left(steps: list[tuple[str, int, int]]) 
     assert store.snapshot() == parse_pod_list(pod_list(*left.values()), "model")
 
 
-def test_a_mirror_pod_is_removed_by_its_own_uid() -> None:
-    mirror = pod("own", metadata={"annotations": {"kubernetes.io/config.mirror": HASH}})
+@pytest.mark.parametrize(
+    ("item", "uids", "problems"),
+    [
+        (pod("own", metadata={"annotations": {"kubernetes.io/config.mirror": HASH}}), {HASH}, {}),
+        (pod("uid-1", spec={"containers": "app"}), set(), {"malformed_pod": 1}),
+    ],
+)
+def test_what_is_known_by_another_uid_or_not_at_all_goes_by_its_own(
+    item: dict[str, Any], uids: set[str], problems: dict[str, int]
+) -> None:
     store = PodStore()
-    store.put(mirror)
-    assert store.snapshot().pods.keys() == {HASH}
-    store.remove(mirror)
-    assert store.snapshot().pods == {}
-
-
-def test_a_pod_that_cannot_be_understood_is_counted_until_it_is_gone() -> None:
-    store = PodStore()
-    bad = pod("uid-1", spec={"containers": "app"})
-    store.put(bad)
-    store.put(bad)
-    assert dict(store.snapshot().problems) == {"malformed_pod": 1}
-    store.remove(bad)
-    assert dict(store.snapshot().problems) == {}
+    store.put(item)
+    store.put(item)
+    found = store.snapshot()
+    assert (set(found.pods), dict(found.problems)) == (uids, problems)
+    store.remove(item)
+    assert store.snapshot() == PodList(pods={})
 
 
 @pytest.mark.parametrize("item", [None, 3, [], {}, {"metadata": []}, {"metadata": {"uid": 7}}])

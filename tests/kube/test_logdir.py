@@ -13,8 +13,10 @@ from exporter.errors import MappingError
 from exporter.identities import ContainerIdentity, PodIdentity, PodList
 from exporter.kube.logdir import LogDirSource, parse_log_names
 from exporter.kube.podlist import parse_pod_list
+from exporter.kube.source import FileSource, NoneSource, TimedFile
 from tests.kube.conftest import failure
 from tests.sampler.rig import Rig, running
+from tests.support.pods import pod, pod_list
 from tests.support.trees import containerd_systemd
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
@@ -79,12 +81,14 @@ async def test_of_two_instances_the_later_one_runs_and_pods_of_one_name_are_told
 
 
 async def test_foreign_entries_are_counted_and_passed_over(tmp_path: Path) -> None:
-    pod = f"default_web-1_{UID}"
-    source = lay(tmp_path, [pod, "lost+found", "a_b", "a_b_c_d"], {"latest": "/etc", f"a_b-{ONE}.log": "/x"})
+    folder = f"default_web-1_{UID}"
+    no_text = os.fsdecode(b"shop_web\xfe_uid")  # as question marks two such names would look alike on the page
+    half_an_id = {f"web-1_default_app-{ONE[:40]}.log": f"/var/log/pods/{folder}/app/0.log"}
+    pods = [folder, "lost+found", "a_b", "a_b_c_d", no_text]
+    source = lay(tmp_path, pods, {"latest": "/etc", f"a_b-{ONE}.log": "/x", **half_an_id})
     (tmp_path / "containers" / f"web-1_default_app-{ONE}.log").write_text("a file, no link")
-    pods = await source.pods()
-    assert pods.pods.keys() == {UID}
-    assert dict(pods.problems) == {"malformed_name": 6}
+    found = await source.pods()
+    assert (set(found.pods), dict(found.problems)) == ({UID}, {"malformed_name": 8})
 
 
 async def test_a_folder_that_is_missing_or_none(tmp_path: Path) -> None:
@@ -118,13 +122,6 @@ async def test_a_log_directory_that_hangs_is_a_failed_source_until_it_answers_ag
         with suppress(MappingError):
             found = await source.pods()
     assert found.pods.keys() == {UID}
-
-
-def test_log_names_that_are_no_text_are_counted_not_shown() -> None:
-    """Replaced by question marks on the page they could make two pods one, and Prometheus refuses such a page."""
-    folders = [os.fsdecode(b"shop_web" + bytes([byte]) + b"_uid") for byte in (254, 255)]
-    found = parse_log_names(folders, [])
-    assert (dict(found.pods), found.problems) == ({}, {"malformed_name": 2})
 
 
 names = st.text(alphabet="ab_-/.0\n" + "f" * 3, max_size=90) | st.just(f"p_n_c-{ONE}.log") | st.just("/n_p_u/c/0.log")
@@ -179,7 +176,28 @@ def test_a_name_cut_within_the_id_still_names_the_cgroup(tmp_path: Path, left: i
     assert (shown == {container}) is is_known
 
 
-def test_a_short_name_with_half_an_id_is_malformed() -> None:
-    folder = f"default_web-1_{UID}"
-    found = parse_log_names([folder], [(f"web-1_default_app-{ONE[:40]}.log", f"/var/log/pods/{folder}/app/0.log")])
-    assert dict(found.problems) == {"malformed_name": 1}
+# ---- file and none ----
+
+
+async def test_the_file_is_read_anew_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "pods.json"
+    source = FileSource(str(path))
+    await failure(source, "not_found")
+    for name in ("one", "two"):
+        path.write_bytes(pod_list(pod("uid", name)))
+        assert (await source.pods()).pods["uid"].name == name
+    path.write_text("kind: PodList\nitems: []\n")
+    await failure(source, "malformed")
+    await failure(FileSource(str(tmp_path)), "unreadable")
+
+
+async def test_a_file_has_a_bound(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(b"12345")
+    assert await TimedFile(str(path), "file", most=5).read() == b"12345"
+    with pytest.raises(MappingError, match=f"^file {path}: more than 4 bytes$"):
+        await TimedFile(str(path), "file", most=4).read()
+
+
+async def test_none_knows_nothing_and_never_fails() -> None:
+    assert await NoneSource().pods() == PodList(pods={})

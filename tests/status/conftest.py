@@ -20,7 +20,7 @@ from tests.support.fake_kubelet import START_SECONDS, looping
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     """Every node, by name: ``demo`` is a minute of the demo's."""
-    builders = (nodes.empty, nodes.starting, nodes.unmapped, nodes.hostile, nodes.many)
+    builders = (nodes.empty, nodes.starting, nodes.unmapped, nodes.findings, nodes.hostile, nodes.many)
     return {"demo": minute(tmp_path_factory.mktemp("minute")), **{build.__name__: build() for build in builders}}
 
 

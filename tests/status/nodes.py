@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from exporter.analysis.findings import find
+from exporter.analysis.findings import Finding, Severity, find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, NodeRow, Overlap, Snapshot
 from exporter.report.documents import Report
 from exporter.report.history import MINUTES, History
 from exporter.report.schema import Error, Exporter, Source
+from exporter.web.status.rendering import MAX_FULL, MAX_NAMED
 from tests.report.node import HEALTH
 from tests.support import snapshots as make
 
@@ -65,6 +66,33 @@ def unmapped() -> Report:
     error = Error(stage="pods", reason="unauthorized", count=17)
     health: Exporter = {**HEALTHY, "healthy": False, "age_seconds": 34.0, "sources": [failing], "errors": [error]}
     return of(replace(make.snapshot(*rows), cgroups={"mapped": 0, "unmapped": 2, "sandbox": 2}), health)
+
+
+def finding(
+    subject: CgroupName | None, name: str = "throttled", severity: Severity = "warning", advice: str = "a"
+) -> Finding:
+    return make.finding(name, subject, severity, summary="why", advice=advice)
+
+
+def findings() -> Report:
+    """A finding of more containers than are named, one of as many as have their own advice, notes, and the node's.
+
+    One container is gone; a source that fails is replaced by the next.
+    """
+    containers = [make.named(f"c{number}") for number in range(MAX_FULL + MAX_NAMED + 10)]
+    gone = make.container("gone", live=False, limits=None, window=None, deltas=None)
+    snapshot = make.snapshot(*(make.container(name.pod) for name in containers), gone)
+    found = [
+        *(finding(name) for name in (*containers, make.named("gone"))),
+        *(finding(name, "contention", advice=name.pod) for name in containers[: MAX_FULL + 1]),
+        *(finding(containers[0], name, "info") for name in ("no_quota", "numa_spread")),
+        finding(None, "kernel_bug"),
+    ]
+    sources = [
+        Source(name="kubelet", up=False, active=False, last_success=None, last_error="certificate: self-signed"),
+        Source(name="apiserver", up=True, active=True, last_success=1_799_999_990.0, last_error=""),
+    ]
+    return Report(snapshot, found, {**HEALTHY, "sources": sources})
 
 
 def hostile() -> Report:

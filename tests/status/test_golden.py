@@ -15,6 +15,7 @@ PAGES = {
     "demo-no-quota": ("demo", "indexer-7f4b9/scan"),
     "demo-owner": ("demo", "trainer-0/worker"),
     "empty": ("empty", ""),
+    "findings": ("findings", ""),
     "starting": ("starting", ""),
     "unmapped": ("unmapped", ""),
 }
