@@ -1,7 +1,8 @@
 """Bytes of a v1 PodList, or the events of a watch -> :class:`exporter.identities.PodList`. Pure.
 
-The pydantic models name the few fields of ``k8s.io/api/core/v1`` that are read, by their paths. Unknown keys and
-explicit nulls are fine anywhere; a malformed container, status or amount is dropped and counted, and its pod is kept.
+Read are a few fields of ``k8s.io/api/core/v1``, by their paths. Unknown keys and explicit nulls are fine anywhere; a
+malformed container, status or amount is dropped and counted, and its pod is kept. Checked by hand: pydantic would be
+10 MB and a fifth of the CPU time of the start for these few fields, and nothing else that always runs needs it.
 
 Items are decoded one at a time. Parsed whole, 14 MB of 1,000 pods cost 52 MB more by pydantic (38 MB of it stay as
 holes in the heap) and 94 MB more by :mod:`json`; item by item they cost the window below.
@@ -18,10 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 from operator import itemgetter
-from typing import Annotated, Any, TypeVar
-
-from pydantic import AliasPath, BaseModel, Field, GetPydanticSchema, ValidationError
-from pydantic_core import core_schema
+from typing import Any, get_args
 
 from exporter.errors import MappingError
 from exporter.identities import ContainerIdentity, ContainerSpec, ContainerType, PodIdentity, PodList, PodSpec, QosClass
@@ -48,79 +46,66 @@ _SUFFIXES: dict[str | None, Decimal] = {
     **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)},
 }
 
-T = TypeVar("T")
 _Found = tuple[PodIdentity, bool] | None
 """A pod, and whether its uid is from an annotation: the API server's mirror of a static pod has a uid of its own."""
+_LISTS: tuple[tuple[ContainerType, str, str], ...] = (
+    ("init", "initContainers", "initContainerStatuses"),
+    ("container", "containers", "containerStatuses"),
+    ("ephemeral", "ephemeralContainers", "ephemeralContainerStatuses"),
+)
+_ENDED = (("state", "terminated", "containerID"), ("lastState", "terminated", "containerID"))
+_CONTAINER_TEXTS = (("image",), ("restartPolicy",), ("containerID",), *_ENDED)
+_LONGEST_TEXT = 2**20
 
 
-def _at(*path: str) -> Any:
-    return Field(default=None, validation_alias=AliasPath(*path))
+def _at(value: Any, *path: str) -> Any:
+    """Return what is at ``path``; ``None`` where that leads nowhere."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
-# With a length pydantic also refuses half a surrogate pair, which JSON can spell and no page could show.
-Text = Annotated[str, Field(max_length=2**20)]
-OrNone = Annotated[
-    T | None,
-    GetPydanticSchema(
-        lambda source, handler: core_schema.with_default_schema(handler(source), default=None, on_error="default")
-    ),
-]
-"""``None`` in place of what does not validate."""
-Resources = dict[str, dict[str, Any] | list[Any] | None]
-"""Of another shape it makes its owner malformed: what cannot be read is not a spec that sets nothing."""
+def _text(value: Any) -> str:
+    """Return a text; raises ``ValueError`` for what is none, or holds half a surrogate pair, which no page can show."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        raise ValueError("no text")
+    value.encode()
+    return value
 
 
-class _Container(BaseModel):
-    """What spec or status say of a container. Amounts stay as they came: a bad one costs that amount only."""
-
-    name: Text
-    image: Text | None = None
-    resources: Resources | None = None
-    request: Any = _at("resources", "requests", "cpu")
-    limit: Any = _at("resources", "limits", "cpu")
-    restart_policy: Text | None = _at("restartPolicy")
-    container_id: Text | None = _at("containerID")
-    restart_count: Annotated[int, Field(ge=0, lt=2**31)] | None = _at("restartCount")
-    running: Any = _at("state", "running")
-    terminated_id: Text | None = _at("state", "terminated", "containerID")
-    last_terminated_id: Text | None = _at("lastState", "terminated", "containerID")
-    allocated: Any = _at("allocatedResources", "cpu")
+def _text_at(value: Any, *path: str) -> str | None:
+    found = _at(value, *path)
+    return None if found is None else _text(found)
 
 
-_Containers = list[OrNone[_Container]] | None
+def _typed(value: Any, kind: type[Any]) -> Any:
+    """Return ``value``, for ``None`` an empty one; raises ``ValueError`` for one of another kind."""
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"no {kind.__name__}")
+    return kind() if value is None else value
 
 
-class _Owner(BaseModel):
-    kind: Text
-    name: Text
-    controller: bool | None = None
+def _texts_at(value: Any, key: str) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in _typed(_at(value, key), dict).items()}
 
 
-class _Metadata(BaseModel):
-    name: Text
-    namespace: Text
-    uid: Text | None = None
-    labels: dict[Text, Text] | None = None
-    annotations: dict[Text, Text] | None = None
-    owners: list[_Owner] | None = _at("ownerReferences")
+def _check_resources(owner: Any) -> None:
+    """Raise ``ValueError`` for another shape: what cannot be read is not a spec that sets nothing."""
+    for value in _typed(_at(owner, "resources"), dict).values():
+        _typed(value, list if isinstance(value, list) else dict)
 
 
-class _Pod(BaseModel):
-    kind: Text | None = None
-    metadata: _Metadata
-    spec: dict[str, Any]
-    node: Text | None = _at("spec", "nodeName")
-    resources: Resources | None = _at("spec", "resources")
-    request: Any = _at("spec", "resources", "requests", "cpu")
-    limit: Any = _at("spec", "resources", "limits", "cpu")
-    init: _Containers = _at("spec", "initContainers")
-    containers: _Containers = _at("spec", "containers")
-    ephemeral: _Containers = _at("spec", "ephemeralContainers")
-    status: dict[str, Any] | None = None
-    qos_class: OrNone[QosClass] = _at("status", "qosClass")
-    init_statuses: _Containers = _at("status", "initContainerStatuses")
-    statuses: _Containers = _at("status", "containerStatuses")
-    ephemeral_statuses: _Containers = _at("status", "ephemeralContainerStatuses")
+def _container_name(item: Any) -> str:
+    """Return the name in a container's spec or status; raises ``ValueError`` where a text in it, or a count, is none.
+
+    Amounts stay as they came: a bad one costs that amount only.
+    """
+    _check_resources(item)
+    for path in _CONTAINER_TEXTS:
+        _text_at(item, *path)
+    if not 0 <= _typed(_at(item, "restartCount"), int) < 2**31:
+        raise ValueError("no number of restarts")
+    return _text(_at(item, "name"))
 
 
 def parse_pod_list(body: bytes | memoryview, source: str) -> PodList:
@@ -269,46 +254,61 @@ class ListReader:
 
 def read_pod(item: Any, problems: Counter[str]) -> _Found:
     """Return the pod of ``item``, decoded JSON."""
+    metadata, spec, status = (_at(item, key) for key in ("metadata", "spec", "status"))
     try:
-        pod = _Pod.model_validate(item)
-    except ValidationError:
+        kind, api_uid, node = _text_at(item, "kind"), _text_at(metadata, "uid"), _text_at(spec, "nodeName")
+        namespace, name = _text(_at(metadata, "namespace")), _text(_at(metadata, "name"))
+        annotations, workload = _texts_at(metadata, "annotations"), _workload(metadata, name)
+        if not isinstance(spec, dict):
+            raise ValueError("no spec")  # noqa: TRY004, TRY301 - as for anything else that is malformed
+        _check_resources(spec)
+        _typed(status, dict)
+        lists = [
+            (kind_of, _typed(_at(spec, one), list), _typed(_at(status, two), list)) for kind_of, one, two in _LISTS
+        ]
+    except ValueError:
         problems["malformed_pod"] += 1
         return None
-    metadata, annotations = pod.metadata, pod.metadata.annotations or {}
     mirrored = annotations.get(_MIRROR)
     static = mirrored is not None or annotations.get(_SOURCE, "api") != "api"
-    uid = mirrored or metadata.uid
-    if pod.kind not in {None, "Pod"} or not uid:
-        problems["pod_without_uid" if pod.kind in {None, "Pod"} else "not_a_pod"] += 1
+    uid = mirrored or api_uid
+    if kind not in {None, "Pod"} or not uid:
+        problems["pod_without_uid" if kind in {None, "Pod"} else "not_a_pod"] += 1
         return None
-    problems["pod_without_status"] += pod.status is None
-    kind, workload = _workload(metadata)
+    problems["pod_without_status"] += status is None
     if static:  # the kubelet appends the node's name in lower case to the name in the manifest
-        kind, workload = "StaticPod", metadata.name.removesuffix(f"-{pod.node.lower()}" if pod.node else "")
+        workload = "StaticPod", name.removesuffix(f"-{node.lower()}" if node else "")
+    qos_class, asked = _at(status, "qosClass"), (_at(spec, "resources", key, "cpu") for key in ("requests", "limits"))
     identity = PodIdentity(
         uid=uid,
-        namespace=metadata.namespace,
-        name=metadata.name,
-        spec=PodSpec(pod.qos_class, _cores(pod.request, problems), _cores(pod.limit, problems)),
-        workload_kind=kind,
-        workload=workload,
+        namespace=namespace,
+        name=name,
+        spec=PodSpec(
+            qos_class if qos_class in get_args(QosClass) else None, *(_cores(amount, problems) for amount in asked)
+        ),
+        workload_kind=workload[0],
+        workload=workload[1],
         alert_threshold_ratio=_alert_threshold(annotations, problems),
-        containers=tuple(_containers(pod, problems)),
+        containers=tuple(_containers(lists, problems)),
     )
     return identity, bool(mirrored)
 
 
-def _workload(metadata: _Metadata) -> tuple[str, str]:
+def _workload(metadata: Any, pod: str) -> tuple[str, str]:
     """Return kind and name of the object that a human edits, as far as the names of what it creates tell."""
-    if not metadata.owners:
-        return "Pod", metadata.name
-    owner = next((owner for owner in metadata.owners if owner.controller), metadata.owners[0])
-    suffix = "-" + (metadata.labels or {}).get("pod-template-hash", "")
-    if owner.kind == "ReplicaSet" and suffix != "-" and owner.name.endswith(suffix):
-        return "Deployment", owner.name.removesuffix(suffix)
-    if owner.kind == "Job" and (run := _CRONJOB_RUN.fullmatch(owner.name)):
+    suffix = "-" + _texts_at(metadata, "labels").get("pod-template-hash", "")
+    owners = [
+        (bool(_typed(_at(owner, "controller"), bool)), _text(_at(owner, "kind")), _text(_at(owner, "name")))
+        for owner in _typed(_at(metadata, "ownerReferences"), list)
+    ]
+    if not owners:
+        return "Pod", pod
+    _, kind, name = next((owner for owner in owners if owner[0]), owners[0])
+    if kind == "ReplicaSet" and suffix != "-" and name.endswith(suffix):
+        return "Deployment", name.removesuffix(suffix)
+    if kind == "Job" and (run := _CRONJOB_RUN.fullmatch(name)):
         return "CronJob", run["cronjob"]
-    return owner.kind, owner.name
+    return kind, name
 
 
 def _alert_threshold(annotations: Mapping[str, str], problems: Counter[str]) -> float | None:
@@ -321,48 +321,46 @@ def _alert_threshold(annotations: Mapping[str, str], problems: Counter[str]) -> 
     return ratio if is_good else None
 
 
-def _containers(pod: _Pod, problems: Counter[str]) -> Iterator[ContainerIdentity]:
-    lists: tuple[tuple[ContainerType, _Containers, _Containers], ...] = (
-        ("init", pod.init, pod.init_statuses),
-        ("container", pod.containers, pod.statuses),
-        ("ephemeral", pod.ephemeral, pod.ephemeral_statuses),
-    )
+def _containers(
+    lists: Iterable[tuple[ContainerType, list[Any], list[Any]]], problems: Counter[str]
+) -> Iterator[ContainerIdentity]:
     for container_type, containers, statuses in lists:
         specs = _by_name(containers, "malformed_container", problems)
         known = _by_name(statuses, "malformed_status", problems)
         # A status without a spec still names a container that runs.
         for name in dict.fromkeys((*specs, *known)):
-            yield _container(container_type, specs.get(name), known.get(name) or _Container(name=name), problems)
+            yield _container(container_type, name, specs.get(name), known.get(name), problems)
 
 
-def _by_name(items: _Containers, reason: str, problems: Counter[str]) -> dict[str, _Container]:
-    named: dict[str, _Container] = {}
-    for item in items or ():
-        if item is None:
+def _by_name(items: Iterable[Any], reason: str, problems: Counter[str]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for item in items:
+        try:
+            problems["duplicate_container_name"] += named.setdefault(_container_name(item), item) is not item
+        except ValueError:
             problems[reason] += 1
-        elif named.setdefault(item.name, item) is not item:
-            problems["duplicate_container_name"] += 1
     return named
 
 
 def _container(
-    container_type: ContainerType, spec: _Container | None, status: _Container, problems: Counter[str]
+    container_type: ContainerType, name: str, spec: Any, status: Any, problems: Counter[str]
 ) -> ContainerIdentity:
-    runtime, _, container_id = (status.container_id or "").rpartition("://")
-    applied_request = status.allocated if status.request is None else status.request
-    amounts = (spec.request, spec.limit, applied_request, status.limit) if spec else ()
-    ended = ((past or "").rpartition("://")[2] for past in (status.terminated_id, status.last_terminated_id))
-    if container_type == "init" and spec is not None and spec.restart_policy == "Always":
+    runtime, _, container_id = (_at(status, "containerID") or "").rpartition("://")
+    allocated = _at(status, "allocatedResources", "cpu")
+    asked, applied = ([_at(one, "resources", key, "cpu") for key in ("requests", "limits")] for one in (spec, status))
+    applied[0] = allocated if applied[0] is None else applied[0]
+    ended = ((_at(status, *path) or "").rpartition("://")[2] for path in _ENDED)
+    if container_type == "init" and _at(spec, "restartPolicy") == "Always":
         container_type = "sidecar"
     return ContainerIdentity(
         container_id=container_id,
-        name=status.name,
+        name=name,
         container_type=container_type,
         runtime=runtime,
-        running=status.running is not None,
-        spec=None if spec is None else ContainerSpec(*(_cores(amount, problems) for amount in amounts)),
-        restart_count=status.restart_count or 0,
-        image=status.image or (spec and spec.image) or "",
+        running=_at(status, "state", "running") is not None,
+        spec=None if spec is None else ContainerSpec(*(_cores(amount, problems) for amount in (*asked, *applied))),
+        restart_count=_at(status, "restartCount") or 0,
+        image=_at(status, "image") or _at(spec, "image") or "",
         previous_container_ids=tuple(dict.fromkeys(past for past in ended if past and past != container_id)),
     )
 
