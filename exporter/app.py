@@ -42,7 +42,6 @@ from exporter.threads import Worker
 from exporter.values import ListenAddress
 from exporter.web import pages as web
 from exporter.web import status
-from exporter.web.config import ReloadingConfig
 from exporter.web.server import WebServer
 
 logger = logging.getLogger(__name__)
@@ -267,7 +266,11 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    config = ReloadingConfig(settings.web_config_file, exporter.count_error)
+    config = None
+    if settings.web_config_file is not None:
+        from exporter.web.config import ReloadingConfig  # noqa: PLC0415 - with pydantic 10 MB and a fifth of the start
+
+        config = ReloadingConfig(settings.web_config_file, exporter.count_error)
 
     async def make_report(_: None) -> Report:
         try:
@@ -284,18 +287,19 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     tasks = {
         "sampling": exporter.loop.run,
         "pods": exporter.directory.run,
-        "web_config": config.run,
         "history": exporter.record_history,
     }
     try:
-        await config.load()
+        if config is not None:
+            tasks["web_config"] = config.run
+            await config.load()
         address = settings.web_listen_address
         try:
             bound = ListenAddress(*await server.start(address.host, address.port))
         except OSError as error:
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
             raise ConfigError(f"--web.listen-address: {address} {reason}") from error
-        scheme = "http" if config.current.context is None else "https"
+        scheme = "http" if config is None or config.current.context is None else "https"
         url, hierarchy = f"{scheme}://{bound}", exporter.hierarchy
         facts = fields(address=url, version=__version__, cgroup=hierarchy.version, path=hierarchy.cpu)
         logger.info("listening", extra=facts)

@@ -9,9 +9,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from exporter.web.config import RateLimit
+if TYPE_CHECKING:
+    from exporter.web.config import RateLimit
 
 QUEUE: Final = 8  # checks that may wait or run at once; a scraper that was accepted before needs none
 BACKOFF_FACTOR: Final = 3.0

@@ -223,14 +223,12 @@ class Loaded:
 
 
 class ReloadingConfig:
-    """Holds the web config in :attr:`current`: the last good state of its files, plain HTTP without a file."""
+    """Holds the web config in :attr:`current`: the last good state of its files."""
 
-    def __init__(
-        self, path: str | None, on_error: Callable[[ExporterError], None], *, seconds: float = _READ_SECONDS
-    ) -> None:
+    def __init__(self, path: str, on_error: Callable[[ExporterError], None], *, seconds: float = _READ_SECONDS) -> None:
         self.current = Loaded()
         self._path, self._on_error = path, on_error
-        self._load = TimedCall(lambda: _load(path or "", self.current), seconds)
+        self._load = TimedCall(lambda: _load(path, self.current), seconds)
 
     def accepts(self, certificate: Mapping[str, Any]) -> bool:
         """Whether a client's certificate, as ``ssl.SSLSocket.getpeercert`` gives it, carries an allowed name."""
@@ -240,8 +238,6 @@ class ReloadingConfig:
 
     async def load(self) -> None:
         """Take over what changed; raises ``ConfigError`` with one line that names file and key."""
-        if self._path is None:
-            return
         try:
             self.current = await self._load.awaited()
         except TimeoutError as error:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from ssl import SSLCertVerificationError, SSLContext, SSLError
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import BasicAuth, HttpVersion10, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
@@ -22,8 +22,10 @@ from typing_extensions import override
 from exporter.errors import ExporterError
 from exporter.web import WebError
 from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks
-from exporter.web.config import ReloadingConfig
 from exporter.web.pages import HEADERS, PROBES
+
+if TYPE_CHECKING:
+    from exporter.web.config import ReloadingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._socket is None:
             self.open(transport)
-        if not self._server.config.accepts(transport.get_extra_info("peercert") or {}):
+        config = self._server.config
+        if config is not None and not config.accepts(transport.get_extra_info("peercert") or {}):
             self.abort("client_certificate", "shows a certificate with none of the names in client_allowed_sans")
         if self._socket is not None:
             self.set_state(State.REQUESTING)
@@ -245,7 +248,7 @@ class WebServer:
     def __init__(
         self,
         application: web.Application,
-        config: ReloadingConfig,
+        config: ReloadingConfig | None,
         *,
         on_error: Callable[[ExporterError], None],
         limits: Limits | None = None,
@@ -299,7 +302,7 @@ class WebServer:
 
     def _connect(self) -> asyncio.BaseProtocol:
         connection = Connection(cast("web.Server", self._runner.server), self)
-        context = self.config.current.context
+        context = None if self.config is None else self.config.current.context
         return connection if context is None else TlsProtocol(connection, context, self.limits.request_seconds)
 
     def _evictable(self) -> set[Connection]:
@@ -337,6 +340,8 @@ class WebServer:
         resource = request.match_info.route.resource
         if resource is not None and resource.canonical in PROBES:
             return None
+        if self.config is None:
+            return None
         config = self.config.current.config
         if not self._bucket.take(config.rate_limit):
             connection.report("rate_limited", "asks while the rate of rate_limit is reached")
@@ -358,7 +363,8 @@ class WebServer:
     async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        response.headers.update({hdrs.SERVER: _NAME, **self.config.current.config.headers})
+        headers = {} if self.config is None else self.config.current.config.headers
+        response.headers.update({hdrs.SERVER: _NAME, **headers})
 
 
 async def _listening_socket(host: str, port: int) -> socket.socket:

@@ -32,7 +32,7 @@ TIMEOUT = 10.0
 class Served:
     """A running server."""
 
-    config: ReloadingConfig
+    config: ReloadingConfig | None = None
     port: int = 0
     page: bytes = b"a_metric 1\n"
     errors: list[ExporterError] = field(default_factory=list)
@@ -42,6 +42,11 @@ class Served:
     def count(self, error: ExporterError) -> None:
         self.errors.append(error)
         self._changed.set()
+
+    async def check(self) -> None:
+        """Look at the files of the web config now."""
+        assert self.config is not None
+        await self.config.check()
 
     @property
     def reasons(self) -> Counter[str]:
@@ -122,9 +127,10 @@ async def served(
     web_config: Path | None = None, limits: Limits | None = None, *, host: str = HOST, port: int = 0
 ) -> AsyncIterator[Served]:
     """A server, on a free port unless one is named."""
-    config = ReloadingConfig(None if web_config is None else str(web_config), lambda error: running.count(error))  # noqa: PLW0108 - it does not exist yet
-    running = Served(config)
-    await config.load()
+    running = Served()
+    if web_config is not None:
+        running.config = ReloadingConfig(str(web_config), running.count)
+        await running.config.load()
 
     async def metrics(_: web.Request) -> web.Response:
         await asyncio.sleep(running.delay)
@@ -138,7 +144,7 @@ async def served(
 
     application = web.Application()
     application.add_routes([web.get("/metrics", metrics), web.get("/healthz", probe), web.get("/broken", broken)])
-    server = WebServer(application, config, on_error=running.count, limits=limits, shutdown_seconds=0.1)
+    server = WebServer(application, running.config, on_error=running.count, limits=limits, shutdown_seconds=0.1)
     _, running.port = await server.start(host, port)
     try:
         yield running

@@ -31,8 +31,8 @@ async def test_a_rotated_certificate_is_used_and_a_wrong_one_is_not(authority: A
             authority.issue("server")
             if wrong:
                 (authority.folder / "server.crt").write_text("no certificate")
-            await server.config.check()
-            await server.config.check()
+            await server.check()
+            await server.check()
             serials.append(await server.serial(tls))
         assert serials[0] != serials[1] == serials[2]
         assert server.reasons == {"bad_certificate": 2}
@@ -52,7 +52,7 @@ async def test_a_wrong_new_web_config_leaves_the_old_one_in_use(authority: Autho
     path = write_config(authority.folder, PLAIN)
     async with served(path) as server:
         path.write_text(text)
-        await server.config.check()
+        await server.check()
         assert (await server.get(tls=authority.client())).status == 200
         assert server.reasons == {"bad_config": 1}
         assert why in str(server.errors[0])
@@ -63,7 +63,7 @@ async def test_users_change_without_a_restart(tmp_path: Path) -> None:
     async with served(path) as server:
         assert (await server.get()).status == 200
         path.write_text(f"basic_auth_users: {{alice: {HASH}}}")
-        await server.config.check()
+        await server.check()
         assert (await server.get()).status == 401
 
 
