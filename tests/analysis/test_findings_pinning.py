@@ -12,6 +12,7 @@ from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
 from exporter.identities import KubeletConfig
 from exporter.model import CgroupRow, CpuManagerState, CpuTimes, NodeRow
+from tests.analysis.causes import CASES
 from tests.support import snapshots as make
 
 
@@ -124,6 +125,15 @@ def test_the_two_limits_of_a_drift_read_differently(actual: float, wanted: float
     [told] = find(make.snapshot(row._replace(limit_drift=drifts, window=None, deltas=None)))
     asked, has = re.findall(r"([0-9.e+]+) CPU", told["summary"])
     assert asked != has
+
+
+def test_a_drift_names_the_agents_that_rewrite_quotas_and_asks_for_no_restart() -> None:
+    drifts = [one for case in CASES for one in find(case.snapshot) if one["name"] == "limit_drift"]
+    assert {one["reason"] for one in drifts} == {"different", "missing", "unexpected"}
+    for one in drifts:
+        assert "koordlet" in one["advice"]
+        assert "crane" in one["advice"]
+        assert "restart" not in one["advice"]
 
 
 @pytest.mark.parametrize(("steal", "severity"), [(0.06, "warning"), (0.25, "critical")])

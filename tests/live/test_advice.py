@@ -12,7 +12,7 @@ import pytest
 
 from exporter.analysis import thresholds
 from exporter.analysis.recommend import ENOUGH_RATIO
-from exporter.lab.cgroups import Hierarchy
+from exporter.lab.cgroups import Hierarchy, write_control
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload, shares
 from exporter.node.machine import read_topology
 from exporter.report.schema import Container as Report
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 
-COUNTS_WAITING = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+IS_V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 STEPS = 3
 LEARN_SECONDS = 9
 
@@ -119,11 +119,18 @@ def test_the_recommended_limit_ends_the_throttling(node: Stage, hierarchy: Hiera
     follow(node, hierarchy, Load("four threads, 26 ms", 4, 0.026, 1.0, 0.2))
 
 
-def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(quick: Stage, hierarchy: Hierarchy) -> None:
+@pytest.mark.parametrize("threaded", [False, True] if IS_V2 else [False])
+def test_a_quota_inside_the_container_is_found_and_its_removal_ends_it(
+    quick: Stage, hierarchy: Hierarchy, *, threaded: bool
+) -> None:
     one = played(quick, hierarchy, None)
     inner = f"{quick.group(one)}/docker"
     quick.tree.make(inner, CpuSettings(quota_cores=0.1))
-    quick.start(inner, Workload(kind="busy"))
+    if threaded:
+        write_control(quick.tree.file("cpu", inner, "cgroup.type"), "threaded")
+    job = quick.start(quick.group(one) if threaded else inner, Workload(kind="busy"))
+    if threaded:  # only from within the container do processes get there
+        write_control(quick.tree.file("cpu", inner, "cgroup.procs"), str(job.processes[0].pid))
     quick.watch()
     found = told(quick)
     assert "nested_throttled" in names(found)
@@ -179,7 +186,7 @@ def test_a_quota_above_the_pod_is_removed_where_the_finding_says(quick: Stage, h
     assert after["ledger"]["quota_above"] == 0.0
 
 
-@pytest.mark.skipif(not COUNTS_WAITING, reason="this kernel does not count waiting: no PSI, no schedstats")
+@pytest.mark.skipif(not IS_V2, reason="this kernel does not count waiting: no PSI, no schedstats")
 @pytest.mark.parametrize("cure", ["the request", "a CPU of its own", "limit the neighbour"])
 def test_waiting_for_a_neighbour_ends(node: Stage, hierarchy: Hierarchy, cure: str) -> None:
     """The advice that comes first, with its command, for a neighbour of small and of large weight; and another."""

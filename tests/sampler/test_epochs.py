@@ -199,6 +199,24 @@ def test_a_shared_pool_that_moves_restarts_waiting_and_no_ratio(kernel: Kernel) 
         assert (after.placement_deltas.seconds, after.placement_deltas.waiting_seconds) == (1.0, 0.0)
 
 
+def test_an_owner_that_loses_its_cpus_begins_another_placement(kernel: Kernel) -> None:
+    for path, name, text in (
+        (APP, "cpuset.cpus.effective", "2-3"),
+        (APP, "cpuset.cpus.partition", "root"),
+        (HOG, "cpuset.cpus.effective", "0-1"),
+    ):
+        (kernel.root / path / name).write_text(f"{text}\n")
+    with running(Rig(kernel.root)) as rig:
+        settled(rig, kernel)
+        assert app(rig).exclusive
+        kernel.cpus("0-3", HOG)
+        settled(rig, kernel, 18)
+        after = app(rig)
+        assert after.exclusive is False
+        assert ages(after)[1] > 20
+        assert ages(after)[2] < 4, "what it used and waited for since others were found to share its CPUs"
+
+
 def test_another_kubelet_configuration_restarts_waiting(kernel: Kernel) -> None:
     with running(Rig(kernel.root)) as rig:
         rig.sampler.set_kubelet(KubeletConfig(cpu_manager_policy="none"))
