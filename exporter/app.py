@@ -60,7 +60,6 @@ class Supervisor:
 
     def __init__(
         self,
-        *,
         on_failure: Callable[[str], None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -73,13 +72,11 @@ class Supervisor:
         """Run ``start`` again whenever it ends, until cancelled."""
         failures = self._failures[name] = deque(maxlen=MAX_FAILURES)
         while True:
-            began = self._clock()
             # Returns also the CancelledError of a task in which something else than this one was cancelled.
             [error] = await asyncio.gather(asyncio.create_task(start(), name=name), return_exceptions=True)
-            now = self._clock()
-            if now - began > FAILURE_WINDOW_SECONDS:
+            if failures and self._clock() - failures[-1] > FAILURE_WINDOW_SECONDS:
                 failures.clear()
-            failures.append(now)
+            failures.append(self._clock())
             self._on_failure(name)
             pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (len(failures) - 1))
             message = f"the task {name} failed and is restarted"
@@ -88,11 +85,9 @@ class Supervisor:
 
     def crash_looping(self) -> str | None:
         """Return the name of a task that fails again soon after each restart, or ``None``."""
-        now = self._clock()
-        for name, failures in self._failures.items():
-            if len(failures) == MAX_FAILURES and now - failures[0] < FAILURE_WINDOW_SECONDS:
-                return name
-        return None
+        oldest = self._clock() - FAILURE_WINDOW_SECONDS
+        looping = (name for name, at in self._failures.items() if len(at) == MAX_FAILURES and at[0] > oldest)
+        return next(looping, None)
 
 
 class Exporter:
@@ -157,11 +152,10 @@ class Exporter:
             on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
         )
         self.history = History()
-        self.supervisor = Supervisor(on_failure=lambda name: self.own.count("task", name), clock=monotonic)
+        self.supervisor = Supervisor(lambda name: self.own.count("task", name), monotonic)
         self._rendering = Worker("renderer")
-        self._renderer = Renderer(
-            settings.collectors, cadvisor_names=settings.web_cadvisor_names, on_error=self.count_error
-        )
+        names = settings.web_cadvisor_names
+        self._renderer = Renderer(settings.collectors, cadvisor_names=names, on_error=self.count_error)
 
     async def page(self, style: Format) -> bytes:
         """Return the metrics page; while the kernel does not answer, the exporter's own metrics only."""
@@ -284,11 +278,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     web.add_api(application, exporter.state, report)
     status.add_routes(application, exporter.state, report, grafana_url=settings.web_grafana_url, **paths)
     server = WebServer(application, config, on_error=exporter.count_error, shutdown_seconds=SHUTDOWN_SECONDS)
-    tasks = {
-        "sampling": exporter.loop.run,
-        "pods": exporter.directory.run,
-        "history": exporter.record_history,
-    }
+    tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run, "history": exporter.record_history}
     try:
         if config is not None:
             tasks["web_config"] = config.run

@@ -28,12 +28,9 @@ from typing_extensions import override
 
 from exporter.errors import leaves
 
-MAX_VALUE_LENGTH: Final = 512
-"""Characters of one value before escaping; the rest is cut."""
-MAX_LINES: Final = 512
-"""Lines that wait for the log's reader; more are dropped and counted."""
-CLOSE_SECONDS: Final = 1.0
-"""How long the end of the process waits for the log's reader."""
+MAX_VALUE_LENGTH: Final = 512  # characters before escaping; the rest is cut
+MAX_LINES: Final = 512  # that wait for the log's reader; more are dropped and counted
+CLOSE_SECONDS: Final = 1.0  # that the end of the process waits for the log's reader
 REPEAT_SECONDS: Final = 30.0
 _MAX_EVENTS: Final = 256
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -73,13 +70,11 @@ class LineQueue(QueueHandler):
     """Hands finished lines to a thread that writes them to a descriptor; never waits for the descriptor's reader."""
 
     def __init__(self, descriptor: int, max_lines: int = MAX_LINES) -> None:
-        """Raise ``RuntimeError`` where no thread can be made."""
         # A finalizer may log at any moment, also in the middle of put: queue.Queue would wait for its own lock then.
         self._lines: SimpleQueue[Any] = SimpleQueue()
         super().__init__(self._lines)
         self._max_lines = max_lines
-        self.lost = 0
-        """Lines dropped since the last one that said so, as its ``lost``."""
+        self.lost = 0  # lines since the last one that said so
         self._writer = _Writer(self._lines, descriptor)
         self._writer.start()
 
@@ -129,8 +124,8 @@ class DuplicateFilter(logging.Filter):
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()
         self._now, self._lock = now, RLock()
+        # When each event passed last, oldest first, and how often it was left out since.
         self._passed: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()
-        """When each event passed last, oldest first, and how often it was left out since."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -141,8 +136,8 @@ class DuplicateFilter(logging.Filter):
             if now - last < REPEAT_SECONDS:
                 self._passed[key] = last, suppressed + 1
                 return False
-            self._passed.pop(key, None)
             self._passed[key] = now, 0
+            self._passed.move_to_end(key)
             if len(self._passed) > _MAX_EVENTS:
                 self._passed.popitem(last=False)
         record.suppressed = suppressed

@@ -24,8 +24,8 @@ class CgroupRef(NamedTuple):
     """One pod's or container's cgroup, as its path alone tells."""
 
     path: str
-    """Relative to the hierarchy's root, without a leading slash; for a container always below :attr:`pod_path` or,
-    in containerd's ``SLICE:cri-containerd:ID`` form or without pod cgroups, equal to it."""
+    """Relative to the hierarchy's root, without a leading slash; a container's is below :attr:`pod_path` or equal to it
+    (in containerd's ``SLICE:cri-containerd:ID`` form, and without pod cgroups)."""
     pod_path: str
     pod_uid: str
     """As Kubernetes spells it: with dashes, or 32 hex digits for a static pod."""
@@ -40,8 +40,7 @@ class CgroupRef(NamedTuple):
 class CpuStat(NamedTuple):
     """Counters since the cgroup was made: ``cpu.stat``, and on v1 ``cpuacct.usage`` and ``cpuacct.stat``.
 
-    Periods are enforcement periods in which the group was active, not wall time divided by the period. Throttled time
-    is summed over CPUs and may grow faster than wall time.
+    Periods are those in which the group was active; throttled time is summed over CPUs, and may outgrow wall time.
     """
 
     periods: int | None = None
@@ -100,6 +99,12 @@ class Window(NamedTuple):
     peak: float
 
 
+def throttled_ratio(throttled: int, periods: int) -> float:
+    """Return the throttled share of the active periods; 0.0 when there were none."""
+    # The kernel adds to the two counters without a lock against readers, so one may be ahead of the other.
+    return min(1.0, throttled / periods) if periods > 0 else 0.0
+
+
 class Interval(NamedTuple):
     """What happened between two neighbouring samples of a cgroup under a quota."""
 
@@ -113,12 +118,6 @@ class Interval(NamedTuple):
     def ratio(self) -> float:
         """See :func:`throttled_ratio`."""
         return throttled_ratio(self.throttled_periods, self.periods)
-
-
-def throttled_ratio(throttled: int, periods: int) -> float:
-    """Return the throttled share of the active periods; 0.0 when there were none."""
-    # The kernel adds to the two counters without a lock against readers, so one may be ahead of the other.
-    return min(1.0, throttled / periods) if periods > 0 else 0.0
 
 
 class Deltas(NamedTuple):

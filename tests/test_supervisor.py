@@ -17,7 +17,7 @@ class Watched:
     def __init__(self, pauses: int) -> None:
         self.now, self.pauses, self.failed = 0.0, list[float](), list[str]()
         self._most = pauses
-        self.supervisor = Supervisor(on_failure=self.failed.append, clock=lambda: self.now, sleep=self._sleep)
+        self.supervisor = Supervisor(self.failed.append, lambda: self.now, self._sleep)
 
     async def run(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with pytest.raises(asyncio.CancelledError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 
 from exporter.app import Exporter
 from exporter.cgroupfs.files import Descriptors
+from exporter.kube.source import PodSource
 from exporter.settings import Settings
 from tests.support.pages import Page, duplicates, triples
 from tests.support.treebuilder import Tree
@@ -107,6 +109,17 @@ class Node:
             self.clock.now += 1.0
             await self.exporter.loop.scan()
 
+    async def when(self, holds: Callable[[Page], object], seconds: float = 30.0) -> Page:
+        """The first page on which ``holds``, with real time between two looks."""
+        began = time.monotonic()
+        while True:
+            await self.lives(1)
+            if holds(page := await self.page()):
+                return page
+            assert time.monotonic() - began < seconds, page.text[-3000:]
+            self.exporter.directory.request_refresh(new=True)
+            await asyncio.sleep(0.05)
+
 
 def named(page: Page) -> int:
     """Containers that are shown under their own names, with whatever."""
@@ -127,10 +140,12 @@ def grown(before: Page, after: Page) -> set[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def by_hand(settings: Settings, wall: Callable[[], float] | None = None) -> AsyncIterator[Node]:
-    """A node that has its pods' names."""
+async def by_hand(
+    settings: Settings, wall: Callable[[], float] | None = None, sources: Sequence[PodSource] | None = None
+) -> AsyncIterator[Node]:
+    """A node that asked for its pods' names."""
     clock = Clock()
-    make = partial(Exporter, settings, descriptors=Descriptors(0), monotonic=clock, wall=wall or clock)
+    make = partial(Exporter, settings, sources=sources, descriptors=Descriptors(0), monotonic=clock, wall=wall or clock)
     exporter = await asyncio.to_thread(make)  # it looks at files, and this loop is watched
     asking = asyncio.create_task(exporter.directory.run())
     try:

@@ -1,13 +1,14 @@
-"""Each file that the exporter depends on x each way in which it fails: what is still served, how it ends, what tells.
+"""Each dependency x each way in which it fails: what is still served, how it ends, what tells.
 
-The clock is the test's: recovery is in seconds of that clock, at the default sample and scan intervals. The pod
-sources fail in ``tests/kube``, and as whole processes in ``tests/e2e``.
+The clock is the test's: recovery is in seconds of that clock, at the default sample and scan intervals. Only what is
+asked for over sockets or hangs takes real time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,16 @@ import pytest
 from exporter.errors import ConfigError, ReadError
 from tests.faults.files import FILE_DEPENDENCIES, GARBAGE, FileDependency
 from tests.faults.node import AVAILABLE, Node, Place, by_hand, failures, grown, hung, named
+from tests.faults.sources import REASONS, SOURCES
+from tests.support.pages import Page
 from tests.support.treebuilder import container_id, write_v2
 from tests.support.trees import containerd_systemd
 
 SCAN_SECONDS = 10
 SETTLED_SECONDS = 6
 """After which an idle pod is not read any more."""
+UP = "throttle_exporter_pods_source_up"
+RATIO = "cgroup_container_cpu_throttled_ratio"
 TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
 
 BY_NAME = {one.name: one for one in FILE_DEPENDENCIES}
@@ -56,6 +61,8 @@ async def without(node: Node, dependency: FileDependency, *reasons: tuple[str, s
     assert page.get(AVAILABLE, input=dependency.input) == 0
     assert named(page) == dependency.containers
     assert grown(before, page) == set(reasons)
+    if dependency.input != "cpu_stat":  # the windows go on: nothing has happened to the quotas
+        assert before.rows(RATIO).keys() <= page.rows(RATIO).keys()
 
 
 async def recovered(node: Node, dependency: FileDependency, values: list[float | str]) -> None:
@@ -150,6 +157,34 @@ async def test_a_file_of_a_cgroup_hangs(tmp_path: Path) -> None:
                 page = await node.page()
 
     await asyncio.gather(*map(hangs, ("cpu.stat", "cpuset.cpus.effective", "cpu.pressure", "cpu.stat.local")))
+
+
+# ---- the sources of the pods' names, on real time ----
+
+
+@pytest.mark.parametrize("name", SOURCES)
+async def test_a_source_of_names_fails_and_returns(name: str, tmp_path: Path) -> None:
+    """Absent at start, dies, hangs, says nonsense, and returns each time: names once known stay."""
+    files = Place(tmp_path, containerd_systemd(tmp_path / "cgroup"))
+    everybody = len(files.tree.containers)
+    async with SOURCES[name]() as answering:
+        await answering.turn("shut")
+        source = await asyncio.to_thread(answering.source, files)
+        async with by_hand(files.settings, sources=[source]) as node:
+            await node.when(lambda page: len(page.rows("cgroup_container_cpu_quota_state")) == everybody)
+            assert named(await node.page()) == 0
+            for state, reasons in REASONS.items():
+                await answering.turn("right")
+                page = await node.when(lambda page: named(page) == everybody and page.get(UP, source=source.name) == 1)
+                counted = {("pods", reason): failures(page).get(("pods", reason), 0) for reason in reasons}
+                await answering.turn(state)
+                page = await node.when(partial(is_counted, counted))
+                assert page.get(UP, source=source.name) == (state == "nonsense" and name == "log directory")
+                assert named(page) == everybody
+
+
+def is_counted(before: dict[tuple[str, str], float], page: Page) -> bool:
+    return any(failures(page).get(kind, 0) > number for kind, number in before.items())
 
 
 # ---- the cpu controller: without it there is nothing to serve ----
