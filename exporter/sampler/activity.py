@@ -46,6 +46,8 @@ class PodGroup:
     idle: bool = field(default=False, init=False, compare=False)
     """Whether a tick need not read."""
     page_idle: bool = field(default=False, init=False, compare=False)
+    page_read_at: float = field(default=0.0, init=False, compare=False)
+    """When a page last read all of them; the tick after a scan reads a pod's pressure, too."""
 
     def __post_init__(self) -> None:
         """Derive how long after a change another may come."""
@@ -64,6 +66,7 @@ class PodGroup:
         if pod is not None:
             if pod.changed_at == now and pod.stat is not None:  # as good as a look
                 self.seen, self.ran_at = (pod.stat if pod.files.is_v2 else pod.stat.usage_seconds), now
+                self.page_idle = False
             self.is_quiet = len(self.sampled) > 1 and self._has_settled(self.sampled, now, self.settling)
             self.idle = self.is_quiet and now - self.ran_at >= self.settling
         return True
@@ -76,11 +79,12 @@ class PodGroup:
             if pod.files.is_v2:  # its pressure is part of the gate
                 pod.read_page(now, needs, activity)
                 rest = [one for one in rest if one is not pod]
-                self.page_idle &= pod.changed_at < now
+                self.page_idle &= pod.changed_at < self.page_read_at
             if self.page_idle:
                 return False
         for one in rest:
             one.read_page(now, needs, activity if one is pod else None)
+        self.page_read_at = now
         settled = now - self.ran_at >= PAGE_SETTLING_SECONDS
         self.page_idle = settled and self._has_settled(self.shown, now, PAGE_SETTLING_SECONDS)
         return True
