@@ -24,27 +24,27 @@ def pod(*containers: Container, limit_cores: float | None = None, static: bool =
     return Pod("shop", "web-0", "", "", containers, limit_cores, static=static).identified("a test")
 
 
+LIMITED = Container("a", limit_cores=0.2)
+
+
 @pytest.mark.parametrize(
-    ("containers", "qos_class"),
+    ("containers", "qos_class", "quota_cores"),
     [
-        ([Container(name="a")], "BestEffort"),
-        ([Container(name="a", request_cores=0.1)], "Burstable"),
-        ([Container(name="a", request_cores=0.1, limit_cores=0.2)], "Burstable"),
-        ([Container(name="a", request_cores=1, limit_cores=1)], "Guaranteed"),
-        ([Container(name="a", limit_cores=1)], "Guaranteed"),
-        ([Container(name="a", limit_cores=1), Container(name="b")], "Burstable"),
+        ([Container("a")], "BestEffort", None),
+        ([Container("a", request_cores=0.1)], "Burstable", None),
+        ([Container("a", request_cores=0.1, limit_cores=0.2)], "Burstable", 0.2),
+        ([Container("a", request_cores=1, limit_cores=1)], "Guaranteed", 1),
+        ([LIMITED, Container("b", limit_cores=0.1)], "Guaranteed", 0.3),
+        ([LIMITED, Container("b")], "Burstable", None),
+        ([LIMITED, Container("b", finished=True)], "Burstable", 0.2),
     ],
 )
-def test_the_qos_class_follows_from_requests_and_limits(containers: list[Container], qos_class: QosClass) -> None:
-    assert pod(*containers).qos_class == qos_class
-
-
-def test_a_pod_has_a_quota_when_each_running_container_has_a_limit() -> None:
-    limited = Container(name="a", limit_cores=0.2)
-
-    assert pod(limited, Container(name="b", limit_cores=0.1)).settings().quota_cores == pytest.approx(0.3)
-    assert pod(limited, Container(name="b")).settings().quota_cores is None
-    assert pod(limited, Container(name="b", finished=True)).settings().quota_cores == pytest.approx(0.2)
+def test_qos_class_and_quota_follow_from_requests_and_limits(
+    containers: list[Container], qos_class: QosClass, quota_cores: float | None
+) -> None:
+    made = pod(*containers)
+    assert made.qos_class == qos_class
+    assert made.settings().quota_cores == (None if quota_cores is None else pytest.approx(quota_cores))
 
 
 def test_a_pod_level_limit_becomes_the_quota_of_containers_without_one() -> None:
@@ -66,18 +66,12 @@ def test_exclusive_cpus_come_without_a_quota_and_others_share_the_rest() -> None
     assert pinned.container_settings(other, frozenset({0})).cpus == frozenset({0})
 
 
-@pytest.mark.parametrize(("cores", "quota_us"), [(0.4, 40_000), (0.005, 1_000), (0.0333, 3_330), (2, 200_000)])
-def test_the_quota_is_rounded_as_the_kubelet_does(cores: float, quota_us: int) -> None:
-    assert CpuSettings(quota_cores=cores).quota_us == quota_us
-
-
-@pytest.mark.parametrize(
-    ("cores", "cpu_shares", "cpu_weight"),
-    [(0.01, 10, 4), (0.1, 102, 17), (0.5, 512, 59), (1, 1024, 100), (4, 4096, 303), (16, 16384, 942), (0, 2, 1)],
-)
-def test_shares_and_weights_are_those_of_kubelet_and_runtime(cores: float, cpu_shares: int, cpu_weight: int) -> None:
-    assert shares(cores) == cpu_shares
-    assert weight(cpu_shares) == cpu_weight
+def test_quotas_shares_and_weights_are_rounded_as_kubelet_and_runtime_do() -> None:
+    quotas = {0.4: 40_000, 0.005: 1_000, 0.0333: 3_330, 2: 200_000}
+    assert {cores: CpuSettings(quota_cores=cores).quota_us for cores in quotas} == quotas
+    cores, asked = (0.01, 0.1, 0.5, 1, 4, 16, 0), [10, 102, 512, 1024, 4096, 16384, 2]
+    assert [shares(one) for one in cores] == asked
+    assert [weight(one) for one in asked] == [4, 17, 59, 100, 303, 942, 1]
 
 
 @pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
@@ -98,23 +92,17 @@ def test_the_exporter_reads_from_a_path_what_the_lab_put_into_it(
     assert ref.pod_path == f"kte-demo-1-2-3-4/{made.cgroup(driver)}"
 
 
-def test_two_nodes_with_the_same_pods_share_no_id() -> None:
-    one, other = (
-        {path for pod in scenario.demo(TWO_CPUS, name).pods for path, *_ in pod.cgroups("cgroupfs")} for name in "ab"
-    )
+def test_two_nodes_with_the_same_pods_share_no_id_and_one_cpu_is_not_given_away() -> None:
+    one, other = scenario.demo(frozenset({0}), "a"), scenario.demo(TWO_CPUS, "b")
+    paths = [{path for pod in node.pods for path, *_ in pod.cgroups("cgroupfs")} for node in (one, other)]
 
-    assert len(one) == len(other) == 27
-    assert not one & other
-
-
-def test_a_machine_with_one_cpu_gives_none_away() -> None:
-    one_cpu = scenario.demo(frozenset({0}), "x")
-
-    assert one_cpu.shared_cpus is None
-    assert not any(container.exclusive_cpus for pod in one_cpu.pods for container in pod.containers)
+    assert [len(found) for found in paths] == [27, 27]
+    assert paths[0].isdisjoint(paths[1])
+    assert one.shared_cpus is None
+    assert not any(container.exclusive_cpus for pod in one.pods for container in pod.containers)
 
 
-def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
+def test_the_exporter_understands_the_answers_of_the_demo() -> None:
     pods = scenario.demo(TWO_CPUS, "x").pods
     document = json.dumps(kubelet_api.pod_list(pods, node_name="n1")).encode()
 
@@ -139,31 +127,21 @@ def test_the_exporter_understands_the_pod_list_of_the_demo() -> None:
     assert workloads["checkout-7d9f8b6c5d-x2k9p"] == ("Deployment", "checkout")
     assert workloads["trainer-0"] == ("StatefulSet", "trainer")
     assert workloads["node-agent-n1"][0] == "StaticPod"
-
-
-def test_the_exporter_understands_the_configuration_of_the_demo() -> None:
-    document = kubelet_api.configz(driver="systemd", static_cpus=True, reserved_cpus="0")
-
-    config = parse_configz(json.dumps(document).encode())
-
+    config = parse_configz(
+        json.dumps(kubelet_api.configz(driver="systemd", static_cpus=True, reserved_cpus="0")).encode()
+    )
     assert (config.cpu_manager_policy, config.reserved_system_cpus) == ("static", "0")
     assert config.cpu_cfs_quota
     assert config.cpu_cfs_quota_period_seconds == 0.1
 
 
-async def test_each_answer_is_made_when_it_is_asked_for_and_none_after_the_end() -> None:
+async def test_each_answer_is_made_when_it_is_asked_for() -> None:
     items: list[str] = []
-    async with aiohttp.ClientSession(raise_for_status=True) as session:
-
-        async def get(path: str) -> object:
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as session,
+        kubelet_api.serve(lambda: {"items": items}, lambda: {"kubeletconfig": {}}) as url,
+    ):
+        for path, expected in {"/pods": {"items": ["pod"]}, "/configz": {"kubeletconfig": {}}}.items():
+            items[:] = ["pod"]
             async with session.get(url + path) as answer:
-                return await answer.json()
-
-        async with kubelet_api.serve(lambda: {"items": items}, lambda: {"kubeletconfig": {}}) as url:
-            assert url.startswith("http://127.0.0.1:")
-            assert await get("/pods") == {"items": []}
-            items.append("pod")
-            assert await get("/pods") == {"items": ["pod"]}
-            assert await get("/configz") == {"kubeletconfig": {}}
-        with pytest.raises(aiohttp.ClientConnectionError):
-            await get("/pods")
+                assert await answer.json() == expected

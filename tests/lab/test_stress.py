@@ -9,17 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.cli import stress
-from exporter.cli.stress import (
-    EXIT_THROTTLES_BELOW_LIMIT,
-    EXIT_UNDECIDED,
-    Figures,
-    Place,
-    Run,
-    predict_burst,
-    predict_steady,
-    table,
-    throttles_below_limit,
-)
+from exporter.cli.stress import EXIT_THROTTLES_BELOW_LIMIT, EXIT_UNDECIDED, Figures, Place, Run
 from exporter.errors import ConfigError
 from exporter.lab.spec import Workload
 from exporter.settings_sources import Parser, load
@@ -34,11 +24,11 @@ def places(draw: st.DrawFn) -> Place:
 
 
 def burst(workers: int, unit_seconds: float, place: Place) -> Figures:
-    return predict_burst(Workload("bursty", workers, unit_seconds, seconds=1.0), place)
+    return stress.predict_burst(Workload("bursty", workers, unit_seconds, seconds=1.0), place)
 
 
 def steady(workers: int, seconds: float, place: Place, slow_workers: int = 0) -> Figures:
-    return predict_steady(Workload("busy", workers, 0.01, seconds=seconds), place, slow_workers)
+    return stress.predict_steady(Workload("busy", workers, 0.01, seconds=seconds), place, slow_workers)
 
 
 @pytest.mark.parametrize(
@@ -81,31 +71,23 @@ def figures(periods: int, throttled_periods: int, usage: float) -> Figures:
 @pytest.mark.parametrize(
     ("runs", "code", "told"),
     [
-        (
-            [figures(50, 49, 0.5), figures(50, 50, 0.49)],
-            0,
-            "K does not throttle below the limit: 100% of the periods were throttled, and 98% of the quota was used",
-        ),
+        ([figures(50, 49, 0.5), figures(50, 50, 0.49)], 0, "K does not throttle below the limit: 100% of the periods"),
         ([figures(50, 49, 0.5), figures(50, 48, 0.2)], EXIT_THROTTLES_BELOW_LIMIT, "40% of the quota was used"),
-        (
-            [figures(50, 49, 0.5)],
-            EXIT_UNDECIDED,
-            "Cannot tell whether K throttles below the limit: there is only one",
-        ),
+        ([figures(50, 49, 0.5)], EXIT_UNDECIDED, "Cannot tell whether K throttles below the limit: there is only one"),
         ([figures(0, 0, 1.0), figures(0, 0, 1.0)], EXIT_UNDECIDED, "no quota"),
         ([figures(50, 40, 0.4), figures(50, 10, 0.3)], EXIT_UNDECIDED, "something else kept the workers"),
         ([figures(50, 40, 0.2), figures(50, 40, 0.2)], EXIT_UNDECIDED, "the fast worker alone got no more than 40%"),
     ],
 )
 def test_the_verdict_on_the_kernel(runs: list[Figures], code: int, told: str) -> None:
-    found, text = throttles_below_limit([Run("", figures(50, 50, 0.5), one, 0.5) for one in runs], QUOTA)
+    found, text = stress.throttles_below_limit([Run("", figures(50, 50, 0.5), one, 0.5) for one in runs], QUOTA)
 
     assert found == code
     assert told in text.format("K")
 
 
 def test_predicted_and_measured_stand_side_by_side_and_absent_is_not_zero() -> None:
-    lines = table(Run("title", figures(5, 4, 0.2), Figures(0, 0, 0.0, 0.1, None), 0.1)).splitlines()
+    lines = stress.table(Run("title", figures(5, 4, 0.2), Figures(0, 0, 0.0, 0.1, None), 0.1)).splitlines()
 
     assert lines[1:] == [
         "title",

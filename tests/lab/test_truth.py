@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -17,9 +17,7 @@ NEIGHBOUR = Truth("a neighbour", "contention", ("neighbours",), "live/hog/burn",
 
 def said(*findings: tuple[str, str, str], unknown: str = "") -> Container:
     """A container with findings (name, reason, summary), and an entry of its ledger that is unknown."""
-    found: list[Any] = [
-        make.finding(name, None, summary=summary) | {"reason": reason} for name, reason, summary in findings
-    ]
+    found = [make.finding(name, None, summary=text) | {"reason": reason} for name, reason, text in findings]
     ledger = {"unknown": {unknown: "the kernel does not count it"} if unknown else {}}
     return cast("Container", {"findings": found, "ledger": ledger})
 
@@ -42,7 +40,6 @@ def said(*findings: tuple[str, str, str], unknown: str = "") -> Container:
     ],
 )
 def test_errors_are_told_apart(truth: Truth, answer: Container, kinds: list[str]) -> None:
-    assert [error.partition(":")[0] for error in truth.wrong(answer, ())] == kinds
-    assert truth.wrong(answer, {"throttled", "contention"}) == [
-        error for error in truth.wrong(answer, ()) if not error.startswith(ACCUSED)
-    ]
+    wrong = truth.wrong(answer, ())
+    assert [error.partition(":")[0] for error in wrong] == kinds
+    assert truth.wrong(answer, {"throttled", "contention"}) == [one for one in wrong if not one.startswith(ACCUSED)]

@@ -66,15 +66,6 @@ def test_a_worker_is_pinned_to_its_cpu(workforce: Workforce) -> None:
     assert os.getpgid(pids(job)[0]) != os.getpgid(0)
 
 
-def test_a_stopped_job_ends_and_leaves_the_others(workforce: Workforce) -> None:
-    first, second = (workforce.start(Workload(workers=2), []) for _ in range(2))
-
-    first.stop()
-
-    assert not any(map(alive, pids(first)))
-    assert all(map(alive, pids(second)))
-
-
 def test_a_worker_that_cannot_enter_its_cgroup_says_which_file(workforce: Workforce, tmp_path: Path) -> None:
     missing = tmp_path / "cgroup.procs"
 
@@ -82,9 +73,11 @@ def test_a_worker_that_cannot_enter_its_cgroup_says_which_file(workforce: Workfo
         workforce.start(Workload(), [missing])
 
 
-def test_closing_ends_everything() -> None:
+def test_stopping_ends_a_job_and_closing_ends_all() -> None:
     with Workforce() as workforce:
         jobs = [workforce.start(Workload("busy", 3), [], hold=hold) for hold in (False, True)]
+        jobs[0].stop()
+        assert [any(map(alive, pids(job))) for job in jobs] == [False, True]
 
     assert not any(map(alive, pids(*jobs)))
 

@@ -26,17 +26,11 @@ BUSY = {0: 0.55, 1: 0.4, 2: 0.3, 3: 0.21}
 """Share of each CPU's time; the last belongs to the trainer, which uses 0.2 of it."""
 COLLECTORS = frozenset({"throttle", "burst", "usage", "limits", "pressure", "cpuset", "spec", "info", "recommend"})
 HEALTH = Exporter(
-    version="1.2.3",
-    node="node-1",
-    healthy=True,
-    age_seconds=0.25,
-    samples=61,
-    interval_seconds=1.0,
-    window_seconds=60.0,
-    cgroups={},
+    version="1.2.3", node="node-1", healthy=True, age_seconds=0.25, samples=61, interval_seconds=1.0,
+    window_seconds=60.0, cgroups={},
     sources=[Source(name="kubelet", up=True, active=True, last_success=STARTED, last_error="")],
     errors=[Error(stage="read", reason="eacces", count=2)],
-)
+)  # fmt: skip
 
 
 def minute(folder: Path) -> Report:
@@ -52,23 +46,14 @@ def minute(folder: Path) -> Report:
         path.write_text(text)
     now, errors = 0.0, list[str]()
     with synthetic_node(scenario.demo(CPUS, "report"), CPUS, directory=folder, now=lambda: now) as node:
+        options = SamplerOptions(
+            proc=f"{folder}/proc", sys=f"{folder}/sys", checkpoint=f"{folder}/cpu_manager_state", interval=1.0,
+            window=60.0, linger=60.0, collectors=COLLECTORS, expects_names=True,
+        )  # fmt: skip
         sampler = Sampler(
-            ReaderFactory(detect(str(node.cgroup_root))),
-            SamplerOptions(
-                proc=f"{folder}/proc",
-                sys=f"{folder}/sys",
-                checkpoint=f"{folder}/cpu_manager_state",
-                interval=1.0,
-                window=60.0,
-                linger=60.0,
-                collectors=COLLECTORS,
-                expects_names=True,
-            ),
-            monotonic=lambda: now,
-            wall=lambda: STARTED + now,
-            attempts=lambda: 1,
-            on_error=lambda error: errors.append(str(error)),
-        )
+            ReaderFactory(detect(str(node.cgroup_root))), options, monotonic=lambda: now, wall=lambda: STARTED + now,
+            attempts=lambda: 1, on_error=lambda error: errors.append(str(error)),
+        )  # fmt: skip
         pods = kubelet_api.pod_list(node.scenario.pods, node_name="node-1")
         sampler.set_pods(parse_pod_list(json.dumps(pods).encode(), "test"))
         configz = kubelet_api.configz(driver="cgroupfs", static_cpus=True, reserved_cpus="0")

@@ -9,21 +9,16 @@ import pytest
 from exporter.cli.explain import limit_patch
 from exporter.report.schema import Container
 
+TO = {"cpu": "2100m"}
+
 
 @pytest.mark.parametrize(
     ("kind", "path"),
-    [
-        ("Deployment", ("spec", "template", "spec")),
-        ("CronJob", ("spec", "jobTemplate", "spec", "template", "spec")),
-        ("Job", ("spec",)),
-    ],
+    [("Deployment", ("template", "spec")), ("CronJob", ("jobTemplate", "spec", "template", "spec")), ("Job", ())],
 )
 @pytest.mark.parametrize(
     ("qos_class", "resources"),
-    [
-        ("Burstable", {"limits": {"cpu": "2100m"}}),
-        ("Guaranteed", {"limits": {"cpu": "2100m"}, "requests": {"cpu": "2100m"}}),
-    ],
+    [("Burstable", {"limits": TO}), ("Guaranteed", {"limits": TO, "requests": TO})],
 )
 def test_the_owner_s_template_or_the_pod(
     by_name: dict[str, Container], kind: str, path: tuple[str, ...], qos_class: str, resources: dict[str, Any]
@@ -33,7 +28,7 @@ def test_the_owner_s_template_or_the_pod(
     spec = patch = limit_patch(one) or {}
     assert patch["kind"] == (kind if kind != "Job" else "Pod")
     assert patch["metadata"] == {"namespace": "shop", "name": "owner" if kind != "Job" else one["pod"]}
-    for key in path:
+    for key in ("spec", *path):
         spec = spec[key]
     assert spec["containers"] == [{"name": "api", "resources": resources}]
 
