@@ -42,7 +42,7 @@ SORTS: Final[dict[str, Callable[[Container], Any]]] = {
     "waiting": _descending(lambda one: one["pressure"]["waiting_share"]),
     "name": full_name,
 }
-"""Sort keys by name, whose first letter is the key that chooses the order; the first one is the default."""
+"""Sort keys by name, whose first letter chooses the order."""
 _BY_LETTER: Final = {name[0]: name for name in SORTS}
 
 
@@ -58,10 +58,9 @@ class Board:
         self._sort = sort
         self._reversed = self._typing = False
         self._offset = self._cursor = self._panel_offset = 0
-        self._selected = ""
-        """The cgroup of the selected container, which new numbers may move."""
+        self._selected = self._filter = ""
+        """The cgroup of the selected container, which new numbers may move; what names must contain."""
         self._panel: Literal["", "explain", "help"] = ""
-        self._filter = ""
         self._page = 1
 
     def press(self, key: str) -> bool:
@@ -71,8 +70,7 @@ class Board:
         elif key in _MOVES:
             self._move(_MOVES[key] * (self._page if key in _PAGE_KEYS else 1))
         elif self._panel:
-            if key in {"q", "escape", "enter", "?"}:
-                self._panel = ""
+            self._panel = "" if key in {"q", "escape", "enter", "?"} else self._panel
         elif key in {"q", "Q"}:
             return False
         elif key in {"enter", "?"}:

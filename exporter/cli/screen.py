@@ -29,9 +29,6 @@ from exporter.threads import TimedCall
 from exporter.values import format_duration
 
 FALLBACK_SIZE: Final = os.terminal_size((80, 24))
-_READ_BYTES: Final = 1024
-_SIGNALLED: Final = 128
-"""Added to a signal's number for the exit code, as in shells."""
 _KEY: Final = re.compile(rb"\x1b[\[O][0-?]*[ -/]*[@-~]|[\x1b\r\n\x7f\x08 -~]")
 """A sequence of xterm and all that imitate it (ECMA-48 CSI, SS3 in application mode), or one byte."""
 _NAMES: Final = {
@@ -39,6 +36,9 @@ _NAMES: Final = {
     b"6~": "pagedown", b"7~": "home", b"8~": "end",
 }  # fmt: skip
 _CONTROLS: Final = {b"\r": "enter", b"\n": "enter", b"\x7f": "backspace", b"\x08": "backspace", b"\x1b": "escape"}
+
+
+Fetch = Callable[[], Awaitable[ContainersDocument]]
 
 
 def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> int:
@@ -112,14 +112,7 @@ class Terminal:
 class Session:
     """One run, from taking the terminal over to restoring it."""
 
-    def __init__(
-        self,
-        board: Board,
-        terminal: Terminal,
-        fetch: Callable[[], Awaitable[ContainersDocument]],
-        source: str,
-        interval: float,
-    ) -> None:
+    def __init__(self, board: Board, terminal: Terminal, fetch: Fetch, source: str, interval: float) -> None:
         """``fetch`` raises ``ExporterError`` when there are no numbers now; ``source`` names it on the screen."""
         self._board, self._terminal, self._fetch = board, terminal, fetch
         self._source, self._interval = source, interval
@@ -131,8 +124,8 @@ class Session:
         loop, keyboard = asyncio.get_running_loop(), self._terminal.keyboard
         for number, event in {
             signal.SIGINT: lambda: 0,
-            signal.SIGTERM: lambda: _SIGNALLED + signal.SIGTERM,
-            signal.SIGHUP: lambda: _SIGNALLED + signal.SIGHUP,
+            signal.SIGTERM: lambda: 128 + signal.SIGTERM,  # as in shells
+            signal.SIGHUP: lambda: 128 + signal.SIGHUP,
             signal.SIGWINCH: self._draw,
             signal.SIGTSTP: self._suspend,
         }.items():
@@ -188,5 +181,5 @@ class Session:
 def _read(keyboard: int) -> bytes:
     """Return what was typed; nothing when the terminal is gone."""
     with suppress(OSError):
-        return os.read(keyboard, _READ_BYTES)
+        return os.read(keyboard, 1024)
     return b""

@@ -31,10 +31,9 @@ class NotHereError(ConfigError):
 
 
 def select(containers: Sequence[Container], text: str, *, namespace: str = "", node: str = "") -> list[Container]:
-    """Return the containers of a pod, a container or a workload, in order; ``namespace`` is that of a bare name.
+    """Return the containers of a pod, a container or a workload; ``namespace`` is that of a bare name.
 
-    A name that is not there stands for the only pod or container that contains it. Raises :class:`NotHereError` when
-    there is none, ``ConfigError`` for more than one, each in one line with near matches.
+    A name that is not there stands for the only one that contains it. Raises :class:`NotHereError`, ``ConfigError``.
     """
     parts = text.split("/")
     if len(parts) > _PARTS or not all(parts[-2:]):

@@ -38,11 +38,8 @@ ANSWER_SECONDS: Final = 5.0
 """From the request to the last byte; an exporter that is itself throttled needs a while."""
 MAX_BYTES: Final = 64 << 20
 MAX_PASSWORD_FILE_BYTES: Final = 4096
-MAX_WATCH_SECONDS: Final = 600.0
 SCAN_SECONDS: Final = 1.0
 """A short look needs its readings close together."""
-_CHUNK: Final = 1 << 16
-_MAX_WEB_CONFIG_BYTES: Final = 1 << 20
 _PLAIN_HTTP: Final = b"Client sent an HTTP request to an HTTPS server"
 """The exporter's answer at its TLS port, in the words of every server written in Go."""
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
@@ -91,23 +88,15 @@ class Client:
         if status != HTTPStatus.OK:
             raise NoAnswerError(f"{url} answers HTTP {status}: not this exporter, or an older one")
         try:
-            document = json.loads(body)
+            return containers_document(json.loads(body))
         except (ValueError, RecursionError) as error:
-            raise NoAnswerError(f"{url} does not answer in JSON: not this exporter") from error
-        try:
-            return containers_document(document)
-        except ValueError as error:
             raise NoAnswerError(f"{url} does not speak as this exporter does: {error}") from error
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
-        """How to speak to it; raises ``ConfigError``.
-
-        On a loopback address, for which no CA gives certificates, the name is not verified, and the certificate only by
-        a CA that was named. Elsewhere both are.
-        """
+        """How to speak to it; raises ``ConfigError``."""
         context = ssl.create_default_context(cafile=self.ca)
-        if self._is_loopback:
+        if self._is_loopback:  # for which no CA gives certificates
             context.check_hostname = False
             if self.ca is None:
                 context.verify_mode = ssl.CERT_NONE
@@ -170,18 +159,16 @@ class Client:
 
 
 class Answer(NamedTuple):
-    """A running exporter's containers, or why there are none."""
+    """A running exporter's containers, or why there are none; without a client no exporter was asked."""
 
     document: ContainersDocument | None
     client: Client | None = None
-    """``None`` where no exporter was asked."""
     reason: str = ""
-    """One line; empty with a document."""
 
 
 def add_source_arguments(parser: ArgumentParser) -> None:
     """Add the options that choose the exporter; credentials that are not given are those of the environment."""
-    add, seconds = parser.add_argument, argument(duration(1.0, MAX_WATCH_SECONDS).parse)
+    add, seconds = parser.add_argument, argument(duration(1.0, 600.0).parse)
     text = "base URL of the exporter to ask (the one of this node, by --web.listen-address)"
     add("--url", type=argument(parse_url), help=text)
     for name, (metavar, parse, text) in _CREDENTIALS.items():
@@ -299,14 +286,14 @@ def _own_url(settings: Settings) -> str:
         from exporter.web.config import parse  # noqa: PLC0415 - with YAML, only where there is such a file
 
         with suppress(ConfigError, OSError), open(settings.web_config_file, "rb") as file:
-            if parse(file.read(_MAX_WEB_CONFIG_BYTES), settings.web_config_file).tls_server_config is not None:
+            if parse(file.read(1 << 20), settings.web_config_file).tls_server_config is not None:
                 scheme = "https"
     return f"{scheme}://{ListenAddress(_ANY_ADDRESS.get(host, host), port)}"
 
 
 def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
     body = bytearray()
-    while chunk := response.read1(_CHUNK):
+    while chunk := response.read1(1 << 16):
         body += chunk
         if len(body) > MAX_BYTES:
             raise ValueError("too large")

@@ -35,7 +35,7 @@ from exporter.values import duration, format_duration
 EXIT_THROTTLES_BELOW_LIMIT: Final = 1
 EXIT_UNDECIDED: Final = 3
 MIN_THROTTLED_PERIODS: Final = 0.5
-"""Below this share of throttled periods the quota was hardly the limit, and nothing can be said about it."""
+"""Below this share of throttled periods the quota was hardly the limit."""
 MIN_USED_QUOTA: Final = 0.75
 """A healthy kernel loses at most the part of the quota that is stranded on other CPUs, an affected one most of it."""
 MIN_PREDICTED_USAGE: Final = 0.8

@@ -1,7 +1,4 @@
-"""Containers as lines of a table: which columns fit a width, and how a cell is written. Pure.
-
-What is shown has been :func:`escaped`: a name must not reach a terminal as a control sequence.
-"""
+"""Containers, :func:`escaped`, as lines of a table: which columns fit a width, and how a cell is written. Pure."""
 
 from __future__ import annotations
 
@@ -66,12 +63,6 @@ def cores(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
-def larger_ratio(one: Container) -> str:
-    """Return the throttled ratio, its own or with ``^`` its pod's, in five characters."""
-    ratio, is_pods = throttled_ratio(one)
-    return percent(ratio) + ("^" if is_pods else " ")
-
-
 def finding_text(container: Container) -> str:
     """Return the worst finding's name, and how many more there are."""
     first, *rest = [finding["name"] for finding in container["findings"]] or [""]
@@ -80,9 +71,7 @@ def finding_text(container: Container) -> str:
 
 def shortened(text: str, width: int) -> str:
     """Return at most ``width`` characters: the middle goes, since a name's ends say most."""
-    if len(text) <= width:
-        return text
-    if width <= 1:
+    if len(text) <= width or width <= 1:
         return text[:width]
     head = (width - 1) // 2
     return f"{text[:head]}~{text[len(text) - (width - 1 - head) :]}"
@@ -116,7 +105,7 @@ class Column:
 
 HISTORY: Final = Column("LAST WINDOW", SERIES_WIDTH, 8, lambda one: sparkline(one["series"]["ratio"]), left=True)
 COLUMNS: Final = (
-    Column("THR", 5, 1, larger_ratio, coloured=True),
+    Column("THR", 5, 1, lambda one: percent(throttled_ratio(one)[0]) + " ^"[throttled_ratio(one)[1]], coloured=True),
     Column("PEAK", 4, 6, lambda one: percent(one["throttling"]["peak"])),
     Column("LOST/S", 6, 3, lambda one: cores(lost_seconds_per_second(one))),
     Column("CPU", 5, 4, lambda one: cores(one["usage_cores"])),
@@ -130,7 +119,6 @@ COLUMNS: Final = (
     HISTORY,
     Column("FINDING", 24, 2, finding_text, left=True, coloured=True),
 )
-"""From left to right."""
 
 
 @dataclass(frozen=True, slots=True)

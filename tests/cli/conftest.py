@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from typing_extensions import override
@@ -28,12 +29,10 @@ MOVED_PERIODS = 30
 _MOVE_SECONDS = 0.05
 
 
-@dataclass(frozen=True)
-class Lab:
-    """The demo's node as files, for a process to look at."""
+class Lab(NamedTuple):
+    """The demo's node as files, and the options that put an exporter on it."""
 
     options: tuple[str, ...]
-    """Put an exporter on it."""
     node: Node
 
 
@@ -48,18 +47,11 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
         pods.write_text(json.dumps(kubelet_api.pod_list(node.scenario.pods, node_name=node_name)))
         for name in ("proc", "sys"):
             (folder / name).mkdir()
-        yield Lab(
-            (
-                f"--path.cgroup={node.cgroup_root}",
-                f"--path.proc={folder}/proc",
-                f"--path.sys={folder}/sys",
-                f"--path.cpu-manager-state={folder}/cpu_manager_state",
-                f"--pods.sources=file:{pods}",
-                f"--node.name={node_name}",
-                *FAST,
-            ),
-            node,
-        )
+        paths = {
+            "path.cgroup": node.cgroup_root, "path.proc": folder / "proc", "path.sys": folder / "sys",
+            "path.cpu-manager-state": folder / "cpu_manager_state", "pods.sources": f"file:{pods}",
+        }  # fmt: skip
+        yield Lab((*(f"--{name}={path}" for name, path in paths.items()), f"--node.name={node_name}", *FAST), node)
 
 
 @contextmanager
@@ -88,13 +80,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{exporter.host}:{exporter.port}"
 
 
-@dataclass(frozen=True)
-class Stranger:
-    """Something that speaks HTTP and is no exporter."""
+class Stranger(NamedTuple):
+    """Something that speaks HTTP and is no exporter, and the header Authorization of each request."""
 
     url: str
     shown: list[str | None]
-    """The header Authorization of each request."""
 
 
 @contextmanager

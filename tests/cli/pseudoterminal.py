@@ -44,8 +44,7 @@ class Terminal:
         deadline = time.monotonic() + _WAIT_SECONDS
         while not holds(self.seen[since:]):
             ready, _, _ = select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise AssertionError(f"not within {_WAIT_SECONDS:g} s; sent so far: {self.seen[since:]!r}")
+            assert ready, f"not within {_WAIT_SECONDS:g} s; sent so far: {self.seen[since:]!r}"
             self._take()
         return self.seen[since:]
 
@@ -53,8 +52,7 @@ class Terminal:
         """The exit code; all that is sent until then is taken."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while (code := self.process.poll()) is None:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"still running; sent so far: {self.seen!r}")
+            assert time.monotonic() < deadline, f"still running; sent so far: {self.seen!r}"
             if select.select([self.master], [], [], 0.02)[0]:
                 self._take()
         while select.select([self.master], [], [], 0)[0]:
@@ -70,17 +68,12 @@ def in_terminal(arguments: Sequence[str], **variables: str) -> Iterator[Terminal
     """``arguments`` with a controlling terminal of their own; killed at the end if they still run."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    variables = environment() | {"TERM": "xterm-256color"} | variables
     process = subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        env=environment() | {"TERM": "xterm-256color"} | variables,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
+        arguments, cwd=ROOT, env=variables, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         # A session without a controlling terminal gets no signals from one: Ctrl-C, resizing.
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one system call, no lock
-    )
+    )  # fmt: skip
     try:
         yield Terminal(process, master, slave)
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -16,12 +16,8 @@ from exporter.report.summary import full_name
 
 def container(namespace: str, pod: str, name: str) -> Container:
     workload = pod.partition("-")[0]
-    one: Any = {
-        "namespace": namespace, "pod": pod, "container": name, "workload": workload,
-        "workload_kind": "StatefulSet" if workload == "db" else "Deployment",
-    }  # fmt: skip
-    result: Container = one
-    return result
+    names = {"namespace": namespace, "pod": pod, "container": name, "workload": workload}
+    return cast("Container", names | {"workload_kind": "StatefulSet" if workload == "db" else "Deployment"})
 
 
 SOME = [
@@ -34,26 +30,22 @@ SOME = [
 ]
 
 
+WEB = ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("shop/web-7d9f8b6c5d-x2k9p/app", ["shop/web-7d9f8b6c5d-x2k9p/app"]),
-        ("shop/web-7d9f8b6c5d-x2k9p", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
-        ("web-7d9f8b6c5d-x2k9p", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
+        (WEB[0], WEB[:1]),
+        *((text, WEB) for text in ("shop/web-7d9f8b6c5d-x2k9p", "web-7d9f8b6c5d-x2k9p", "pod/web-7d9f8b6c5d-x2k9p")),
+        # As "kubectl get -o name" prints them; the only one that contains it.
+        *((text, WEB) for text in ("shop/deploy/web", "Deployment/web", "deployment.apps/web", "shop/web", "web")),
         ("data/db-0", ["data/db-0/postgres"]),
         ("5c3e1b09-7a1d-4c52", ["5c3e1b09-7a1d-4c52/9d56b9ff2359"]),
         ("/5c3e1b09-7a1d-4c52/9d56b9ff2359", ["5c3e1b09-7a1d-4c52/9d56b9ff2359"]),
-        ("shop/deploy/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
-        ("Deployment/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("data/sts/db", ["data/db-0/postgres"]),
-        # As "kubectl get -o name" prints them.
-        ("deployment.apps/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("data/statefulset.apps/db", ["data/db-0/postgres"]),
         ("data/pod/db-0", ["data/db-0/postgres"]),
-        ("pod/web-7d9f8b6c5d-x2k9p", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
-        # The only one that contains it.
-        ("shop/web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
-        ("web", ["shop/web-7d9f8b6c5d-x2k9p/app", "shop/web-7d9f8b6c5d-x2k9p/sidecar"]),
         ("shop/db-0/postgre", ["shop/db-0/postgres"]),
         ("shop/vm-0", ["shop/vm-0"]),
         ("shop/vm-0/app", ["shop/vm-0"]),

@@ -27,14 +27,9 @@ class Pane:
     socket: Path
 
     def tmux(self, *arguments: str) -> str:
-        return subprocess.run(
-            [needs("tmux"), "-f", "/dev/null", "-S", str(self.socket), *arguments],
-            cwd=ROOT,
-            env=environment() | {"ENV": f"{self.socket}.rc", "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        asked = [needs("tmux"), "-f", "/dev/null", "-S", str(self.socket), *arguments]
+        variables = environment() | {"ENV": f"{self.socket}.rc", "LC_ALL": "C.UTF-8"}
+        return subprocess.run(asked, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
 
     def type(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)
@@ -42,19 +37,12 @@ class Pane:
     def run(self, *arguments: str) -> None:
         self.type(shlex.join(command(*arguments)), "Enter")
 
-    def screen(self) -> list[str]:
-        return self.tmux("capture-pane", "-p").splitlines()
-
     def until(self, holds: Callable[[list[str]], object]) -> list[str]:
         deadline = time.monotonic() + _WAIT_SECONDS
-        while not holds(screen := self.screen()):
-            if time.monotonic() > deadline:
-                raise AssertionError("\n".join(screen))
+        while not holds(screen := self.tmux("capture-pane", "-p").splitlines()):
+            assert time.monotonic() < deadline, "\n".join(screen)
             time.sleep(_POLL_SECONDS)
         return screen
-
-    def resize(self, columns: int, lines: int) -> None:
-        self.tmux("resize-window", "-x", str(columns), "-y", str(lines))
 
 
 @pytest.fixture
@@ -81,7 +69,7 @@ def test_top(pane: Pane, url: str) -> None:
     pane.run("top", f"--url={url}", "--interval=300ms")
     # Drawn anew at each width, nothing is left of what was there before.
     for columns in (80, 200, 80):
-        pane.resize(columns, 24)
+        pane.tmux("resize-window", "-x", str(columns), "-y", "24")
         screen = pane.until(partial(is_drawn, columns))
         assert "11 containers have problems" in screen[0]
         assert screen[1].endswith(f"{url}, every 300ms")
@@ -103,7 +91,7 @@ def test_top(pane: Pane, url: str) -> None:
     pane.type("q")
     after = pane.until(lambda screen: [line for line in screen if line][-1:] == [PROMPT])
     assert not any("CONTAINER" in line for line in after)  # the shell's own screen is back
-    pane.resize(80, 60)
+    pane.tmux("resize-window", "-x", "80", "-y", "60")
     pane.run("explain", "shop/checkout-7d9f8b6c5d-x2k9p/app", f"--url={url}")
     pane.until(lambda screen: any("Source:" in line for line in screen))
     assert "\x1b[3" in pane.tmux("capture-pane", "-p", "-e")  # colours

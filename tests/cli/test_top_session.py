@@ -57,11 +57,9 @@ async def left(terminal: FakeTerminal, *answers: ContainersDocument | Exception)
     assert terminal.taken == 0
 
 
-async def test_a_failure_while_drawing_gives_the_terminal_back() -> None:
-    await left(FakeTerminal("nobody there"), NoAnswerError("nobody there"))
-
-
 async def test_numbers_that_come_again_take_the_problem_away(document: ContainersDocument) -> None:
+    # A failure while drawing gives the terminal back.
+    await left(FakeTerminal("nobody there"), NoAnswerError("nobody there"))
     terminal, problem = FakeTerminal(), NoAnswerError("nobody\x1b[2J there")
     document = copy.deepcopy(document)
     document["containers"][0]["pod"] = "checkout\x1b[2J"

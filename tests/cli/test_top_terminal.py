@@ -22,7 +22,6 @@ def plain(text: str) -> str:
 
 
 def complete(text: str) -> bool:
-    """Whether a whole screen with numbers has been drawn."""
     return "11 containers" in text and "q quit" in text
 
 
@@ -51,8 +50,7 @@ def test_keys_and_signals_leave_it_in_order(top: Terminal, end: str | signal.Sig
 
 
 def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(top: Terminal) -> None:
-    watching = top.modes()
-    at = len(top.seen)
+    watching, at = top.modes(), len(top.seen)
     top.type("\x1a")
     top.until(lambda text: LEAVE in text, at)
     os.waitid(os.P_PID, top.process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -67,10 +65,8 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(top: Terminal) -> None:
 
 
 def test_without_an_exporter_it_samples_by_itself(tmp_path: Path) -> None:
-    with (
-        lab(tmp_path) as still,
-        in_terminal(command("top", "--local", "--interval=300ms", *still.options)) as terminal,
-    ):
+    words = command("top", "--local", "--interval=300ms")
+    with lab(tmp_path) as still, in_terminal([*words, *still.options]) as terminal:
         before = terminal.modes()
         text = plain(terminal.until(complete))
         assert "sampling here" in text
