@@ -54,7 +54,7 @@ def cluster(recording: Recording, folder: Path) -> Iterator[Cluster]:
             # A closed port: what is to be seen here comes from the kubelet.
             environment={"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": "1"},
         )
-        yield Cluster(recording, served.server, node)
+        yield Cluster(recording, served, node)
 
 
 def mapped(page: Page) -> set[tuple[str, str, str]]:

@@ -49,13 +49,13 @@ def test_a_kubelet_of_no_use_costs_names_and_nothing_else(tmp_path: Path) -> Non
             assert exporter.get("/healthz").status == 200
 
             served.answer("/pods", Reply(pods))
-            served.server.forbidden = {"/pods"}
+            served.forbidden = {"/pods"}
             page = exporter.page_when(lambda page: "forbidden" in pod_errors(page))
             assert triples(page.rows(USAGE)) == by_id
             [line] = [line for line in exporter.log.splitlines() if "403" in line and "nodes/pods" in line]
             assert "verb get" in line
 
-            served.server.forbidden = set()
+            served.forbidden = set()
             exporter.page_when(lambda page: triples(page.rows(USAGE)) == by_name)
 
             served.answer("/pods", Reply(b"<html>back soon</html>"))

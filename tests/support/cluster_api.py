@@ -12,6 +12,7 @@ from aiohttp import ClientSession, web
 from typing_extensions import override
 
 from tests.support.fake_kubelet import Served, in_thread
+from tests.support.pods import pod, pod_list
 
 
 def _group(version: str, name: str, kind: str, *short: str) -> dict[str, Any]:
@@ -56,8 +57,8 @@ class ClusterApi(Served):
                 return self._listed("", request.query.get("labelSelector", ""))
             case ["api", "v1", "namespaces", namespace, "pods"]:
                 return self._listed(namespace, request.query.get("labelSelector", ""))
-            case ["api", "v1", "namespaces", _, "pods", pod, "proxy", *path]:
-                return await self._proxied(pod, "/".join(path), request.query_string)
+            case ["api", "v1", "namespaces", _, "pods", name, "proxy", *path]:
+                return await self._proxied(name, "/".join(path), request.query_string)
             case ["apis", "apps", "v1", "namespaces", namespace, "deployments", name] if name in self._deployments:
                 found = {
                     "apiVersion": "apps/v1",
@@ -72,17 +73,16 @@ class ClusterApi(Served):
     def _listed(self, namespace: str, selector: str) -> web.Response:
         labels = dict(part.split("=") for part in selector.split(",") if part)
         items = [
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": one["name"], "namespace": one["namespace"], "labels": one["labels"]},
-                "spec": {"nodeName": one["node"], "containers": [{"name": "exporter"}]},
-                "status": {"phase": "Running"},
-            }
+            pod(
+                name=one["name"],
+                namespace=one["namespace"],
+                metadata={"labels": one["labels"]},
+                spec={"nodeName": one["node"]},
+            )
             for one in self._pods
             if namespace in {"", one["namespace"]} and labels.items() <= one["labels"].items()
         ]
-        return web.json_response({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
+        return web.Response(body=pod_list(*items), content_type="application/json")
 
     async def _proxied(self, pod: str, path: str, query: str) -> web.Response:
         if pod not in self._ports:

@@ -100,6 +100,8 @@ class FakeKubelet(Served):
         self.forbidden: set[str] = set()
         """Paths that no token is enough for."""
         self.requests: list[web.Request] = []
+        self.options: list[str] = []
+        """What makes an exporter ask it."""
 
     def answer(self, path: str, *replies: Reply) -> None:
         """Each request gets the next reply; the last one stays."""
@@ -135,23 +137,6 @@ class FakeKubelet(Served):
         return response
 
 
-@dataclass(frozen=True)
-class Kubelet:
-    """One in a thread with a loop of its own, for a client that is another process; lets :data:`TOKEN` in, over TLS."""
-
-    server: FakeKubelet
-    loop: asyncio.AbstractEventLoop
-    options: list[str]
-    """What makes an exporter ask it."""
-
-    def answer(self, path: str, reply: Reply) -> None:
-        self.loop.call_soon_threadsafe(self.server.answer, path, reply)
-
-    @property
-    def asked(self) -> int:
-        return sum(request.path == "/pods" for request in self.server.requests)
-
-
 @contextmanager
 def looping() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop in a thread of its own."""
@@ -172,30 +157,30 @@ def run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
 
 
 @contextmanager
-def in_thread(server: Served) -> Iterator[asyncio.AbstractEventLoop]:
+def in_thread(server: Served) -> Iterator[None]:
     """Serves in a thread, for clients that are other processes."""
     with looping() as loop:
         run_on(loop, server.__aenter__())
         try:
-            yield loop
+            yield
         finally:
             run_on(loop, server.__aexit__(None, None, None))
 
 
 @contextmanager
-def kubelet(folder: Path, pods: bytes, configz: bytes = b'{"kubeletconfig": {}}') -> Iterator[Kubelet]:
-    """A kubelet with these answers; ``ca.crt`` and ``token`` lie in ``folder``."""
+def kubelet(folder: Path, pods: bytes, configz: bytes = b'{"kubeletconfig": {}}') -> Iterator[FakeKubelet]:
+    """One in a thread, over TLS, that lets :data:`TOKEN` in; ``ca.crt`` and ``token`` lie in ``folder``."""
     authority = Authority()
     server = FakeKubelet(tls=authority.server("127.0.0.1"))
     server.tokens = {TOKEN}
     server.answer("/pods", Reply(body=pods))
     server.answer("/configz", Reply(body=configz))
-    with in_thread(server) as loop:
+    with in_thread(server):
         (folder / "token").write_text(TOKEN)
-        options = [
+        server.options = [
             "--pods.sources=kubelet",
             f"--kubelet.url={server.url}",
             f"--kubelet.token-file={folder / 'token'}",
             f"--kubelet.ca-file={authority.write(folder / 'ca.crt')}",
         ]
-        yield Kubelet(server, loop, options)
+        yield server

@@ -11,8 +11,6 @@ from exporter.cli.source import containers_document
 from exporter.report.schema import Container, ContainersDocument
 from tests.support.process import Exporter, run
 
-SAMPLES = "throttle_exporter_sample_duration_seconds_count"
-
 
 @dataclass(frozen=True)
 class Told:

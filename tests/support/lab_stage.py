@@ -12,7 +12,6 @@ from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import CpuSettings, Pod, Workload
 from exporter.lab.workloads import Job, Workforce
 from tests.support.lab import group_of
-from tests.support.lab_causes import SAMPLES
 from tests.support.lab_kubelet import Kubelet, kubelet
 from tests.support.process import Exporter, started
 
@@ -20,6 +19,7 @@ INTERVAL_SECONDS = 1.0
 """The default. Use is compared with the limit at the grain of one sample, and a burst must fit into it."""
 WINDOW_SECONDS = 5.0
 
+_SAMPLES = "throttle_exporter_sample_duration_seconds_count"
 _POLL_SECONDS = 0.25
 _MOST_SHARES = 262144
 
@@ -68,9 +68,9 @@ class Stage:
 
     def wait_ticks(self, ticks: int) -> None:
         """Until so many samples were taken; asks seldom, for asking costs CPU that is being measured."""
-        goal = self.exporter.page().total(SAMPLES) + ticks
+        goal = self.exporter.page().total(_SAMPLES) + ticks
         deadline = time.monotonic() + 10 * ticks * self.interval_seconds
-        while self.exporter.page().total(SAMPLES) < goal:
+        while self.exporter.page().total(_SAMPLES) < goal:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{ticks} samples take for ever\n{self.exporter.log}")
             time.sleep(_POLL_SECONDS)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 Version = Literal["v1", "v2", "hybrid"]
@@ -87,9 +86,9 @@ class Builder(Tree):
     def pod(self, path: str, uid: str, qos_class: QosClass) -> str:
         """Write a pod's cgroup and those above it; returns its path."""
         top = self.mounts["cpu"] if self.mounts else self.unified
-        for parent in reversed(list(parents(path))):
+        for parent in [*PurePath(path).parents][-2::-1]:
             if not (top / parent).exists():
-                self.group(parent)
+                self.group(str(parent))
         self.group(path)
         self.pods.append(ExpectedPod(path, uid, qos_class))
         return path
@@ -124,13 +123,6 @@ class Builder(Tree):
         for path in paths:
             self.group(path, quota=30_000)
             self.noise.append(path)
-
-
-def parents(path: str) -> Iterator[str]:
-    """The paths above ``path``, nearest first, without the root."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
