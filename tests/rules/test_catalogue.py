@@ -2,246 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from tests.rules.scenario import Series, Target
-from tests.rules.timeline import IDLE, Life, Second, Trace, answers, counted, firing
-
-HIGH, SEVERE = "WorkloadCPUThrottled", "WorkloadCPUThrottledSevere"
-each_scrape = pytest.mark.parametrize("scrape", [15, 60], ids="scraped every {}s".format)
-CALM = Second(used=0.3, periods=10)
-STOPPED = Second(used=0.5, lost=4.5, periods=10, throttled=10)
-"""Ten threads under a limit of half a CPU."""
-MINUTE = 60
-
-
-def every(length: int, busy: int, what: Second, otherwise: Second = CALM) -> Life:
-    return lambda second: what if second % length < busy else otherwise
-
-
-def between(begin: int, end: int, what: Second, otherwise: Second = CALM) -> Life:
-    return lambda second: what if begin * MINUTE <= second < end * MINUTE else otherwise
-
-
-def throttled_until(end: int, seconds: int, what: Second) -> Life:
-    return lambda second: what if end - seconds <= second < end else CALM
-
-
-def always(what: Second) -> Life:
-    return lambda _: what
-
-
-CRON = [Trace(always(STOPPED), pod=f"cron-{n}", kind="CronJob", start=n * 180, end=n * 180 + 120) for n in range(20)]
-SIDECAR: Life = every(15, 10, Second(0.01, 0.99, 10, 10), IDLE)
-"""A limit of 10m, 0.1 CPU seconds every 15 s."""
-
-
-def rollout(pods: int, wave: int, begin: int = 30) -> list[Trace]:
-    """Waves of pods from a minute on, each throttled for its first 90 s and then replacing an old one."""
-    starts = [begin * MINUTE + number // wave * 90 for number in range(pods)]
-    return [
-        *(Trace(starting(start, 90), pod=f"new-{number}", start=start) for number, start in enumerate(starts)),
-        *(Trace(always(CALM), pod=f"old-{number}", end=start + 90) for number, start in enumerate(starts)),
-    ]
-
-
-def starting(begin: int, seconds: int) -> Life:
-    return lambda second: STOPPED if begin <= second < begin + seconds else CALM
-
-
-@each_scrape
-@pytest.mark.parametrize(
-    ("traces", "alerts"),
-    [
-        pytest.param([Trace(every(600, 200, STOPPED))], {HIGH, SEVERE}, id="stopped for 200 s of 10 minutes"),
-        pytest.param([Trace(every(600, 60, STOPPED))], {HIGH}, id="stopped for 60 s of 10 minutes"),
-        pytest.param([Trace(every(600, 60, Second(0.3, 0.7, 10, 10)))], {HIGH}, id="one thread, 60 s of 10 minutes"),
-        pytest.param(CRON, {HIGH}, id="CronJob pods of two minutes every three"),
-        pytest.param(
-            [Trace(every(400, 100, STOPPED, IDLE), restarts=tuple(range(0, 3600, 400)))], {HIGH}, id="crash loop"
-        ),
-        pytest.param([Trace(always(Second(0.3, 0.1, 10, 2)))], {HIGH}, id="20 % of periods x 50 ms"),
-        pytest.param([Trace(always(Second(0.3, 0.192, 10, 2.4)))], {HIGH}, id="24 % of periods x 80 ms"),
-        pytest.param([Trace(always(STOPPED), kind="Job")], {HIGH}, id="batch that is always throttled"),
-    ],
+from dashboards.rules import ROOT
+from tests.conftest import Generated
+from tests.rules.catalogue import (
+    BEGIN,
+    END,
+    HIGH,
+    LATENCY,
+    MINUTE,
+    ONE_THREAD,
+    ROWS,
+    SEVENTY,
+    SEVERE,
+    STOPPED,
+    always,
+    loaded,
+    told,
 )
-def test_it_alerts_from_minute_9_on_and_does_not_flap(
-    traces: list[Trace], alerts: set[str], scrape: int, tmp_path: Path
+from tests.rules.scenario import NODE_1, Order, Series
+from tests.rules.timeline import Fired, Second, Trace, counted, firing
+
+SCRAPES = (15, 30, 60)
+PAGE_WITHIN, END_WITHIN = 7, 10
+"""Minutes after the onset, and after the repair."""
+DOC = ROOT / "docs" / "numbers.md"
+pytestmark = pytest.mark.timeout(240)
+ByWorkload = Mapping[tuple[str, str], Fired]
+"""Of one row, by cluster and workload."""
+
+
+@cache
+def found(scrape: int) -> Mapping[str, ByWorkload]:
+    """What fired, by row; rows of one length are one run of promtool."""
+    made: dict[str, dict[tuple[str, str], Fired]] = {key: {} for key in ROWS}
+    with tempfile.TemporaryDirectory() as workspace:
+        for minutes in {row.minutes for row in ROWS.values()}:
+            rows = {key: row for key, row in ROWS.items() if row.minutes == minutes}
+            series = chain.from_iterable(row.series(key, scrape) for key, row in rows.items())
+            for (cluster, workload), fired in firing(Path(workspace), series, minutes, scrape).items():
+                made[cluster.partition("/")[0]][cluster, workload] = fired
+    return made
+
+
+@pytest.mark.parametrize("key", ROWS)
+@pytest.mark.parametrize("scrape", SCRAPES, ids="scraped every {}s".format)
+def test_it_pages_is_a_ticket_or_silent(key: str, scrape: int) -> None:
+    row, alerts = ROWS[key], found(scrape)[key]
+    names = {name for fired in alerts.values() for name in fired}
+    assert row.must <= names <= row.must | row.may
+    of_workloads = [fired for fired in alerts.values() if HIGH in fired or SEVERE in fired]
+    assert len(of_workloads) <= len(row.clusters), "one alert for one workload of one cluster"
+    for fired in of_workloads:
+        for name in row.must & set(fired):
+            assert len(fired[name]) == 1, "it does not flap"
+            [(begin, end)] = fired[name]
+            assert end <= END + END_WITHIN
+            assert name != SEVERE or begin <= BEGIN + PAGE_WITHIN
+
+
+@pytest.mark.docs
+def test_the_table_of_the_page_about_numbers_is_what_fires(generated: Generated) -> None:
+    def cell(key: str, scrape: int) -> str:
+        merged: dict[str, set[tuple[int, int]]] = {}
+        for fired in found(scrape)[key].values():
+            for name, stretches in fired.items():
+                merged.setdefault(name, set()).update(stretches)
+        return told({name: sorted(stretches) for name, stretches in merged.items()})
+
+    lines = ["| Load | scraped every 15 s | every 30 s | every 60 s |", "| --- | --- | --- | --- |"]
+    for key, row in ROWS.items():
+        lines.append(f"| {row.load} | {' | '.join(cell(key, scrape) for scrape in SCRAPES)} |")
+    begin, end = "<!-- made by make docs: catalogue -->\n", "<!-- end -->"
+    head, _, rest = DOC.read_text(encoding="utf-8").partition(begin)
+    table = "".join(f"{line}\n" for line in lines)
+    generated(DOC, head + begin + table + end + rest.partition(end)[2])
+
+
+BUILD = Series("throttle_exporter_build_info", NODE_1.labels, "1x400")
+LOADS = {"one": ONE_THREAD, "ten": STOPPED, "70": SEVENTY, "55": Second(0.4, 0.5, 10, 5.5), "latency": LATENCY}
+ORDERS = [(60, 15, Order()), (15, 40, Order(last_group_first=True, phase=1))]
+ORDERS += [(60, 20 + phase, Order(last_group_first=True, phase=phase)) for phase in range(4)]
+
+
+@pytest.mark.parametrize(("scrape", "length", "order"), ORDERS)
+def test_it_pages_within_7_minutes_and_ends_within_10_in_every_phase(
+    scrape: int, length: int, order: Order, tmp_path: Path
 ) -> None:
-    found = firing(tmp_path, traces, minutes=60, scrape=scrape)
-
-    assert {name for name, _ in found} == alerts
-    assert found[HIGH, "web"] == list(range(found[HIGH, "web"][0], 61))
-    assert found[HIGH, "web"][0] <= 9
-
-
-@each_scrape
-@pytest.mark.parametrize("load", [Second(0.4, 0.6, 10, 10), STOPPED], ids=["one thread", "ten threads"])
-def test_steady_severe_throttling_pages_within_7_minutes_and_ends_within_10(
-    load: Second, scrape: int, tmp_path: Path
-) -> None:
-    found = firing(tmp_path, [Trace(between(30, 50, load))], minutes=65, scrape=scrape)
-
-    page, ticket = found[SEVERE, "web"], found[HIGH, "web"]
-    assert page == list(range(36, page[-1] + 1))
-    assert ticket == list(range(39, ticket[-1] + 1))
-    assert max(page[-1], ticket[-1]) < 60
-
-
-LOADS = {
-    "one": Second(0.4, 0.6, 10, 10),
-    "ten": STOPPED,
-    "half": Second(0.4, 0.5, 10, 7),
-    "latency": Second(0.3, 0.192, 10, 2.4),
-}
-
-
-@pytest.mark.parametrize("last_group_first", [False, True], ids=["groups in order", "groups in reverse"])
-@pytest.mark.parametrize("minutes", [15, 40], ids="throttled for {} minutes".format)
-def test_alerts_end_within_10_minutes_in_every_phase(minutes: int, last_group_first: bool, tmp_path: Path) -> None:
-    """The repair is at any second between two evaluations of any group."""
-    repaired = {f"{name}-{phase}": (10 + minutes) * MINUTE + phase for name in LOADS for phase in range(1, 241, 37)}
+    """Onset and repair are at any second between two evaluations of any group."""
+    onsets = {f"{name}-{shift}": BEGIN * MINUTE + shift for name in LOADS for shift in range(1, 241, 37)}
     traces = [
-        Trace(throttled_until(end, minutes * MINUTE, LOADS[name.partition("-")[0]]), pod=name, workload=name)
-        for name, end in repaired.items()
+        Trace(
+            loaded(LOADS[name.partition("-")[0]], begin=onset, end=onset + length * MINUTE),
+            pod=name,
+            workload=name,
+        )
+        for name, onset in onsets.items()
     ]
-    found = firing(tmp_path, traces, minutes=minutes + 26, scrape=60, last_group_first=last_group_first)
+    minutes = BEGIN + length + 16
+    series = [BUILD, *chain.from_iterable(trace.series(minutes, scrape) for trace in traces)]
+    alerts = firing(tmp_path, series, minutes, scrape, order)
 
-    assert {name for _, name in found} == set(repaired)
-    # It is over with the first evaluation after the last one that fires.
-    ends = {key: fired[-1] + 1 - repaired[key[1]] / MINUTE for key, fired in found.items()}
-    assert max(ends.values()) <= 10, ends
-
-
-@each_scrape
-@pytest.mark.parametrize(
-    ("traces", "allowed"),
-    [
-        pytest.param([Trace(always(CALM), beside={"proxy": SIDECAR})], set(), id="sidecar of 10m"),
-        pytest.param([Trace(SIDECAR)], set(), id="a pod of 10m"),
-        pytest.param([Trace(always(Second(16, 6 * 0.002 * 64, 10, 6)))], set(), id="64 threads under 16 CPUs"),
-        pytest.param([Trace(every(300, 10, Second(1, 9, 10, 10)))], set(), id="burst of 10 s in 5 minutes"),
-        pytest.param([Trace(every(300, 1, Second(0.3, 0.27, 10, 3), IDLE))], set(), id="3 of 10 periods, else idle"),
-        pytest.param([Trace(every(300, 10, Second(4, 36, 10, 10), IDLE))], {HIGH}, id="burst of 10 s, else idle"),
-        pytest.param([Trace(always(Second(0.03, 0.07, 10, 7)))], {HIGH}, id="0.03 CPUs in periods of 10 ms"),
-        pytest.param(
-            [Trace(always(CALM)), Trace(between(30, 34, STOPPED), pod="new", start=1800)], {HIGH}, id="JVM start, 1 pod"
-        ),
-        pytest.param(rollout(20, 5), set(), id="roll-out of 20 pods"),
-    ],
-)
-def test_it_is_silent_or_a_ticket_at_most(traces: list[Trace], allowed: set[str], scrape: int, tmp_path: Path) -> None:
-    assert {name for name, _ in firing(tmp_path, traces, minutes=60, scrape=scrape)} == allowed
+    for name, onset in onsets.items():
+        fired = alerts["east", name]
+        assert set(fired) - {HIGH} == (set() if name.startswith("latency") else {SEVERE}), name
+        for alert, stretches in fired.items():
+            [(begin, end)] = stretches
+            assert alert != SEVERE or begin - onset / MINUTE <= PAGE_WITHIN, (name, begin)
+            assert end - onset / MINUTE - length <= END_WITHIN, (name, alert, end)
 
 
-@pytest.mark.parametrize("scrape", [15, 30])
-def test_a_roll_out_of_200_pods_is_a_ticket_at_most(scrape: int, tmp_path: Path) -> None:
-    """Each of them loses 4.5 CPUs for its first 90 s, an eighth of them at a time."""
-    found = firing(tmp_path, rollout(200, 25, begin=8), minutes=24, scrape=scrape)
-
-    assert {name for name, _ in found} <= {HIGH}
-
-
-@pytest.mark.parametrize("at_once", [True, False], ids=["all at once", "one by one"])
-def test_a_stateful_set_whose_pods_keep_their_names_may_start_slowly(at_once: bool, tmp_path: Path) -> None:
-    """The second life of a name is young, by its uid."""
-    ends = [1200 if at_once else 1200 + number * 240 for number in range(5)]
-    old = [Trace(always(CALM), pod=f"db-{n}", kind="StatefulSet", end=end) for n, end in enumerate(ends)]
-    new = [
-        replace(one, life=starting(end + 60, 180), start=end + 60, end=None, target=Target(node="node-2"))
-        for one, end in zip(old, ends, strict=True)
-    ]
-
-    assert {name for name, _ in firing(tmp_path, [*old, *new], minutes=50, scrape=30)} == {HIGH}
-
-
-def test_rows_of_two_replicas_of_prometheus_are_one_workload(tmp_path: Path) -> None:
-    """Where a ruler sees both, one of them restarted."""
-    one = Trace(always(Second(0.4, 0.6, 10, 10)), labels={"prometheus_replica": "a"})
-    other = replace(one, start=900, labels={"prometheus_replica": "b"})
-
-    assert firing_counts(tmp_path, [one, other], 40, [BUILD]) == {HIGH: 1, SEVERE: 1}
-
-
-def test_one_workload_is_one_alert_and_two_clusters_are_two(tmp_path: Path) -> None:
-    replicas = [
-        Trace(always(STOPPED), pod=f"web-{number}", target=Target(cluster=cluster, node=f"node-{number}"))
-        for number in range(3)
-        for cluster in ("east", "west")
-    ]
-    counts = firing_counts(tmp_path, replicas, 40)
-
-    assert counts[HIGH] == counts[SEVERE] == 2
-
-
-def firing_counts(workspace: Path, traces: list[Trace], minute: int, more: Iterable[Series] = ()) -> dict[str, int]:
-    series = {one.selector: one.values for trace in traces for one in trace.series(minute, 60)}
-    series |= {one.selector: one.values for one in more}
-    return counted(workspace, series, 'count by (alertname) (ALERTS{alertstate="firing",severity!="info"})', minute)
-
-
-def test_a_gap_of_the_scrape_delays_the_page_by_minutes_and_makes_no_old_pod_young(tmp_path: Path) -> None:
-    """Six minutes without samples: the ticket stands, the page is back 4 minutes after them and stays."""
-    series = {BUILD.selector: "1x60"}
+def test_a_gap_of_the_scrape_ends_no_ticket_and_makes_no_old_pod_young(tmp_path: Path) -> None:
+    """Six minutes without samples."""
+    series = [BUILD]
     for one in Trace(always(STOPPED)).series(60, 60):
         values = one.values.split(" ")
         values[30:36] = ["stale", *["_"] * 5]
-        series[one.selector] = " ".join(values)
-    query = 'count by (alertname) (ALERTS{alertstate="firing",alertname=~"Workload.*"})'
+        series.append(replace(one, values=" ".join(values)))
+    [fired] = firing(tmp_path, series, 60, 60).values()
 
-    found = answers(tmp_path, series, query, range(61), 60)
-    minutes = {name: [minute for minute, labels, _ in found if labels["alertname"] == name] for name in (HIGH, SEVERE)}
-    assert minutes == {HIGH: list(range(7, 61)), SEVERE: [*range(12, 34), *range(40, 61)]}
+    assert [end for _, end in fired[HIGH]] == [61]
+    [(_, gone), (back, end)] = fired[SEVERE]
+    assert gone >= 36
+    assert (back <= 42, end) == (True, 61)
 
 
 @pytest.mark.parametrize("after", [2, 5, 12, 25])
 def test_an_ended_pod_books_its_last_minutes_to_its_workload(after: int, tmp_path: Path) -> None:
     """Counters and names linger for a minute, then come stale markers, while a rate goes on for five."""
-    series = {
-        one.selector: one.values for one in Trace(always(STOPPED), end=1800, kind="CronJob").series(30 + after, 15)
-    }
+    trace = Trace(always(STOPPED), end=1800, kind="CronJob")
+    series = {one.selector: one.values for one in trace.series(30 + after, 15)}
     query = "count by (workload) (sum_over_time(workload:cgroup_cpu_throttled_seconds:active_rate5m[35m]))"
 
     assert counted(tmp_path, series, query, 30 + after, scrape=15) == {"web": 1}
 
 
-MUTED = float("inf")
-BUILD = Series("throttle_exporter_build_info", Target().labels, "1x40")
+def test_no_alert_names_a_pod_that_is_gone(tmp_path: Path) -> None:
+    """Ten minutes after its end, by when the workload's alert has ended too."""
+    trace = Trace(always(STOPPED), end=1800)
+    series = {one.selector: one.values for one in [BUILD, *trace.series(50, 15)]}
+    query = 'count by (alertname) (ALERTS{alertstate="firing",workload="web"})'
+
+    assert counted(tmp_path, series, query, 30, scrape=15) == {HIGH: 1, SEVERE: 1, "PodCPUThrottled": 1}
+    assert counted(tmp_path, series, query, 40, scrape=15) == {}
 
 
-def test_a_muted_workload_is_silent_and_counts_nowhere(tmp_path: Path) -> None:
-    cron = [replace(one, threshold=MUTED) for one in CRON]
-    assert firing(tmp_path, cron, minutes=60, scrape=30) == {}
-
-    series = {one.selector: one.values for one in Trace(always(STOPPED), threshold=MUTED).series(40, 60)}
+@pytest.mark.parametrize(("threshold", "number"), [(None, {"east": 1}), (float("inf"), {})])
+def test_a_muted_workload_counts_nowhere(threshold: float | None, number: dict[str, int], tmp_path: Path) -> None:
+    trace = Trace(always(STOPPED), threshold=threshold)
+    series = {one.selector: one.values for one in trace.series(40, 60)}
     query = "count by (cluster) (cluster:cgroup_cpu_throttled_workloads:count > 0)"
-    assert counted(tmp_path, series, query, 40) == {}
 
-
-def test_a_threshold_of_its_own_replaces_the_ratio(tmp_path: Path) -> None:
-    latency = Trace(always(Second(0.3, 0.192, 10, 2.4)))
-    assert firing(tmp_path, [replace(latency, threshold=0.25)], minutes=30, scrape=60) == {}
-    assert set(firing(tmp_path, [replace(latency, threshold=0.2)], minutes=30, scrape=60)) == {(HIGH, "web")}
-    assert firing(tmp_path, [replace(Trace(always(STOPPED)), threshold=1.0)], minutes=40, scrape=60) == {}
-
-
-def test_relabelled_rows_alert_for_no_stranger_and_name_what_is_lost(tmp_path: Path) -> None:
-    lost = {"namespace": "monitoring", "pod": "throttle-x", "container": "exporter"}
-    traces = [
-        Trace(always(STOPPED), pod=f"web-{n}", labels={**lost, "exported_pod": f"web-{n}", "exported_container": "app"})
-        for n in range(3)
-    ]
-
-    assert firing_counts(tmp_path, traces, 40, [BUILD]) == {"ThrottleExporterLabelsLost": 1}
-
-
-def test_without_the_label_node_it_alerts_all_the_same(tmp_path: Path) -> None:
-    traces = [replace(Trace(always(STOPPED)), target=Target(node=""))]
-    build = replace(BUILD, labels={"cluster": "east", "job": "x", "instance": "a"})
-
-    counts = firing_counts(tmp_path, traces, 40, [build])
-    assert counts == {HIGH: 1, SEVERE: 1, "ThrottleExporterLabelsLost": 1}
+    assert counted(tmp_path, series, query, 40) == number

@@ -30,8 +30,10 @@ WEB = f'{SHOP},workload_kind="Deployment",workload="web"'
 PLACE_1 = f'{EAST},node="node-1",namespace="shop",pod="web-1"'
 WEB_1 = f'{EAST},node="node-1",namespace="shop",pod="web-1",workload_kind="Deployment",workload="web"'
 
+QOS_1 = f'{SHOP},pod="web-1",qos_class="Burstable",workload_kind="Deployment",workload="web"'
+
 EXPECTED: Mapping[str, Mapping[str, float]] = {
-    "pod:cgroup_pod_info:workload": {WEB_1.replace('node="node-1",', ""): 1},
+    "pod:cgroup_pod_info:workload": {QOS_1: 1},
     "pod:cgroup_pod_alert_threshold_ratio:max": {f'{SHOP},pod="web-1"': 0.6},
     "container:cgroup_container_cpu_throttled_seconds:rate5m": {f'{PLACE_1},container="app"': 0.4},
     "container:cgroup_container_cpu_usage_seconds:throttled_rate5m": {f'{PLACE_1},container="app"': 0.4},
@@ -56,7 +58,7 @@ EXPECTED: Mapping[str, Mapping[str, float]] = {
     "workload:cgroup_cpu_throttled_time:share_sum5m": {WEB: 0.5},
     "workload:cgroup_cpu_throttled_time:share_sum30m": {WEB: 0.5},
     "workload:cgroup_cpu_throttled_time:mature_share_rate5m": {WEB: 0.5},
-    "workload:cgroup_cpu_throttled_ratio:max_avg5m": {WEB: 0.8},
+    "workload:cgroup_cpu_throttled_ratio:max_min4m": {WEB: 0.8},
     "workload:cgroup_cpu_usage_seconds:rate5m": {WEB: 0.6},
     "workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m": {WEB: 0.5},
     "namespace:cgroup_cpu_throttled_seconds:rate5m": {SHOP: 0.6, f'{EAST},namespace="lab"': 0},
@@ -151,3 +153,29 @@ def test_two_owners_of_one_pod_do_not_stop_the_rules(tmp_path: Path) -> None:
     odd = Container(pod="web-1", container="proxy", workload="other", periods=10, throttled=1, lost=0.1, usage=0.1)
     total = "round(sum(pod:cgroup_cpu_throttled_seconds:max_rate5m{pod='web-1',cluster='east'}), 0.0001)"
     check(tmp_path, [*CONTAINERS, odd], queries=[query(total, 30, [{"labels": "{}", "value": 0.5}])])
+
+
+# Kubernetes gives a pod the sum of its containers' limits. With one container that is one limit in two groups, and the
+# kernel books what it takes to either.
+SOLE = Container(periods=10, throttled=2, lost=0.1, usage=0.4, limit=0.4)
+SAME_LIMIT = Pod(periods=10, throttled=8, lost=0.6, limit=0.4)
+ABOVE = Container(usage=0.5, quota_state="none")
+OTHER_JOB = Target(job="other")
+LOST: Mapping[str, tuple[list[Container | Pod], float]] = {
+    "booked to the pod": ([SOLE.but(throttled=0, lost=0), SAME_LIMIT], 0.6),
+    "some of it booked to both": ([SOLE, SAME_LIMIT.but(lost=0.4)], 0.4),
+    "booked to the container": ([SOLE.but(lost=0.4), SAME_LIMIT.but(lost=0.1)], 0.4),
+    "scraped twice": ([SOLE, SAME_LIMIT, SOLE.but(target=OTHER_JOB), SAME_LIMIT.but(target=OTHER_JOB)], 0.6),
+    "lost to any ancestor": (
+        [ABOVE.but(local_lost=0.3), ABOVE.but(container="proxy", local_lost=0.2), ABOVE.but(local_lost=0.3)], 0.5
+    ),
+}  # fmt: skip
+
+
+def test_what_a_pod_lost_is_counted_once(tmp_path: Path) -> None:
+    placed = [
+        one.but(target=replace(one.target, cluster=cluster)) for cluster, (made, _) in LOST.items() for one in made
+    ]
+    names = ("pod:cgroup_cpu_throttled_seconds:max_rate5m", "pod:cgroup_cpu_throttled_seconds:active_rate5m")
+    samples = [{"labels": f'{{cluster="{cluster}"}}', "value": lost} for cluster, (_, lost) in LOST.items()]
+    check(tmp_path, placed, queries=[query(f"round(sum by (cluster) ({name}), 0.001)", 30, samples) for name in names])
