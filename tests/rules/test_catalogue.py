@@ -153,12 +153,3 @@ def test_no_alert_names_a_pod_that_is_gone(tmp_path: Path) -> None:
 
     assert counted(tmp_path, series, query, 30, scrape=15) == {HIGH: 1, SEVERE: 1, "PodCPUThrottled": 1}
     assert counted(tmp_path, series, query, 40, scrape=15) == {}
-
-
-@pytest.mark.parametrize(("threshold", "number"), [(None, {"east": 1}), (float("inf"), {})])
-def test_a_muted_workload_counts_nowhere(threshold: float | None, number: dict[str, int], tmp_path: Path) -> None:
-    trace = Trace(always(STOPPED), threshold=threshold)
-    series = {one.selector: one.values for one in trace.series(40, 60)}
-    query = "count by (cluster) (cluster:cgroup_cpu_throttled_workloads:count > 0)"
-
-    assert counted(tmp_path, series, query, 40) == number
