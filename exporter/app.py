@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.web import HTTPServiceUnavailable
 
 from exporter import __version__
-from exporter.analysis.findings import find
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import ReaderFactory
@@ -31,10 +30,7 @@ from exporter.log import fields
 from exporter.metrics.exposition import Format, Renderer
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
-from exporter.report.documents import Report
 from exporter.report.history import History
-from exporter.report.schema import Error, Source
-from exporter.report.schema import Exporter as Health
 from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
@@ -43,6 +39,10 @@ from exporter.values import ListenAddress
 from exporter.web import pages as web
 from exporter.web import status
 from exporter.web.server import WebServer
+
+if TYPE_CHECKING:
+    from exporter.report.documents import Report
+    from exporter.report.schema import Exporter as Health
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +183,13 @@ class Exporter:
     async def report(self) -> Report:
         """Return what status page, API and terminal show; raises ``ReadError`` while the kernel does not answer."""
         snapshot = await self.loop.snapshot(detailed=True)
-        findings = await asyncio.to_thread(find, snapshot)
-        return Report(snapshot, findings, self._health(snapshot.cgroups), self.history)
+        return await asyncio.to_thread(self._make_report, snapshot, self._health(snapshot.cgroups))
+
+    def _make_report(self, snapshot: Snapshot, health: Health) -> Report:
+        from exporter.analysis.findings import find  # noqa: PLC0415 - who is only scraped needs neither
+        from exporter.report.documents import Report  # noqa: PLC0415 - nor this
+
+        return Report(snapshot, find(snapshot), health, self.history)
 
     async def record_history(self) -> None:
         """Record each minute's snapshot until cancelled."""
@@ -195,24 +200,30 @@ class Exporter:
             await asyncio.sleep(min(60.0, self.settings.sample_window))
 
     def _health(self, cgroups: Mapping[str, int]) -> Health:
-        return Health(
-            version=__version__,
-            node=self.settings.node_name,
-            healthy=self.healthy().ok,
-            age_seconds=round(self.loop.age, 3) if self.loop.ticks else None,
-            samples=self.loop.ticks,
-            interval_seconds=self.settings.sample_interval,
-            window_seconds=self.settings.sample_window,
-            cgroups=dict(cgroups),
-            sources=[
-                Source(name=x.name, up=x.up, active=x.active, last_success=x.last_success, last_error=x.last_error)
+        return {
+            "version": __version__,
+            "node": self.settings.node_name,
+            "healthy": self.healthy().ok,
+            "age_seconds": round(self.loop.age, 3) if self.loop.ticks else None,
+            "samples": self.loop.ticks,
+            "interval_seconds": self.settings.sample_interval,
+            "window_seconds": self.settings.sample_window,
+            "cgroups": dict(cgroups),
+            "sources": [
+                {
+                    "name": x.name,
+                    "up": x.up,
+                    "active": x.active,
+                    "last_success": x.last_success,
+                    "last_error": x.last_error,
+                }
                 for x in self.directory.status.sources
             ],
-            errors=[
-                Error(stage=stage, reason=reason, count=number)
+            "errors": [
+                {"stage": stage, "reason": reason, "count": number}
                 for (stage, reason), number in sorted(self.own.errors().items())
             ],
-        )
+        }
 
     def healthy(self) -> web.ProbeResult:
         """Whether samples are on time and no task fails repeatedly."""

@@ -26,7 +26,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from exporter.cli import argument
 from exporter.errors import ConfigError, ExporterError, quoted
-from exporter.report.schema import SCHEMA, ContainersDocument
+from exporter.report import SCHEMA
+from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings
 from exporter.settings_sources import CLIENT_VARIABLES
 from exporter.values import ListenAddress, duration, format_duration, parse_ca_file, parse_file, parse_url

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite, nan
 from typing import Final, cast
-from urllib.parse import quote
 
 from exporter.analysis.findings import Finding, Name
 from exporter.analysis.isolation import reserved_cpus
@@ -14,14 +13,12 @@ from exporter.analysis.ledger import Ledger, ledger_of
 from exporter.analysis.nodeview import NodeView, grouped, name_of
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot, Window
-from exporter.report import schema
+from exporter.report import SCHEMA, schema
 from exporter.report.history import History
 from exporter.report.summary import impact, rank
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
 """Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""
-EMPTY: Final = "-"
-"""Stands in paths for the namespace of an unknown pod and the container of a whole pod: no name is a lone dash."""
 DIGITS: Final = 6
 """Behind the point: a microsecond, and a millionth of a core."""
 _formatted: Final = lru_cache(maxsize=256)(format_cpu_list)
@@ -51,7 +48,7 @@ class Report:
         """Every container, worst first; without their series where only numbers are wanted."""
         found = [self._container(row, with_series=with_series) for row in self._rows.values()]
         return schema.ContainersDocument(
-            schema=schema.SCHEMA,
+            schema=SCHEMA,
             taken_at=self._taken_at,
             containers=sorted(found, key=impact),
             node_findings=self._node_findings,
@@ -68,7 +65,7 @@ class Report:
         if row is None:
             return None
         return schema.ContainerDocument(
-            schema=schema.SCHEMA,
+            schema=SCHEMA,
             taken_at=self._taken_at,
             container=self._container(row, with_series=True),
             node_findings=self._node_findings,
@@ -78,7 +75,7 @@ class Report:
     def node(self) -> schema.NodeDocument:
         """The node."""
         node = _node(self.snapshot.node, self.exporter["node"], self._node_findings)
-        return schema.NodeDocument(schema=schema.SCHEMA, taken_at=self._taken_at, node=node, exporter=self.exporter)
+        return schema.NodeDocument(schema=SCHEMA, taken_at=self._taken_at, node=node, exporter=self.exporter)
 
     def _container(self, row: CgroupRow, *, with_series: bool) -> schema.Container:
         identity, owner, limits, spec = row.identity, row.pod_identity, row.limits, row.container_spec
@@ -128,16 +125,6 @@ class Report:
             findings=findings,
             series=_series(row.intervals if with_series else (), limit_cores),
         )
-
-
-def escaped_path(namespace: str, pod: str, container: str) -> str:
-    """``shop/checkout-x2k9p/app``, fit for a URL; what :func:`unescaped_segments` undoes after the URL's decoding."""
-    return "/".join(quote(part, safe="") for part in (namespace or EMPTY, pod, container or EMPTY))
-
-
-def unescaped_segments(namespace: str, pod: str, container: str) -> CgroupName:
-    """The name behind a path's three decoded segments."""
-    return CgroupName("" if namespace == EMPTY else namespace, pod, "" if container == EMPTY else container)
 
 
 def _throttling(row: CgroupRow, rates: Deltas) -> schema.Throttling:

@@ -7,13 +7,12 @@ meaning, so a reader must ignore those it does not know.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from typing_extensions import TypedDict
 
 from exporter.analysis.findings import Finding, Name, Severity
-
-SCHEMA: Final = "v1"
+from exporter.report import SCHEMA
 
 
 class Throttling(TypedDict):

@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from aiohttp import hdrs, web
 
 from exporter.metrics.exposition import Format
-from exporter.report.documents import Report, unescaped_segments
-from exporter.report.schema import SCHEMA
+from exporter.report import SCHEMA, unescaped_segments
+
+if TYPE_CHECKING:
+    from exporter.report.documents import Report
 
 API: Final = f"/api/{SCHEMA}"
 OLDEST_SECONDS: Final = 1.0  # a metrics page is served again; ticks may be a minute apart, what it says must not be

@@ -11,7 +11,8 @@ import pytest
 
 from exporter.analysis.findings import Severity, find, finding
 from exporter.model import CgroupName, Interval
-from exporter.report.documents import Report, escaped_path, unescaped_segments
+from exporter.report import escaped_path, unescaped_segments
+from exporter.report.documents import Report
 from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import description
 from tests.report.node import HEALTH

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 import pytest
 
 from exporter.model import CgroupName
-from exporter.report.documents import Report, unescaped_segments
+from exporter.report import unescaped_segments
+from exporter.report.documents import Report
 from exporter.web.status import PageRequest
 from tests.status.html import Element, parsed
 from tests.status.page import name_of, text_of

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.model import CgroupName
-from exporter.report.documents import Report, unescaped_segments
+from exporter.report import unescaped_segments
+from exporter.report.documents import Report
 from exporter.web.status import PageRequest
 from exporter.web.status.rendering import printable
 from tests.status import nodes

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from exporter.report.documents import Report, escaped_path
+from exporter.report import escaped_path
+from exporter.report.documents import Report
 from exporter.report.summary import headline
 from tests.conftest import needs
 from tests.status import nodes

@@ -16,16 +16,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from aiohttp import hdrs, web
 
-from exporter.analysis.findings import Name
 from exporter.model import CgroupName
-from exporter.report.documents import Report, escaped_path, unescaped_segments
-from exporter.report.schema import Container
+from exporter.report import escaped_path, unescaped_segments
 from exporter.web.pages import GZIP_LEVEL, StateCache, accepts_gzip
+
+if TYPE_CHECKING:
+    from exporter.analysis.findings import Name
+    from exporter.report.documents import Report
+    from exporter.report.schema import Container
 
 CONTAINER_PATH, DASHBOARD_PATH = "/container/", "/d/kte-workload"
 MAX_PAGES: Final = 8  # kept of one report; with 750 containers a page has about 1 MB
