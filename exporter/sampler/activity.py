@@ -65,8 +65,7 @@ class PodGroup:
             one.sample(now, ticks, activity if one is pod else None)
         if pod is not None:
             if pod.changed_at == now and pod.stat is not None:  # as good as a look
-                self.seen, self.ran_at = (pod.stat if pod.files.is_v2 else pod.stat.usage_seconds), now
-                self.page_idle = False
+                self._note(pod.stat if pod.files.is_v2 else pod.stat.usage_seconds, now)
             self.is_quiet = len(self.sampled) > 1 and self._has_settled(self.sampled, now, self.settling)
             self.idle = self.is_quiet and now - self.ran_at >= self.settling
         return True
@@ -95,10 +94,13 @@ class PodGroup:
             activity = pod.files.activity()
         except READ_FAILURES:
             activity = None
+        self._note(activity, now)
+        return activity
+
+    def _note(self, activity: Activity | None, now: float) -> None:
         if activity is None or activity is not self.seen:
             self.seen, self.ran_at = activity, now
             self.idle = self.page_idle = False
-        return activity
 
     @staticmethod
     def _has_settled(read: Iterable[TrackedCgroup], now: float, seconds: float) -> bool:
