@@ -1,4 +1,4 @@
-"""The ``throttle-exporter`` program: from the words of a command line to a command's exit code.
+"""The ``throttle-exporter`` program: from a command line to a command's exit code.
 
 Exit codes: a command's own; 2 for an error that the user can fix, one line on standard error; 70 for a defect of this
 program (not 1, which ``explain`` uses for findings); 130 after Ctrl-C; 141 when the output's reader is gone.
@@ -19,10 +19,7 @@ from exporter.errors import ConfigError, ExporterError, escape_control, leaves, 
 from exporter.log import configure
 
 PROGRAM: Final = "throttle-exporter"
-USER_ERROR: Final = 2
-DEFECT: Final = 70
-INTERRUPTED: Final = 130
-BROKEN_PIPE: Final = 141
+USER_ERROR, DEFECT, INTERRUPTED, BROKEN_PIPE = 2, 70, 130, 141
 _ABOUT: Final = (
     "Prometheus exporter for CPU throttling and CPU isolation of Kubernetes\ncontainers, read from cgroup v1 and v2."
 )
@@ -74,9 +71,9 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
         print(parser.format_help(), end="")
         return 0
     name = words.pop(0) if named else DEFAULT
-    if name not in by_name:
+    command = by_name.get(name)
+    if command is None:
         raise ConfigError(f"unknown command {quoted(name)}{sources.suggestion(name, by_name)}")
-    command = by_name[name]
     settings = None if general.help else sources.load(flags, environ)
     module = command.load()
     own_parser = sources.Parser(
@@ -99,12 +96,10 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
 def _report(error: Exception) -> int:
     causes = list(leaves(error))
     if all(isinstance(cause, ExporterError | OSError) for cause in causes):
-        first = causes[0]
-        text = str(first)
+        text, first = str(causes[0]), causes[0]
         if isinstance(first, OSError) and first.strerror:
-            text = (
-                first.strerror if first.filename is None else f"{quoted(os.fspath(first.filename))}: {first.strerror}"
-            )
+            where = "" if first.filename is None else f"{quoted(os.fspath(first.filename))}: "
+            text = f"{where}{first.strerror}"
         print(f"{PROGRAM}: error: {escape_control(text)}", file=sys.stderr)
         return USER_ERROR
     if not logging.getLogger().handlers:

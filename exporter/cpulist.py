@@ -1,7 +1,4 @@
-"""The kernel's list format for CPUs and memory nodes, ``0-3,8``. Pure.
-
-Kernel ``Documentation/admin-guide/kernel-parameters.rst``, "cpu lists"; also the kubelet's spelling of a cpuset.
-"""
+"""The kernel's list format for CPUs and memory nodes, ``0-3,8``; also the kubelet's spelling of a cpuset. Pure."""
 
 from __future__ import annotations
 
@@ -44,12 +41,10 @@ def _numbers(text: str) -> frozenset[int]:
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
     """The inverse of :func:`cpu_list`, in the kernel's shortest form."""
-    parts: list[str] = []
-    run: list[int] = []
-    for cpu in [*sorted(set(cpus)), None]:
-        if run and cpu != run[-1] + 1:
-            parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
-            run = []
-        if cpu is not None:
-            run.append(cpu)
-    return ",".join(parts)
+    runs: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and cpu == runs[-1][-1] + 1:
+            runs[-1].append(cpu)
+        else:
+            runs.append([cpu])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

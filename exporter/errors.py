@@ -1,12 +1,11 @@
-"""Every failure this program names.
+"""Every failure this program names, and foreign text made safe for messages, which are one line each.
 
-``stage`` and ``reason`` of an error are the labels under which it is counted in the exporter's own metrics; both come
-from small fixed sets so that foreign input can never grow a label set. A message is one line: foreign text in it goes
-through :func:`quoted`.
+``stage`` and ``reason`` are the labels under which an error is counted; both come from small fixed sets.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -57,8 +56,6 @@ class ReadError(ExporterError):
     @classmethod
     def from_os_error(cls, path: str, error: OSError) -> ReadError:
         """Return the named form of ``error``; chain it with ``from error``."""
-        import errno  # noqa: PLC0415 - only failures pay for it
-
         name = errno.errorcode.get(error.errno or 0, "unknown").lower()
         return cls(path, error.strerror or name, reason=name)
 

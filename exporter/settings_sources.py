@@ -1,7 +1,7 @@
 """Read the options from command line, environment and YAML file; the first of them that sets an option wins.
 
-pydantic-settings does this too, but refuses ``--collector.burst=false``, ignores unknown variables, and knows neither
-the line of a YAML value nor where a wrong value was written. It would add 14 MB to a command that needs no server.
+pydantic-settings refuses ``--collector.burst=false``, ignores unknown variables, knows no line of a YAML value, and
+would add 14 MB to a command that needs no server.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Given(NamedTuple):
 def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     """Return the checked settings; ``flags`` by name without dashes. Raises ``ConfigError`` for the first mistake."""
     given = _from_environment(environ) | {flag: Given(text) for flag, text in flags.items()}
-    config_file = given.get("config.file")
-    if config_file and _parse(_BY_FLAG["config.file"], config_file, environ):
-        content = Path(config_file.text).read_bytes()
-        given = {option.flag: found for option, found in parse_file_options(content, config_file.text)} | given
+    file = given.get("config.file")
+    if file and _parse(_BY_FLAG["config.file"], file, environ):
+        in_file = parse_file_options(Path(file.text).read_bytes(), file.text)
+        given = {option.flag: found for option, found in in_file} | given
     # A default with a reference counts where the environment has what it refers to.
     defaults = {
         option.flag: Given(option.reference, "default")

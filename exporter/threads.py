@@ -1,7 +1,4 @@
-"""Daemon threads for calls that may block forever: a file on a dead disk or file server, lxcfs behind ``/proc``.
-
-Neither a page nor the end of the process waits for such a thread.
-"""
+"""Daemon threads for calls that may block forever (a dead disk or file server, lxcfs); nothing waits for them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import ExporterError, ReadError
+from exporter.errors import ReadError
 from exporter.log import MAX_VALUE_LENGTH, DuplicateFilter, EventFormatter, configure, fields
 
 PAIR = re.compile(r'([A-Za-z0-9_]+)=("(?:[^"\\]|\\.)*"|[^\s"]+)(?: |$)')
@@ -87,11 +87,6 @@ def test_an_event_is_one_line_of_logfmt_or_json() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_numbers_that_json_cannot_hold_are_text(value: float) -> None:
-    assert json.loads(line(record("x", **fields(n=value)), as_json=True))["n"] == str(value)
-
-
 @given(st.text(), st.dictionaries(st.sampled_from("abc"), st.text() | st.integers() | st.floats() | st.none()))
 def test_whatever_the_text_a_line_is_one_line_of_printable_ascii_that_parses(message: str, own: dict[str, Any]) -> None:
     made = record("%s", message, fields=own)
@@ -109,23 +104,16 @@ def test_long_values_are_cut_before_they_are_escaped(text: str) -> None:
 
 def test_an_exception_is_told_with_type_message_and_place_innermost_first() -> None:
     def read() -> None:
-        raise ReadError("cpu.stat", "no such\nfile", reason="enoent")
+        try:
+            int("x")
+        except ValueError as error:
+            raise ReadError("cpu.stat", "no such\nfile", reason="enoent") from error
 
     found = parsed(line(failed(raised(read))))
 
     assert found["err"] == "ReadError: cpu.stat: no such"
     assert re.fullmatch(r"tests/test_log.py:\d+ read < tests/test_log.py:\d+ raised", found["at"])
-    assert "cause" not in found
-
-
-def test_causes_are_told() -> None:
-    def parse() -> None:
-        try:
-            int("x")
-        except ValueError as error:
-            raise ReadError("cpu.stat", "no number", reason="malformed") from error
-
-    assert parsed(line(failed(raised(parse))))["cause"].startswith("ValueError: invalid literal")
+    assert found["cause"].startswith("ValueError: invalid literal")
 
 
 def test_a_group_is_told_by_what_is_in_it() -> None:
@@ -136,18 +124,6 @@ def test_a_group_is_told_by_what_is_in_it() -> None:
 def test_what_other_packages_quote_of_their_input_below_the_first_line_is_not_told() -> None:
     body = "1 validation error for PodList\nitems\n  Field required [input_value={'token': 'hunter2'}]"
     assert "hunter2" not in line(failed(ValueError(body)))
-
-
-def test_a_deep_recursion_is_told_by_its_innermost_frames() -> None:
-    def deeper(depth: int) -> None:
-        if not depth:
-            raise ExporterError("deep", reason="depth")
-        deeper(depth - 1)
-
-    at = parsed(line(failed(raised(lambda: deeper(200)))))["at"]
-
-    assert re.match(r"tests/test_log.py:\d+ deeper < tests/test_log.py:\d+ deeper < ", at)
-    assert len(at) <= MAX_VALUE_LENGTH + 3
 
 
 def test_the_same_event_is_written_once_in_thirty_seconds_and_then_counted() -> None:

@@ -102,6 +102,7 @@ def help_to(stdout: int) -> tuple[int, bytes]:
 def test_without_a_command_it_serves() -> None:
     program = Program()
     assert program.run("--sample.interval=2s") == Outcome(0, "", "")
+    assert Program(lambda: 1).run("explain").code == 1
     assert [settings.sample_interval for settings, _ in program.serve.runs] == [2.0]
     assert program.explain.runs == []
 
@@ -121,10 +122,6 @@ def test_options_stand_before_or_after_the_command(argv: str) -> None:
     [(settings, args)] = program.explain.runs
     assert (settings.sample_interval, settings.collector_distribution) == (2.0, True)
     assert (args.target, args.output) == ("ns/pod", "json")
-
-
-def test_the_exit_code_is_the_command_s() -> None:
-    assert Program(lambda: 1).run("explain").code == 1
 
 
 def test_a_command_that_answers_on_a_terminal_logs_from_warn_on() -> None:

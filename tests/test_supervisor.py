@@ -30,10 +30,6 @@ class Watched:
             raise asyncio.CancelledError
 
 
-async def raises() -> None:
-    raise RuntimeError("a bug")
-
-
 async def ends() -> None:
     return
 
@@ -44,10 +40,8 @@ async def awaits_a_cancelled_future() -> None:
     await cancelled
 
 
-@pytest.mark.parametrize("task", [raises, ends, awaits_a_cancelled_future])
-async def test_a_task_is_counted_and_restarted_after_growing_pauses(
-    task: Callable[[], Coroutine[Any, Any, None]],
-) -> None:
+@pytest.mark.parametrize("task", [ends, awaits_a_cancelled_future])
+async def test_a_task_is_restarted_after_growing_pauses(task: Callable[[], Coroutine[Any, Any, None]]) -> None:
     watched = Watched(pauses=9)
     await watched.run(task)
     assert watched.failed == ["pods"] * 9

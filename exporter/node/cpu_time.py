@@ -1,8 +1,7 @@
 """Reads what each online CPU spent its time on: ``/proc/schedstat`` where the kernel has it, and ``/proc/stat``.
 
 ``/proc/stat`` (kernel ``Documentation/filesystems/proc.rst``): ``cpuN user nice system idle iowait irq softirq steal
-guest guest_nice`` in ticks of 10 ms since boot, the guest columns being part of ``user`` and ``nice``. The kernel
-samples them at clock ticks: a task in phase with the tick, 0.2 CPUs in truth, may show as 0.5 or as nothing.
+...`` in ticks of 10 ms since boot, sampled: a task in phase with the tick, 0.2 CPUs in truth, may show as 0.5 or 0.
 
 ``/proc/schedstat`` (``Documentation/scheduler/sched-stats.rst``, version 15 and later): fields 7 and 9 of ``cpuN`` are
 the time that tasks ran, in nanoseconds, and the number of their slices. A slice is added when it ends.
@@ -69,15 +68,12 @@ def parse_schedstat(data: bytes, path: str) -> dict[int, RunTime]:
 
 
 def _cpu_lines(data: bytes, least: int, path: str) -> Iterator[tuple[int, list[int]]]:
-    """Yield number and counters of each ``cpuN`` line, which has at ``least`` so many."""
+    """Yield number and counters, at ``least`` so many, of each ``cpuN`` line."""
     for line in data.splitlines():
         if line.startswith(b"cpu") and not line.startswith(b"cpu "):
             words = line[3:].split()
-            if (
-                len(words) <= least
-                or len(words[0]) > 6
-                or not all(word.isdigit() and len(word) <= 20 for word in words)
-            ):
+            are_numbers = all(word.isdigit() and len(word) <= 20 for word in words)
+            if len(words) <= least or len(words[0]) > 6 or not are_numbers:
                 raise ParseError(path, line, "not a CPU's times")
             cpu, *counts = map(int, words)
             yield cpu, counts

@@ -22,16 +22,13 @@ from exporter.node.machine import read_file
 
 
 def read_cpu_manager_state(path: str) -> CpuManagerState | None:
-    """The checkpoint at ``path``; ``None`` where it is absent or not for our eyes (it belongs to root, mode 0600).
-
-    Raises ``ParseError`` when it can be read and is no checkpoint.
-    """
+    """Return the checkpoint; ``None`` where it is absent or may not be read (mode 0600). Raises ``ParseError``."""
     data = read_file(path)
     return None if data is None else parse_cpu_manager_state(data, path)
 
 
 def parse_cpu_manager_state(data: bytes, path: str) -> CpuManagerState:
-    """The checkpoint in ``data``. Raises ``ParseError``; what it does not know it leaves alone."""
+    """Return the checkpoint in ``data``; what it does not know it leaves alone. Raises ``ParseError``."""
     state = _object(data, path)
     inner = state.get("data")
     if isinstance(inner, str) and inner:

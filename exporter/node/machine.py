@@ -47,8 +47,7 @@ def read_release(proc: str) -> str | None:
 def cfs_quota_bug(release: str | None) -> CfsQuotaBug:
     """Whether ``release`` has 512ac999d275 (4.18), which throttles below the limit, without de53fd7aedb1 (5.4).
 
-    Vendors patch older bases under numbers of their own (Debian's 4.19.0-8-amd64 was 4.19.98), so below 5.4 only a
-    release that adds nothing to upstream's gives an answer.
+    Below 5.4 only a release that adds nothing to upstream's gives an answer: vendors' numbers tell nothing.
     """
     match = _VERSION.match(release or "")
     if match is None:

@@ -1,13 +1,10 @@
 """The CPU manager's checkpoint in all its versions."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from exporter.errors import ParseError
 from exporter.model import CpuManagerState
@@ -74,22 +71,6 @@ def test_the_policy_none_has_neither_pool_nor_entries() -> None:
 def test_anything_else_is_a_parse_error(data: bytes) -> None:
     with pytest.raises(ParseError, match=r"^cpu_manager_state: "):
         parse_cpu_manager_state(data, "cpu_manager_state")
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text("0123-,", max_size=5),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(["policyName", "defaultCpuSet", "entries", "data", "uid", "cpuSet"]), inner, max_size=4
-            )
-        ),
-    )
-)
-def test_foreign_json_gives_a_state_or_a_parse_error(state: object) -> None:
-    with suppress(ParseError):
-        assert parse(state).policy
 
 
 def test_a_checkpoint_that_is_not_there_or_not_ours_is_absent(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from exporter.model import CfsQuotaBug
 from exporter.node.machine import Topology, cfs_quota_bug, read_release, read_topology
@@ -25,22 +23,14 @@ RELEASES: dict[str, CfsQuotaBug] = {
 
 def test_release_says_whether_the_kernel_has_the_fault() -> None:
     assert {release: cfs_quota_bug(release) for release in RELEASES} == RELEASES
-    assert cfs_quota_bug(None) == "unknown"
-
-
-@given(st.text() | st.from_regex(r"[0-9]+\.[0-9]+(\.[0-9]+)?.*"))
-@example("9" * 5000 + ".1.2")
-@example("4.19." + "9" * 5000)
-@example("\u0664.\u0661\u0669.\u0661")
-def test_any_text_is_judged(release: str) -> None:
-    assert cfs_quota_bug(release) in {"affected", "fixed", "unknown"}
+    for odd in (None, "9" * 5000 + ".1.2", "4.19." + "9" * 5000, "\u0664.\u0661\u0669.\u0661"):
+        assert cfs_quota_bug(odd) == "unknown"
 
 
 @pytest.mark.parametrize(
     ("version", "release"),
     [
         (None, None),
-        (b"", None),
         (b"Linux version\n", None),
         (b"Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org) #1 SMP\n", "6.1.0-56-cloud-amd64"),
         (b"Linux version 6.1\xff\n", "6.1\ufffd"),
