@@ -161,13 +161,11 @@ class Exporter:
         """Return the metrics page; while the kernel does not answer, the exporter's own metrics only."""
         start = self._monotonic()
         try:
-            snapshot = await self.loop.snapshot()
+            self.own.publish(snapshot := await self.loop.snapshot())
+            work = partial(self._render, snapshot, style, start)
         except ReadError as error:  # counters that do not move would look like those of an idle node
             self.count_error(error)
             work = partial(self.own.render, style)
-        else:
-            self.own.publish(snapshot)
-            work = partial(self._render, snapshot, style, start)
         # One thread for all pages: the renderer caches, and a cancelled request goes on in it.
         return await asyncio.wrap_future(self._rendering.submit(work))
 
@@ -234,11 +232,9 @@ class Exporter:
 
     def ready(self) -> web.ProbeResult:
         """Whether there was a sample, and a pod source answered or none is left to ask."""
-        if self.loop.ticks == 0:
-            return web.ProbeResult(ok=False, text="no sample yet")
-        if not self.directory.attempts:
-            return web.ProbeResult(ok=False, text="no pod source has answered yet")
-        return web.ProbeResult(ok=True, text="ready")
+        missing = "" if self.directory.attempts else "no pod source has answered yet"
+        missing = missing if self.loop.ticks else "no sample yet"
+        return web.ProbeResult(not missing, missing or "ready")
 
     async def resolve_pods_once(self) -> None:
         """Ask the pod sources once, then scan the cgroups; containers without a name stay unmapped."""

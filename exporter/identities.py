@@ -29,7 +29,7 @@ class ContainerIdentity:
     """One container as the pod's spec and status name it."""
 
     container_id: str
-    """Without the ``containerd://`` scheme; empty while the status has none. From a cut log name, its first digits."""
+    """Without the scheme; empty while the status has none. From a cut log name, its first digits."""
     name: str
     container_type: ContainerType
     runtime: str

@@ -1,7 +1,6 @@
 """Every option of the exporter: the one table behind ``--help``, the environment, the config file and the docs.
 
-To add an option, add a row to :class:`Settings`: its kind says how text becomes a value, its default what holds when
-it is not set. :mod:`exporter.settings_sources` reads the values.
+To add an option, add a row to :class:`Settings`. :mod:`exporter.settings_sources` reads the values.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from exporter import values
 from exporter.values import Kind, ListenAddress, choice, duration
 
 PREFIX: Final = "THROTTLE_EXPORTER_"
-MAX_READINGS: Final = 3600
-"""Readings of one cgroup that a window may hold: bounds the memory that two options together can ask for."""
+MAX_READINGS: Final = 3600  # of one cgroup in a window: bounds the memory that two options together can ask for
 _SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _URL_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _RESERVED_PATHS: Final = re.compile(r"/(?:healthz|readyz|(?:api|containers?)(?:/.*)?)")
@@ -33,9 +31,9 @@ class Option:
     """A sentence without its full stop."""
     fallback: str
     """The default as a user would write it, empty for none."""
-    reference: str = ""
+    reference: str
     """The default where the environment has what its ``$(NAME)`` refers to; also expanded in what the user gives."""
-    name: str = ""
+    name: str
     """Where the flag is not spelled as the field."""
 
     @property

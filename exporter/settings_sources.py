@@ -83,24 +83,22 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def _parse(option: Option, given: Given, environ: Mapping[str, str]) -> object:
-    text = given.text
-    if _CONTROL.search(text):
-        raise _wrong(option, given, "must not have control characters", text)
     try:
-        text = _expanded(text, environ) if option.reference else text
-        return option.kind.parse(text)
-    except NotQuotedError as error:
-        raise _wrong(option, given, error) from None
+        return option.kind.parse(_expanded(given.text, environ if option.reference else None))
     except ValueError as error:
-        raise _wrong(option, given, error, text) from None
+        raise _wrong(option, given, error, None if isinstance(error, NotQuotedError) else given.text) from None
 
 
 def _references(text: str) -> list[str]:
     return [name or other for name, other in _REFERENCE.findall(text)]
 
 
-def _expanded(text: str, environ: Mapping[str, str]) -> str:
-    """Return ``text`` with ``$(NAME)`` and ``${NAME}`` replaced, an IPv6 address in brackets (RFC 3986)."""
+def _expanded(text: str, environ: Mapping[str, str] | None) -> str:
+    """Return ``text`` with ``$(NAME)`` and ``${NAME}`` replaced, an IPv6 address in brackets; as it is without any."""
+    if _CONTROL.search(text):
+        raise ValueError("must not have control characters")
+    if environ is None:
+        return text
     values = {name: environ.get(name, "") for name in _references(text)}
     for name, value in values.items():
         if not value:
@@ -188,14 +186,8 @@ class Parser(argparse.ArgumentParser):
 
     @override
     def error(self, message: str) -> NoReturn:
-        """Raise ``ConfigError``."""
         # argparse says "argument --sample.interval: expected one argument".
         raise ConfigError(ascii(" ".join(message.split()).removeprefix("argument "))[1:-1])
-
-    @property
-    def flags(self) -> Iterable[str]:
-        """Every way to spell each of this parser's options."""
-        return self._option_string_actions
 
 
 def build_parser(usage: str, description: str, epilog: str) -> Parser:
@@ -245,9 +237,9 @@ def _plain_switch(word: str) -> str:
 
 def reject_unknown(words: Sequence[str], parsers: Sequence[Parser]) -> None:
     """Raise ``ConfigError`` for the first of ``words``, which no parser knew; its value is never repeated."""
-    for word in words[:1]:
+    for word in words:
         name = word.partition("=")[0]
         if not name.startswith("-") or name in {"-", "--"}:
             raise ConfigError(f"unexpected argument {quoted(word)}")
-        known = [flag for parser in parsers for flag in parser.flags]
+        known = [flag for parser in parsers for flag in parser._option_string_actions]  # noqa: SLF001 - argparse has no other list of them
         raise ConfigError(f"{quoted(name)[1:-1]}: unknown option{suggestion(name, known)}")

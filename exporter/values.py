@@ -1,7 +1,6 @@
 """Text to value and back: durations, switches, addresses, URLs and files, for options and configuration files alike.
 
-A parser raises ``ValueError`` whose text completes the sentence "must be ..."; the caller names the option and quotes
-what was given. :class:`NotQuotedError` asks it not to quote, where the text may hold a secret.
+A parser raises ``ValueError`` with what the value "must be"; the caller names the option and quotes what was given.
 """
 
 from __future__ import annotations
@@ -43,7 +42,6 @@ class Kind:
     """In words for people: ``duration``."""
     metavar: str
     parse: Callable[[str], object]
-    """Raises ``ValueError`` as this module says."""
     choices: tuple[str, ...] = ()
     limits: str = ""
     """``between 100ms and 60s``, ``one of logfmt, json``, or empty."""
@@ -53,9 +51,8 @@ class ListenAddress(NamedTuple):
     """Where a server listens."""
 
     host: str
-    """A name or a literal address without brackets; empty for all interfaces, IPv4 and IPv6."""
+    """Without brackets; empty for all interfaces, IPv4 and IPv6."""
     port: int
-    """0 lets the kernel choose a free one."""
 
     @override
     def __str__(self) -> str:
@@ -121,11 +118,12 @@ def parse_file(text: str) -> str | None:
     if not text:
         return None
     try:
-        problem = "Is a directory" if stat.S_ISDIR(os.stat(text).st_mode) else ""
+        is_readable = os.access(text, os.R_OK, effective_ids=True)
+        problem = (
+            "Is a directory" if stat.S_ISDIR(os.stat(text).st_mode) else "" if is_readable else "Permission denied"
+        )
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or "not a path"
-    if not problem and not os.access(text, os.R_OK, effective_ids=True):
-        problem = "Permission denied"
     if problem:
         # A token pasted in place of its file's path must not reach a log; a service account's token has no slash.
         raise (ValueError if "/" in text else NotQuotedError)(f"must be a readable file ({problem})")
