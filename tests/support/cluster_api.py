@@ -73,12 +73,7 @@ class ClusterApi(Served):
     def _listed(self, namespace: str, selector: str) -> web.Response:
         labels = dict(part.split("=") for part in selector.split(",") if part)
         items = [
-            pod(
-                name=one["name"],
-                namespace=one["namespace"],
-                metadata={"labels": one["labels"]},
-                spec={"nodeName": one["node"]},
-            )
+            pod(namespace=one["namespace"], metadata={**one}, spec={"nodeName": one["node"]})
             for one in self._pods
             if namespace in {"", one["namespace"]} and labels.items() <= one["labels"].items()
         ]

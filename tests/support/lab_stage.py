@@ -15,10 +15,6 @@ from tests.support.lab import group_of
 from tests.support.lab_kubelet import Kubelet, kubelet
 from tests.support.process import Exporter, started
 
-INTERVAL_SECONDS = 1.0
-"""The default. Use is compared with the limit at the grain of one sample, and a burst must fit into it."""
-WINDOW_SECONDS = 5.0
-
 _SAMPLES = "throttle_exporter_sample_duration_seconds_count"
 _POLL_SECONDS = 0.25
 _MOST_SHARES = 262144
@@ -81,11 +77,11 @@ def stage(
     hierarchy: Hierarchy,
     folder: Path,
     *,
-    window_seconds: float = WINDOW_SECONDS,
-    interval_seconds: float = INTERVAL_SECONDS,
+    window_seconds: float = 5.0,
+    interval_seconds: float = 1.0,
     pods_seconds: float = 1.0,
 ) -> Iterator[Stage]:
-    """An empty node with a kubelet whose CPU manager's policy is ``none``.
+    """An empty node with a kubelet whose CPU manager's policy is ``none``; a burst must fit into an interval.
 
     Other trees of this machine are none of its pods', and theirs is the largest share of the CPUs: what is told is what
     the pods of a scene do to each other.

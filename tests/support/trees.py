@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.pods import cpu, pod, running
 from tests.support.treebuilder import (
     Builder,
+    ExpectedContainer,
     QosClass,
     Tree,
     container_id,
@@ -260,21 +261,21 @@ LAYOUTS: tuple[Callable[[Path], Tree], ...] = (
 
 def pod_list(tree: Tree) -> dict[str, Any]:
     """A PodList that names the tree's pods ``apps/pod-<first 8 of the uid>`` and their containers ``c<number>``."""
-    specs: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    statuses: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    found: defaultdict[str, list[tuple[str, ExpectedContainer]]] = defaultdict(list)
     for one in tree.containers:
-        name, runtime = f"c{len(specs[one.pod_uid])}", one.runtime or "containerd"
-        specs[one.pod_uid].append({"name": name, **cpu(limits=f"{one.limit_cores:g}")})
-        statuses[one.pod_uid].append(running(name, f"{runtime}://{one.container_id}", restartCount=0))
-    items = {
-        one.pod_uid: pod(
-            one.pod_uid,
-            f"pod-{one.pod_uid[:8]}",
+        found[one.pod_uid].append((f"c{len(found[one.pod_uid])}", one))
+    items = [
+        pod(
+            uid,
+            f"pod-{uid[:8]}",
             namespace="apps",
-            containers=specs[one.pod_uid],
-            statuses=statuses[one.pod_uid],
-            status={"qosClass": one.qos_class},
+            containers=[{"name": name, **cpu(limits=f"{one.limit_cores:g}")} for name, one in found[uid]],
+            statuses=[
+                running(name, f"{one.runtime or 'containerd'}://{one.container_id}", restartCount=0)
+                for name, one in found[uid]
+            ],
+            status={"qosClass": qos_class},
         )
-        for one in tree.pods
-    }
-    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(items.values())}
+        for uid, qos_class in {one.pod_uid: one.qos_class for one in tree.pods}.items()
+    ]
+    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
