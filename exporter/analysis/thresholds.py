@@ -34,6 +34,11 @@ WAITING_RATE = 0.05
 """Seconds per second in which something waited for a CPU and no quota was the cause. A half busy node shows less."""
 WAITING_SHARE = 0.2
 """Waiting divided by running and waiting, with running counted as wall time: every request takes a quarter longer."""
+ROOM = 0.5
+"""Busy share of its CPUs below which no shortage made it wait, but wake-ups, threads pinned to one of them, or a
+hypervisor that counts no steal."""
+WAITING_RATE_WITH_ROOM = 0.25
+"""WAITING_RATE for those: on three CPUs of an emulator, a third busy, 5 ms of work waited for 25 ms."""
 NEIGHBOUR_USE = 0.1
 """Share of the container's CPUs that its neighbours together, or all that is no container, must use to be named."""
 MAX_NEIGHBOURS = 5

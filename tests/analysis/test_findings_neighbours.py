@@ -100,6 +100,22 @@ def test_containers_that_share_their_pod_s_quota_wait_for_each_other_while_it_la
 
 
 @pytest.mark.parametrize(
+    ("waited", "busy", "found"),
+    [
+        pytest.param(3.6, 0.3, (), id="a little, where there is room"),
+        pytest.param(3.6, 0.6, ("contention",), id="as little, where there is not"),
+        pytest.param(18.0, 0.3, ("contention",), id="much, as of threads that are pinned to one of its CPUs"),
+    ],
+)
+def test_a_little_waiting_on_cpus_that_are_idle_is_no_shortage(
+    waited: float, busy: float, found: tuple[str, ...]
+) -> None:
+    row = make.container(cpus="0-2", deltas=make.deltas(usage_seconds=2.5, waiting_seconds=waited))
+    on = make.node(cpu_times={cpu: make.busy(busy) for cpu in range(3)})
+    assert tuple(one["name"] for one in find(make.snapshot(row, on=on))) == found
+
+
+@pytest.mark.parametrize(
     "row",
     [
         pytest.param(make.container(deltas=waiting(waiting_seconds=2.5)), id="a little waiting"),

@@ -20,12 +20,16 @@ def contention(view: ContainerView) -> Finding | None:
     running = 1.0 if used is None else min(1.0, used)
     if waited is None or waited < thresholds.WAITING_RATE or waited / (waited + running) < thresholds.WAITING_SHARE:
         return None
-    cpus, others = len(view.cpus), view.neighbours
+    cpus, others, busy = len(view.cpus), view.neighbours, view.of_node.busy(view.cpus)
+    if busy is not None and placement is not None and placement.seconds >= thresholds.SAME_WINDOW * busy.seconds:
+        has_room = busy.busy + busy.steal + busy.error < thresholds.ROOM * cpus
+        if has_room and waited < thresholds.WAITING_RATE_WITH_ROOM:
+            return None
     busiest = sorted(others.items(), key=lambda one: (-one[1], one[0]))[: thresholds.MAX_NEIGHBOURS]
     busiest = [one for one in busiest if one[1] >= thresholds.MIN_USE]
     used_by_others = sum(others.values())
     named = [one for one in busiest if one[1] >= thresholds.NAMED_SHARE * used_by_others]
-    outside, busy = view.of_node.outside(view.cpus), view.of_node.busy(view.cpus)
+    outside = view.of_node.outside(view.cpus)
     rest = None if busy is None else busy.without(view.row)
     # Of its waiting, what nobody else can have caused.
     itself = None if busy is None or rest is None else max(0.0, waited - rest - busy.error)
