@@ -42,9 +42,9 @@ class Load:
     limit: float
 
     def most(self, burst_seconds: float, cpus: int) -> float:
-        """Return the highest limit that may be recommended: 1.5 x the burst's CPU time and a slice of 5 ms a CPU."""
+        """Return the highest limit that may be recommended: 1.5 x the burst and what CPUs strand of the quota."""
         at_once = min(self.workers, cpus)
-        return min(float(at_once), 1.5 * (burst_seconds + 0.005 * at_once) / 0.1)
+        return min(float(at_once), 1.5 * (burst_seconds + 0.001 + 0.005 * (at_once - 1)) / 0.1)
 
 
 def played(node: Stage, hierarchy: Hierarchy, limit: float | None) -> Pod:
