@@ -1,4 +1,4 @@
-"""The metrics page: made once a tick whoever asks, in two formats; and the probes."""
+"""The metrics page, made once a tick whoever asks, in two formats; the probes and the API."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import gzip
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import pytest_asyncio
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from exporter.metrics.exposition import Format
-from exporter.web.pages import CONTENT_TYPES, ProbeResult, StateCache, create_app
+from exporter.model import CgroupName
+from exporter.report.documents import Report
+from exporter.web.pages import CONTENT_TYPES, ProbeResult, StateCache, add_api, create_app
+from tests.report.node import minute
 
 PROMETHEUS_ASKS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
@@ -184,3 +190,43 @@ async def test_metrics_may_be_at_any_path() -> None:
         assert (await client.get("/metrics")).status == 404
     async with serving(path="/") as client:
         assert await (await client.get("/")).read() == b"text 1\n"
+
+
+# ---- the API ----
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return minute(tmp_path_factory.mktemp("minute"))
+
+
+@pytest_asyncio.fixture
+async def client(report: Report) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    async def make() -> Report:
+        return report
+
+    app = web.Application()
+    add_api(app, lambda: 1, make)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def test_every_document_is_served(client: Any, report: Report) -> None:
+    served: dict[str, object] = {
+        "containers": report.containers(),
+        "containers?series=false": report.containers(with_series=False),
+        "node": report.node(),
+    }
+    for one in report.containers()["containers"]:
+        name = CgroupName(one["namespace"], one["pod"], one["container"])
+        served["containers/" + "/".join(part or "-" for part in name)] = report.container(name)
+    assert len(served) > 10
+    for path, document in served.items():
+        answer = await client.get(f"/api/v1/{path}")
+        assert (answer.status, answer.content_type, await answer.json()) == (200, "application/json", document)
+
+
+@pytest.mark.parametrize("path", ["shop/none/app", "-/x/y", "%00/%1b/..%2f", "a/b/" + "c" * 4000])
+async def test_a_container_that_is_not_there(client: Any, path: str) -> None:
+    answer = await client.get(f"/api/v1/containers/{path}")
+    assert (answer.status, await answer.json()) == (404, {"schema": "v1", "error": "no such container on this node"})
