@@ -184,10 +184,9 @@ class Exporter:
         return await asyncio.to_thread(self._make_report, snapshot, self._health(snapshot.cgroups))
 
     def _make_report(self, snapshot: Snapshot, health: Health) -> Report:
-        from exporter.analysis.findings import find  # noqa: PLC0415 - who is only scraped needs neither
-        from exporter.report.documents import Report  # noqa: PLC0415 - nor this
+        from exporter.report.documents import Report  # noqa: PLC0415 - who is only scraped does not need it
 
-        return Report(snapshot, find(snapshot), health, self.history)
+        return Report(snapshot, None, health, self.history)
 
     async def record_history(self) -> None:
         """Record each minute's snapshot until cancelled."""

@@ -31,9 +31,7 @@ from exporter.report.schema import ContainersDocument
 from exporter.settings import Settings
 from exporter.values import ListenAddress, duration
 
-_MOVE_SECONDS: Final = 0.1
 _LINE_SECONDS: Final = 10.0
-_FIRST_LINE_SECONDS: Final = 0.25
 _PORT: Final = 9843
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -113,7 +111,7 @@ def _on_node(settings: Settings, node: Node, kubelet_url: str) -> Settings:
 async def _keep_moving(move: Callable[[], None]) -> None:
     while True:
         await asyncio.to_thread(move)
-        await asyncio.sleep(_MOVE_SECONDS)
+        await asyncio.sleep(0.1)
 
 
 async def _report(address: asyncio.Future[str], path: str) -> None:
@@ -121,7 +119,7 @@ async def _report(address: asyncio.Future[str], path: str) -> None:
     url = await address
     _print(f"status page at {url}/")
     _print(f"metrics at {url}{path}")
-    pause = _FIRST_LINE_SECONDS
+    pause = 0.25
     while True:
         await asyncio.sleep(pause)
         try:

@@ -116,7 +116,7 @@ class Session:
         """``fetch`` raises ``ExporterError`` when there are no numbers now; ``source`` names it on the screen."""
         self._board, self._terminal, self._fetch = board, terminal, fetch
         self._source, self._interval = source, interval
-        self._events: asyncio.Queue[Callable[[], int | None]] = asyncio.Queue()
+        self._events = asyncio.Queue[Callable[[], int | None]]()
         """What is to be done next; the exit code ends the session."""
 
     async def run(self) -> int:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import isfinite, nan
 from typing import Final, cast
 
-from exporter.analysis.findings import Finding, Name
+from exporter.analysis.findings import Finding, Name, find
 from exporter.analysis.isolation import reserved_cpus
 from exporter.analysis.ledger import Ledger, ledger_of
 from exporter.analysis.nodeview import NodeView, grouped, name_of
@@ -31,16 +31,16 @@ class Report:
     def __init__(
         self,
         snapshot: Snapshot,
-        findings: Sequence[Finding],
+        findings: Sequence[Finding] | None,
         exporter: schema.Exporter,
         history: History | None = None,
     ) -> None:
-        """``snapshot`` is a detailed one; ``exporter`` is the exporter's own health."""
+        """``snapshot`` is a detailed one, which gives the findings for ``None``; ``exporter``: its own health."""
         self.snapshot, self.exporter, self.history = snapshot, exporter, history or History()
         self._view, self._taken_at = NodeView(snapshot), round(snapshot.taken_at, DIGITS)
         self._rows = {row.ref.path: row for row in snapshot.subjects}
         self._pods = {row.ref.pod_path: row for row in snapshot.pods}
-        worst_first = sorted(findings, key=lambda finding: rank(finding["severity"]))
+        worst_first = sorted(find(snapshot) if findings is None else findings, key=lambda one: rank(one["severity"]))
         self._findings = grouped((one["subject"] and CgroupName(**one["subject"]), one) for one in worst_first)
         self._node_findings = self._findings.get(None, [])
 

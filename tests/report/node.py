@@ -9,7 +9,6 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.analysis.findings import find
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.readers import ReaderFactory
 from exporter.kube.kubelet import parse_configz
@@ -71,4 +70,4 @@ def minute(folder: Path) -> Report:
         snapshot = sampler.snapshot(detailed=True)
         sampler.close()
     assert errors == []
-    return Report(snapshot, find(snapshot), {**HEALTH, "cgroups": dict(snapshot.cgroups)})
+    return Report(snapshot, None, {**HEALTH, "cgroups": dict(snapshot.cgroups)})
