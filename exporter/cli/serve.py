@@ -34,14 +34,12 @@ with no_default_cas():
     from exporter import app
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(_: ArgumentParser) -> None:
     """Add nothing: ``serve`` has no options of its own."""
-    del parser
 
 
-def run(settings: Settings, args: Namespace) -> int:
+def run(settings: Settings, _: Namespace) -> int:
     """Serve until a signal ends the process."""
-    del args
     _tune_malloc()
     asyncio.run(app.run(settings))
     return 0

@@ -44,11 +44,10 @@ SCAN_SECONDS: Final = 1.0
 _PLAIN_HTTP: Final = b"Client sent an HTTP request to an HTTPS server"
 """The exporter's answer at its TLS port, in the words of every server written in Go."""
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-_CA_HELP: Final = "CA of the exporter's certificate, PEM (that of the system; none on this node itself)"
 _CREDENTIALS: Final[Mapping[str, tuple[str, Callable[[str], str | None], str]]] = {
     "user": ("NAME", str, "user of an exporter that asks for a password"),
     "password-file": ("FILE", parse_file, "file with that user's password in it"),
-    "tls.ca": ("FILE", parse_ca_file, _CA_HELP),
+    "tls.ca": ("FILE", parse_ca_file, "CA of its certificate, PEM (that of the system; none on this node itself)"),
     "cert": ("FILE", parse_file, "certificate to show an exporter that asks for one, PEM"),
     "key": ("FILE", parse_file, "key of that certificate, PEM (in the certificate's file)"),
 }
@@ -83,7 +82,7 @@ class Client:
         if status == HTTPStatus.BAD_REQUEST and body.startswith(_PLAIN_HTTP):
             raise NoAnswerError(f"{url} speaks TLS only: --url {url.replace('http', 'https', 1)}")
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise NoAnswerError(f"{url} refuses to answer {self._shown().format(status)}")
+            raise NoAnswerError(f"{url} refuses to answer {self._refused(status)}")
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise NoAnswerError(f"{url} is asked too often (HTTP {status}): try again")
         if status != HTTPStatus.OK:
@@ -121,12 +120,12 @@ class Client:
     def _may_send_password(self) -> bool:
         return self.url.startswith("https:") or self._is_loopback
 
-    def _shown(self) -> str:
+    def _refused(self, status: int) -> str:
         if not self.user:
-            return "without a password (HTTP {}): --user and --password-file"
+            return f"without a password (HTTP {status}): --user and --password-file"
         if not self._may_send_password:
-            return "without a password (HTTP {}), which goes over TLS or to a loopback address only"
-        return "to this user with this password (HTTP {})"
+            return f"without a password (HTTP {status}), which goes over TLS or to a loopback address only"
+        return f"to this user with this password (HTTP {status})"
 
     def _get(self, path: str, answer_seconds: float) -> tuple[int, bytes]:
         url, parts, deadline = self.url, urlsplit(self.url), time.monotonic() + answer_seconds
@@ -218,10 +217,7 @@ def _client(url: str, args: Namespace) -> Client:
 
 
 def containers_document(value: object) -> ContainersDocument:
-    """Return foreign JSON itself; raises ``ValueError``, one line, for the first field in which it is no such document.
-
-    Fields that the schema does not have are ignored: a newer exporter may have more.
-    """
+    """Return foreign JSON itself; raises ``ValueError``, one line, for the first field that is missing or wrong."""
     version = value.get("schema") if isinstance(value, dict) else None
     if version != SCHEMA:
         raise ValueError(f"its schema is {quoted(str(version), 20)}, not {SCHEMA}")
@@ -237,8 +233,8 @@ def sample_here(settings: Settings, args: Namespace, reason: str, *, with_series
     """Return the containers after a while of sampling, announced on standard error with the ``reason`` for it."""
     import asyncio  # noqa: PLC0415 - see TYPE_CHECKING
 
-    why = f"{reason}: sampling" if reason else "sampling"
-    print(f"throttle-exporter: {why} here for {format_duration(args.watch)}", file=sys.stderr, flush=True)
+    why = f"{reason}: " if reason else ""
+    print(f"throttle-exporter: {why}sampling here for {format_duration(args.watch)}", file=sys.stderr, flush=True)
 
     async def sample() -> ContainersDocument:
         async with sampling(settings) as exporter:
@@ -314,11 +310,8 @@ def _tls_problem(url: str, error: ssl.SSLError) -> str:
 
 
 def _password(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_PASSWORD_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"--password-file: must be a readable file ({error.strerror})") from error
+    with open(path, "rb") as file:
+        content = file.read(MAX_PASSWORD_FILE_BYTES + 1)
     password = content.rstrip(b"\r\n")
     if not password or len(content) > MAX_PASSWORD_FILE_BYTES:
         raise ConfigError(f"--password-file: must hold a password of 1 to {MAX_PASSWORD_FILE_BYTES} bytes")

@@ -140,13 +140,12 @@ class Figures(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Predicted beside measured."""
+    """Predicted beside measured; ``workers_seconds``: CPU time without others in the same cgroup."""
 
     title: str
     predicted: Figures
     measured: Figures
     workers_seconds: float
-    """CPU time of the workers alone: others may run in their cgroup too."""
 
 
 def table(run: Run) -> str:
@@ -199,12 +198,11 @@ def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[in
     undecided = "Cannot tell whether {} throttles below the limit"
     if len(runs) < 2:
         return EXIT_UNDECIDED, f"{undecided}: there is only one CPU, and the bug needs a second one"
-    periods = [one.measured.periods for one in runs]
-    if 0 in periods:
+    if 0 in {one.measured.periods for one in runs}:
         hint = "there is no quota here; run deploy/fibtest-job.yaml, or give --limit as root"
         return EXIT_UNDECIDED, f"{undecided}: {hint}"
     alone, together = (one.measured.usage_seconds / (one.measured.periods * quota_seconds) for one in runs)
-    ratio = runs[1].measured.throttled_periods / periods[1]
+    ratio = runs[1].measured.throttled_periods / runs[1].measured.periods
     evidence = f"{ratio:.0%} of the periods were throttled, and {together:.0%} of the quota was used"
     if ratio < MIN_THROTTLED_PERIODS:
         return EXIT_UNDECIDED, f"{undecided}: {evidence}: something else kept the workers from their CPUs"
@@ -212,8 +210,8 @@ def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[in
         return 0, f"{{}} does not throttle below the limit: {evidence}"
     if alone < MIN_USED_QUOTA:
         return EXIT_UNDECIDED, f"{undecided}: {evidence}, but the fast worker alone got no more than {alone:.0%}"
-    evidence += f", where the fast worker alone got {alone:.0%}"
-    return EXIT_THROTTLES_BELOW_LIMIT, f"{{}} throttles below the limit: {evidence}"
+    text = f"{{}} throttles below the limit: {evidence}, where the fast worker alone got {alone:.0%}"
+    return EXIT_THROTTLES_BELOW_LIMIT, text
 
 
 def _plan(place: Place, load: Workload, *, is_fibtest: bool) -> Iterator[tuple[str, Figures, list[Workload]]]:
