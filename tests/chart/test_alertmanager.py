@@ -112,8 +112,12 @@ def test_a_workload_pages_once_and_what_waits_on_a_node_is_one_notification(tmp_
             + [firing("WorkloadCPUThrottled", workload="cart"), *waiting],
         )
         eventually(lambda: len(recipient.received) >= 4, "four notifications", TIMEOUT_SECONDS, recipient.received.copy)
-        # The pods behind it come and go: evidence that notifies nobody.
+        # The pods behind it come and go: evidence that notifies nobody, and another text of its alerts.
         send(server, [firing("PodCPUThrottled", pod=f"{pod}-new", node="node-2") for pod in pods])
+        for name, workload in (("WorkloadCPUThrottledSevere", "checkout"), ("WorkloadCPUThrottled", "cart")):
+            again = firing(name, workload=workload)
+            again["annotations"]["description"] += f" Most is lost by pod {workload}-new on node node-2."
+            send(server, [again])
         # Two more group intervals: whatever was to come has come.
         time.sleep(2.5)
     [page], tickets = recipient.texts("pagerduty"), [body["attachments"][0] for body in recipient.texts("slack")]

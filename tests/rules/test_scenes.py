@@ -233,6 +233,10 @@ def up(values: str | float, job: str = "kube-throttle-exporter") -> Raw:
     return Raw("up", values, target=Target(instance="10.0.0.2:9843", job=job))
 
 
+def built(values: str) -> Raw:
+    return Raw("throttle_exporter_build_info", values, target=Target(instance="10.0.0.2:9843", job="cgroups"))
+
+
 def cgroups(state: str, values: str | float) -> Raw:
     return Raw("throttle_exporter_cgroups", values, {"state": state})
 
@@ -253,6 +257,8 @@ EXPORTER = {
     "another's job": silent(up(0, "node-exporter")),
     "job of a PodMonitor": fires(down("monitoring/throttle-exporter"), [up(0, "monitoring/throttle-exporter")], 10),
     "job of another release": fires(down("lab-kube-throttle-exporter"), [up(0, "lab-kube-throttle-exporter")], 10),
+    "a job of any name answers": silent(up(1, "cgroups"), built("1x70")),
+    "a job of any name is down": fires(down("cgroups"), [up("1x9 0x60", "cgroups"), built("1x9 stale")], 20),
     "stands still from 10": fires(STALE, [Raw(TAKEN, "0+60x10 600x60")], 20),
     "stands still from 10 to 30": fires(STALE, [Raw(TAKEN, "0+60x10 600x19 1860+60x40")], 20, 31),
     "fresh": silent(Raw(TAKEN, "0+60x80")),

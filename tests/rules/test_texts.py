@@ -42,10 +42,20 @@ def kernel(node: str) -> Raw:
     return Raw("cgroup_node_kernel_info", 1, {"release": "4.19.10", "cfs_quota_bug": "affected"}, Target(node=node))
 
 
+# It lost most until it ended two minutes ago.
+ENDED = STUCK.but(
+    pod="web-ended", workload=None, quota_state=None, limit=None, periods="0+600x38 stale", throttled="0+600x38 stale"
+).but(lost="0+54x38 stale", usage="0+24x38 stale")
+ENDED_INFO = Raw(
+    "cgroup_pod_info",
+    "1x38 stale",
+    {"namespace": "shop", "pod": "web-ended", "workload_kind": "Deployment", "workload": "web", "pod_uid": "ended"},
+)
 NOWHERE, ALONE = Target(node=""), Target(cluster=None)
 
 CASES: Mapping[str, list[Source]] = {
     "WorkloadCPUThrottled": KNOWN,
+    "WorkloadCPUThrottled: a pod that is gone": [*KNOWN, ENDED, ENDED_INFO],
     # Without node, no command names a random exporter.
     "WorkloadCPUThrottled: little known": [STUCK.but(target=NOWHERE), replace(EXPORTER_POD, target=NOWHERE)],
     "WorkloadCPUThrottled: external label": [STUCK.but(target=ALONE), replace(EXPORTER_POD, target=ALONE)],
@@ -138,6 +148,13 @@ def test_an_alert_about_throttling_says_how_much_in_each_measure(case: str) -> N
     if "Exclusive" not in case and "external" not in case:
         wanted.append(r"[Rr]ecommended limit(?: of app)?: 1.20 CPUs")
     assert [pattern for pattern in wanted if not re.search(pattern, text)] == []
+
+
+def test_no_text_names_a_pod_that_is_gone() -> None:
+    told = said()["WorkloadCPUThrottled: a pod that is gone"]
+    assert "Lost now: 1.23 CPU-seconds per second" in told["description"]
+    assert "Most is lost by pod web-5d8f-abcde on node" in told["description"]
+    assert told["command"].endswith("explain shop/web-5d8f-abcde")
 
 
 def test_no_text_reads_a_whole_metric() -> None:
