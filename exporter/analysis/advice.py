@@ -62,8 +62,10 @@ def set_pod_limit(row: CgroupRow, cores: float) -> list[str]:
 
 
 def set_request(row: CgroupRow, cores: float) -> list[str]:
-    """Return the command that gives the container another CPU request."""
-    return _kubectl_set(row, "resources", f"--requests=cpu={quantity(cores)}")
+    """Return the command that gives the container another CPU request, and a limit that is not below it."""
+    limit = row.container_spec and row.container_spec.limit_cores
+    raised = f" --limits=cpu={quantity(cores)}" if limit and limit < rounded_up(cores) else ""
+    return _kubectl_set(row, "resources", f"--requests=cpu={quantity(cores)}{raised}")
 
 
 def pin(row: CgroupRow, cpus: int) -> list[str]:

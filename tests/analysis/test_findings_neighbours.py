@@ -70,6 +70,9 @@ def test_the_request_that_is_advised_has_the_weight_to_end_the_waiting(
     victim = victim._replace(pod_identity=PodIdentity("uid-victim", "shop", "victim", None, "Deployment", "victim"))
     found = of(victim, hog, on=CPU_0)
     assert found["commands"] == [f"kubectl -n shop set resources deploy/victim -c app {command}"]
+    # A request above the limit is refused.
+    [limited] = of(make.with_spec(victim, limit_cores=0.9), hog, on=CPU_0)["commands"]
+    assert limited.endswith(command if "limits" in command else f"{command} {command.replace('requests', 'limits')}")
 
 
 def test_waiting_that_throttling_explains_is_no_contention() -> None:
