@@ -117,16 +117,12 @@ def test_top_shows_them_at_every_look(with_clients: Secured) -> None:
         assert "refuses" not in terminal.seen
 
 
-def test_without_the_right_password(with_users: Secured) -> None:
+def test_without_the_right_password_or_ca(with_users: Secured, tmp_path: Path) -> None:
     assert told(with_users).endswith("refuses to answer without a password (HTTP 401): --user and --password-file")
     line = told(with_users, f"--user={USER}", f"--password-file={with_users.folder / 'wrong'}")
     assert line.endswith("refuses to answer to this user with this password (HTTP 401)")
-
-
-def test_a_ca_that_is_named_is_asked_for_a_loopback_address_too(with_users: Secured, tmp_path: Path) -> None:
-    Authority(tmp_path)  # another one
+    Authority(tmp_path)  # another one, whose name is asked for at a loopback address, too
     line = told(with_users, f"--tls.ca={tmp_path / 'ca.crt'}")
-
     assert "its certificate is not trusted" in line
     assert line.endswith("--tls.ca names the CA to trust")
 

@@ -63,13 +63,3 @@ def test_all_nodes_are_merged_and_the_silent_one_is_named_in_time(throttle: Thro
     if command == "top":
         assert result.stdout.splitlines()[1].split()[:2] == ["node-1", "shop/checkout-7d9f8b6c5d-x2k9p/app"]
     assert TIMEOUT_SECONDS <= spent < TIMEOUT_SECONDS + 25
-
-
-def test_a_pod_of_the_silent_node_and_a_workload_that_is_not_there(throttle: Throttle) -> None:
-    result = throttle("explain", "deploy/web")
-    assert (result.returncode, result.stdout) == (3, "")
-    assert "no answer from node node-3" in result.stderr
-
-    result = throttle("explain", "deploy/nothing")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr

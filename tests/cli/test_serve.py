@@ -21,9 +21,6 @@ def test_ca_certificates_are_loaded_after_the_import_of_serve_and_not_before(mon
         assert ssl.create_default_context().get_ca_certs() == []
     assert "SSL_CERT_FILE" not in os.environ
     assert subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True).stdout == b"0\n"
-
-
-def test_a_file_the_user_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/some/file")
     with no_default_cas():
         pass
