@@ -26,7 +26,7 @@ def test_a_kubelet_of_no_use_costs_names_and_nothing_else(tmp_path: Path) -> Non
     pods = (tmp_path / "pods.json").read_bytes()
     with kubelet(tmp_path, pods) as served:
         served.answer("/pods", Reply(hang=True))
-        options = [*place.paths, *FAST, *served.options, "--kubelet.timeout=1s", "--pods.interval=1s"]
+        options = [*place.paths, *FAST, *served.options, "--kubelet.timeout=3s", "--pods.interval=1s"]
         with started(options, ready=False) as exporter:
             # No page waits for an answer, and nothing is shown under a name that it will not keep.
             page = exporter.page()
