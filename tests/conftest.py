@@ -16,8 +16,8 @@ from tests.support.unit import GUARD
 
 CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
-# Bounds on time belong to bench: on a busy machine any example may take a second.
-settings.register_profile("project", deadline=None)
+# Bounds on time belong to bench: on a busy machine any example may take a second. While working half of them will do.
+settings.register_profile("project", deadline=None, max_examples=100 if CI else 50)
 settings.load_profile("project")
 
 
