@@ -69,8 +69,7 @@ def listed(recording: Recording) -> set[tuple[str, str, str]]:
 
 def helm_test(found: list[Json], exporter: Exporter) -> subprocess.CompletedProcess[str]:
     """The chart's test pod: its script and its arguments, but for the name that only a cluster's DNS knows."""
-    [pod] = [each for each in found if each["kind"] == "Pod"]
-    [one] = pod["spec"]["containers"]
+    [one] = only(found, "Pod")["spec"]["containers"]
     _, flag, script = one["command"]
     _, port, *rest = one["args"]
     assert port == str(exporter.port)
@@ -117,8 +116,7 @@ def check(here: Cluster, found: list[Json], exporter: Exporter, folder: Path) ->
     page = exporter.page_when(lambda page: mapped(page) == listed(here.recording))
     assert page.get("throttle_exporter_pods_source_active", source="kubelet") == 1
 
-    spec = only(found, "DaemonSet")["spec"]["template"]["spec"]
-    [one] = spec["containers"]
+    [one] = only(found, "DaemonSet")["spec"]["template"]["spec"]["containers"]
     for probe in ("livenessProbe", "readinessProbe"):
         assert exporter.get(one[probe]["httpGet"]["path"]).status == 200
     # In a user namespace the test's own user stands for the pod's, and what it may do there is worth nothing outside.
