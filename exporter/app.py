@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.web import HTTPServiceUnavailable
@@ -27,7 +28,7 @@ from exporter.kube.kubelet import KubeletSource
 from exporter.kube.logdir import LogDirSource
 from exporter.kube.source import FileSource, NoneSource, PodSource
 from exporter.log import fields
-from exporter.metrics.exposition import Format, Renderer
+from exporter.metrics.exposition import Format, Renderer, Zipper
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
 from exporter.report.history import History
@@ -153,26 +154,27 @@ class Exporter:
         )
         self.history = History()
         self.supervisor = Supervisor(lambda name: self.own.count("task", name), monotonic)
-        self._rendering = Worker("renderer")
+        self._rendering, self._zipper = Worker("renderer"), Zipper()
         names = settings.web_cadvisor_names
         self._renderer = Renderer(settings.collectors, cadvisor_names=names, on_error=self.count_error)
 
-    async def page(self, style: Format) -> bytes:
-        """Return the metrics page; while the kernel does not answer, the exporter's own metrics only."""
-        start = self._monotonic()
+    async def page(self, wanted: tuple[Format, bool]) -> bytes:
+        """Return the metrics page, as gzip or not; while the kernel does not answer, the own metrics only."""
+        start, snapshot = self._monotonic(), None
         try:
             self.own.publish(snapshot := await self.loop.snapshot())
-            work = partial(self._render, snapshot, style, start)
         except ReadError as error:  # counters that do not move would look like those of an idle node
             self.count_error(error)
-            work = partial(self.own.render, style)
         # One thread for all pages: the renderer caches, and a cancelled request goes on in it.
-        return await asyncio.wrap_future(self._rendering.submit(work))
+        return await asyncio.wrap_future(self._rendering.submit(partial(self._render, snapshot, start, *wanted)))
 
-    def _render(self, snapshot: Snapshot, style: Format, start: float) -> bytes:
-        parts = self._renderer.parts(snapshot, style)
-        self.own.render_seconds.observe(self._monotonic() - start)
-        return b"".join((*parts, self.own.render(style)))
+    def _render(self, snapshot: Snapshot | None, start: float, style: Format, zipped: bool) -> bytes:  # noqa: FBT001 - the cache's key
+        families = list[list[bytes]]()
+        if snapshot is not None:
+            families = self._renderer.families(snapshot, style)
+            self.own.render_seconds.observe(self._monotonic() - start)
+        families.append([self.own.render(style)])
+        return self._zipper.zip(families) if zipped else b"".join(chain.from_iterable(families))
 
     def state(self) -> tuple[int, bool]:
         """Return a key for caches of pages: changes with every sample, and when samples are late."""

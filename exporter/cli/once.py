@@ -42,7 +42,7 @@ async def _page(settings: Settings, args: Namespace) -> bytes:
         if args.watch > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(exporter.loop.run(), args.watch)
-        return await exporter.page("openmetrics" if args.openmetrics else "text")
+        return await exporter.page(("openmetrics" if args.openmetrics else "text", False))
     finally:
         await exporter.close()
 

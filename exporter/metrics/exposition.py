@@ -7,8 +7,11 @@ row is escaped once and each sample is one string; a property test compares both
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from math import ceil
+from struct import pack
 from typing import Any, Literal
+from zlib import DEFLATED, MAX_WBITS, Z_FULL_FLUSH, compressobj, crc32
 
 from prometheus_client.utils import floatToGoString
 
@@ -24,6 +27,11 @@ Block = tuple[str, Any]
 _CGROUPS = frozenset[RowType](("container", "pod", "cadvisor"))
 CHUNK_ROWS = 4
 """Rows whose lines of one family are kept together: fewer are rendered again, more take less memory."""
+
+GZIP_LEVEL = 1
+"""3 MB take 15 ms, and 60 ms at level 6, for a tenth more bytes."""
+_GZIP_HEADER, _LAST_BLOCK = b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\x03\0"
+"""Of RFC 1952, without a name and a time; of RFC 1951, an empty one."""
 
 _go_float: Callable[[float], str] = floatToGoString
 _PLAIN_FLOAT = 1e6
@@ -91,10 +99,10 @@ class Renderer:
 
     def render(self, snapshot: Snapshot, style: Format) -> bytes:
         """Return the page without the exporter's own metrics and without OpenMetrics' end mark."""
-        return b"".join(self.parts(snapshot, style))
+        return b"".join(chain.from_iterable(self.families(snapshot, style)))
 
-    def parts(self, snapshot: Snapshot, style: Format) -> list[bytes]:
-        """Return the page in encoded pieces, so that a page of 10 MB is in memory once and never as text."""
+    def families(self, snapshot: Snapshot, style: Format) -> list[list[bytes]]:
+        """Return the page in encoded pieces by family, so that 10 MB are in memory once and never as text."""
         before, self._rows = self._rows, rows_of(snapshot)
         if snapshot.settings_version != self._version:
             self._version = snapshot.settings_version
@@ -102,14 +110,14 @@ class Renderer:
             self._blocks.clear()
         used = dict.fromkeys(family.row_type for family in self._families)
         stale = {row_type: self._stale(row_type, before.get(row_type, ())) for row_type in used}
-        parts: list[bytes] = []
+        families: list[list[bytes]] = []
         for family in self._families:
             chunks = self._chunks.get(family.name)
             if chunks is None or not family.cacheable:
                 chunks = self._renewed(family, chunks, *stale[family.row_type])
             if any(chunks):
-                parts += (head(family.name, family.metric.kind, family.metric.help, style).encode(), *chunks)
-        return parts
+                families.append([head(family.name, family.metric.kind, family.metric.help, style).encode(), *chunks])
+        return families
 
     def _stale(self, row_type: RowType, before: Sequence[Any]) -> tuple[Sequence[int] | None, Sequence[Block]]:
         """Take over the rows of this page; return the chunks in which one has changed and their rows; ``None``: all."""
@@ -159,6 +167,32 @@ class Renderer:
         else:
             self._chunks.pop(family.name, None)
         return chunks
+
+
+class Zipper:
+    """Makes gzip of pages; a family that is the same as in the last page is not compressed again.
+
+    A page is one member, as few clients read on behind the first: its families are deflated apart, to whole bytes.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, tuple[list[bytes], bytes]] = {}
+
+    def zip(self, families: Iterable[list[bytes]]) -> bytes:
+        """Return the gzip of pieces by family, the first of which tells it from the others."""
+        before, self._kept = self._kept, {}
+        crc = size = 0
+        stream = [_GZIP_HEADER]
+        for parts in families:
+            text = b"".join(parts)
+            crc, size = crc32(text, crc), size + len(text)
+            kept = before.get(parts[0])
+            if kept is None or kept[0] != parts:
+                deflate = compressobj(GZIP_LEVEL, DEFLATED, -MAX_WBITS)
+                kept = parts, deflate.compress(text) + deflate.flush(Z_FULL_FLUSH)
+            self._kept[parts[0]] = kept
+            stream.append(kept[1])
+        return b"".join((*stream, _LAST_BLOCK, pack("<II", crc, size % 2**32)))
 
 
 def head(name: str, kind: str, text: str, style: Format) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import math
 import time
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 API: Final = f"/api/{SCHEMA}"
 OLDEST_SECONDS: Final = 1.0  # a metrics page is served again; ticks may be a minute apart, what it says must not be
-GZIP_LEVEL: Final = 1  # 3 MB take 15 ms, and 60 ms at level 6, for a tenth more bytes
 CONTENT_TYPES: Final[dict[Format, str]] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -98,20 +96,14 @@ class ProbeResult(NamedTuple):
 
 def create_app(
     state: Callable[[], Hashable],
-    render: Callable[[Format], Awaitable[bytes]],
+    render: Callable[[tuple[Format, bool]], Awaitable[bytes]],
     healthy: Callable[[], ProbeResult],
     ready: Callable[[], ProbeResult],
     *,
     telemetry_path: str,
 ) -> web.Application:
-    """Return the aiohttp application. Handlers only fetch: what takes time happens in threads behind the cache."""
-
-    async def make(key: tuple[Format, bool]) -> bytes:
-        style, zipped = key
-        page = await render(style)
-        return await asyncio.to_thread(gzip.compress, page, GZIP_LEVEL, mtime=0) if zipped else page
-
-    pages = StateCache(state, make, oldest_seconds=OLDEST_SECONDS)
+    """Return the aiohttp application; ``render`` makes a page of a format, as gzip or not, in another thread."""
+    pages = StateCache(state, render, oldest_seconds=OLDEST_SECONDS)
 
     async def metrics(request: web.Request) -> web.Response:
         style, zipped = wanted_format(request.headers.get("Accept", "")), accepts_gzip(request)

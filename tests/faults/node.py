@@ -93,7 +93,7 @@ class Node:
 
     async def page(self) -> Page:
         """The page of now; it is whole, whatever is on it."""
-        page = Page((await self.exporter.page("text")).decode(), "text/plain")
+        page = Page((await self.exporter.page(("text", False))).decode(), "text/plain")
         assert duplicates(page.text) == {}
         assert page.families
         return page

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
+from zlib import MAX_WBITS, decompressobj
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,16 @@ from typing_extensions import override
 
 from exporter.errors import ExporterError
 from exporter.metrics.catalog import CATALOG, FAMILIES
-from exporter.metrics.exposition import CHUNK_ROWS, Format, Renderer, escape_label, format_value, head, label_block
+from exporter.metrics.exposition import (
+    CHUNK_ROWS,
+    Format,
+    Renderer,
+    Zipper,
+    escape_label,
+    format_value,
+    head,
+    label_block,
+)
 from exporter.model import CgroupRow, Distribution, Snapshot
 from tests.metrics import reference
 from tests.metrics.strategies import numbers, rows_of, snapshots, texts
@@ -42,6 +53,19 @@ def test_a_collector_that_is_off_costs_its_families_and_no_other(
     style: Format, found: Snapshot, collectors: frozenset[str]
 ) -> None:
     assert Renderer(collectors).render(found, style) == reference.page(found, collectors, style)
+
+
+@settings(max_examples=25)
+@given(pages=st.lists(snapshots, min_size=1, max_size=4))
+def test_gzip_of_pages_one_after_the_other_is_each_of_them(pages: list[Snapshot]) -> None:
+    renderer, zipper = Renderer(COLLECTORS), Zipper()
+    for version, found in enumerate(pages):
+        families = renderer.families(replace(found, settings_version=version), "text")
+        for number in 1, 2:  # the second time nothing but the end is new
+            wanted = [*families, [b"own %d\n" % number]]
+            reader = decompressobj(MAX_WBITS | 16)  # of one member
+            assert reader.decompress(zipper.zip(wanted)) == b"".join(chain.from_iterable(wanted))
+            assert (reader.eof, reader.unused_data) == (True, b"")
 
 
 @given(numbers)

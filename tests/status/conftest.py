@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,8 +42,8 @@ class Served:
 def application(served: Served, telemetry_path: str = "/metrics") -> web.Application:
     """The exporter's application with the page on it, as ``serve`` puts them together."""
 
-    async def metrics(_: object) -> bytes:
-        return b"# EOF\n"
+    async def metrics(wanted: tuple[str, bool]) -> bytes:
+        return gzip.compress(b"# EOF\n") if wanted[1] else b"# EOF\n"
 
     fine = ProbeResult(ok=True, text="ready")
     app = create_app(served.state, metrics, lambda: fine, lambda: fine, telemetry_path=telemetry_path)

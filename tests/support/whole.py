@@ -15,7 +15,7 @@ def page_of(settings: Settings) -> Page:
     async def once() -> bytes:
         try:
             await exporter.resolve_pods_once()
-            return await exporter.page("text")
+            return await exporter.page(("text", False))
         finally:
             await exporter.close()
 

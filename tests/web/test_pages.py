@@ -120,7 +120,12 @@ FINE = ProbeResult(ok=True, text="fine")
 async def serving(
     maker: Maker | None = None, *, healthy: ProbeResult = FINE, ready: ProbeResult = FINE, path: str = "/metrics"
 ) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own parameters say nothing here
-    render = (maker or Maker()).make
+    made_by = maker or Maker()
+
+    async def render(wanted: tuple[Format, bool]) -> bytes:
+        page = await made_by.make(wanted[0])
+        return gzip.compress(page) if wanted[1] else page
+
     app = create_app(lambda: 1, render, lambda: healthy, lambda: ready, telemetry_path=path)
     async with TestClient(TestServer(app), auto_decompress=False, headers={"Accept-Encoding": "identity"}) as client:
         yield client

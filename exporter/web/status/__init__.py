@@ -21,9 +21,10 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import hdrs, web
 
+from exporter.metrics.exposition import GZIP_LEVEL
 from exporter.model import CgroupName
 from exporter.report import escaped_path, unescaped_segments
-from exporter.web.pages import GZIP_LEVEL, StateCache, accepts_gzip
+from exporter.web.pages import StateCache, accepts_gzip
 
 if TYPE_CHECKING:
     from exporter.analysis.findings import Name
