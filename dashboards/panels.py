@@ -40,9 +40,9 @@ WIDTHS = {
     "cfs_quota": 130,
 }
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
-NAME_WIDTH = 170
+NAME_WIDTH = 150
 """The least of columns of names, below which the table scrolls."""
-UNIT_WIDTHS = {SECONDS_PER_SECOND: 112, CORES: 90}
+UNIT_WIDTHS = {SECONDS_PER_SECOND: 112, CORES: 98}
 STEP = "1m"
 """Least time between two points of a graph: rules record once a minute."""
 POINTS = 100
