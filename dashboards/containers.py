@@ -20,6 +20,7 @@ ABOVE_RECORDED = "container:cgroup_container_cpu_throttled_ancestor_seconds:rate
 PODS_USE = f"pod:cgroup_cpu_usage_seconds:rate5m{PODS}"
 PODS_LOST = f"(pod:cgroup_cpu_throttled_seconds:max_rate5m{PODS} or {PODS_USE} * 0)"
 """Of every chosen pod, with its containers: the larger of the two, as everywhere."""
+ALL_LOST = f"(sum(pod:cgroup_cpu_throttled_seconds:max_rate5m{PODS}) or sum({PODS_USE}) * 0)"
 BUSIEST_PODS = f"topk(200, {PODS_USE})"
 """What tables show at most; no two use the same to the last digit, so that every column chooses the same pods."""
 

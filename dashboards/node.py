@@ -66,6 +66,7 @@ def build() -> Dashboard:
 
 
 def _now(board: Dashboard) -> Dashboard:
+    seen = selector("cluster", "node", extra='state=~"mapped|unmapped|pending"')
     online = f"max(cgroup_node_cpus{selector('cluster', 'node', extra=_state('online'))})"
     for panel in (
         number(
@@ -97,7 +98,7 @@ def _now(board: Dashboard) -> Dashboard:
         number(
             "Containers",
             "Containers on this node that the exporter sees.",
-            Query(f"count(group by ({CONTAINER}) (cgroup_container_info{HERE}))", "containers"),
+            Query(f"sum(throttle_exporter_cgroups{seen})", "containers"),
             unit=COUNT,
             span=6,
             no_value="no containers",

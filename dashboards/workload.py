@@ -11,7 +11,7 @@ from dashboards.causes import (
     quota_above_it,
     quota_or_neighbours,
 )
-from dashboards.containers import BUSIEST_PODS, CONTAINER, POD, PODS, PODS_LOST, PODS_USE, RAW, USED, now, rate
+from dashboards.containers import ALL_LOST, BUSIEST_PODS, CONTAINER, POD, PODS, PODS_USE, RAW, USED, now, rate
 from dashboards.frame import WORKLOADS, new_dashboard, selector
 from dashboards.panels import (
     CORES,
@@ -58,7 +58,7 @@ def _summary(board: Dashboard) -> Dashboard:
             "Throttled time share",
             "CPU time lost to quotas, divided by CPU time used and lost, over all containers of the chosen pods: the"
             " share of the time in which they could have run that a quota stopped them, own, pod's or slice's.",
-            Query(f"sum({PODS_LOST}) / (sum({PODS_LOST}) + sum({PODS_USE}))", "share"),
+            Query(f"{ALL_LOST} / ({ALL_LOST} + sum({PODS_USE}))", "share"),
             unit=RATIO,
             steps=SHARE_STEPS,
             no_value="no pod",
@@ -85,7 +85,7 @@ def _summary(board: Dashboard) -> Dashboard:
             "CPU time lost to quotas",
             "CPU-seconds per second that all containers of the chosen pods lose to quotas, summed over CPUs: their own,"
             " the pod's or a slice's.",
-            Query(f"sum({PODS_LOST})", "lost"),
+            Query(ALL_LOST, "lost"),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
             no_value="no pod",
@@ -97,6 +97,7 @@ def _summary(board: Dashboard) -> Dashboard:
             Query(
                 f"max({STALLED_SHARE}) or max({now('cgroup_container_cpu_pressure_stalled_seconds_total')}) * 0",
                 "stalled",
+                instant=True,
             ),
             unit=RATIO,
             steps=((STALLED, ORANGE),),
