@@ -12,6 +12,7 @@ from dashboards.containers import (
     POD,
     PODS,
     PODS_LOST,
+    PODS_USE,
     RAW,
     RAW_PODS,
     USED,
@@ -80,7 +81,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             Query(losing_most(RATIOS), ONE),
             *band(RATIOS),
             Query(
-                f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or vector({default})",
+                f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or sum({PODS_USE}) * 0 + {default}",
                 "alert threshold",
                 fixed(RED, width=1, dashed=True),
             ),
@@ -131,9 +132,9 @@ def quota_or_neighbours(board: Dashboard) -> Dashboard:
             lines(
                 "Stalled against lost",
                 "Both rise together: the quota. Stalled alone: neighbours. Lost alone: some threads wait while others"
-                " run. Stalled is a share of time, lost is summed over CPUs.",
+                " run. Stalled is a share of time, the median that of containers above 1 %; lost is summed over CPUs.",
                 Query(f"max({STALLED_SHARE})", "stalled, the worst", {**fixed(ORANGE), **_SHARE}),
-                Query(f"quantile(0.5, {STALLED_SHARE})", "stalled, median above 1 %", {**fixed(GREY), **_SHARE}),
+                Query(f"quantile(0.5, {STALLED_SHARE})", "stalled, the median", {**fixed(GREY), **_SHARE}),
                 Query(f"max({LOST})", "lost to its quota, the worst", fixed(RED)),
                 Query(f"max({ABOVE})", "lost to a quota above, the worst", fixed(BLUE)),
                 unit=SECONDS_PER_SECOND,

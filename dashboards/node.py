@@ -169,6 +169,7 @@ def _map() -> stat.Panel:
         .text_mode(common.BigValueTextMode.NAME)
         .color_mode(common.BigValueColorMode.BACKGROUND_SOLID)
         .graph_mode(common.BigValueGraphMode.NONE)
+        .text(common_builder.VizTextDisplayOptions().value_size(11))
         .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .max_data_points(2)
         .with_target(range_target("A", Query(f"max by (cpu) ({expr})", "{{cpu}}")))

@@ -29,7 +29,7 @@ WIDTHS = {
     "cluster": 90,
     "namespace": 110,
     "workload_kind": 100,
-    "container": 100,
+    "container": 118,
     "cpus": 90,
     "node": 110,
     "cfs_quota_bug": 120,
@@ -40,7 +40,7 @@ WIDTHS = {
     "cfs_quota": 130,
 }
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
-NAME_WIDTH = 150
+NAME_WIDTH, POD_WIDTH = 150, 192
 """The least of columns of names, below which the table scrolls."""
 UNIT_WIDTHS = {SECONDS_PER_SECOND: 112, CORES: 98}
 STEP = "1m"
@@ -144,7 +144,7 @@ def lines(
             .show_legend(True)
             .display_mode(common.LegendDisplayMode.TABLE)
             .placement(common.LegendPlacement.BOTTOM if span < 12 else common.LegendPlacement.RIGHT)
-            .width(380 if span < 24 else 480)
+            .width(350 if span < 24 else 480)
             .calcs(["lastNotNull"])
             .sort_by("Last *")
             .sort_desc(True)
@@ -272,7 +272,7 @@ def rows(
     headings: dict[str, list[dashboard.DynamicConfigValue]] = {}
     for label, heading in labels.items():
         width = WIDTHS.get(label)
-        size = ("custom.width", width) if width else ("custom.minWidth", NAME_WIDTH)
+        size = ("custom.width", width) if width else ("custom.minWidth", POD_WIDTH if label == "pod" else NAME_WIDTH)
         headings[heading] = [dashboard.DynamicConfigValue(id_val=size[0], value=size[1])]
         text = NO_POD if label in NAMES_OF_PODS and "alertname" not in labels else "–"
         unnamed = {"type": "special", "options": {"match": "empty", "result": {"text": text, "color": GREY}}}
