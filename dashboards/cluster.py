@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from dashboards.frame import DOCS, OUR_ALERTS, new_dashboard, selector
+from dashboards.frame import DOCS, OUR_ALERTS, new_dashboard, selector, with_pressure
 from dashboards.panels import (
     BLUE,
     CORES,
@@ -16,7 +16,6 @@ from dashboards.panels import (
     RED,
     SECONDS,
     SECONDS_PER_SECOND,
-    YELLOW,
     Column,
     Link,
     Query,
@@ -74,6 +73,7 @@ def build() -> Dashboard:
 def _now(board: Dashboard) -> Dashboard:
     alerts = 'alertname=~"WorkloadCPUThrottled(Severe)?",alertstate="firing"'
     throttled = selector("cluster", "namespace", extra=alerts)
+    pressure = with_pressure("cluster")
     return (
         board.with_panel(
             number(
@@ -132,10 +132,10 @@ def _now(board: Dashboard) -> Dashboard:
                 "Workloads waiting",
                 f"Workloads with a container that had work and ran on no CPU for more than {STALLED:.0%} of the time,"
                 " because of a quota or of neighbours (cgroup v2).",
-                Query(f"count({STALLED_SHARE} > {STALLED}) or sum({USED}) * 0", "workloads"),
+                Query(f"count({STALLED_SHARE} > {STALLED}) or {pressure}", "workloads"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
-                no_value="no containers",
+                no_value="no pressure",
             )
         )
     )
@@ -362,7 +362,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             ),
             unit=COUNT,
             span=8,
-            steps=((1, YELLOW),),
+            steps=((1, ORANGE),),
             no_value="no cpusets",
         ),
         number(

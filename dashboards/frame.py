@@ -96,6 +96,12 @@ def selector(*names: str, extra: str = "") -> str:
     return "{" + ",".join([*pairs, *([extra] if extra else [])]) + "}"
 
 
+def with_pressure(*names: str) -> str:
+    """Return 0 if any exporter of the chosen ones can read pressure counters: without them nobody knows who waits."""
+    where = selector(*names, extra='input="cpu_pressure"')
+    return f"max(throttle_exporter_input_available{where} == 1) * 0"
+
+
 def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:
     query, description = _VARIABLES[name]
     made = (

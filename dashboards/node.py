@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import common
 
-from dashboards.frame import new_dashboard, selector
+from dashboards.frame import new_dashboard, selector, with_pressure
 from dashboards.panels import (
     BLUE,
     CORES,
@@ -89,11 +89,11 @@ def _now(board: Dashboard) -> Dashboard:
         number(
             "Containers waiting",
             f"Containers that had work and ran on no CPU for more than {STALLED:.0%} of the time (cgroup v2).",
-            Query(f"count({STALLED_SHARE} > {STALLED}) or sum({PODS_USE}) * 0", "containers"),
+            Query(f"count({STALLED_SHARE} > {STALLED}) or {with_pressure('cluster', 'node')}", "containers"),
             unit=COUNT,
             span=6,
             steps=((1, ORANGE),),
-            no_value="no containers",
+            no_value="no pressure",
         ),
         number(
             "Containers",
@@ -169,7 +169,7 @@ def _map() -> stat.Panel:
         .text_mode(common.BigValueTextMode.NAME)
         .color_mode(common.BigValueColorMode.BACKGROUND_SOLID)
         .graph_mode(common.BigValueGraphMode.NONE)
-        .text(common_builder.VizTextDisplayOptions().value_size(11))
+        .text(common_builder.VizTextDisplayOptions().value_size(10))
         .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .max_data_points(2)
         .with_target(range_target("A", Query(f"max by (cpu) ({expr})", "{{cpu}}")))
@@ -256,7 +256,7 @@ def _settings(board: Dashboard) -> Dashboard:
                 "version": "Cgroup",
                 "driver": "Driver",
             },
-            span=12,
+            span=16,
             height=5,
             sort="Node",
             no_value="no exporter on this node",
@@ -266,7 +266,7 @@ def _settings(board: Dashboard) -> Dashboard:
             "Length of the period in which quotas are counted, as the kubelet sets it.",
             Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
             unit=SECONDS,
-            span=12,
+            span=8,
             no_value="no /configz",
         ).height(5),
         rows(

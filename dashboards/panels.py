@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "blue", "purple"
+GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "dark-yellow", "orange", "red", "blue", "purple"
 GREY = "#8e8e8e"
 
 # Grafana's names of units.
