@@ -31,7 +31,7 @@ def write_share(folder: Path) -> None:
     for name in _CHECKOUT:
         source = ROOT / name
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "fixtures", "golden")
+            ignored = shutil.ignore_patterns("__pycache__", "golden")
             shutil.copytree(source, folder / "t" / name, ignore=ignored)
         else:
             shutil.copy2(source, folder / "t" / name)
