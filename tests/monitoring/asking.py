@@ -79,7 +79,8 @@ SUBJECTS = {
     "Which workloads wait for a CPU?": _WORKLOAD,
     "Which alerts fire?": frozenset({"alertname", "cluster", "namespace", "workload", "node"}),
     "Limits": _POD,
-    "Instances": _POD,
+    # A restarted container is another one for as long as Prometheus looks back.
+    "Instances": _POD | {"node", "container_id"},
     "Owners of CPUs": _POD,
     "Use and requests": _POD,
     "Kernel and cgroups": frozenset({"cluster", "node"}),
