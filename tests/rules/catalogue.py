@@ -1,6 +1,6 @@
 """The catalogue: loads, and what may come of each: a page, a ticket or nothing.
 
-A load begins after 20 minutes of calm, lasts for an hour, and is followed by 20 more minutes of calm. docs/numbers.md
+A load begins after 20 minutes of calm, lasts for an hour, and is followed by 12 more minutes of calm. docs/numbers.md
 has the minutes in which each row fires, at each scrape interval.
 """
 
@@ -15,7 +15,7 @@ from tests.rules.timeline import IDLE, Fired, Life, Second, Trace
 
 HIGH, SEVERE, LOST = "WorkloadCPUThrottled", "WorkloadCPUThrottledSevere", "ThrottleExporterLabelsLost"
 MINUTE = 60
-BEGIN, END, MINUTES = 20, 80, 100
+BEGIN, END, MINUTES = 20, 80, 92
 HALF = (BEGIN + END) // 2 * MINUTE
 START, STOP = BEGIN * MINUTE, END * MINUTE
 CALM = Second(used=0.3, periods=10)
@@ -167,7 +167,7 @@ ROWS: Mapping[str, Row] = {
         "roll-out of 200 pods, 25 at a time, each throttled for its first 90 s",
         rollout(200, 25),
         may=TICKET,
-        minutes=50,
+        minutes=40,
     ),
     "restarts-same-name": Row(
         "StatefulSet of 5 on another node with the same names, throttled for 3 minutes each",
