@@ -8,8 +8,7 @@ from functools import lru_cache
 
 from exporter.errors import ParseError
 
-MAX_CPUS = 1 << 16
-"""Above any kernel's NR_CPUS (8192): bounds what a hostile ``0-4294967295`` may cost."""
+MAX_CPUS = 1 << 16  # above any kernel's NR_CPUS (8192): bounds what a hostile 0-4294967295 may cost
 _PART = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 
 

@@ -36,8 +36,7 @@ class ExporterError(Exception):
     """Base of all errors this program raises on purpose."""
 
     stage: ClassVar[str] = "internal"
-    number: int = 1
-    """How many failures of the kind it stands for, where they come by the hundred."""
+    number: int = 1  # how many failures of the kind it stands for, where they come by the hundred
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)

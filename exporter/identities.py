@@ -28,18 +28,15 @@ class ContainerSpec:
 class ContainerIdentity:
     """One container as the pod's spec and status name it."""
 
-    container_id: str
-    """Without the scheme; empty while the status has none. From a cut log name, its first digits."""
+    container_id: str  # without the scheme; empty while the status has none. From a cut log name, its first digits
     name: str
     container_type: ContainerType
-    runtime: str
-    """The scheme: ``containerd``, ``cri-o``, ``docker``."""
+    runtime: str  # the scheme: containerd, cri-o, docker
     running: bool
     spec: ContainerSpec | None
     """``None`` where the source does not know the spec (log file names), which is not a spec that sets nothing."""
     restart_count: int = 0
-    image: str = ""
-    """As the status names it, else the spec; empty where neither does."""
+    image: str = ""  # as the status names it, else the spec; empty where neither does
     previous_container_ids: tuple[str, ...] = ()
     """Ids of earlier instances that the status still names: they label the last sample of one that just died."""
 
@@ -48,8 +45,7 @@ class ContainerIdentity:
 class PodSpec:
     """QoS class and pod-level CPU amounts (KEP-2837); ``None`` where the spec sets none."""
 
-    qos_class: QosClass | None
-    """``status.qosClass``; ``None`` while there is no status."""
+    qos_class: QosClass | None  # status.qosClass; None while there is no status
     request_cores: float | None = None
     limit_cores: float | None = None
 
@@ -58,17 +54,13 @@ class PodSpec:
 class PodIdentity:
     """One pod on this node."""
 
-    uid: str
-    """The uid in cgroup paths: for a static pod the config hash, never the mirror pod's own uid."""
+    uid: str  # the uid in cgroup paths: for a static pod the config hash, never the mirror pod's own uid
     namespace: str
     name: str
-    spec: PodSpec | None
-    """``None`` where the source does not know the spec, as :attr:`ContainerIdentity.spec`."""
-    workload_kind: str
-    """``Deployment``, ``StatefulSet``, ``DaemonSet``, ``CronJob``, ``StaticPod``, ..., ``Pod`` without owner."""
+    spec: PodSpec | None  # None where the source does not know the spec, as ContainerIdentity.spec
+    workload_kind: str  # Deployment, StatefulSet, DaemonSet, CronJob, StaticPod, ..., Pod without owner
     workload: str
-    alert_threshold_ratio: float | None = None
-    """From the pod's annotations; ``inf`` when alerting is off."""
+    alert_threshold_ratio: float | None = None  # from the pod's annotations; inf when alerting is off
     containers: tuple[ContainerIdentity, ...] = ()
 
     @property
@@ -81,8 +73,7 @@ class PodIdentity:
 class PodList:
     """One complete answer of a pod source."""
 
-    pods: Mapping[str, PodIdentity]
-    """By uid."""
+    pods: Mapping[str, PodIdentity]  # by uid
     problems: Mapping[str, int] = field(default_factory=dict)
     """Pods or containers left out or doubtful, counted by reason."""
 
@@ -98,5 +89,4 @@ class KubeletConfig:
     topology_manager_scope: str | None = None
     cpu_cfs_quota: bool | None = None
     cpu_cfs_quota_period_seconds: float | None = None
-    reserved_system_cpus: str | None = None
-    """A cpu list as the kubelet spells it, ``"0-1"``."""
+    reserved_system_cpus: str | None = None  # a cpu list as the kubelet spells it, "0-1"

@@ -27,13 +27,10 @@ class CgroupRef(NamedTuple):
     """Relative to the hierarchy's root, without a leading slash; a container's is below :attr:`pod_path` or equal to it
     (in containerd's ``SLICE:cri-containerd:ID`` form, and without pod cgroups)."""
     pod_path: str
-    pod_uid: str
-    """As Kubernetes spells it: with dashes, or 32 hex digits for a static pod."""
-    container_id: str | None
-    """The runtime's full id; ``None`` for the pod's own cgroup."""
+    pod_uid: str  # as Kubernetes spells it: with dashes, or 32 hex digits for a static pod
+    container_id: str | None  # the runtime's full id; None for the pod's own cgroup
     qos_class: QosClass
-    runtime: str
-    """``containerd``, ``cri-o``, ``docker``, ``kata``, or empty where the path does not say."""
+    runtime: str  # containerd, cri-o, docker, kata, or empty where the path does not say
     driver: Driver
 
 
@@ -48,8 +45,7 @@ class CpuStat(NamedTuple):
     throttled_seconds: float | None = None
     burst_periods: int | None = None
     burst_seconds: float | None = None
-    runqueue_wait_seconds: float | None = None
-    """``wait_sum``: v1, and only with schedstats on."""
+    runqueue_wait_seconds: float | None = None  # wait_sum: v1, and only with schedstats on
     usage_seconds: float | None = None
     user_seconds: float | None = None
     system_seconds: float | None = None
@@ -67,14 +63,11 @@ class CpuLimits:
     """What the cgroup may use; changes rarely (a resize, the CPU manager, systemd)."""
 
     quota_state: QuotaState
-    limit_cores: float | None = None
-    """Quota divided by period; ``None`` without a quota."""
+    limit_cores: float | None = None  # quota divided by period; None without a quota
     period_seconds: float | None = None
     burst_seconds: float | None = None
-    weight: int | None = None
-    """v2 ``cpu.weight``, raw; 0 is what kernels before 6.12 show for an idle-class group."""
-    shares: int | None = None
-    """v1 ``cpu.shares``, raw."""
+    weight: int | None = None  # v2 cpu.weight, raw; 0 is what kernels before 6.12 show for an idle-class group
+    shares: int | None = None  # v1 cpu.shares, raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +84,7 @@ class Cpuset:
 class Window(NamedTuple):
     """What one cgroup under a quota did in the last window; peak: the highest ratio between neighbouring readings."""
 
-    seconds: float
-    """Shorter than configured while the container is young; exact in a detailed snapshot only."""
+    seconds: float  # shorter than configured while the container is young; exact in a detailed snapshot only
     periods: int
     throttled_periods: int
     ratio: float
@@ -111,8 +103,7 @@ class Interval(NamedTuple):
     seconds: float
     periods: int
     throttled_periods: int
-    usage_seconds: float
-    """``nan`` where the usage is not known."""
+    usage_seconds: float  # nan where the usage is not known
 
     @property
     def ratio(self) -> float:
@@ -133,16 +124,14 @@ class Deltas(NamedTuple):
     local_throttled_seconds: float | None = None
     waiting_seconds: float | None = None
     stalled_seconds: float | None = None
-    runqueue_wait_seconds: float | None = None
-    """v1 with schedstats."""
+    runqueue_wait_seconds: float | None = None  # v1 with schedstats
     nested_throttled_seconds: float | None = None
 
 
 class Distribution(NamedTuple):
     """How often the throttled ratio of a sample interval with active periods was how high, since the first sample."""
 
-    counts: tuple[int, ...] = (0,) * len(RATIO_BUCKETS)
-    """Cumulative, one for each of :data:`RATIO_BUCKETS`."""
+    counts: tuple[int, ...] = (0,) * len(RATIO_BUCKETS)  # cumulative, one for each of RATIO_BUCKETS
     sum: float = 0.0
 
     def with_interval(self, interval: Interval) -> Distribution:
@@ -176,8 +165,7 @@ class CgroupRow(NamedTuple):
     namespace: str
     pod: str
     container: str | None
-    live: bool
-    """False while only the last counters of a removed cgroup linger."""
+    live: bool  # False while only the last counters of a removed cgroup linger
     ref: CgroupRef
     limits: CpuLimits | None
     cpuset: Cpuset | None
@@ -187,26 +175,20 @@ class CgroupRow(NamedTuple):
     """The smallest limit on the way to the root, and the number of CPUs in the cpuset."""
     numa_nodes: int | None
     isolation: IsolationState | None
-    exclusive: bool | None
-    """Whether no other container may run on any of its CPUs."""
-    limit_drift: bool | None
-    """Whether the cgroup's limit is not what the spec asks for; ``None`` when either is not known."""
+    exclusive: bool | None  # whether no other container may run on any of its CPUs
+    limit_drift: bool | None  # whether the cgroup's limit is not what the spec asks for; None when either is not known
     stat: CpuStat
     local_throttled_seconds: float | None
     pressure: Pressure | None
     window: Window | None
-    recommendation: Recommendation | None
-    """``None`` without a quota of its own, and while its window is too young."""
-    distribution: Distribution | None
-    """Only with the collector ``distribution``."""
-    threads: int | None = None
-    """At the last scan; only read where it was throttled."""
+    recommendation: Recommendation | None  # None without a quota of its own, and while its window is too young
+    distribution: Distribution | None  # only with the collector distribution
+    threads: int | None = None  # at the last scan; only read where it was throttled
     deltas: Deltas | None = None
     """Since a limit, period or burst changed, its own or one above it; ``None`` while that is too young."""
     placement_deltas: Deltas | None = None
     """The same since the last change of cpuset, isolation, online CPUs or kubelet configuration: for waiting."""
-    intervals: tuple[Interval, ...] = ()
-    """The window's sample intervals, oldest first."""
+    intervals: tuple[Interval, ...] = ()  # the window's sample intervals, oldest first
 
     @property
     def container_spec(self) -> ContainerSpec | None:
@@ -292,10 +274,8 @@ class NodeRow:
     online_cpus: frozenset[int] | None
     kubelet: KubeletConfig | None
     numa_node: Mapping[int, int] = field(default_factory=dict)
-    shared_cpus: frozenset[int] | None = None
-    """Online CPUs that no container owns."""
-    owners: Mapping[int, CgroupName] = field(default_factory=dict)
-    """The container that a CPU belongs to alone."""
+    shared_cpus: frozenset[int] | None = None  # online CPUs that no container owns
+    owners: Mapping[int, CgroupName] = field(default_factory=dict)  # the container that a CPU belongs to alone
     overlaps: tuple[Overlap, ...] = ()
     checkpoint: CpuManagerState | None = None
     cpu_times: Mapping[int, CpuTimes] = field(default_factory=dict)
@@ -308,10 +288,8 @@ class NodeRow:
 class Snapshot:
     """The node at one moment."""
 
-    taken_at: float
-    """Wall clock, seconds since the epoch."""
-    tick: int
-    """Grows with every sample; pages of the same tick are the same."""
+    taken_at: float  # wall clock, seconds since the epoch
+    tick: int  # grows with every sample; pages of the same tick are the same
     settings_version: int
     """Grows when anything but a counter or a window changed: rows, names, limits, cpusets, derived values."""
     containers: tuple[CgroupRow, ...]

@@ -24,17 +24,13 @@ _POD_SOURCES: Final = ("kubelet", "apiserver", "logs")
 class Option:
     """One option as users meet it."""
 
-    field: str
-    """The attribute of :class:`Settings`."""
+    field: str  # the attribute of Settings
     kind: Kind
-    help: str
-    """A sentence without its full stop."""
-    fallback: str
-    """The default as a user would write it, empty for none."""
+    help: str  # a sentence without its full stop
+    fallback: str  # the default as a user would write it, empty for none
     reference: str
     """The default where the environment has what its ``$(NAME)`` refers to; also expanded in what the user gives."""
-    name: str
-    """Where the flag is not spelled as the field."""
+    name: str  # where the flag is not spelled as the field
 
     @property
     def flag(self) -> str:
@@ -207,8 +203,7 @@ class Settings:
     log_format: str = _row(choice("FORMAT", "logfmt", "json"), "logfmt", "Form of a log line, on standard error")
     config_file: str | None = _row(_FILE, None, "YAML file with any of these options except this one")
 
-    given: frozenset[str] = field(default=frozenset(), compare=False)
-    """The attributes that the user set."""
+    given: frozenset[str] = field(default=frozenset(), compare=False)  # the attributes that the user set
 
     @property
     def collectors(self) -> frozenset[str]:

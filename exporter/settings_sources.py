@@ -43,8 +43,7 @@ class Given(NamedTuple):
     """One value as its user wrote it."""
 
     text: str
-    origin: str = ""
-    """Where it was written, for messages; empty for the command line."""
+    origin: str = ""  # where it was written, for messages; empty for the command line
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str]) -> Settings:

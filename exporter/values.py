@@ -20,8 +20,7 @@ from typing_extensions import override
 from exporter.errors import ConfigError
 
 _LARGE_UNITS: Final = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
-_UNITS: Final = _LARGE_UNITS | {"s": 1000, "ms": 1}
-"""In milliseconds, largest first."""
+_UNITS: Final = _LARGE_UNITS | {"s": 1000, "ms": 1}  # in milliseconds, largest first
 _DURATION: Final = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
 _MAX_DURATION_LENGTH: Final = 32  # characters; keeps the sum inside a float's range
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
@@ -38,20 +37,17 @@ class NotQuotedError(ValueError):
 class Kind:
     """How the text of an option becomes its value."""
 
-    unit: str
-    """In words for people: ``duration``."""
+    unit: str  # in words for people: duration
     metavar: str
     parse: Callable[[str], object]
     choices: tuple[str, ...] = ()
-    limits: str = ""
-    """``between 100ms and 60s``, ``one of logfmt, json``, or empty."""
+    limits: str = ""  # between 100ms and 60s, one of logfmt, json, or empty
 
 
 class ListenAddress(NamedTuple):
     """Where a server listens."""
 
-    host: str
-    """Without brackets; empty for all interfaces, IPv4 and IPv6."""
+    host: str  # without brackets; empty for all interfaces, IPv4 and IPv6
     port: int
 
     @override

@@ -37,8 +37,7 @@ class WatchTiming:
     """Time limits and waits, in seconds."""
 
     answer_seconds: float = 8.0
-    silent_seconds: float = 120.0
-    """A server sends a bookmark about every minute."""
+    silent_seconds: float = 120.0  # a server sends a bookmark about every minute
     first_retry: float = 0.5
     last_retry: float = 30.0
     idle_seconds: float = 300.0
@@ -78,8 +77,7 @@ class ApiServerSource:
         self._synced = self._received = False
         """Whether the copy is complete; whether the current watch has brought an event."""
         self._failure: MappingError | None = None
-        self._settled = asyncio.Event()
-        """Whether it is known if the server answers."""
+        self._settled = asyncio.Event()  # whether it is known if the server answers
 
     async def pods(self) -> PodList:
         """Return the copy as of now; raises :class:`MappingError` when the server's last answer was a failure."""

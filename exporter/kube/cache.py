@@ -32,27 +32,21 @@ class SourceStatus:
     """Results of one source so far."""
 
     name: str
-    up: bool | None = None
-    """How its last attempt ended; ``None`` before the first."""
-    active: bool = False
-    """The list in use came from it; it may have failed since."""
-    last_success: float | None = None
-    """Wall clock, seconds since the epoch."""
+    up: bool | None = None  # how its last attempt ended; None before the first
+    active: bool = False  # the list in use came from it; it may have failed since
+    last_success: float | None = None  # wall clock, seconds since the epoch
     failures: dict[str, int] = field(default_factory=dict)
     """By reason, see :data:`exporter.kube.source.REASONS`; the same one in a row once while another source serves."""
     reason: str = ""
-    last_error: str = ""
-    """Reason and message, one line, of the last failure; empty after a success."""
+    last_error: str = ""  # reason and message, one line, of the last failure; empty after a success
 
 
 class PodCacheStatus(NamedTuple):
     """Results of all sources so far, in the order in which they are tried."""
 
     sources: tuple[SourceStatus, ...]
-    config_failures: Mapping[str, int] = {}
-    """Of ``GET /configz``, by reason."""
-    problems: Mapping[str, int] = {}
-    """Of :attr:`PodList.problems`, each when a list has it and the one before had not."""
+    config_failures: Mapping[str, int] = {}  # of GET /configz, by reason
+    problems: Mapping[str, int] = {}  # of PodList.problems, each when a list has it and the one before had not
 
 
 class _Record:
@@ -64,8 +58,7 @@ class _Record:
         self.retry_at = -math.inf
         self.consecutive = self.backoffs = 0
         """Failures since the last success; the last of them, while another source served."""
-        self._reasons = set[str]()
-        """Of those failures."""
+        self._reasons = set[str]()  # of those failures
 
     def failed(self, error: MappingError, *, expected: bool) -> None:
         """Count and log a failure; an ``expected`` one, which may go on for ever, once for each reason."""
@@ -119,16 +112,14 @@ class PodCache:
         self._config_record = _Record("configz", "reading the kubelet's settings", clock)
         self._clock, self._wall, self._jitter = clock, wall, jitter
         self._requested, self._config_requested = asyncio.Event(), asyncio.Event()
-        self.first_result = asyncio.Event()
-        """Set when the pods are known or every source was tried and failed."""
+        self.first_result = asyncio.Event()  # set when the pods are known or every source was tried and failed
         self._failures, self._is_requested = 0, False
         self._scheduled_at = self._ended_at = self._requested_at = -math.inf
         self._gap = _DEBOUNCE_SECONDS  # between the end of a refresh and the next one that is requested
         self._active: _Record | None = None
         self._problems = Counter[str]()
         self.pods = PodList(pods={})  # the last good list
-        self.attempts = 0
-        """Refreshes ended, with a list or without."""
+        self.attempts = 0  # refreshes ended, with a list or without
 
     @property
     def status(self) -> PodCacheStatus:

@@ -29,8 +29,7 @@ ALERT_ANNOTATION = "kube-throttle-exporter/alert"
 
 _MIRROR, _SOURCE = "kubernetes.io/config.mirror", "kubernetes.io/config.source"
 _WINDOW_BYTES = 256 * 1024
-_MAX_PODS = 10_000
-"""A node runs some hundreds; a watch without its field selector would bring the whole cluster."""
+_MAX_PODS = 10_000  # a node runs some hundreds; a watch without its field selector would bring the whole cluster
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _RATIO = re.compile(r"[0-9]*\.?[0-9]+")
 # The controller appends minutes since 1970, here from 2017 to 2160; a date (20261121) lies below.

@@ -43,8 +43,7 @@ T = TypeVar("T")
 class PodSource(Protocol):
     """Lists the pods of this node."""
 
-    name: str
-    """``kubelet``, ``apiserver``, ``logs``, ``file`` or ``none``."""
+    name: str  # kubelet, apiserver, logs, file or none
 
     async def pods(self) -> PodList:
         """Return the whole list as of now; raises :class:`exporter.errors.MappingError`."""

@@ -18,8 +18,7 @@ from exporter.errors import ParseError
 from exporter.model import CpuTimes
 from exporter.node.machine import read_file
 
-USER_HZ = 100
-"""The tick that the kernel shows to user space on every architecture that Kubernetes runs on."""
+USER_HZ = 100  # the tick that the kernel shows to user space on every architecture that Kubernetes runs on
 _NS = 1_000_000_000
 
 
@@ -47,8 +46,7 @@ class CpuReadings(NamedTuple):
     """All CPUs at one time."""
 
     ticks: Mapping[int, Jiffies]
-    run: Mapping[int, RunTime]
-    """Empty without ``/proc/schedstat``."""
+    run: Mapping[int, RunTime]  # empty without /proc/schedstat
 
 
 def parse_proc_stat(data: bytes, path: str) -> dict[int, Jiffies]:

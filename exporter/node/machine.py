@@ -66,8 +66,7 @@ class Topology:
     """Which CPUs run and where they sit; absent parts mean that sysfs does not say."""
 
     online: frozenset[int] | None = None
-    numa_node: Mapping[int, int] = field(default_factory=dict)
-    """CPU -> NUMA node."""
+    numa_node: Mapping[int, int] = field(default_factory=dict)  # CPU -> NUMA node
     problems: tuple[ParseError, ...] = ()
 
     def numa_nodes_of(self, cpus: frozenset[int]) -> int | None:

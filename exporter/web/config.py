@@ -52,8 +52,7 @@ CURVES: Final = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521
 _HASH: Final = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
 """bcrypt's, up to cost 14: 0.8 s on a server of 2020. Each step doubles it, and a running check cannot be stopped."""
 _OPTION: Final = "--web.config.file"
-_CHECK_SECONDS, _READ_SECONDS = 1.0, 5.0
-"""Between two reads of the files; for one, as a file server may be gone."""
+_CHECK_SECONDS, _READ_SECONDS = 1.0, 5.0  # between two reads of the files; for one, as a file server may be gone
 _LARGEST_FILE: Final = 4 << 20  # bytes; a bundle of all public CAs has 0.2 MB
 _VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
@@ -216,8 +215,7 @@ class Loaded:
     """One state of all files."""
 
     config: WebConfig = field(default_factory=WebConfig)
-    context: ssl.SSLContext | None = None
-    """``None`` for plain HTTP."""
+    context: ssl.SSLContext | None = None  # None for plain HTTP
     digests: tuple[bytes, ...] = ()
     """Of the contents, by which they are compared: a mounted Secret changes through symlinks."""
 

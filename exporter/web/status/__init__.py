@@ -64,16 +64,12 @@ class Links:
 class PageRequest:
     """One page, as its URL asks for it: ``?namespace=shop&q=api&sort=lost&all&refresh=10``."""
 
-    name: CgroupName | None = None
-    """``None`` for the node's page; the others are for that page, but for ``refresh``."""
+    name: CgroupName | None = None  # None for the node's page; the others are for that page, but for refresh
     namespace: str = ""
-    text: str = ""
-    """Containers whose name or workload holds it, in any case."""
+    text: str = ""  # containers whose name or workload holds it, in any case
     sort: str = SORTS[0]
-    all: bool = False
-    """Every workload opened, with all its containers."""
-    refresh: int | None = None
-    """Seconds after which the browser asks again."""
+    all: bool = False  # every workload opened, with all its containers
+    refresh: int | None = None  # seconds after which the browser asks again
 
     @classmethod
     def of(cls, name: CgroupName | None, query: Mapping[str, str]) -> PageRequest:

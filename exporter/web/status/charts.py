@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 from exporter.analysis import text
 from exporter.report.schema import Series
 
-HEIGHT: Final = 100
-"""Of every chart's box; its width is the number of slots. It is stretched to the place it is given."""
+HEIGHT: Final = 100  # of every chart's box; its width is the number of slots. It is stretched to the place it is given
 ROW_SLOTS, PAGE_SLOTS = 60, 240
 MIN_BAR: Final = 4  # the height of a bar that is not zero
 Values = Sequence[float | None]
@@ -22,11 +21,9 @@ class Chart(NamedTuple):
     slots: int
     bars: str
     line: str
-    top: float
-    """The share that the upper edge stands for."""
+    top: float  # the share that the upper edge stands for
     description: str
-    flat: bool
-    """Whether it was never throttled."""
+    flat: bool  # whether it was never throttled
 
 
 def window_chart(series: Series, window_seconds: float, *, slots: int, with_use: bool = False) -> Chart | None:

@@ -56,8 +56,7 @@ class Workload(NamedTuple):
     kind: str
     name: str
     worst: Container
-    containers: Sequence[Container]
-    """In the order of the page."""
+    containers: Sequence[Container]  # in the order of the page
     shown: Sequence[Container]
 
     @property
