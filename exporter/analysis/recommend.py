@@ -2,8 +2,9 @@
 
 ``used + lost`` is no demand: a throttled CPU counts as lost for the rest of the period, whatever little its task still
 wanted. But a burst ends with two periods that are not throttled, the one it ends in and the idle one that stops the
-period timer (``do_sched_cfs_period_timer``), so its CPU time is 2 x used / unthrottled periods. That needs idle time
-between bursts. Where every period is throttled, nothing tells the demand.
+period timer (``do_sched_cfs_period_timer``), so its CPU time is 2 x used / unthrottled periods. It is a
+bit more, for a period shortly before whose end it begins is not throttled either. That needs idle time between bursts.
+Where every period is throttled, nothing tells the demand.
 """
 
 from __future__ import annotations
@@ -59,8 +60,14 @@ class DemandHistogram:
         """Whether a burst ends within ``total``: if not, its sample intervals say no more than their sum."""
         return self._state[_OPEN] + total.periods - total.throttled_periods >= MIN_UNTHROTTLED
 
-    def learn(self, intervals: Sequence[Interval], *, limit: float, period: float, now: float) -> None:
-        """Add the sample intervals since the last call, under one limit (cores), ending at monotonic ``now``."""
+    def learn(
+        self, intervals: Sequence[Interval], *, limit: float, period: float, now: float, at_once: int = 1
+    ) -> None:
+        """Add the sample intervals since the last call, under one limit (cores), ending at monotonic ``now``.
+
+        ``at_once``: CPUs that it can use at once. The faster they use up the quota, the fewer bursts begin too late in
+        a period for that.
+        """
         seconds, periods, throttled, total = map(sum, zip(*intervals, strict=True))
         if not isfinite(total):
             self.restart()
@@ -78,6 +85,7 @@ class DemandHistogram:
             if unthrottled >= MIN_UNTHROTTLED:
                 if are_apart:
                     size = 2 * used / unthrottled
+                    size *= 1 + min(1.0, min(quota, size) / (at_once * period)) / 2
                     self._add(size if stopped else min(size, quota), unthrottled / 2, now)
                 elif 0 < stopped <= unthrottled:
                     # Without idle time a period in which it was not throttled holds a whole burst.

@@ -292,7 +292,14 @@ class TrackedCgroup(Found):
             of_pods = [] if of_pod is None else list(of_pod.intervals(samples))
         if of_pods:  # which of the two cgroups the kernel stops in a period is chance
             intervals = either_intervals(intervals, of_pods)
-        self.demand.learn(intervals, limit=limits.limit_cores, period=limits.period_seconds, now=now)
+        cpus = None if self.cpuset is None else len(self.cpuset.cpus)
+        self.demand.learn(
+            intervals,
+            limit=limits.limit_cores,
+            period=limits.period_seconds,
+            now=now,
+            at_once=min(filter(None, (self.threads, cpus)), default=1),
+        )
         window, pod_window = history.window(), None if of_pod is None else of_pod.window()
         if window is None or not window.seconds > 0:
             return
@@ -307,7 +314,7 @@ class TrackedCgroup(Found):
             window=window,
             lost=lost,
             threads=self.threads,
-            cpus=None if self.cpuset is None else len(self.cpuset.cpus),
+            cpus=cpus,
         )
 
     @property

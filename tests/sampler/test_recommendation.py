@@ -94,7 +94,7 @@ def test_a_new_limit_is_judged_anew_and_the_bursts_are_remembered(tmp_path: Path
     found = recommended(rig)
     assert found is not None
     # The files go on as under the old limit, so that it seems to run on two CPUs.
-    assert found.limit_cores == 1.1
+    assert found.limit_cores == 1.2
 
 
 def test_without_bursts_there_is_no_sample(tmp_path: Path) -> None:
