@@ -87,9 +87,3 @@ def page_where(exporter: Exporter, settled: Callable[[Page], bool]) -> Page:
     while not settled(page) and time.monotonic() < deadline:
         page = exporter.page_after_ticks(1)
     return page
-
-
-def pod_errors(page: Page) -> dict[str, float]:
-    """Counted failures of the pod stage by reason."""
-    rows = ((dict(labels), value) for labels, value in page.rows("throttle_exporter_errors_total").items())
-    return {labels["reason"]: value for labels, value in rows if labels["stage"] == "pods" and value}

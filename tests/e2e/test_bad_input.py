@@ -147,36 +147,6 @@ async def test_an_unreadable_file_costs_its_own_samples_and_is_counted(
     assert "Inf" not in "".join(line for line in page.text.splitlines() if line.startswith("cgroup_"))
 
 
-@pytest.mark.parametrize("layout", [V1, V2])
-async def test_ten_megabytes_of_counters_are_not_read(layout: Callable[[Path], Tree], tmp_path: Path) -> None:
-    victim = Victim(layout(tmp_path / "cgroup"))
-    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
-        page, counted = await with_file(node, victim, "cpu.stat", b"nr_periods 1\n" * 800_000)
-
-    assert counted == {("read", "too_large")}
-    assert victim.get(page, "cpu_periods_total") is None
-
-
-async def test_what_is_unusual_and_no_error(tmp_path: Path) -> None:
-    victim = Victim(V2(tmp_path / "cgroup"))
-    periods = victim.container.periods
-    known = victim.file("cpu.stat").read_bytes()
-    async with by_hand(Place(tmp_path, victim.tree).settings) as node:
-        unknown_keys = await with_file(node, victim, "cpu.stat", b"run_delay_usec 77\n" + known + b"nr_naps 3\n")
-        idle_group = await with_file(node, victim, "cpu.weight", b"0\n")
-        no_quota, counted = await with_file(node, victim, "cpu.max", b"max 20000\n")
-
-    assert (victim.get(unknown_keys[0], "cpu_periods_total"), unknown_keys[1]) == (periods, set())
-    assert (victim.get(idle_group[0], "cpu_weight"), idle_group[1]) == (0, set())
-    assert counted == set()
-    assert victim.get(no_quota, "cpu_limit_cores") is None
-    assert victim.get(no_quota, "cpu_period_seconds") == 0.02
-    assert victim.get(no_quota, "cpu_quota_state", state="none") == 1
-    # It had a quota once: what was counted then stays true.
-    assert victim.get(no_quota, "cpu_periods_total") == periods
-    assert victim.get(no_quota, "cpu_throttled_ratio") is None
-
-
 async def test_a_folder_in_a_file_s_place_costs_no_descriptors(tmp_path: Path) -> None:
     """What cannot be read is tried again at each tick: a descriptor lost each time would end the process in a day."""
     victim = Victim(V2(tmp_path / "cgroup"))

@@ -33,13 +33,6 @@ def test_the_page_follows_the_files(observed: Observed) -> None:
     assert observed.expected_second != observed.expected_first
 
 
-def test_exactly_the_running_containers_are_there(observed: Observed) -> None:
-    named = {(one.namespace, one.pod, one.name) for one in running(observed.recording.pod_list)}
-
-    for name in ("cgroup_container_cpu_usage_seconds_total", "cgroup_container_info"):
-        assert triples(observed.first.rows(name)) == named
-
-
 @pytest.mark.parametrize("prefix", ["cgroup_container_", "cgroup_pod_"])
 def test_ratio_is_the_growth_of_throttled_periods_by_that_of_periods(observed: Observed, prefix: str) -> None:
     limited = observed.second.rows(f"{prefix}cpu_periods_total")
@@ -81,16 +74,6 @@ def test_ratio_of_what_stood_still_is_zero_with_a_quota_and_absent_without(obser
     assert limited
 
 
-def test_node_rows(observed: Observed) -> None:
-    page, recording = observed.first, observed.recording
-    version = "v1" if recording.is_v1 else "v2"
-    driver = "systemd" if recording.name.endswith("systemd") else "cgroupfs"
-
-    assert page.get("cgroup_node_info", version=version, driver=driver) == 1
-    assert page.get("cgroup_node_kernel_info", release=recording.about["kernel"], cfs_quota_bug="fixed") == 1
-    assert page.get("cgroup_node_cpus", state="online") == recording.about.get("cpus", 4)
-
-
 with_a_kubelet = pytest.mark.parametrize(
     "observed", [one for one in RECORDINGS if one.is_v1], indirect=True, ids=lambda recording: recording.name
 )
@@ -129,18 +112,6 @@ def test_the_kubelets_own_numbers_agree(observed: Observed) -> None:
     assert compared > 50
     # What has CFS series in cAdvisor has period counters here, and nothing else has.
     assert triples(observed.first.rows("cgroup_container_cpu_periods_total")) == limited
-
-
-@with_a_kubelet
-def test_what_the_kubelet_is_configured_to_do(observed: Observed) -> None:
-    config = json.loads((observed.recording.folder / "configz.json").read_text())["kubeletconfig"]
-
-    [labels] = map(dict[str, str], observed.first.rows("cgroup_node_cpu_manager_info"))
-    assert labels["policy"] == config["cpuManagerPolicy"]
-    assert labels["topology_policy"] == config["topologyManagerPolicy"]
-    assert labels["topology_scope"] == config["topologyManagerScope"]
-    assert labels["cfs_quota"] == str(config["cpuCFSQuota"]).lower()
-    assert observed.first.get("cgroup_node_cpu_cfs_period_seconds") == 0.1
 
 
 @with_a_kubelet

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from exporter.errors import ConfigError, ReadError
+from exporter.kube.source import PodSource
 from tests.faults.files import FILE_DEPENDENCIES, GARBAGE, FileDependency
 from tests.faults.node import AVAILABLE, Node, Place, by_hand, failures, grown, hung, named
-from tests.faults.sources import REASONS, SOURCES
+from tests.faults.sources import REASONS, SOURCES, ApiServer, Kubelet, State
+from tests.support.fake_kubelet import Reply
 from tests.support.pages import Page
-from tests.support.treebuilder import container_id, write_v2
-from tests.support.trees import containerd_systemd
+from tests.support.treebuilder import container_id, pod_uid, v2, write_v2
+from tests.support.trees import containerd_systemd, in_scope, pod_list
 
 SCAN_SECONDS = 10
 SETTLED_SECONDS = 6
 """After which an idle pod is not read any more."""
-UP = "throttle_exporter_pods_source_up"
+UP, ACTIVE = "throttle_exporter_pods_source_up", "throttle_exporter_pods_source_active"
+OUTAGES: tuple[State, ...] = ("shut", "silent")
+"""Of the kubelet, while the API server goes on."""
 RATIO = "cgroup_container_cpu_throttled_ratio"
 TAKEN_AT = "throttle_exporter_snapshot_timestamp_seconds"
 
@@ -181,6 +186,43 @@ async def test_a_source_of_names_fails_and_returns(name: str, tmp_path: Path) ->
                 page = await node.when(partial(is_counted, counted))
                 assert page.get(UP, source=source.name) == (state == "nonsense" and name == "log directory")
                 assert named(page) == everybody
+
+
+async def test_the_api_server_stands_in_until_the_kubelet_is_back(tmp_path: Path) -> None:
+    """New pods get their names from it, and no container loses its own on the way."""
+    build = v2(tmp_path / "cgroup")
+    in_scope(build, pod_uid("old"), "Burstable", container_id("old"))
+    files = Place(tmp_path, build)
+    async with Kubelet() as kubelet, ApiServer() as api:
+        sources: list[PodSource] = [await asyncio.to_thread(kubelet.source, files)]
+        sources.append(await asyncio.to_thread(api.source, files))
+        async with by_hand(replace(files.settings, pods_interval=1.0), sources=sources) as node:
+
+            async def until(number: int, active: str) -> Page:
+                def holds(page: Page) -> bool:
+                    assert named(page) >= known, "a name was lost"
+                    return named(page) == number and page.get(ACTIVE, source=active) == 1
+
+                return await node.when(holds)
+
+            known = 0
+            await until(1, "kubelet")
+            assert api.lists == 0, "nobody pays for a watch that is not needed"
+            for known, state in enumerate(OUTAGES, 1):
+                await kubelet.turn(state)
+                in_scope(build, pod_uid(state), "Burstable", container_id(state))
+                await api.put(pod_list(build)["items"][-1])
+                page = await until(known + 1, "apiserver")
+                assert [page.get(UP, source=source) for source in ("apiserver", "kubelet")] == [1, 0]
+                assert failures(page).keys() & {("pods", reason) for reason in REASONS[state]}
+                # The first list of a kubelet that restarts may lack everybody.
+                empty, whole = ({"kind": "PodList", "items": None}, pod_list(build))
+                kubelet.answer("/pods", Reply.json(empty), Reply.json(whole))
+                kubelet.requests.clear()
+                await kubelet.turn("right")
+                known += 1  # noqa: PLW2901 - the new one's name is known, too
+                await until(known, "kubelet")
+                await node.when(lambda page: named(page) == known and len(kubelet.requests) > 1)  # noqa: B023 - now
 
 
 def is_counted(before: dict[tuple[str, str], float], page: Page) -> bool:

@@ -30,7 +30,9 @@ SYSTEM = (
 _SYSTEM = tuple(f"{TESTS / name}/" for name in SYSTEM)
 
 MOST_ASLEEP_SECONDS = 2.0
-"""Time a unit test may be neither running nor waiting for a CPU; what its child processes ran is added to it."""
+"""Time a unit test may be neither running nor waiting for a CPU."""
+CHILDREN_WAIT = 10
+"""How many times as long as they ran its child processes may have waited for a CPU, which no counter keeps."""
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -104,11 +106,11 @@ def _is_ours(program: str) -> bool:
 
 
 def _asleep() -> float:
-    """Return seconds in which this process neither ran nor waited for a CPU, less what its children ran."""
+    """Return seconds in which this process neither ran nor waited for a CPU, less what its children may explain."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         waited = int(Path("/proc/thread-self/schedstat").read_bytes().split()[1]) / 1e9
     except OSError:  # a kernel without CONFIG_SCHED_INFO
         waited = 0.0
-    ran = time.process_time() + children.ru_utime + children.ru_stime
-    return time.monotonic() - ran - waited - (children.ru_utime + children.ru_stime)
+    ran_by_children = children.ru_utime + children.ru_stime
+    return time.monotonic() - time.process_time() - waited - (1 + CHILDREN_WAIT) * ran_by_children
