@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chart.charting import CASES, Json, objects, only, texts
-from tests.chart.runtime import Node, executing, expanded, running, this_checkout
+from tests.chart.runtime import Node, executing, running, this_checkout
 from tests.support.fake_kubelet import FakeKubelet, kubelet
 from tests.support.pages import Page, triples
 from tests.support.process import Exporter, free_port
@@ -140,9 +140,3 @@ def check(here: Cluster, found: list[Json], exporter: Exporter, folder: Path) ->
     assert len(re.findall(pattern, page.text, re.MULTILINE)) >= 3, "what the notes look for is on the page"
     assert exporter.stop() == 0
     assert "level=error" not in exporter.log
-
-
-def test_expansion_is_the_kubelet_s() -> None:
-    environment = {"NODE_IP": "192.0.2.7"}
-    assert expanded("https://$(NODE_IP):10250", environment) == "https://192.0.2.7:10250"
-    assert expanded("$$(NODE_IP) $(OTHER) $NODE_IP", environment) == "$(NODE_IP) $(OTHER) $NODE_IP"

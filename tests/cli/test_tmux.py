@@ -1,4 +1,4 @@
-"""``top`` and ``explain`` in a real terminal emulator, as its user sees them: tmux says what is on the screen."""
+"""``top`` in a real terminal emulator, as its user sees them: tmux says what is on the screen."""
 
 from __future__ import annotations
 
@@ -81,17 +81,6 @@ def test_top(pane: Pane, url: str) -> None:
         at = screen[2].index("LOST/S") + len("LOST/S")
         assert all(row[at - 1].isdigit() and row[at : at + 1].strip() == "" for row in screen[3:14])
 
-    pane.type("n", "Down", "Home", "Enter")
-    pane.until(lambda screen: screen[2].startswith("data/indexer-7f4b9/scan"))
-    pane.type("Escape", "/", "scan", "Enter")
-    screen = pane.until(lambda screen: "filter 'scan'" in footer(screen))
-    assert screen[3].startswith("data/indexer-7f4b9/scan")
-    assert screen[4] == ""
-
     pane.type("q")
     after = pane.until(lambda screen: [line for line in screen if line][-1:] == [PROMPT])
     assert not any("CONTAINER" in line for line in after)  # the shell's own screen is back
-    pane.tmux("resize-window", "-x", "80", "-y", "60")
-    pane.run("explain", "shop/checkout-7d9f8b6c5d-x2k9p/app", f"--url={url}")
-    pane.until(lambda screen: any("Source:" in line for line in screen))
-    assert "\x1b[3" in pane.tmux("capture-pane", "-p", "-e")  # colours

@@ -23,8 +23,7 @@ from exporter.log import EventFormatter, LineQueue
 from exporter.web.config import ReloadingConfig
 from tests.e2e.conftest import FAST
 from tests.faults.node import Place, hung
-from tests.monitoring.parts import free_port
-from tests.support.process import ROOT, STOP_SECONDS, command, environment, started
+from tests.support.process import ROOT, STOP_SECONDS, command, environment, free_port, started
 from tests.support.treebuilder import container_id, write_v2
 from tests.support.trees import containerd_systemd
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from exporter.report.documents import Report
 from exporter.web import status
-from exporter.web.pages import ProbeResult, create_app
+from exporter.web.pages import ProbeResult, add_api, create_app
 from tests.report.node import minute
 from tests.status import nodes
 from tests.support.fake_kubelet import START_SECONDS, looping
@@ -47,6 +47,7 @@ def application(served: Served, telemetry_path: str = "/metrics") -> web.Applica
 
     fine = ProbeResult(ok=True, text="ready")
     app = create_app(served.state, metrics, lambda: fine, lambda: fine, telemetry_path=telemetry_path)
+    add_api(app, served.state, served.get)
     status.add_routes(app, served.state, served.get, telemetry_path=telemetry_path)
     return app
 

@@ -19,6 +19,7 @@ from yarl import URL
 from exporter.report.documents import Report
 from tests.status.conftest import Served, application
 from tests.status.html import parsed
+from tests.status.page import rows_of
 
 
 @asynccontextmanager
@@ -64,6 +65,22 @@ async def test_every_link_of_every_container_is_answered(reports: dict[str, Repo
             for link in links:
                 answer = await client.get(URL(link, encoded=True))
                 assert answer.status == HTTPStatus.OK, link
+
+
+async def test_page_and_api_say_the_same_of_one_snapshot(reports: dict[str, Report]) -> None:
+    served = Served("", reports["demo"])
+    async with TestClient(TestServer(application(served))) as client:
+        for name in ("demo", "findings"):
+            served.report = reports[name]
+            document = await (await client.get("/api/v1/containers")).json()
+            page = parsed(await (await client.get("/?all=1")).text())
+            rows = {row[0].split()[0]: row for table in page.every("table", "list") for row in rows_of(table)}
+            assert len(rows) == len(document["containers"]) > 10
+            for one in document["containers"]:
+                _, _, throttled, *_, usage, _, _ = rows[f"{one['pod']}/{one['container']}"]
+                for shown, value in ((throttled, one["throttling"]["ratio"]), (usage, one["usage_cores"])):
+                    number = value and value * (100 if shown is throttled else 1)
+                    assert (None if shown[0] == "–" else float(shown.split()[0])) == pytest.approx(number, abs=0.005)
 
 
 async def test_where_the_metrics_are_at_the_root_the_page_is_at_status(reports: dict[str, Report]) -> None:

@@ -266,7 +266,8 @@ async def test_requests_one_behind_the_other(server: Served) -> None:
 
 def says_nothing(answer: Answer) -> None:
     assert answer.headers["server"] == "kube-throttle-exporter"
-    assert (answer.headers["x-frame-options"], answer.headers["cache-control"]) == ("DENY", "no-store")
+    names = ("x-frame-options", "cache-control", "x-content-type-options")
+    assert [answer.headers[name] for name in names] == ["DENY", "no-store", "nosniff"]
     assert not any(word in answer.raw for word in (b"aiohttp", b"Python", b"Traceback", b"defect"))
 
 

@@ -1,8 +1,7 @@
-"""The real process with ``--web.config.file``: its start, its refusals, its files that change, what its page counts."""
+"""The real process with ``--web.config.file``: its start, its refusals, its files that change."""
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import socket
@@ -17,11 +16,9 @@ import pytest
 from tests.conftest import unavailable
 from tests.support.process import Exporter, run, started
 from tests.support.trees import containerd_systemd
-from tests.web.serving import HASH, HOST, SECRET, Authority, write_config
+from tests.web.serving import HOST, Authority, write_config
 
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
-USERS = f"basic_auth_users: {{alice: {HASH}}}\n"
-PASSWORD = {"Authorization": "Basic " + base64.b64encode(f"alice:{SECRET}".encode()).decode()}
 SECONDS = 10.0
 
 
@@ -45,22 +42,6 @@ def test_a_wrong_file_ends_the_start(tree: str, tmp_path: Path) -> None:
     [line] = result.stderr.splitlines()
     said = f"tls_server_config.cert_file '{tmp_path}/server.crt': No such file or directory"
     assert line == f"throttle-exporter: error: --web.config.file: {said}"
-
-
-def test_passwords(tree: str, tmp_path: Path) -> None:
-    with exporter(tree, write_config(tmp_path, USERS)) as running:
-        assert running.get("/healthz").status == 200
-        for path in ("/", "/metrics", "/api/v1/containers"):
-            assert running.get(path).status == 401
-            answer = running.get(path, PASSWORD)
-            assert answer.status == 200
-            assert answer.headers["server"] == "kube-throttle-exporter"
-            assert answer.headers["x-content-type-options"] == "nosniff"
-            assert ("style-src" in answer.headers["content-security-policy"]) == (path == "/")
-    assert running.process.returncode == 0
-    assert 'msg="error: web unauthorized"' in running.log
-    for secret in (HASH, SECRET, PASSWORD["Authorization"][6:]):
-        assert secret not in running.log
 
 
 def test_a_certificate_that_is_rotated_as_the_kubelet_does_it(tree: str, tmp_path: Path) -> None:
