@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_MISSED_TICKS: Final = 3  # more make the process unhealthy; never less than five seconds
-SHUTDOWN_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0  # before a task is restarted: doubled with each failure in a row
 MAX_FAILURES, FAILURE_WINDOW_SECONDS = 5, 300.0
 """So many failures within so many seconds: a restart does not help, the kubelet should restart the process."""
@@ -283,7 +282,7 @@ async def run(settings: Settings, *, on_ready: Callable[[str], None] | None = No
     application = web.create_app(exporter.state, exporter.page, exporter.healthy, exporter.ready, **paths)
     web.add_api(application, exporter.state, report)
     status.add_routes(application, exporter.state, report, grafana_url=settings.web_grafana_url, **paths)
-    server = WebServer(application, config, on_error=exporter.count_error, shutdown_seconds=SHUTDOWN_SECONDS)
+    server = WebServer(application, config, on_error=exporter.count_error)
     tasks = {"sampling": exporter.loop.run, "pods": exporter.directory.run, "history": exporter.record_history}
     try:
         if config is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import groupby
 
 from exporter.errors import ParseError
 
@@ -40,10 +41,6 @@ def _numbers(text: str) -> frozenset[int]:
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
     """The inverse of :func:`cpu_list`, in the kernel's shortest form."""
-    runs: list[list[int]] = []
-    for cpu in sorted(set(cpus)):
-        if runs and cpu == runs[-1][-1] + 1:
-            runs[-1].append(cpu)
-        else:
-            runs.append([cpu])
+    numbered = enumerate(sorted(set(cpus)))  # the difference to its place is the same for all CPUs of a run
+    runs = ([cpu for _, cpu in run] for _, run in groupby(numbered, lambda pair: pair[1] - pair[0]))
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

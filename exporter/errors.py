@@ -79,7 +79,7 @@ class RenderError(ExporterError):
 
 
 class MappingError(ExporterError):
-    """The pods behind the cgroups could not be learned from a source."""
+    """The pods behind the cgroups could not be learned from a source; reasons: ``docs/degradation.md``."""
 
     stage: ClassVar[str] = "pods"
 

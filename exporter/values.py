@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -28,6 +28,8 @@ _LISTEN: Final = re.compile(rf"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>{_HOSTNAME.patter
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
+T = TypeVar("T")
+
 
 class NotQuotedError(ValueError):
     """A wrong value that must not be repeated in a message: it may be, or carry, a secret."""
@@ -40,7 +42,6 @@ class Kind:
     unit: str  # in words for people: duration
     metavar: str
     parse: Callable[[str], object]
-    choices: tuple[str, ...] = ()
     limits: str = ""  # between 100ms and 60s, one of logfmt, json, or empty
 
 
@@ -114,10 +115,8 @@ def parse_file(text: str) -> str | None:
     if not text:
         return None
     try:
-        is_readable = os.access(text, os.R_OK, effective_ids=True)
-        problem = (
-            "Is a directory" if stat.S_ISDIR(os.stat(text).st_mode) else "" if is_readable else "Permission denied"
-        )
+        problem = "" if os.access(text, os.R_OK, effective_ids=True) else "Permission denied"
+        problem = "Is a directory" if stat.S_ISDIR(os.stat(text).st_mode) else problem
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or "not a path"
     if problem:
@@ -158,26 +157,22 @@ def yaml_errors(where: str) -> Iterator[None]:
 def duration(low: float, high: float) -> Kind:
     """Return the kind of a duration between two bounds in seconds, both included."""
     limits = f"between {format_duration(low)} and {format_duration(high)}"
-
-    def parse(text: str) -> float:
-        seconds = parse_duration(text)
-        if not low <= seconds <= high:
-            raise ValueError(f"must be {limits}")
-        return seconds
-
-    return Kind("duration", "TIME", parse, limits=limits)
+    return _limited("duration", "TIME", parse_duration, limits, lambda seconds: low <= seconds <= high)
 
 
 def choice(metavar: str, *choices: str) -> Kind:
     """Return the kind of one of some words."""
-    limits = f"one of {', '.join(choices)}"
+    return _limited("choice", metavar, str, f"one of {', '.join(choices)}", choices.__contains__)
 
-    def parse(text: str) -> str:
-        if text not in choices:
+
+def _limited(unit: str, metavar: str, parse: Callable[[str], T], limits: str, is_within: Callable[[T], bool]) -> Kind:
+    def checked(text: str) -> T:
+        value = parse(text)
+        if not is_within(value):
             raise ValueError(f"must be {limits}")
-        return text
+        return value
 
-    return Kind("choice", metavar, parse, choices, limits)
+    return Kind(unit, metavar, checked, limits)
 
 
 def is_ipv6(text: str) -> bool:

@@ -36,7 +36,7 @@ class SourceStatus:
     active: bool = False  # the list in use came from it; it may have failed since
     last_success: float | None = None  # wall clock, seconds since the epoch
     failures: dict[str, int] = field(default_factory=dict)
-    """By reason, see :data:`exporter.kube.source.REASONS`; the same one in a row once while another source serves."""
+    """By reason; the same one in a row once while another source serves."""
     reason: str = ""
     last_error: str = ""  # reason and message, one line, of the last failure; empty after a success
 

@@ -139,25 +139,18 @@ class PodStore:
     def put(self, item: Any) -> None:
         """Add or change a pod; raises :class:`MappingError`, reason ``too_large``."""
         problems = Counter[str]()
-        self._pods[_api_uid(item)] = read_pod(item, problems), problems
+        self._pods[str(_at(item, "metadata", "uid"))] = read_pod(item, problems), problems
         if len(self._pods) > _MAX_PODS:
             raise MappingError(f"more than {_MAX_PODS} pods on one node", reason="too_large")
 
     def remove(self, item: Any) -> None:
         """Delete a pod."""
-        self._pods.pop(_api_uid(item), None)
+        self._pods.pop(str(_at(item, "metadata", "uid")), None)
 
     def snapshot(self) -> PodList:
         """Return the list as of now."""
         problems = sum((problems for _, problems in self._pods.values()), Counter[str]())
         return _merge((found for found, _ in self._pods.values()), problems)
-
-
-def _api_uid(item: Any) -> str:
-    try:
-        return str(item["metadata"]["uid"])
-    except (TypeError, LookupError):
-        return ""
 
 
 def _merge(found: Iterable[_Found], problems: Counter[str]) -> PodList:

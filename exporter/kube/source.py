@@ -19,19 +19,6 @@ from exporter.identities import PodList
 from exporter.kube.podlist import parse_pod_list
 from exporter.threads import Worker
 
-REASONS = (
-    *("forbidden", "http_status", "malformed", "no_token", "not_found", "refused", "timeout", "tls", "too_large"),
-    *("unauthorized", "unreachable", "unreadable"),
-)
-"""Every reason of a :class:`exporter.errors.MappingError`: the labels under which failures are counted."""
-
-PROBLEMS = (
-    *("bad_annotation", "bad_quantity", "duplicate_container_id", "duplicate_container_name", "duplicate_pod_uid"),
-    *("malformed_container", "malformed_name", "malformed_pod", "malformed_status", "not_a_pod"),
-    *("pod_without_status", "pod_without_uid"),
-)
-"""Every reason by which :attr:`exporter.identities.PodList.problems` counts."""
-
 MAX_BYTES: Final = 32 * 1024 * 1024  # of a list of pods
 _CHUNK_BYTES: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 0.5

@@ -76,15 +76,11 @@ class StateCache(Generic[Key, Value]):
                 if len(self._values) >= self._most:
                     self._values.clear()
                 self._values[key] = value
-            if self._oldest_seconds < math.inf:
-                self._clear_soon()
+            if self._oldest_seconds < math.inf:  # free the values, the largest thing there is, when they are too old
+                if self._clearing is not None:
+                    self._clearing.cancel()
+                self._clearing = asyncio.get_running_loop().call_later(self._oldest_seconds, self._values.clear)
             return self._values[key]
-
-    def _clear_soon(self) -> None:
-        """Free the values, the largest thing there is, once they are too old to be served."""
-        if self._clearing is not None:
-            self._clearing.cancel()
-        self._clearing = asyncio.get_running_loop().call_later(self._oldest_seconds, self._values.clear)
 
 
 class ProbeResult(NamedTuple):

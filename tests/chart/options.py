@@ -142,7 +142,7 @@ def _object(tree: Json) -> Json:
 
 def _leaf(row: Option) -> Json:
     if row.kind.unit == "choice":
-        choices = row.kind.choices
+        choices = row.kind.limits.removeprefix("one of ").split(", ")
         # Not an enum: with null in it, Helm's message calls that <nil>.
         return {"description": row.help, "type": ["string", "null"], "pattern": f"^({'|'.join(choices)})$"}
     return {"description": row.help} | _TYPES[row.kind.unit]

@@ -23,7 +23,6 @@ from exporter.identities import KubeletConfig, PodList
 from exporter.kube.kubelet import parse_configz
 from exporter.kube.logdir import parse_log_names
 from exporter.kube.podlist import parse_cores, parse_pod_list
-from exporter.kube.source import PROBLEMS, REASONS
 from exporter.metrics.exposition import label_block
 from exporter.model import CpuManagerState
 from exporter.node.cpu_time import CpuReadings, Jiffies, cpu_times, parse_proc_stat
@@ -33,6 +32,7 @@ from exporter.settings import OPTIONS
 from exporter.settings_sources import load, parse_file_options
 from exporter.web import config as web_config
 from tests.kube.fake_apiserver import receive, without_server
+from tests.support.reasons import POD_REASONS
 
 T = TypeVar("T")
 Target = Callable[[bytes], None]
@@ -116,7 +116,7 @@ def _release(data: bytes) -> None:
 
 def servable(pods: PodList) -> None:
     """Whatever the list says can stand on a page, and is counted by known names."""
-    assert set(pods.problems) <= set(PROBLEMS)
+    assert set(pods.problems) <= POD_REASONS
     for pod in pods.pods.values():
         label_block(("namespace", "pod", "workload"), (pod.namespace, pod.name, pod.workload)).encode()
         assert pod.alert_threshold_ratio is None or 0 < pod.alert_threshold_ratio <= math.inf
@@ -221,7 +221,7 @@ TARGETS: Final[dict[str, Target]] = {
     "proc_stat": parser(lambda data: parse_proc_stat(data, PATH), _proc_stat),
     "path": _path,
     "release": _release,
-    "pod_list": parser(lambda data: parse_pod_list(data, PATH), servable, MappingError, REASONS),
+    "pod_list": parser(lambda data: parse_pod_list(data, PATH), servable, MappingError, POD_REASONS),
     "watch": _watch,
     "configz": parser(parse_configz, _configz, MappingError),
     "annotations": _annotations,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import MappingError
-from exporter.kube.source import REASONS, PodSource
+from exporter.kube.source import PodSource
 from tests.support.fake_kubelet import Authority
+from tests.support.reasons import POD_REASONS
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ async def failure(source: PodSource, reason: str) -> str:
         await source.pods()
     message = str(caught.value)
     assert caught.value.reason == reason, message
-    assert reason in REASONS
+    assert reason in POD_REASONS
     assert "\n" not in message
     assert not any(secret in message for secret in ("first-token", "internal details", "secret"))
     return message

@@ -19,8 +19,8 @@ from exporter.kube.podlist import (
     parse_cores,
     parse_pod_list,
 )
-from exporter.kube.source import PROBLEMS
 from tests.support.pods import cpu, pod, pod_list, running
+from tests.support.reasons import POD_REASONS
 
 TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 HASH = "9e670b8013a41803affaa258e0b3550f"
@@ -331,7 +331,7 @@ def test_any_value_anywhere_costs_at_most_its_pod(data: st.DataObject, replaceme
     parent[path[-1]] = replacement
     pods = read(spoiled, pod("uid-2", "other"))
     assert any(found.name == "other" for found in pods.pods.values())
-    assert set(pods.problems) <= set(PROBLEMS)
+    assert set(pods.problems) <= POD_REASONS
     assert all(count > 0 for count in pods.problems.values())
 
 

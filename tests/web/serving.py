@@ -16,9 +16,10 @@ import trustme
 from aiohttp import web
 
 from exporter.errors import ExporterError
-from exporter.web import REASONS, WebError
+from exporter.web import WebError
 from exporter.web.config import ReloadingConfig
 from exporter.web.server import Limits, WebServer
+from tests.support.reasons import WEB_REASONS
 
 HOST = "127.0.0.1"
 SECRET = "correct horse"
@@ -50,7 +51,7 @@ class Served:
 
     @property
     def reasons(self) -> Counter[str]:
-        assert all(isinstance(error, WebError) and error.reason in REASONS for error in self.errors)
+        assert all(isinstance(error, WebError) and error.reason in WEB_REASONS for error in self.errors)
         assert not any("\n" in str(error) for error in self.errors)
         return Counter(error.reason for error in self.errors)
 

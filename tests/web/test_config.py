@@ -9,10 +9,10 @@ from dataclasses import fields
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.web import REASONS
 from exporter.web.config import CURVES, SUITES, RateLimit, TlsConfig, WebConfig, parse
 from exporter.web.server import Limits
 from tests.support.process import ROOT
+from tests.support.reasons import WEB_REASONS, unknown_to
 from tests.web.serving import HASH
 
 PATH = "/etc/exporter/web.yml"
@@ -174,7 +174,8 @@ def test_the_example_is_a_web_config() -> None:
 
 def test_every_key_of_tls_and_every_reason_is_explained() -> None:
     assert column("key of `tls_server_config`") == TlsConfig.model_fields.keys()
-    assert column("reason") == REASONS
+    assert column("reason") == WEB_REASONS
+    assert unknown_to("web", WEB_REASONS) == set()
 
 
 @pytest.mark.parametrize("key", sorted(column("other keys")))
