@@ -196,6 +196,13 @@ class CgroupRow(NamedTuple):
         return None if self.identity is None else self.identity.spec
 
     @property
+    def resizable(self) -> bool:
+        """Whether its kubelet says that it can change a limit in place, and the API server lets it: not a static pod."""
+        spec, pod = self.container_spec, self.pod_identity
+        is_static = pod is not None and pod.workload_kind == "StaticPod"
+        return spec is not None and spec.allocated_limit_cores is not None and not is_static
+
+    @property
     def pod_spec(self) -> PodSpec | None:
         """The pod's spec, where known."""
         return None if self.pod_identity is None else self.pod_identity.spec

@@ -30,12 +30,11 @@ def in_template(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 def set_limit(row: CgroupRow, cores: float) -> list[str]:
     """Return the commands that give the container another limit: its owner's template, and the pod as it runs."""
-    amount, spec = quantity(cores), row.container_spec
-    is_guaranteed = row.qos_class == "Guaranteed"
+    amount, is_guaranteed = quantity(cores), row.qos_class == "Guaranteed"
     requests = f" --requests=cpu={amount}" if is_guaranteed else ""
     commands = _kubectl_set(row, "resources", f"--limits=cpu={amount}{requests}")
     # A kubelet with in-place resize (KEP-1287, by default since 1.33) reports containerStatuses[].resources.
-    if row.pod_identity is not None and row.namespace and spec is not None and spec.allocated_limit_cores is not None:
+    if row.pod_identity is not None and row.namespace and row.resizable:
         resources = {"limits": {"cpu": amount}} | ({"requests": {"cpu": amount}} if is_guaranteed else {})
         patch = quote(json.dumps({"spec": {"containers": [{"name": row.container, "resources": resources}]}}))
         where = f"-n {quote(row.namespace)} patch pod {quote(row.pod)}"

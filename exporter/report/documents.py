@@ -100,7 +100,7 @@ class Report:
             workload=None if owner is None else owner.workload,
             request_cores=None if spec is None else spec.request_cores,
             spec_limit_cores=None if spec is None else spec.limit_cores,
-            resizable=spec is not None and spec.allocated_limit_cores is not None,
+            resizable=row.resizable,
             limit_cores=limit_cores,
             quota_state=None if limits is None else limits.quota_state,
             period_seconds=None if limits is None else limits.period_seconds,

@@ -86,6 +86,9 @@ def test_a_pod_is_resized_only_where_its_status_shows_that_the_kubelet_can() -> 
     first, second = only(make.with_spec(row, allocated_limit_cores=2.0))["commands"]
     assert first == template
     assert second.startswith("kubectl -n shop patch pod web --subresource resize --patch ")
+    # The API server refuses a resize of a mirror pod, whose status shows the same.
+    mirror = row._replace(pod_identity=PodIdentity("uid", "shop", "web", PodSpec("Burstable"), "StaticPod", "web"))
+    assert only(make.with_spec(mirror, allocated_limit_cores=2.0))["commands"] == []
 
 
 MOSTLY_USED = make.intervals(1.95, 0.9, seconds=40) + make.intervals(0.3, 0.8, seconds=20)
