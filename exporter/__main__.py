@@ -90,7 +90,8 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], commands: Sequence[Com
     sources.reject_unknown(unknown, [parser, own_parser])
     level = settings.log_level if "log_level" in settings.given else command.log_level
     configure(level, settings.log_format, sys.stderr)
-    return module.run(settings, arguments)
+    code: int = module.run(settings, arguments)
+    return code
 
 
 def _report(error: Exception) -> int:

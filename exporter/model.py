@@ -197,7 +197,7 @@ class CgroupRow(NamedTuple):
 
     @property
     def resizable(self) -> bool:
-        """Whether its kubelet says that it can change a limit in place, and the API server lets it: not a static pod."""
+        """Whether its kubelet says that it can change limits in place; the API server refuses that for static pods."""
         spec, pod = self.container_spec, self.pod_identity
         is_static = pod is not None and pod.workload_kind == "StaticPod"
         return spec is not None and spec.allocated_limit_cores is not None and not is_static

@@ -13,6 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ from typing_extensions import override
 from docs.reference import PAGES
 from exporter import __version__
 from exporter.__main__ import main
-from exporter.cli import COMMANDS, DEFAULT, Command, CommandModule
+from exporter.cli import COMMANDS, DEFAULT, Command
 from exporter.errors import ConfigError, MappingError
 from exporter.settings import OPTIONS, Settings
 from tests.conftest import Generated
@@ -39,7 +40,7 @@ class Fake(Command):
     runs: list[tuple[Settings, Namespace]] = field(default_factory=list)
 
     @override
-    def load(self) -> CommandModule:
+    def load(self) -> Any:
         return self
 
     def add_arguments(self, parser: ArgumentParser) -> None:

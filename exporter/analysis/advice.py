@@ -9,7 +9,7 @@ from typing import Any
 from exporter.analysis.recommend import rounded_up
 from exporter.model import CgroupRow
 
-_TEMPLATES = {"Deployment": "deploy", "StatefulSet": "sts", "DaemonSet": "ds", "CronJob": "cronjob", "ReplicaSet": "rs"}
+TEMPLATES = {"Deployment": "deploy", "StatefulSet": "sts", "DaemonSet": "ds", "CronJob": "cronjob", "ReplicaSet": "rs"}
 """Owners whose pod template ``kubectl set`` changes."""
 
 _DEFAULT_PERIOD = 0.1
@@ -86,5 +86,5 @@ def _kubectl_set(row: CgroupRow, what: str, values: str) -> list[str]:
 
 def _owner(row: CgroupRow) -> str:
     pod = row.pod_identity
-    kind = "" if pod is None else _TEMPLATES.get(pod.workload_kind, "")
+    kind = "" if pod is None else TEMPLATES.get(pod.workload_kind, "")
     return f"{kind}/{quote(pod.workload)}" if pod is not None and kind and row.namespace else ""

@@ -1,30 +1,22 @@
-"""The commands: one row each. A command's module is imported only when it is chosen."""
+"""The commands: one row each. A command's module is imported only when it is chosen.
+
+It has ``add_arguments(parser)``, for options beside those of ``Settings``, and ``run(settings, args)``, which returns
+the exit code and raises ``ExporterError`` for what the user can mend.
+"""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, cast
+from types import ModuleType
+from typing import Final, Literal, TypeVar
 
 from exporter.errors import quoted
 from exporter.values import NotQuotedError
 
-if TYPE_CHECKING:
-    from exporter.settings import Settings
-
 T = TypeVar("T")
-
-
-class CommandModule(Protocol):
-    """What a module in this package offers."""
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the command's own options and arguments; those of ``Settings`` are taken before."""
-
-    def run(self, settings: Settings, args: Namespace) -> int:
-        """Do it and return the exit code; raises ``ExporterError`` for what the user can mend."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +26,11 @@ class Command:
     name: str
     help: str
     log_level: Literal["info", "warn"] = "warn"
-    """Logged from here on unless the user says otherwise: a terminal belongs to the command's own output."""
+    """Unless the user says otherwise: a terminal belongs to the command's own output."""
 
-    def load(self) -> CommandModule:
+    def load(self) -> ModuleType:
         """Import the module of the same name in this package."""
-        return cast("CommandModule", import_module(f"{__name__}.{self.name}"))
+        return import_module(f"{__name__}.{self.name}")
 
 
 DEFAULT: Final = "serve"

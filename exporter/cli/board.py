@@ -13,8 +13,7 @@ from exporter.cli.table import Table, escaped
 from exporter.report.schema import Container, ContainersDocument
 from exporter.report.summary import full_name, headline, impact, lost_seconds_per_second, throttled_ratio
 
-FRAME_LINES: Final = 4
-"""Two lines above the table, its head, and the one below."""
+FRAME_LINES: Final = 4  # two lines above the table, its head, and the one below
 HELP: Final = "q quit  Enter explain  / filter  s sort  ? help"
 _MAX_FILTER: Final = 60
 _FAR: Final = 1 << 30
@@ -41,8 +40,7 @@ SORTS: Final[dict[str, Callable[[Container], Any]]] = {
     "cpu": _descending(lambda one: one["usage_cores"]),
     "waiting": _descending(lambda one: one["pressure"]["waiting_share"]),
     "name": full_name,
-}
-"""Sort keys by name, whose first letter chooses the order."""
+}  # the first letter chooses the order
 _BY_LETTER: Final = {name[0]: name for name in SORTS}
 
 
@@ -50,16 +48,13 @@ class Board:
     """The table, with an explanation or the help over it."""
 
     def __init__(self, *, namespace: str = "", sort: str = "impact") -> None:
-        """``namespace``: its containers only; ``sort``: the name of one of :data:`SORTS`."""
         self.document: ContainersDocument | None = None
-        self.problem = ""
-        """Why there is nothing newer; one line."""
+        self.problem = ""  # why there is nothing newer; one line
         self._namespace = namespace
         self._sort = sort
         self._reversed = self._typing = False
         self._offset = self._cursor = self._panel_offset = 0
-        self._selected = self._filter = ""
-        """The cgroup of the selected container, which new numbers may move; what names must contain."""
+        self._selected = self._filter = ""  # a cgroup, which new numbers may move; what names must contain
         self._panel: Literal["", "explain", "help"] = ""
         self._page = 1
 

@@ -1,8 +1,4 @@
-"""``throttle-exporter demo``: a whole node in one process, and the exporter on it.
-
-Cgroups with loads in them where this machine allows it (root and a writable hierarchy), else a synthetic tree that
-moves; a kubelet API for their pods; and ``serve`` on both. Ctrl-C and SIGTERM clean up.
-"""
+"""``throttle-exporter demo``: a node of real cgroups, else of files that move; a kubelet API; and ``serve`` on both."""
 
 from __future__ import annotations
 
@@ -100,7 +96,6 @@ async def _serve(settings: Settings, node: Node, args: Namespace) -> None:
 
 
 def _on_node(settings: Settings, node: Node, kubelet_url: str) -> Settings:
-    """Return the user's settings with the node's own, and its defaults where the user did not choose."""
     address = ListenAddress("127.0.0.1", _PORT)
     defaults = {"web_listen_address": address, "pods_sources": ("kubelet",), "node_name": "demo-node"}
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if name not in settings.given}
@@ -115,7 +110,6 @@ async def _keep_moving(move: Callable[[], None]) -> None:
 
 
 async def _report(address: asyncio.Future[str], path: str) -> None:
-    """Print the page's address and the explain command; then, every ten seconds, what is throttled."""
     url = await address
     _print(f"status page at {url}/")
     _print(f"metrics at {url}{path}")

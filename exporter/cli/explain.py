@@ -16,7 +16,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from exporter.analysis import text as words
-from exporter.analysis.advice import in_template, quantity
+from exporter.analysis.advice import TEMPLATES, in_template, quantity
 from exporter.analysis.findings import Finding
 from exporter.cli.selection import NotHereError, select
 from exporter.cli.source import add_source_arguments, ask, sample_here
@@ -27,16 +27,11 @@ from exporter.report.schema import Container, ContainersDocument
 from exporter.settings import Settings
 from exporter.values import format_duration
 
-MAX_ROWS: Final = 15
-HEALTHY_ROWS: Final = 5
-"""Lines of containers with problems, or where none has any."""
+MAX_ROWS, HEALTHY_ROWS = 15, 5  # lines of containers with problems, or where none has any
 MIN_WIDTH: Final = 40
-MAX_PROSE: Final = 110
-"""Beyond, a line of prose is hard to follow."""
-_LABEL: Final = 11
-"""Width of what stands before a text."""
-_APPS: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
-_API_VERSIONS: Final = dict.fromkeys(_APPS, "apps/v1") | {"CronJob": "batch/v1"}
+MAX_PROSE: Final = 110  # beyond, a line of prose is hard to follow
+_LABEL: Final = 11  # width of what stands before a text
+_API_VERSIONS: Final = dict.fromkeys(TEMPLATES, "apps/v1") | {"CronJob": "batch/v1"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -88,10 +83,7 @@ def _selected(document: ContainersDocument, names: Sequence[str], namespace: str
 
 
 def limit_patch(container: Container) -> dict[str, Any] | None:
-    """Return a strategic merge patch of its owner, else of a pod that can be resized (``--subresource resize``).
-
-    ``None`` without a recommendation, for a whole pod, and while its name is unknown.
-    """
+    """Return a strategic merge patch of its owner, else of a pod that can be resized; ``None`` where there is none."""
     recommended = container["recommended"]
     if recommended is None or not container["mapped"] or not container["container"]:
         return None
@@ -173,7 +165,6 @@ def _node_lines(document: ContainersDocument, width: int) -> list[Text]:
 
 
 def _source(document: ContainersDocument, source: str, width: int) -> list[Text]:
-    """Where the numbers are from, and what makes them doubtful."""
     exporter = document["exporter"]
     node = f"node {exporter['node']}, " if exporter["node"] else ""
     old = max(0.0, time.time() - document["taken_at"])

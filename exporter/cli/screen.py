@@ -28,7 +28,6 @@ from exporter.settings import Settings
 from exporter.threads import TimedCall
 from exporter.values import format_duration
 
-FALLBACK_SIZE: Final = os.terminal_size((80, 24))
 _KEY: Final = re.compile(rb"\x1b[\[O][0-?]*[ -/]*[@-~]|[\x1b\r\n\x7f\x08 -~]")
 """A sequence of xterm and all that imitate it (ECMA-48 CSI, SS3 in application mode), or one byte."""
 _NAMES: Final = {
@@ -36,9 +35,7 @@ _NAMES: Final = {
     b"6~": "pagedown", b"7~": "home", b"8~": "end",
 }  # fmt: skip
 _CONTROLS: Final = {b"\r": "enter", b"\n": "enter", b"\x7f": "backspace", b"\x08": "backspace", b"\x1b": "escape"}
-
-
-Fetch = Callable[[], Awaitable[ContainersDocument]]
+Fetch = Callable[[], Awaitable[ContainersDocument]]  # raises `ExporterError` when there are no numbers now
 
 
 def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> int:
@@ -76,7 +73,7 @@ def terminal_size() -> os.terminal_size:
         found = os.get_terminal_size(sys.stdout.fileno())
         if found.columns > 0 and found.lines > 0:  # a serial line says 0
             return found
-    return FALLBACK_SIZE
+    return os.terminal_size((80, 24))
 
 
 class Terminal:
@@ -113,11 +110,9 @@ class Session:
     """One run, from taking the terminal over to restoring it."""
 
     def __init__(self, board: Board, terminal: Terminal, fetch: Fetch, source: str, interval: float) -> None:
-        """``fetch`` raises ``ExporterError`` when there are no numbers now; ``source`` names it on the screen."""
         self._board, self._terminal, self._fetch = board, terminal, fetch
         self._source, self._interval = source, interval
-        self._events = asyncio.Queue[Callable[[], int | None]]()
-        """What is to be done next; the exit code ends the session."""
+        self._events = asyncio.Queue[Callable[[], int | None]]()  # an exit code ends the session
 
     async def run(self) -> int:
         """Return the exit code once the user leaves."""

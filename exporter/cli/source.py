@@ -35,12 +35,10 @@ from exporter.values import ListenAddress, duration, format_duration, parse_ca_f
 if TYPE_CHECKING:  # with aiohttp and all the rest, for which a command that asks an exporter must not wait
     from exporter.app import Exporter
 
-ANSWER_SECONDS: Final = 5.0
-"""From the request to the last byte; an exporter that is itself throttled needs a while."""
+ANSWER_SECONDS: Final = 5.0  # from the request to the last byte; an exporter that is itself throttled needs a while
 MAX_BYTES: Final = 64 << 20
 MAX_PASSWORD_FILE_BYTES: Final = 4096
-SCAN_SECONDS: Final = 1.0
-"""A short look needs its readings close together."""
+SCAN_SECONDS: Final = 1.0  # a short look needs its readings close together
 _PLAIN_HTTP: Final = b"Client sent an HTTP request to an HTTPS server"
 """The exporter's answer at its TLS port, in the words of every server written in Go."""
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
@@ -51,7 +49,6 @@ _CREDENTIALS: Final[Mapping[str, tuple[str, Callable[[str], str | None], str]]] 
     "cert": ("FILE", parse_file, "certificate to show an exporter that asks for one, PEM"),
     "key": ("FILE", parse_file, "key of that certificate, PEM (in the certificate's file)"),
 }
-"""Metavar, parser and help by option."""
 _adapter: Final = cache(TypeAdapter[ContainersDocument])
 
 
@@ -75,10 +72,10 @@ class Client:
     cert: str | None = None
     key: str | None = None
 
-    def containers(self, *, with_series: bool = False, answer_seconds: float = ANSWER_SECONDS) -> ContainersDocument:
+    def containers(self, *, with_series: bool = False) -> ContainersDocument:
         """``GET /api/v1/containers``, checked; raises :class:`NoAnswerError`."""
         path, url = f"/api/{SCHEMA}/containers" + ("" if with_series else "?series=false"), self.url
-        status, body = self._get(path, answer_seconds)
+        status, body = self._get(path)
         if status == HTTPStatus.BAD_REQUEST and body.startswith(_PLAIN_HTTP):
             raise NoAnswerError(f"{url} speaks TLS only: --url {url.replace('http', 'https', 1)}")
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -127,15 +124,15 @@ class Client:
             return f"without a password (HTTP {status}), which goes over TLS or to a loopback address only"
         return f"to this user with this password (HTTP {status})"
 
-    def _get(self, path: str, answer_seconds: float) -> tuple[int, bytes]:
-        url, parts, deadline = self.url, urlsplit(self.url), time.monotonic() + answer_seconds
+    def _get(self, path: str) -> tuple[int, bytes]:
+        url, parts, deadline = self.url, urlsplit(self.url), time.monotonic() + ANSWER_SECONDS
         host, headers = parts.hostname or "", {"Accept": "application/json"}
         if self.user and self._may_send_password:
             pair = b":".join((self.user.encode(), self.password))
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-        connection = http.client.HTTPConnection(host, parts.port, timeout=answer_seconds)
+        connection = http.client.HTTPConnection(host, parts.port, timeout=ANSWER_SECONDS)
         if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(host, parts.port, timeout=answer_seconds, context=self.tls)
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=ANSWER_SECONDS, context=self.tls)
         try:
             with closing(connection):
                 connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
@@ -201,7 +198,6 @@ def ask(settings: Settings, args: Namespace, *, with_series: bool = False) -> An
 
 
 def _client(url: str, args: Namespace) -> Client:
-    """Return it with credentials read from their files; raises ``ConfigError``, which never repeats a secret."""
     user, password_file, ca, cert, key = (vars(args)[name.replace("-", "_")] or None for name in _CREDENTIALS)
     if bool(user) != bool(password_file):
         missing, present = ("--password-file", "--user") if user else ("--user", "--password-file")
@@ -210,7 +206,14 @@ def _client(url: str, args: Namespace) -> Client:
         raise ConfigError("--user: must be a name without a colon or control characters")
     if key and not cert:
         raise ConfigError("--cert: must be set with --key")
-    client = Client(url, user or "", _password(password_file) if password_file else b"", ca, cert, key)
+    password = b""
+    if password_file:
+        with open(password_file, "rb") as file:
+            content = file.read(MAX_PASSWORD_FILE_BYTES + 1)
+        password = content.rstrip(b"\r\n")
+        if not password or len(content) > MAX_PASSWORD_FILE_BYTES:
+            raise ConfigError(f"--password-file: must hold a password of 1 to {MAX_PASSWORD_FILE_BYTES} bytes")
+    client = Client(url, user or "", password, ca, cert, key)
     if cert:
         client.tls  # noqa: B018 - raises for a certificate that cannot be used
     return client
@@ -307,12 +310,3 @@ def _tls_problem(url: str, error: ssl.SSLError) -> str:
     if error.reason and "CERTIFICATE" in error.reason:  # an alert of the server's about ours
         return f"it does not accept the client's certificate ({error.reason}): --cert and --key"
     return error.reason or "failed"
-
-
-def _password(path: str) -> bytes:
-    with open(path, "rb") as file:
-        content = file.read(MAX_PASSWORD_FILE_BYTES + 1)
-    password = content.rstrip(b"\r\n")
-    if not password or len(content) > MAX_PASSWORD_FILE_BYTES:
-        raise ConfigError(f"--password-file: must hold a password of 1 to {MAX_PASSWORD_FILE_BYTES} bytes")
-    return password

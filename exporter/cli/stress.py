@@ -34,17 +34,12 @@ from exporter.values import duration, format_duration
 
 EXIT_THROTTLES_BELOW_LIMIT: Final = 1
 EXIT_UNDECIDED: Final = 3
-MIN_THROTTLED_PERIODS: Final = 0.5
-"""Below this share of throttled periods the quota was hardly the limit."""
-MIN_USED_QUOTA: Final = 0.75
-"""A healthy kernel loses at most the part of the quota that is stranded on other CPUs, an affected one most of it."""
-MIN_PREDICTED_USAGE: Final = 0.8
-"""With less of the CPU time that the quota allows, other processes kept the workers from the CPUs."""
+MIN_THROTTLED_PERIODS: Final = 0.5  # below this share of throttled periods the quota was hardly the limit
+MIN_USED_QUOTA: Final = 0.75  # a healthy kernel strands at most a part of it on other CPUs, an affected one most of it
+MIN_PREDICTED_USAGE: Final = 0.8  # with less of what the quota allows, other processes had the CPUs
 _ROUNDING: Final = 1e-9
-_MOST: Final = 1024
-"""Workers, and CPUs of a limit."""
-_DEFAULTS: Final = {"steady": (1, 0.01), "burst": (4, 0.05), "fibtest": (1, 0.01)}
-"""A profile's workers a CPU, and the CPU time of a unit of work."""
+_MOST: Final = 1024  # workers, and CPUs of a limit
+_DEFAULTS: Final = {"steady": (1, 0.01), "burst": (4, 0.05), "fibtest": (1, 0.01)}  # workers a CPU, CPU time of a unit
 _PROFILES: Final = (
     "steady: busy workers; burst: idle, then more workers than CPUs; fibtest: a fast worker beside slow ones, "
     "which shows whether the kernel throttles below the limit (steady)"
@@ -107,8 +102,7 @@ class Place:
     quota_seconds: float
     period_seconds: float = 0.1
     name: str = ""
-    members: tuple[Path, ...] = ()
-    """Files through which workers join; none where they are inside already."""
+    members: tuple[Path, ...] = ()  # files through which workers join; none where they are inside already
     stat: Callable[[], CpuStat | None] = lambda: None
 
     @property
@@ -135,8 +129,7 @@ class Figures(NamedTuple):
     throttled_periods: int
     throttled_seconds: float
     usage_seconds: float
-    latency_seconds: float | None
-    """Of a unit of work; ``None`` if none was finished."""
+    latency_seconds: float | None  # of a unit of work; `None` if none was finished
 
 
 class Run(NamedTuple):
@@ -178,10 +171,9 @@ def predict_burst(load: Workload, place: Place) -> Figures:
 
 
 def predict_steady(load: Workload, place: Place, slow_workers: int = 0) -> Figures:
-    """Predict workers that do one unit after the other; the latency is the mean.
+    """Predict workers that do one unit after the other, beside slow ones that use next to nothing; the latency is mean.
 
-    Slow workers on the other CPUs use next to nothing. On a kernel without the bug each goes on with what was left on
-    its CPU when the quota is used up, at most a millisecond, and stops some wake-ups later; half the rest is taken.
+    On a kernel without the bug a slow one has up to a millisecond left on its CPU and stops later: half the rest.
     """
     seconds, parallel = load.seconds or 0.0, min(load.workers, place.cpus)
     periods, latency = round(seconds / place.period_seconds), load.unit_seconds * load.workers / parallel
@@ -194,7 +186,7 @@ def predict_steady(load: Workload, place: Place, slow_workers: int = 0) -> Figur
 
 
 def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[int, str]:
-    """Return ``fibtest``'s exit code, and whether ``{}`` stops a group before its quota is used up, with the reason."""
+    """Return ``fibtest``'s exit code, and its verdict on the kernel, ``{}``."""
     undecided = "Cannot tell whether {} throttles below the limit"
     if len(runs) < 2:
         return EXIT_UNDECIDED, f"{undecided}: there is only one CPU, and the bug needs a second one"
@@ -215,7 +207,6 @@ def throttles_below_limit(runs: Sequence[Run], quota_seconds: float) -> tuple[in
 
 
 def _plan(place: Place, load: Workload, *, is_fibtest: bool) -> Iterator[tuple[str, Figures, list[Workload]]]:
-    """Yield title, prediction and loads of each run; fibtest: a fast worker, then with a slow one on each other CPU."""
     unit = f"{load.unit_seconds * 1000:g} ms CPU"
     if is_fibtest:
         cpu, *others = sorted(os.sched_getaffinity(0))

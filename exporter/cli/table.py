@@ -91,12 +91,10 @@ class Column:
 
     title: str
     width: int
-    priority: int
-    """1 is shown before all others where there is little room."""
+    priority: int  # 1 is shown before all others where there is little room
     value: Callable[[Container], str]
     left: bool = False
-    coloured: bool = False
-    """Whether it has the colour of the container's severity."""
+    coloured: bool = False  # whether it has the colour of the container's severity
 
     def cell(self, text: str) -> str:
         """Return ``text`` with the gap before it, at the column's width."""

@@ -29,8 +29,7 @@ class Node:
     cgroup_root: Path
     scenario: Scenario
     place: str
-    move: Callable[[], None] = lambda: None
-    """To be called about ten times a second; does nothing where processes run."""
+    move: Callable[[], None] = lambda: None  # to be called about ten times a second; does nothing where processes run
 
 
 def demo(cpus: frozenset[int], node: str) -> Scenario:

@@ -27,12 +27,10 @@ class Workload:
 
     kind: Literal["idle", "busy", "bursty", "fib_slow"] = "idle"
     workers: int = 1
-    unit_seconds: float = 0.01
-    """CPU time of a unit of work."""
+    unit_seconds: float = 0.01  # CPU time of a unit of work
     every_seconds: float = 1.0
     cpus: tuple[int, ...] = ()
-    seconds: float | None = None
-    """After this time a worker ends by itself and reports; ``None``: when it is stopped."""
+    seconds: float | None = None  # after this time a worker ends by itself and reports; `None`: when it is stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +59,9 @@ class Container:
     limit_cores: float | None = None
     workload: Workload = field(default_factory=Workload)
     container_type: ContainerType = "container"
-    exclusive_cpus: frozenset[int] | None = None
-    """CPUs from the static CPU manager; the kubelet then sets no quota (1.33)."""
+    exclusive_cpus: frozenset[int] | None = None  # the static CPU manager's; the kubelet then sets no quota (1.33)
     burst_us: int = 0
-    finished: bool = False
-    """Has a status and no cgroup any more, as an init container."""
+    finished: bool = False  # has a status and no cgroup any more, as an init container
     container_id: str = ""
 
     @property

@@ -25,18 +25,12 @@ class Group:
     """One container's cgroup, or a pod's, with its counters in counts and microseconds."""
 
     def __init__(self, settings: CpuSettings, cpus: int, workload: Workload) -> None:
-        """``cpus`` is the size of its cpuset."""
         self.settings, self.cpus, self.workload = settings, cpus, workload
-        self.parallel = min(workload.workers, cpus)
-        """CPUs that it can keep busy at once."""
-        self.stat = dict.fromkeys(_STAT, 0)
-        """``cpu.stat``; times are summed over CPUs."""
-        self.local = self.waiting = self.stalled = 0
-        """``cpu.stat.local``: stopped by its own or an ancestor's quota; ``cpu.pressure``, some and full."""
-        self.backlog = self.saved = 0
-        """Work of a burst that is not done yet; unused quota that a burst may use."""
-        self.timer_runs = False
-        """Whether the period timer runs: it stops at the end of an idle period, which still counts as one."""
+        self.parallel = min(workload.workers, cpus)  # CPUs that it can keep busy at once
+        self.stat = dict.fromkeys(_STAT, 0)  # `cpu.stat`; times are summed over CPUs
+        self.local = self.waiting = self.stalled = 0  # `cpu.stat.local`; `cpu.pressure`, some and full
+        self.backlog = self.saved = 0  # work of a burst that is not done yet; unused quota that a burst may use
+        self.timer_runs = False  # the period timer stops at the end of an idle period, which still counts as one
 
     def demand(self, period: int) -> int:
         """Return the CPU time it would use in the ``period``-th period without a quota."""

@@ -1,7 +1,7 @@
 """One worker process: joins its cgroup, works, reports. Run as a script: ``python -I -S worker.py JOB``.
 
-JOB is a JSON object. It writes ``{}`` when it is in its cgroup, or ``{"error": TEXT}``; begins when its input ends; and
-writes what it did when it is through. The kernel kills it when its parent dies (PR_SET_PDEATHSIG).
+JOB is JSON. It writes ``{}`` when it is in its cgroup, or ``{"error": TEXT}``; begins when its input ends; writes what
+it did when it is through. The kernel kills it when its parent dies (PR_SET_PDEATHSIG).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a snapshot and its findings say, as documents that become JSON, the status page and the terminal's text.
-
-Here is what routes need before anybody asks for a document.
-"""
+"""Documents of a snapshot and its findings; here, what routes need before anybody asks for one."""
 
 from __future__ import annotations
 
@@ -11,8 +8,7 @@ from urllib.parse import quote
 from exporter.model import CgroupName
 
 SCHEMA: Final = "v1"
-EMPTY: Final = "-"
-"""Stands in paths for the namespace of an unknown pod and the container of a whole pod: no name is a lone dash."""
+EMPTY: Final = "-"  # in paths: an unknown pod's namespace, a whole pod's container; no name is a lone dash
 
 
 def escaped_path(namespace: str, pod: str, container: str) -> str:

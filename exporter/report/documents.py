@@ -18,11 +18,8 @@ from exporter.report.history import History
 from exporter.report.summary import impact, rank
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
-"""Where the repository's pages are, for people who have no checkout; the alerts' runbooks are beside them."""
-DIGITS: Final = 6
-"""Behind the point: a microsecond, and a millionth of a core."""
-_formatted: Final = lru_cache(maxsize=256)(format_cpu_list)
-"""Hundreds of containers may run on the same CPUs."""
+DIGITS: Final = 6  # behind the point: a microsecond, and a millionth of a core
+_formatted: Final = lru_cache(maxsize=256)(format_cpu_list)  # hundreds of containers may run on the same CPUs
 
 
 class Report:

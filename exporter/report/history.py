@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from exporter.analysis.nodeview import name_of
 from exporter.model import CgroupName, CgroupRow, Snapshot
 
+Value = Literal["ratio", "time_share"]
 MINUTES: Final = 360
 _STEPS: Final = 254
-_UNKNOWN: Final = 0
-"""A known value is 1 to 255."""
+_UNKNOWN: Final = 0  # a known value is 1 to 255
 _LEVELS: Final = (None, *(step / _STEPS for step in range(_STEPS + 1)))
 
 
@@ -42,16 +42,9 @@ class History:
                 step = _UNKNOWN if value is None else 1 + round(_STEPS * min(1.0, max(0.0, value)))
                 ring[minute % MINUTES] = max(step, ring[minute % MINUTES])
 
-    def ratios(self, name: CgroupName, *, minutes: int = 1) -> Sequence[float | None]:
-        """Return the highest throttled ratio of each ``minutes``, oldest first, ``None`` where it is unknown."""
-        return self._values(name, 0, minutes)
-
-    def shares(self, name: CgroupName, *, minutes: int = 1) -> Sequence[float | None]:
-        """Return the highest throttled time share of each ``minutes``, oldest first, ``None`` where it is unknown."""
-        return self._values(name, 1, minutes)
-
-    def _values(self, name: CgroupName, which: int, minutes: int) -> Sequence[float | None]:
-        if self._minute is None or name not in self._rings or not any(ring := self._rings[name][which]):
+    def highest(self, what: Value, name: CgroupName, *, minutes: int = 1) -> Sequence[float | None]:
+        """Return the highest value of each ``minutes``, oldest first, ``None`` where it is unknown."""
+        if self._minute is None or name not in self._rings or not any(ring := self._rings[name][what == "time_share"]):
             return ()
         oldest = (self._minute + 1) % MINUTES
         steps = ring[oldest:] + ring[:oldest]

@@ -104,7 +104,7 @@ class Container(TypedDict):
     workload: Annotated[str | None, "name of what owns the pod"]
     request_cores: Annotated[float | None, "CPU request of the spec"]
     spec_limit_cores: Annotated[float | None, "CPU limit of the spec"]
-    resizable: Annotated[bool, "whether its kubelet can change the limit in place, as its status shows; `false` for static pods"]
+    resizable: Annotated[bool, "whether its status shows that its limit can be changed in place; never a static pod's"]
     limit_cores: Annotated[float | None, "the cgroup's own quota / period"]
     quota_state: Annotated[str | None, "`set`, `none` or `unsupported`"]
     period_seconds: Annotated[float | None, "length of an enforcement period"]

@@ -11,10 +11,8 @@ from exporter.analysis.findings import Finding, Name
 from exporter.analysis.findings.finding import say
 from exporter.report.schema import Container, ContainersDocument, Exporter
 
-SEVERITIES: Final = ("critical", "warning", "info")
-"""Worst first."""
-LEAST_LOST: Final = 0.001
-"""Seconds per second; below, two counters that were not read at the same instant may differ."""
+SEVERITIES: Final = ("critical", "warning", "info")  # worst first
+LEAST_LOST: Final = 0.001  # seconds per second; below, two counters that were not read at the same instant may differ
 _UNLIMITED: Final = {"none": "no CPU limit", "unsupported": "limits are not enforced on this node"}
 _ISOLATION: Final = {
     "exclusive": "exclusive",
@@ -41,11 +39,7 @@ _FACTS: Final = {
 
 
 def impact(container: Container) -> tuple[bool, float, float, float, int, bool, str, str, str]:
-    """Return the sort key that puts the worst container first.
-
-    A critical finding; time lost per second to quotas; throttled ratio, the larger of its own and its pod's; waiting
-    for a CPU; any other finding; a live container before one that is gone; then by name, so that the order is total.
-    """
+    """Return the sort key that puts the worst container first; names make the order total."""
     ledger = container["ledger"]
     return (
         container["severity"] != "critical",
@@ -61,10 +55,8 @@ def impact(container: Container) -> tuple[bool, float, float, float, int, bool, 
 
 
 def throttled_ratio(container: Container) -> tuple[float | None, bool]:
-    """Return the throttled ratio, the larger of its own and its pod's, and whether it is its pod's.
-
-    The kernel counts a throttled period where the quota ran out: its own ratio says nothing of its pod's quota.
-    """
+    """Return the throttled ratio, the larger of its own and its pod's, and whether it is its pod's."""
+    # The kernel counts a throttled period where the quota ran out, which may be the pod's.
     own, pod = container["throttling"]["ratio"], container["pod_cgroup"] and container["pod_cgroup"]["ratio"]
     return (pod, True) if pod is not None and pod > (own or 0.0) else (own, False)
 

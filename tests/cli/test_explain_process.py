@@ -12,11 +12,11 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from exporter.cli import CommandModule
 from exporter.cli import explain as explain_command
 from exporter.cli import top as top_command
 from exporter.cli.source import Client, NoAnswerError, containers_document
@@ -35,11 +35,12 @@ def explain(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run("explain", "--exit-code", *arguments)
 
 
-def here(command: CommandModule, *arguments: str) -> int:
+def here(command: ModuleType, *arguments: str) -> int:
     """In this process, where the errors that end a process are raised."""
     parser = Parser(prog="here")
     command.add_arguments(parser)
-    return command.run(load({}, {}), parser.parse_args(arguments))
+    code: int = command.run(load({}, {}), parser.parse_args(arguments))
+    return code
 
 
 def test_a_throttled_and_a_healthy_container(url: str) -> None:
@@ -185,7 +186,9 @@ def test_without_an_exporter_it_samples_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "drop"), [(b"", b""), (b"HTTP/1.1 200 OK\r\n\r\n", b" ")], ids=["hangs", "drips"])
-def test_an_exporter_that_hangs_or_drips_is_not_waited_for_long(start: bytes, drop: bytes) -> None:
+def test_an_exporter_that_hangs_or_drips_is_not_waited_for_long(
+    start: bytes, drop: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def drip() -> None:
         connection, _ = listener.accept()
         with connection, suppress(OSError):
@@ -194,12 +197,13 @@ def test_an_exporter_that_hangs_or_drips_is_not_waited_for_long(start: bytes, dr
             while not done.wait(0.02):
                 connection.sendall(drop)
 
+    monkeypatch.setattr("exporter.cli.source.ANSWER_SECONDS", 0.2)
     done = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=drip)
         thread.start()
         with pytest.raises(NoAnswerError, match="did not answer in time"):
-            Client(f"http://127.0.0.1:{listener.getsockname()[1]}").containers(answer_seconds=0.2)
+            Client(f"http://127.0.0.1:{listener.getsockname()[1]}").containers()
         done.set()
         thread.join()
 

@@ -24,20 +24,20 @@ def recorded(*ratios: float | None, every: float = 60.0) -> History:
 
 
 def test_each_minute_has_its_highest_ratio() -> None:
-    values = recorded(0.5, 1.0, 0.25, 0.0, every=30.0).ratios(NAME)
+    values = recorded(0.5, 1.0, 0.25, 0.0, every=30.0).highest("ratio", NAME)
 
     assert len(values) == MINUTES
     assert values[:-2] == [None] * (MINUTES - 2)
     assert values[-2] == 1.0
     assert values[-1] == pytest.approx(0.25, abs=0.004)
-    longer = recorded(0.0, 0.0, 1.0, 0.0).ratios(NAME, minutes=5)
+    longer = recorded(0.0, 0.0, 1.0, 0.0).highest("ratio", NAME, minutes=5)
     assert (len(longer), longer[-1], longer[0]) == (72, 1.0, None)
 
 
 def test_minutes_without_a_sample_are_unknown_and_forgotten_after_six_hours() -> None:
-    assert recorded(1.0, None, every=300.0).ratios(NAME)[-6:] == [1.0, None, None, None, None, None]
-    assert set(recorded(1.0, *[0.0] * MINUTES).ratios(NAME)) == {0.0}
-    assert set(recorded(1.0, 0.0, every=24 * 3600).ratios(NAME)) == {None, 0.0}
+    assert recorded(1.0, None, every=300.0).highest("ratio", NAME)[-6:] == [1.0, None, None, None, None, None]
+    assert set(recorded(1.0, *[0.0] * MINUTES).highest("ratio", NAME)) == {0.0}
+    assert set(recorded(1.0, 0.0, every=24 * 3600).highest("ratio", NAME)) == {None, 0.0}
 
 
 def test_its_memory_is_what_the_documents_say() -> None:
@@ -59,11 +59,11 @@ def test_its_memory_is_what_the_documents_say() -> None:
 def test_a_container_that_is_gone_is_dropped_and_a_clock_that_is_set_back_drops_nothing() -> None:
     history = recorded(1.0, 0.5, every=600.0)
     history.record(replace(make.snapshot(make.container("a", limit=1.0)), taken_at=START))
-    assert 1.0 in history.ratios(NAME)
+    assert 1.0 in history.highest("ratio", NAME)
     history.record(replace(make.snapshot(make.container("b", limit=1.0)), taken_at=START + 60))
 
-    assert history.ratios(NAME) == ()
-    assert history.ratios(make.named("b"))[-1] == 0.0
+    assert history.highest("ratio", NAME) == ()
+    assert history.highest("ratio", make.named("b"))[-1] == 0.0
 
 
 def test_a_pod_whose_containers_have_no_cgroups_has_a_history() -> None:
@@ -73,7 +73,7 @@ def test_a_pod_whose_containers_have_no_cgroups_has_a_history() -> None:
     history = History()
     history.record(replace(make.snapshot(pods=(pod,)), taken_at=START))
 
-    assert history.ratios(make.named("a")._replace(container=""))[-1] == pytest.approx(0.5, abs=0.004)
+    assert history.highest("ratio", make.named("a")._replace(container=""))[-1] == pytest.approx(0.5, abs=0.004)
 
 
 @pytest.mark.parametrize(

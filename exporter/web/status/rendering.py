@@ -94,7 +94,7 @@ class NodePage:
     def history_chart(self, one: Container) -> Chart | None:
         """Return the chart of a row's last six hours."""
         name = CgroupName(one["namespace"], one["pod"], one["container"])
-        return history_chart(self.report.history.ratios(name, minutes=5))
+        return history_chart(self.report.history.highest("ratio", name, minutes=5))
 
     @cached_property
     def numa_nodes(self) -> list[tuple[int, list[Cpu]]]:
@@ -124,9 +124,9 @@ class ContainerPage:
         self.document, self.exporter = document, document["exporter"]
         self.container = one = document["container"]
         name = CgroupName(one["namespace"], one["pod"], one["container"])
-        ratios = report.history.ratios(name)
+        ratios = report.history.highest("ratio", name)
         self.since = since(ratios)
-        self.history = history_chart(ratios, report.history.shares(name))
+        self.history = history_chart(ratios, report.history.highest("time_share", name))
         seconds = self.exporter["window_seconds"]
         self.chart = window_chart(one["series"], seconds, slots=PAGE_SLOTS, with_use=True)
         every = report.containers(with_series=False)["containers"]
