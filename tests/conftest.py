@@ -1,5 +1,6 @@
 """What every test may use: programs that may be missing, generated files, a watch over the event loop."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -61,6 +62,18 @@ def generated(request: pytest.FixtureRequest) -> Generated:
         pytest.fail(f"{path} is stale; make golden docs\n" + "\n".join(islice(diff, 60)), pytrace=False)
 
     return compare
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The root of all loggers, which a test may set up; it is put back."""
+    root, own = logging.getLogger(), logging.getLogger("exporter")
+    level, own_level, handlers = root.level, own.level, root.handlers[:]
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    own.setLevel(own_level)
+    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

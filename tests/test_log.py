@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -167,29 +167,18 @@ def test_no_event_passes_twice_in_thirty_seconds_unless_256_others_came_between(
             assert not passes
 
 
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    root, own = logging.getLogger(), logging.getLogger("exporter")
-    level, own_level, handlers = root.level, own.level, root.handlers[:]
-    yield root
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    own.setLevel(own_level)
-    logging.captureWarnings(capture=False)
-
-
-def test_other_packages_are_not_heard_below_warn(root: logging.Logger) -> None:
+def test_other_packages_are_not_heard_below_warn(root_logger: logging.Logger) -> None:
     stream = io.StringIO()
     handler = configure("debug", "logfmt", stream)
     logging.getLogger("exporter.kube").debug("ours")
     logging.getLogger("kubernetes.client.rest").debug("response body: token")
     logging.getLogger("kubernetes.client.rest").info("response body: token")
     logging.getLogger("asyncio").warning("slow")
-    assert handler in root.handlers
+    assert handler in root_logger.handlers
     assert [parsed(text)["msg"] for text in stream.getvalue().splitlines()] == ["ours", "slow"]
 
 
-def test_setting_up_again_replaces(root: logging.Logger) -> None:
+def test_setting_up_again_replaces(root_logger: logging.Logger) -> None:
     first, second = io.StringIO(), io.StringIO()
     configure("info", "logfmt", first)
     configure("error", "json", second)
@@ -197,10 +186,10 @@ def test_setting_up_again_replaces(root: logging.Logger) -> None:
     logging.getLogger("exporter").error("heard")
     assert first.getvalue() == ""
     assert json.loads(second.getvalue())["msg"] == "heard"
-    assert len([handler for handler in root.handlers if isinstance(handler.formatter, EventFormatter)]) == 1
+    assert len([handler for handler in root_logger.handlers if isinstance(handler.formatter, EventFormatter)]) == 1
 
 
-@pytest.mark.usefixtures("root")
+@pytest.mark.usefixtures("root_logger")
 @pytest.mark.filterwarnings("always")
 def test_warnings_are_events() -> None:
     stream = io.StringIO()
@@ -211,7 +200,7 @@ def test_warnings_are_events() -> None:
     assert "old\nthing" in parsed(text)["msg"]
 
 
-@pytest.mark.usefixtures("root")
+@pytest.mark.usefixtures("root_logger")
 def test_a_log_that_cannot_be_written_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     configure("info", "logfmt", stream)

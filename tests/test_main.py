@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,6 +30,7 @@ from tests.conftest import Generated
 from tests.support.process import command, environment
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("root_logger")
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,6 @@ class Program:
         with redirect_stdout(out), redirect_stderr(err):
             code = main(argv, environ=environ or {}, commands=(self.serve, self.explain))
         return Outcome(code, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("exporter")
-    level, own_level, handlers = root.level, own.level, root.handlers[:]
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    own.setLevel(own_level)
-    logging.captureWarnings(capture=False)
 
 
 def fail(error: BaseException) -> Callable[[], int]:

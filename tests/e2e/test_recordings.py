@@ -65,15 +65,6 @@ def _growth(observed: Observed, name: str, labels: Labels) -> float:
     return observed.second.samples[name, labels] - observed.first.samples[name, labels]
 
 
-@pytest.mark.parametrize("prefix", ["cgroup_container_", "cgroup_pod_"])
-def test_ratio_of_what_stood_still_is_zero_with_a_quota_and_absent_without(observed: Observed, prefix: str) -> None:
-    limited = set(observed.first.rows(f"{prefix}cpu_limit_cores"))
-
-    for name in WINDOWS:
-        assert observed.first.rows(f"{prefix}{name}") == dict.fromkeys(limited, 0.0)
-    assert limited
-
-
 with_a_kubelet = pytest.mark.parametrize(
     "observed", [one for one in RECORDINGS if one.is_v1], indirect=True, ids=lambda recording: recording.name
 )
@@ -125,12 +116,3 @@ def test_isolation_is_what_the_kubelets_checkpoint_says(observed: Observed) -> N
             labels = {"namespace": one.namespace, "pod": one.pod, "container": one.name}
             assert page.get("cgroup_container_cpuset_exclusive", **labels) == own
             assert page.get("cgroup_container_cpu_isolation", **labels, state="exclusive" if own else "shared") == 1
-
-
-@with_a_kubelet
-def test_what_a_kubelet_set_itself_has_not_drifted(observed: Observed) -> None:
-    """Exclusive CPUs without a quota, pod-level limits, limits rounded up: none of it is drift."""
-    for page in (observed.first, observed.second):
-        drift = page.rows("cgroup_container_cpu_limit_drift")
-        assert len(drift) == len(list(running(observed.recording.pod_list)))
-        assert not any(drift.values())

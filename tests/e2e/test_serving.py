@@ -46,23 +46,10 @@ def exporter(options: list[str]) -> Iterator[Exporter]:
 def test_the_page_tells_of_itself(exporter: Exporter) -> None:
     page = exporter.page()
 
-    for name in (
-        "throttle_exporter_build_info",
-        "throttle_exporter_snapshot_timestamp_seconds",
-        "throttle_exporter_sample_overruns_total",
-        "process_cpu_seconds_total",
-        "process_resident_memory_bytes",
-    ):
-        assert page.rows(name), name
-    assert page.get("throttle_exporter_window_seconds") == 60
+    assert page.rows("process_resident_memory_bytes")
     assert page.get("throttle_exporter_sample_interval_seconds") == 0.1
     for kind in ("sample", "scan", "render"):
         assert page.total(f"throttle_exporter_{kind}_duration_seconds_count") > 0
-    taken = page.get("throttle_exporter_snapshot_timestamp_seconds")
-    assert taken is not None
-    assert abs(taken - time.time()) < 10
-    assert page.get("throttle_exporter_pods_source_active", source="file") == 1
-    assert page.get("throttle_exporter_pods_source_up", source="file") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

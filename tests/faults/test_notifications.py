@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.conftest import unavailable
 from tests.sampler.rig import Rig, running
+from tests.support.lab import watches
 from tests.support.pages import triples
 from tests.support.treebuilder import Builder, container_id, pod_uid, v2
 from tests.support.trees import cgroupfs_pod
@@ -29,17 +30,6 @@ def queue_length() -> int:
     return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 
-def watches() -> int:
-    """Watches that this process holds in the kernel."""
-    found = 0
-    for entry in os.listdir("/proc/self/fdinfo"):
-        try:
-            found += Path("/proc/self/fdinfo", entry).read_text().count("inotify wd:")
-        except FileNotFoundError:
-            continue  # the directory's own descriptor
-    return found
-
-
 def overflow(folder: Path) -> None:
     """More happens in ``folder`` than the kernel keeps."""
     if queue_length() > 1 << 17:
@@ -52,16 +42,16 @@ def overflow(folder: Path) -> None:
 def test_after_an_overflow_everything_is_told_again_and_nothing_is_left(tmp_path: Path) -> None:
     root = tmp_path / "cgroup"
     build, _ = one_pod(root)
-    outside = watches()
+    outside = watches(os.getpid())
     with running(Rig(root, linger=0.0)) as rig:
-        steady = watches()
+        steady = watches(os.getpid())
         uids = [pod_uid(str(number)) for number in range(20)]
         for number, uid in enumerate(uids):
             (root / f"nested{number}.slice").mkdir()
             build.pod(cgroupfs_pod(uid, "Burstable"), uid, "Burstable")
         rig.tick()
         assert len(rig.snapshot().pods) == 21
-        assert watches() >= steady + 40
+        assert watches(os.getpid()) >= steady + 40
         # They go while the queue is full: nobody tells of it, nor that the watches on them are gone.
         overflow(root)
         for number, uid in enumerate(uids):
@@ -71,7 +61,7 @@ def test_after_an_overflow_everything_is_told_again_and_nothing_is_left(tmp_path
         assert rig.failures() == {("read", "overflow"): 1}
         rig.scan()
         assert len(rig.snapshot().pods) == 1
-        assert watches() == steady
+        assert watches(os.getpid()) == steady
 
         # The same paths again, and a pod in one of them.
         (root / "nested3.slice").mkdir()
@@ -81,7 +71,7 @@ def test_after_an_overflow_everything_is_told_again_and_nothing_is_left(tmp_path
         build.container(f"{pod}/{container_id('back')}", container_id("back"), "")
         rig.tick()
         assert len(triples(rig.page().rows(PERIODS))) == 2
-    assert watches() == outside
+    assert watches(os.getpid()) == outside
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
