@@ -8,18 +8,18 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from typing_extensions import override
 
 from exporter.lab import kubelet_api, scenario
 from exporter.lab.scenario import Node
 from exporter.lab.synthetic import synthetic_node
 from tests.report.conftest import by_name, document, report
 from tests.report.node import CPUS
+from tests.support.fake_kubelet import FakeKubelet, Reply, in_thread
+from tests.support.lab import in_background
 from tests.support.process import started
 
 __all__ = ["by_name", "document", "report"]
@@ -57,19 +57,13 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
 @contextmanager
 def moving(node: Node) -> Iterator[None]:
     """Lets real time pass in the files, too."""
-    stop = threading.Event()
 
-    def move() -> None:
+    def move(stop: threading.Event) -> None:
         while not stop.wait(_MOVE_SECONDS):
             node.move()
 
-    thread = threading.Thread(target=move, daemon=True)
-    thread.start()
-    try:
+    with in_background(move):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -80,37 +74,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{exporter.host}:{exporter.port}"
 
 
-class Stranger(NamedTuple):
-    """Something that speaks HTTP and is no exporter, and the header Authorization of each request."""
-
-    url: str
-    shown: list[str | None]
-
-
 @contextmanager
-def stranger(status: int, body: bytes = b"") -> Iterator[Stranger]:
-    """Answers every request alike."""
-    shown: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            shown.append(self.headers["Authorization"])
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        @override
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield Stranger(f"http://127.0.0.1:{server.server_port}", shown)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def stranger(status: int, body: bytes = b"") -> Iterator[FakeKubelet]:
+    """Something that speaks HTTP and is no exporter: what ``explain`` and ``top`` ask it for is answered like this."""
+    server = FakeKubelet()
+    server.answer("/api/v1/containers", Reply(body, status))
+    with in_thread(server):
+        yield server

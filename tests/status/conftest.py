@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from exporter.web import status
 from exporter.web.pages import ProbeResult, add_api, create_app
 from tests.report.node import minute
 from tests.status import nodes
-from tests.support.fake_kubelet import START_SECONDS, looping
+from tests.support.fake_kubelet import looping, run_on
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +65,7 @@ def served(reports: dict[str, Report]) -> Iterator[Served]:
 
     with looping() as loop:
         try:
-            one.url = f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), loop).result(START_SECONDS)}"
+            one.url = f"http://127.0.0.1:{run_on(loop, start())}"
             yield one
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_SECONDS)
+            run_on(loop, runner.cleanup())

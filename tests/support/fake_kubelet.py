@@ -47,7 +47,6 @@ class Reply:
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0
     hang: bool = False
     """No byte of an answer until the kubelet is closed."""
     cut_after: int | None = None
@@ -61,10 +60,10 @@ class Reply:
 
 
 class Served(ABC):
-    """Answers HTTP on a free port of 127.0.0.1 while entered, or on the one that an earlier one had."""
+    """Answers HTTP on a free port of 127.0.0.1 while entered."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0) -> None:
-        self._tls, self._port = tls, port
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._closing = asyncio.Event()
         self.url = ""
 
@@ -75,7 +74,7 @@ class Served(ABC):
             application, shutdown_timeout=0, access_log=None, handler_cancellation=True
         )
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         host, port = runner.addresses[0][:2]
         self.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
         return self
@@ -92,8 +91,8 @@ class Served(ABC):
 class FakeKubelet(Served):
     """Lists pods and settings as it is told."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0) -> None:
-        super().__init__(tls, port=port)
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self._replies: dict[str, deque[Reply]] = {}
         self.tokens: set[str] | None = None
         """Only these bearer tokens are let in; anybody without a set."""
@@ -123,7 +122,6 @@ class FakeKubelet(Served):
     async def _send(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         if reply.hang:
             await self._closing.wait()
-        await asyncio.sleep(reply.delay)
         if reply.raw is not None and request.transport is not None:
             request.transport.write(reply.raw)
             request.transport.close()
