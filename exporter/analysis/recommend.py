@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from math import ceil, exp, floor, isfinite, log, log10
+from math import ceil, exp, floor, inf, isfinite, log, log10
 from typing import Final
 
 from exporter.model import Interval, Recommendation, Window
@@ -68,7 +68,8 @@ class DemandHistogram:
         ``at_once``: CPUs that it can use at once. The faster they use up the quota, the fewer bursts begin too late in
         a period for that.
         """
-        seconds, periods, throttled, total = map(sum, zip(*intervals, strict=True))
+        sums = intervals[0] if len(intervals) == 1 else map(sum, zip(*intervals, strict=True))
+        seconds, periods, throttled, total = sums
         if not isfinite(total):
             self.restart()
         if periods <= 0 or not isfinite(total):
@@ -114,9 +115,10 @@ class DemandHistogram:
         if total * exp((self._state[_SINCE] - now) / DECAY_SECONDS) < MIN_WEIGHT:
             return None
         above = 0.0
-        for at in reversed(range(_BINS)):
+        most = (1 - QUANTILE) * total
+        for at in range(_BINS - 1, -1, -1):
             above += weights[at]
-            if above > (1 - QUANTILE) * total:
+            if above > most:
                 return self._state[_BINS + at] / weights[at]
         return None
 
@@ -141,10 +143,10 @@ def recommend(
         return None
     # The CPUs that it can use at once. In a throttled period n CPUs lose n x period - quota together, whatever number
     # of threads there is.
-    bounds = [float(one) for one in (threads, cpus) if one]
+    most = min(threads or inf, cpus or inf)
     if lost is not None and stopped >= MIN_THROTTLED:
-        bounds.append(float(max(1, ceil(lost * seconds / (stopped * period) + limit - 0.05))))
-    high = min(bounds, default=None)
+        most = min(most, max(1, ceil(lost * seconds / (stopped * period) + limit - 0.05)))
+    high = float(most) if most < inf else None
     if burst_seconds is not None:
         wanted = (burst_seconds + KEPT_SECONDS + SLICE_SECONDS * (0.0 if high is None else high - 1)) / period
         wanted = rounded_up(wanted if high is None else min(wanted, high))

@@ -157,8 +157,9 @@ class History:
         return self._interval(begin, self._ticks.newest, self._reading(begin), self._newest)
 
     def _interval(self, begin: int, end: int, before: Sequence[Any], after: Sequence[Any]) -> Interval:
-        grown = (now - then for then, now in zip(before, after, strict=True))
-        return Interval(self._ticks.seconds(begin, end), *grown)
+        (periods, throttled, usage), (periods_after, throttled_after, usage_after) = before, after
+        seconds = self._ticks.seconds(begin, end)
+        return Interval(seconds, periods_after - periods, throttled_after - throttled, usage_after - usage)
 
     def _reading(self, tick: int) -> tuple[int, int, float]:
         """Return what was read at a tick of the window, or last before it."""
@@ -214,8 +215,9 @@ _MOST_READINGS = 2 * ScanTimes.MOST
 def reading_of(now: float, stat: CpuStat, pressure: Pressure | None, local: float | None, nested: float) -> Reading:
     """Return the counters read at monotonic ``now``; ``local`` and ``nested``: throttled seconds."""
     waiting, stalled = pressure or (None, None)
-    values = (now, stat.usage_seconds, stat.throttled_seconds, local, waiting, stalled, stat.runqueue_wait_seconds)
-    return array("d", [*(nan if value is None else value for value in values), nested])
+    usage, throttled, runqueue_wait = stat.usage_seconds, stat.throttled_seconds, stat.runqueue_wait_seconds
+    values = (now, usage, throttled, local, waiting, stalled, runqueue_wait, nested)
+    return array("d", [nan if value is None else value for value in values])
 
 
 class CounterWindow:
@@ -252,7 +254,13 @@ class CounterWindow:
     def has_losses(self) -> bool:
         """Whether any throttled time grew between the oldest and the newest reading."""
         readings = self._readings
-        return bool(readings) and any(readings[at] > readings[at + _FIELDS] for at in _LOSSES)
+        # Without a comprehension: asked of each cgroup at each scan.
+        own, local, nested = _LOSSES
+        return bool(readings) and (
+            readings[own] > readings[own + _FIELDS]
+            or readings[local] > readings[local + _FIELDS]
+            or readings[nested] > readings[nested + _FIELDS]
+        )
 
     def clear(self) -> None:
         """Drop all readings."""

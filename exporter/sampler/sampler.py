@@ -261,9 +261,11 @@ class Sampler:
         live = list(self._inventory.live.values())
         throttled = {one.ref.path for one in live if one.ref.container_id is None and one.window.has_losses}
         for one in live:
-            if one.ref.container_id is not None:
-                one.read_threads(pod_is_throttled=one.ref.pod_path in throttled)
+            if one.ref.container_id is not None and (one.ref.pod_path in throttled or one.window.has_losses):
+                one.read_threads()
                 self._inventory.retire_vanished(one, now)
+            else:
+                one.threads = None
         if "recommend" in self._options.collectors:
             self._learn(live, now)
 

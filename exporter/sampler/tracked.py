@@ -268,9 +268,9 @@ class TrackedCgroup(Found):
         if self.nested is not None:
             self.nested = self.nested or {"": 0.0}
 
-    def read_threads(self, *, pod_is_throttled: bool) -> None:
-        """Read the number of threads of a container that a quota, its own, above or below, stopped in the window."""
-        self.threads = self._try(self.files.threads) if pod_is_throttled or self.window.has_losses else None
+    def read_threads(self) -> None:
+        """Read the number of threads."""
+        self.threads = self._try(self.files.threads)
 
     def learn(self, now: float, samples: int, pod: TrackedCgroup | None) -> None:
         """Learn its bursts from the newest samples; ``pod``: where that has the same quota once more."""
@@ -298,7 +298,7 @@ class TrackedCgroup(Found):
             limit=limits.limit_cores,
             period=limits.period_seconds,
             now=now,
-            at_once=min(filter(None, (self.threads, cpus)), default=1),
+            at_once=min(self.threads or cpus or 1, cpus or self.threads or 1),
         )
         window, pod_window = history.window(), None if of_pod is None else of_pod.window()
         if window is None or not window.seconds > 0:
