@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from exporter.cgroupfs.names import decode
 from exporter.identities import QosClass
 from exporter.model import CgroupRef
-from tests.support.recordings import RECORDINGS, Node, Recording
 from tests.support.treebuilder import Tree
 from tests.support.trees import cgroupfs_pod, systemd_pod
 
@@ -129,46 +128,6 @@ def test_every_cgroup_of_a_layout_is_decoded_as_its_builder_meant(tree: Tree) ->
         assert found[:6] == (one.path, one.pod_path, one.pod_uid, one.container_id, one.qos_class, one.runtime)
     for path in (*tree.inside, *tree.noise):
         assert decode(path) is None, path
-
-
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
-def test_every_pod_of_a_recorded_kubelet_is_found_with_its_class(recording: Recording) -> None:
-    cpu = Node(recording.t0).cpu
-    refs = [found for path in cpu.rglob("*") if path.is_dir() and (found := decode(str(path.relative_to(cpu))))]
-    qos = {found.pod_uid: found.qos_class for found in refs if found.container_id is None}
-    assert qos == {pod["metadata"]["uid"]: pod["status"]["qosClass"] for pod in recording.pod_list["items"]}
-    assert {found.driver for found in refs} == {"systemd" if "systemd" in recording.name else "cgroupfs"}
-
-
-HEX = "0123456789abcdef"
-components = st.text(st.characters(blacklist_characters="/"), min_size=1, max_size=20)
-prefixes = (
-    st.lists(components, max_size=5)
-    .map(lambda parts: "".join(f"{part}/" for part in parts))
-    .filter(lambda prefix: decode(prefix + "x") is None)
-)
-
-
-@given(
-    prefix=prefixes,
-    slice_prefix=st.sampled_from((None, "", "kubelet-", "k8s-node-")),
-    uid=st.uuids().map(str) | st.text(HEX, min_size=32, max_size=32),
-    qos=st.sampled_from(QOS_CLASSES),
-    cid=st.text(HEX, min_size=64, max_size=64),
-    directory=st.sampled_from(sorted(CONTAINERS)),
-)
-def test_what_a_kubelet_writes_is_read_back(
-    prefix: str, slice_prefix: str | None, uid: str, qos: QosClass, cid: str, directory: str
-) -> None:
-    """Without a ``slice_prefix`` by the cgroupfs driver."""
-    is_systemd = slice_prefix is not None
-    pod = systemd_pod(uid, qos, prefix, slice_prefix or "") if is_systemd else cgroupfs_pod(uid, qos, prefix)
-    path = pod.strip("/")
-    head = CgroupRef(path, path, uid, None, qos, "", "systemd" if is_systemd else "cgroupfs")
-    assert decode(pod) == head
-    path = f"{path}/{directory.format(cid)}"
-    assert decode(path) == head._replace(path=path, container_id=cid, runtime=CONTAINERS[directory])
-    assert decode(f"{path}/anything") is None
 
 
 fragments = st.sampled_from(

@@ -14,7 +14,6 @@ from exporter.cgroupfs.names import decode
 from exporter.errors import ReadError
 from exporter.model import CgroupRef
 from tests.cgroupfs.privileges import unprivileged
-from tests.support.recordings import RECORDINGS, Node, Recording
 from tests.support.treebuilder import Tree, container_id, pod_uid, v1, v2, write_files
 from tests.support.trees import (
     cgroupfs_pod,
@@ -84,14 +83,6 @@ def test_hierarchy_is_known_by_the_tree_alone(
     assert detect(str(tmp_path)) == Hierarchy(**fields)
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
-def test_recorded_hierarchy_is_what_its_name_says(recording: Recording) -> None:
-    node = Node(recording.t0)
-    found = detect(str(recording.t0 / "sys/fs/cgroup"))
-    assert (found.version, found.cpu_is_v2) == (("v1", False) if recording.is_v1 else ("v2", True))
-    assert (found.cpu, found.cpuacct, found.cpuset) == (str(node.cpu), str(node.cpuacct), str(node.cpuset))
-
-
 @pytest.mark.parametrize(
     ("folder", "files"),
     [
@@ -155,15 +146,6 @@ def test_walk_gives_what_is_known_as_it_is(tree: Tree) -> None:
         assert one is known[path] or one.ref.runtime == "cri-o"
     made_again = {path: Found(one.ref, one.inode + 1, subgroup=False) for path, one in known.items()}
     assert all(one is not made_again[path] for path, one in walk(root, known=made_again).found.items())
-
-
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
-def test_walk_finds_all_that_a_slower_search_finds(recording: Recording) -> None:
-    cpu = Node(recording.t0).cpu
-    relative = (str(path.relative_to(cpu)) for path in cpu.rglob("*") if path.is_dir())
-    found, problems = walk(str(cpu))
-    assert problems == {}
-    assert {path: one.ref for path, one in found.items()} == {path: ref for path in relative if (ref := decode(path))}
 
 
 def test_walk_below_a_path_finds_that_one_and_those_under_it(tree: Tree) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 
 from exporter.identities import KubeletConfig
 from exporter.metrics.exposition import rows_of
 from exporter.model import CgroupName, NodeRow
-from tests.metrics.strategies import nodes
 from tests.support.snapshots import node, snapshot
 
 OWNER = CgroupName("shop", "web", "app")
@@ -43,9 +41,3 @@ def test_each_online_cpu_is_a_row_with_its_owner_or_none() -> None:
 @pytest.mark.parametrize("unknown", ["online_cpus", "shared_cpus"])
 def test_without_cpusets_no_cpu_is_assigned_to_anybody(unknown: str) -> None:
     assert assignments(node(**{unknown: None})) == []
-
-
-@given(nodes)
-def test_no_state_and_no_cpu_is_a_row_twice(found: NodeRow) -> None:
-    for rows in (pools(found), assignments(found)):
-        assert len({row[0] for row in rows}) == len(rows)

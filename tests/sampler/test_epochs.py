@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.analysis.findings import find
 from exporter.identities import KubeletConfig
 from exporter.model import CgroupRow
 from tests.sampler.rig import Rig, row, running, without_inotify
@@ -71,13 +70,6 @@ class Kernel:
         """Change the cpuset, after growth that belongs to the old one."""
         self.grow(self.step)
         overwrite(self.root / path / "cpuset.cpus.effective", f"{text}\n".encode())
-
-
-class BusyKernel(Kernel):
-    """It grows by tenths of a second, in which much is lost and waited for, so that there is something to find."""
-
-    growth: ClassVar = {"usage_usec": 5e4, "nr_periods": 1.0, "nr_throttled": 0.4, "throttled_usec": 1e4}
-    waiting, step = 4e4, 10_000
 
 
 def app(rig: Rig) -> CgroupRow:
@@ -271,45 +263,6 @@ def test_no_row_holds_growth_of_two_epochs(story: list[tuple[str, float]]) -> No
                     rig.scan()
                 else:
                     kernel.limit(what, f"{60_000 + number} {value}")  # a limit that is changed and back is not seen
-
-
-GROWN = ("_cores", "_per_second", "ratio", "share")
-
-
-@settings(max_examples=15)
-@given(
-    st.lists(
-        steps.filter(lambda step: step[1] not in {20.0, 100.0}) | st.tuples(st.just("hog"), st.just(0.0)),
-        min_size=5,
-        max_size=12,
-    )
-)
-def test_no_finding_s_number_comes_from_two_epochs(story: list[tuple[str, float]]) -> None:
-    """Rates, ratios and periods are small but for the growth before a change."""
-    most = {"contention": 2.0, "no_quota": 2.0}
-    """What rests on the placement; the growth before a change of that is seen in other findings."""
-    with TemporaryDirectory() as folder:
-        kernel = BusyKernel(Path(folder))
-        with running(Rig(kernel.root)) as rig:
-            settled(rig, kernel)
-            assert {one["name"] for one in find(rig.snapshot(detailed=True))} >= {"throttled", "contention"}
-            for number, (what, value) in enumerate((*story, ("tick", 1.4), ("tick", 1.4), ("look", 0.0))):
-                if what == "tick":
-                    kernel.grow(10)
-                    rig.tick(value)
-                elif what == "look":
-                    for one in find(rig.snapshot(detailed=True)):
-                        limit = most.get(one["name"], 10_000.0)
-                        grown = [amount for key, amount in one["evidence"].items() if key.endswith(GROWN)]
-                        assert all(isinstance(amount, float | int) and amount < limit for amount in grown), one
-                elif what in {"scan", "cpus", "hog"}:
-                    if what != "scan":
-                        rig.tick()
-                        kernel.cpus(f"0-{number + 4}", HOG if what == "hog" else APP)
-                        rig.tick()
-                    rig.scan()
-                else:
-                    kernel.limit(what, f"{60_000 + number} {value}")
 
 
 def test_growth_in_nested_cgroups_is_their_quotas(kernel: Kernel) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from exporter.identities import PodList
 from exporter.model import CpuLimits
 from exporter.sampler.mapping import ATTEMPTS, DEADLINE_SECONDS, PodIndex
 from exporter.sampler.tracked import SHORT_ID, State, TrackedCgroup
@@ -77,6 +76,7 @@ def unread(name: str) -> TrackedCgroup:
         ([small("pause"), small("app")], BARE, {}, "sandbox, pending"),
         ([small("pause", SMALL_V2), small("app", SMALL_V2)], BARE, {}, "sandbox, pending"),
         ([small("pause"), small("app")][::-1], BARE, {}, "pending, sandbox"),
+        ([small("a"), small("app"), small("proxy-2")], BARE, ASKED, "sandbox, unmapped app, unmapped proxy-2"),
         ([small("pause", uid="uid-9"), cgroup("uid-9", "app")], NOBODY, ASKED, "sandbox, unmapped app"),
         # The only leaf of an unknown pod is a container.
         ([small("app", uid="uid-9")], NOBODY, {}, "pending"),
@@ -105,12 +105,6 @@ def said(cgroups: list[TrackedCgroup], found: list[State]) -> str:
         parts = (ids[container] if container else "",) if state == "unmapped" else (name, container)
         texts.append(f"{state} {'/'.join(filter(None, parts))}".strip())
     return ", ".join(texts)
-
-
-def test_index_holds_every_id_once() -> None:
-    one = pod("uid-1", "web", running("app", before=("older",)), running("sidecar"))
-    known = PodIndex.of(PodList({"uid-1": one, "uid-2": pod("uid-2", "api", running("sidecar"))}))
-    assert set(known.by_container) == {container_id("app"), container_id("older")}
 
 
 @pytest.mark.parametrize("limits", [SMALLEST, CpuLimits("set", 0.5, 0.1)])

@@ -168,14 +168,6 @@ def test_without_pod_cgroups_containers_are_found_by_the_ids_of_the_pod_list(
         assert snapshot.cgroups["missing"] == 0
 
 
-def test_a_running_container_without_a_cgroup_is_counted(tmp_path: Path) -> None:
-    build = v2(tmp_path)
-    build.pod(systemd_pod(UID, "Burstable"), UID, "Burstable")
-    with running(Rig(tmp_path, expects_names=True)) as rig:
-        assert settled(rig, listed(APP, OTHER)).cgroups["missing"] == 2
-        assert settled(rig).cgroups["missing"] == 0
-
-
 @pytest.mark.parametrize("first", [True, False])
 def test_a_pod_whose_slice_exists_twice_is_read_where_its_containers_are(tmp_path: Path, first: bool) -> None:
     """The kubelet with the systemd driver makes one, with the quota; the runtime with cgroupfs the other."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.identities import ContainerIdentity, PodIdentity, PodSpec
-from exporter.model import CpuStat
 from exporter.sampler.mapping import newest_by_name
 from exporter.sampler.tracked import TrackedCgroup
 from tests.sampler.population import NOW, SMALLEST, cgroup, directory, pod, running, states
@@ -41,28 +38,6 @@ def test_of_instances_of_a_container_the_newest_is_shown_but_one_that_runs_befor
         instances[name].retire(NOW)
     for order in (list(instances.values()), list(reversed(instances.values()))):
         assert newest_by_name(order) == {("shop", "web", "app"): instances[shown]}
-
-
-def test_a_pod_made_again_under_its_name_takes_its_place() -> None:
-    # A StatefulSet's: another uid, the same name.
-    old = [gone(cgroup("uid-1")), gone(cgroup("uid-1", "app of 1"))]
-    new = [cgroup("uid-2"), cgroup("uid-2", "app of 2")]
-    known = directory(
-        pod("uid-1", "web-0", running("app", now="app of 1")), pod("uid-2", "web-0", running("app", now="app of 2"))
-    )
-    states([*old, *new], known)
-    for order in ([*old, *new], [*new, *old]):
-        assert newest_by_name(order) == {("shop", "web-0", None): new[0], ("shop", "web-0", "app"): new[1]}
-
-
-def test_row_of_what_was_never_read_is_empty() -> None:
-    one = cgroup("uid-1", "app")
-    states([one], directory(), expects_names=False)
-    [name] = newest_by_name([one])
-    row = one.row(one.settings(name), None)
-    assert row[:4] == ("", "uid-1", container_id("app")[:12], True)
-    assert row.stat == CpuStat()
-    assert (row.window, row.pressure, row.local_throttled_seconds, row.cpuset, row.identity) == (None,) * 5
 
 
 # ---- any population ----
@@ -137,8 +112,3 @@ def test_names_do_not_depend_on_the_order_in_which_cgroups_are_met(
     for population in (forwards, backwards):
         states(population, directory(*found), attempts=9)
     assert [(one.state, one.name) for one in forwards] == [(one.state, one.name) for one in reversed(backwards)]
-
-
-def test_each_pod_has_at_most_one_sandbox() -> None:
-    leaves = [cgroup("uid-1", f"leaf-{number}", limits=SMALLEST) for number in range(5)]
-    assert Counter(states(leaves, directory(pod("uid-1", "web")), attempts=9)) == {"sandbox": 1, "unmapped": 4}
