@@ -16,6 +16,7 @@ from exporter.lab.cgroups import Hierarchy, write_control
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload, shares
 from exporter.node.machine import read_topology
 from exporter.report.schema import Container as Report
+from tests.live.mixed_load import slowness
 from tests.support.lab import eventually, kernel_counters, pod
 from tests.support.lab_causes import explain
 from tests.support.lab_stage import Stage, stage
@@ -97,19 +98,26 @@ def follow(node: Stage, hierarchy: Hierarchy, load: Load) -> None:
                 assert f"Set the limit to {recommended['next_cores']:.4g} CPU" in finding["advice"]
         set_to.append(recommended["next_cores"])
         node.tree.set(group, CpuSettings(quota_cores=recommended["next_cores"]))
-    before, begun = kernel_counters(node.tree, group)["cpu_usage_seconds_total"], time.monotonic()
+    before, begun = kernel_counters(node.tree, group), time.monotonic()
     found = learned(node)
-    used = kernel_counters(node.tree, group)["cpu_usage_seconds_total"] - before
+    after = kernel_counters(node.tree, group)
+    used = after["cpu_usage_seconds_total"] - before["cpu_usage_seconds_total"]
     burst = used / (time.monotonic() - begun) * load.every_seconds
     assert not names(found) & {"throttled", "throttled_below_limit"}, set_to
-    assert (found["throttling"]["ratio"] or 0.0) < ENOUGH_RATIO, set_to
+    # One period may be the machine's doing: an emulator's bursts differ by half.
+    assert after["cpu_throttled_periods_total"] - before["cpu_throttled_periods_total"] <= 1, set_to
     assert set_to[-1] > load.limit
     assert set_to[-1] <= 1.02 * load.most(burst, len(hierarchy.cpus())), (set_to, burst)
 
 
 @pytest.fixture(scope="module")
-def quick(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Where no burst has to fit into a sample, windows half as long tell as much."""
+def quick(
+    hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    """Where no burst has to fit into a sample, windows half as long tell as much; one exporter is enough to emulate."""
+    if slowness() > 2:
+        yield request.getfixturevalue("node")
+        return
     with stage(hierarchy, tmp_path_factory.mktemp("quick"), window_seconds=2.5, interval_seconds=0.5) as made:
         yield made
 
