@@ -49,8 +49,7 @@ logger = logging.getLogger(__name__)
 
 MAX_MISSED_TICKS: Final = 3  # more make the process unhealthy; never less than five seconds
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0  # before a task is restarted: doubled with each failure in a row
-MAX_FAILURES, FAILURE_WINDOW_SECONDS = 5, 300.0
-"""So many failures within so many seconds: a restart does not help, the kubelet should restart the process."""
+MAX_FAILURES, FAILURE_WINDOW_SECONDS = 5, 300.0  # in so many seconds: the kubelet should restart the process
 
 
 class Supervisor:

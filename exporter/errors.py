@@ -84,6 +84,12 @@ class MappingError(ExporterError):
     stage: ClassVar[str] = "pods"
 
 
+class WebError(ExporterError):
+    """A client that could not be served, or a web config that could not be used; reasons: ``docs/web-config.md``."""
+
+    stage: ClassVar[str] = "web"
+
+
 class ConfigError(ExporterError):
     """A setting has a wrong value; the message names the option. Ends the start with exit code 2."""
 

@@ -1,7 +1,4 @@
-"""Pods, containers and the kubelet's configuration as the pod sources and ``GET /configz`` give them. Immutable.
-
-Amounts of CPU are in cores. ``None`` means that the source does not say; it is never zero.
-"""
+"""Pods, containers and the kubelet's configuration, immutable. Amounts are in cores; ``None``: the source is silent."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ class ContainerSpec:
 
     request_cores: float | None = None
     limit_cores: float | None = None
-    allocated_request_cores: float | None = None
-    """``status.containerStatuses[].resources`` (in-place resize): what the kubelet last applied, where it says so."""
+    allocated_request_cores: float | None = None  # what the kubelet last applied (in-place resize)
     allocated_limit_cores: float | None = None
 
 
@@ -33,12 +29,10 @@ class ContainerIdentity:
     container_type: ContainerType
     runtime: str  # the scheme: containerd, cri-o, docker
     running: bool
-    spec: ContainerSpec | None
-    """``None`` where the source does not know the spec (log file names), which is not a spec that sets nothing."""
+    spec: ContainerSpec | None  # None where the source does not know it (log file names)
     restart_count: int = 0
     image: str = ""  # as the status names it, else the spec; empty where neither does
-    previous_container_ids: tuple[str, ...] = ()
-    """Ids of earlier instances that the status still names: they label the last sample of one that just died."""
+    previous_container_ids: tuple[str, ...] = ()  # they label the last sample of one that just died
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +57,13 @@ class PodIdentity:
     alert_threshold_ratio: float | None = None  # from the pod's annotations; inf when alerting is off
     containers: tuple[ContainerIdentity, ...] = ()
 
-    @property
-    def is_running(self) -> bool:
-        """Whether any of its containers runs, as its status says."""
-        return any(one.running for one in self.containers)
-
 
 @dataclass(frozen=True, slots=True)
 class PodList:
     """One complete answer of a pod source."""
 
     pods: Mapping[str, PodIdentity]  # by uid
-    problems: Mapping[str, int] = field(default_factory=dict)
-    """Pods or containers left out or doubtful, counted by reason."""
+    problems: Mapping[str, int] = field(default_factory=dict)  # pods or containers left out or doubtful, by reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,7 @@ def fields(**values: object) -> dict[str, Mapping[str, object]]:
 
 
 def configure(level: str, form: str, stream: TextIO) -> logging.Handler:
-    """Send this process's log to ``stream`` as ``logfmt`` or ``json``, and replace what an earlier call set up.
-
-    ``level`` (``debug``, ``info``, ``warn`` or ``error``) holds for this package. Other packages log from ``warn`` on:
-    some print the API server's answers and tokens when they debug.
-    """
+    """Send this process's log to ``stream``, in place of what an earlier call set up; ``level`` is this package's."""
     root = logging.getLogger()
     for old in [one for one in root.handlers if isinstance(one.formatter, EventFormatter)]:
         root.removeHandler(old)
@@ -59,7 +55,7 @@ def configure(level: str, form: str, stream: TextIO) -> logging.Handler:
     handler.setFormatter(EventFormatter(as_json=form == "json"))
     handler.addFilter(DuplicateFilter(time.monotonic))
     root.addHandler(handler)
-    root.setLevel(max(_LEVELS[level], logging.WARNING))
+    root.setLevel(max(_LEVELS[level], logging.WARNING))  # some packages print tokens when they debug
     logging.getLogger("exporter").setLevel(_LEVELS[level])
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # a log that cannot be written never stops the program

@@ -112,11 +112,7 @@ class Interval(NamedTuple):
 
 
 class Deltas(NamedTuple):
-    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter.
-
-    Waiting is PSI's ``some``: throttled tasks wait too. Nested is the throttled time of all cgroups below, by quotas
-    set inside the container; 0.0 without cgroups below.
-    """
+    """Growth of counters within one epoch, over the last window at most; ``None`` where the kernel has no counter."""
 
     seconds: float
     usage_seconds: float | None = None
@@ -125,7 +121,7 @@ class Deltas(NamedTuple):
     waiting_seconds: float | None = None
     stalled_seconds: float | None = None
     runqueue_wait_seconds: float | None = None  # v1 with schedstats
-    nested_throttled_seconds: float | None = None
+    nested_throttled_seconds: float | None = None  # of all cgroups below, by quotas set inside; 0.0 without any
 
 
 class Distribution(NamedTuple):
@@ -143,16 +139,12 @@ class Distribution(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """What the counters tell of the limit a container needs: the smallest that serves 99 % of its bursts, if known.
+    """What the counters tell of the limit a container needs; its demand is between low and high."""
 
-    Next: what to set now, the limit itself or twice the present one, to look again. Its demand is at least low and at
-    most high: the threads that it has and the CPUs it may run on, if known.
-    """
-
-    limit_cores: float | None
-    next_cores: float
+    limit_cores: float | None  # the smallest that serves 99 % of its bursts, if known
+    next_cores: float  # what to set now: that limit, or twice the present one to look again
     low_cores: float
-    high_cores: float | None
+    high_cores: float | None  # its threads and the CPUs it may run on, if known
 
 
 class CgroupRow(NamedTuple):
@@ -171,8 +163,7 @@ class CgroupRow(NamedTuple):
     cpuset: Cpuset | None
     identity: ContainerIdentity | None
     pod_identity: PodIdentity | None
-    effective_limit_cores: float | None
-    """The smallest limit on the way to the root, and the number of CPUs in the cpuset."""
+    effective_limit_cores: float | None  # smallest on the way to the root, number of CPUs in the cpuset included
     numa_nodes: int | None
     isolation: IsolationState | None
     exclusive: bool | None  # whether no other container may run on any of its CPUs
@@ -184,10 +175,10 @@ class CgroupRow(NamedTuple):
     recommendation: Recommendation | None  # None without a quota of its own, and while its window is too young
     distribution: Distribution | None  # only with the collector distribution
     threads: int | None = None  # at the last scan; only read where it was throttled
-    deltas: Deltas | None = None
-    """Since a limit, period or burst changed, its own or one above it; ``None`` while that is too young."""
-    placement_deltas: Deltas | None = None
-    """The same since the last change of cpuset, isolation, online CPUs or kubelet configuration: for waiting."""
+    deltas: Deltas | None = None  # since a limit, period or burst changed, its own or one above it; None too soon after
+    placement_deltas: Deltas | None = (
+        None  # since cpuset, isolation, online CPUs or kubelet settings changed
+    )
     intervals: tuple[Interval, ...] = ()  # the window's sample intervals, oldest first
 
     @property
@@ -241,16 +232,13 @@ class Overlap(NamedTuple):
 
 
 class CpuTimes(NamedTuple):
-    """Seconds that one CPU spent over the last window; busy: all but idle, iowait and steal, with hard and soft irq.
-
-    Exact where busy is measured (``/proc/schedstat``) and not sampled at clock ticks (``/proc/stat``).
-    """
+    """Seconds that one CPU spent over the last window."""
 
     seconds: float
-    busy_seconds: float
+    busy_seconds: float  # all but idle, iowait and steal, with hard and soft irq
     steal_seconds: float
     irq_seconds: float
-    exact: bool = False
+    exact: bool = False  # busy is measured (/proc/schedstat) and not sampled at clock ticks (/proc/stat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +247,7 @@ class CpuManagerState:
 
     policy: str
     default_cpus: frozenset[int]
-    entries: Mapping[tuple[str, str], frozenset[int]]
-    """(pod uid, container name) -> CPUs; version 1: ("", container id)."""
+    entries: Mapping[tuple[str, str], frozenset[int]]  # by pod uid and container name; version 1: by "" and id
 
 
 class Ancestor(NamedTuple):
@@ -286,8 +273,7 @@ class NodeRow:
     overlaps: tuple[Overlap, ...] = ()
     checkpoint: CpuManagerState | None = None
     cpu_times: Mapping[int, CpuTimes] = field(default_factory=dict)
-    effective_cpus: frozenset[int] | None = None
-    """``cpuset.cpus.effective`` (v1 ``cpuset.effective_cpus``) of the root: no container can run elsewhere."""
+    effective_cpus: frozenset[int] | None = None  # of the root cgroup: no container can run elsewhere
     ancestors: Mapping[str, Ancestor] = field(default_factory=dict)
 
 
@@ -297,21 +283,19 @@ class Snapshot:
 
     taken_at: float  # wall clock, seconds since the epoch
     tick: int  # grows with every sample; pages of the same tick are the same
-    settings_version: int
-    """Grows when anything but a counter or a window changed: rows, names, limits, cpusets, derived values."""
+    settings_version: int  # grows when anything but a counter or a window changed
     containers: tuple[CgroupRow, ...]
     pods: tuple[CgroupRow, ...]
     node: NodeRow
     cgroups: Mapping[str, int] = field(default_factory=dict)
     """Number of container cgroups by state: ``mapped``, ``unmapped``, ``pending``, ``sandbox``, ``empty`` (no name and
     no task), ``lingering``; and of running containers without one, ``missing``."""
-    inputs: Mapping[str, bool] = field(default_factory=dict)
-    """Whether each thing that the values are made of is there; without those that nobody asked for."""
+    inputs: Mapping[str, bool] = field(default_factory=dict)  # whether it is there; without those nobody asked for
 
     @property
     def subjects(self) -> tuple[CgroupRow, ...]:
         """The containers, and each pod whose running containers have no cgroup of their own (Kata, gVisor)."""
         # Not by path: containers may be elsewhere than their pod's cgroup.
         uids = {row.ref.pod_uid for row in self.containers}
-        pods = (row for row in self.pods if row.live and row.ref.pod_uid not in uids)
-        return *self.containers, *(row for row in pods if row.pod_identity and row.pod_identity.is_running)
+        pods = ((row, row.pod_identity) for row in self.pods if row.live and row.ref.pod_uid not in uids)
+        return *self.containers, *(row for row, pod in pods if pod and any(one.running for one in pod.containers))

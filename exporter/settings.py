@@ -1,7 +1,4 @@
-"""Every option of the exporter: the one table behind ``--help``, the environment, the config file and the docs.
-
-To add an option, add a row to :class:`Settings`. :mod:`exporter.settings_sources` reads the values.
-"""
+"""Every option of the exporter: the one table behind ``--help``, the environment, the config file and the docs."""
 
 from __future__ import annotations
 
@@ -28,8 +25,7 @@ class Option:
     kind: Kind
     help: str  # a sentence without its full stop
     fallback: str  # the default as a user would write it, empty for none
-    reference: str
-    """The default where the environment has what its ``$(NAME)`` refers to; also expanded in what the user gives."""
+    reference: str  # the default where the environment has what its $(NAME) refers to
     name: str  # where the flag is not spelled as the field
 
     @property

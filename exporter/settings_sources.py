@@ -112,7 +112,6 @@ def _wrong(option: Option, given: Given, problem: object, text: str | None = Non
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    """Return the options that the environment sets, by flag; an empty variable sets nothing."""
     found = {}
     for name, text in environ.items():
         if name in _BY_VARIABLE:

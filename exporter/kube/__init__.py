@@ -1,4 +1,1 @@
-"""Pods of this node by uid, containers by id, and the kubelet's CPU settings.
-
-Knows nothing of cgroups. Every failure leaves as :class:`exporter.errors.MappingError`.
-"""
+"""Pods of this node and the kubelet's CPU settings; every failure leaves as ``MappingError``."""

@@ -1,8 +1,7 @@
 """Pods of this node from the API server: a list, then a watch from its version on; a new list after 410 Gone.
 
-Requests, watch lines and their resource versions, bookmarks included, are the ``kubernetes`` package's. It has no
-reflector (its informer is for threads, and decodes whole lists), so these are here: lists read item by item, a token
-and a CA file that rotate, time and size limits, backoff. The protocol is ``client-go/tools/cache/reflector.go``'s.
+Requests, watch lines and resource versions are the ``kubernetes`` package's, whose informer decodes whole lists. Here
+are what it lacks: lists read item by item, rotating credentials, limits, backoff, as in client-go's ``reflector.go``.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ class WatchTiming:
     silent_seconds: float = 120.0  # a server sends a bookmark about every minute
     first_retry: float = 0.5
     last_retry: float = 30.0
-    idle_seconds: float = 300.0
-    """Since the last call of :meth:`ApiServerSource.pods`: a watch that ends then is not begun again."""
+    idle_seconds: float = 300.0  # since the last call of pods: then no watch is begun
 
 
 def in_cluster_url(environ: Mapping[str, str]) -> str:
@@ -74,8 +72,7 @@ class ApiServerSource:
         self._asked_at = 0.0
         self.store = PodStore()
         self.version = _ANY_VERSION
-        self._synced = self._received = False
-        """Whether the copy is complete; whether the current watch has brought an event."""
+        self._synced = self._received = False  # the copy is complete; the current watch has brought an event
         self._failure: MappingError | None = None
         self._settled = asyncio.Event()  # whether it is known if the server answers
 
@@ -134,7 +131,6 @@ class ApiServerSource:
                 await asyncio.sleep(full_jitter(failures, timing.first_retry, timing.last_retry, random.random))
 
     async def _get(self, api: Any, **parameters: Any) -> aiohttp.ClientResponse:
-        """Return an answer of status 200; ``parameters`` by the names of the Python client."""
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"} | await self._credentials.headers()
         async with asyncio.timeout(self._timing.answer_seconds):
             response: aiohttp.ClientResponse = await api.list_pod_for_all_namespaces_without_preload_content(
@@ -210,7 +206,6 @@ class ApiServerSource:
             await watch.close()
 
     async def _next(self, stream: Any) -> Any:
-        """Return what the package makes of the next line; ``None`` at the end."""
         try:
             async with asyncio.timeout(self._timing.silent_seconds):
                 return await anext(stream, None)
@@ -227,7 +222,7 @@ class ApiServerSource:
 
 
 class _ExpiredError(Exception):
-    """The version to go on from is no longer kept: 410."""
+    """410: the version to go on from is no longer kept."""
 
 
 def _import_watch() -> Any:

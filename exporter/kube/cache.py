@@ -35,8 +35,7 @@ class SourceStatus:
     up: bool | None = None  # how its last attempt ended; None before the first
     active: bool = False  # the list in use came from it; it may have failed since
     last_success: float | None = None  # wall clock, seconds since the epoch
-    failures: dict[str, int] = field(default_factory=dict)
-    """By reason; the same one in a row once while another source serves."""
+    failures: dict[str, int] = field(default_factory=dict)  # by reason; in a row once while another serves
     reason: str = ""
     last_error: str = ""  # reason and message, one line, of the last failure; empty after a success
 
@@ -50,14 +49,11 @@ class PodCacheStatus(NamedTuple):
 
 
 class _Record:
-    """One source's results; logs the first failure of a row, one every ten minutes while it lasts, and its end."""
-
     def __init__(self, name: str, what: str, clock: Callable[[], float]) -> None:
         self._what, self._clock, self._logged_at = what, clock, 0.0
         self.status = SourceStatus(name)
         self.retry_at = -math.inf
-        self.consecutive = self.backoffs = 0
-        """Failures since the last success; the last of them, while another source served."""
+        self.consecutive = self.backoffs = 0  # failures since the last success; of them, while another source served
         self._reasons = set[str]()  # of those failures
 
     def failed(self, error: MappingError, *, expected: bool) -> None:
@@ -89,9 +85,8 @@ class _Record:
 class PodCache:
     """Asks the first source that answers and hands each list to ``on_pods``; the last good list stays in use.
 
-    Sources are tried in their order every ``interval`` seconds. One that fails while another serves, which may be for
-    ever, is tried less and less often, at least every 15 minutes and when no other answers. ``clock`` (monotonic) must
-    run with the event loop's time; ``wall`` is for display. Not thread-safe.
+    Sources are tried in their order every ``interval`` seconds. One that fails while another serves is tried less and
+    less often, at least every 15 minutes. ``clock`` must run with the event loop's time; ``wall`` is for display.
     """
 
     def __init__(

@@ -76,10 +76,7 @@ class KubeletSource:
 
 
 def parse_configz(body: bytes | memoryview) -> KubeletConfig:
-    """Return the kubelet's CPU settings (``KubeletConfiguration``, kubelet.config.k8s.io/v1beta1).
-
-    Releases differ: a field of another type is one that is not said. Raises :class:`MappingError`, ``malformed``.
-    """
+    """Return the CPU settings of a ``KubeletConfiguration`` (v1beta1); raises :class:`MappingError`, ``malformed``."""
     try:
         answer = json.loads(bytes(body))
     except (ValueError, RecursionError) as error:

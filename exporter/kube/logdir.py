@@ -34,7 +34,6 @@ class LogDirSource:
     def __init__(
         self, path_logs: str, *, timeout_seconds: float = 5.0, list_names: Callable[[str], list[str]] = os.listdir
     ) -> None:
-        """``path_logs`` is ``/var/log``, wherever it is mounted."""
         self._path, self._list_names = path_logs, list_names
         self._call = TimedCall(self._read, timeout_seconds)  # a directory on a file server hangs with it
 

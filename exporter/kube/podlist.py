@@ -1,11 +1,8 @@
 """Bytes of a v1 PodList, or the events of a watch -> :class:`exporter.identities.PodList`. Pure.
 
-Read are a few fields of ``k8s.io/api/core/v1``, by their paths. Unknown keys and explicit nulls are fine anywhere; a
-malformed container, status or amount is dropped and counted, and its pod is kept. Checked by hand: pydantic would be
-10 MB and a fifth of the CPU time of the start for these few fields, and nothing else that always runs needs it.
-
-Items are decoded one at a time. Parsed whole, 14 MB of 1,000 pods cost 52 MB more by pydantic (38 MB of it stay as
-holes in the heap) and 94 MB more by :mod:`json`; item by item they cost the window below.
+Unknown keys and explicit nulls are fine anywhere; a malformed container, status or amount is dropped and counted, and
+its pod is kept. Checked by hand: pydantic would be 10 MB and a fifth of the start for these few fields. Items are
+decoded one at a time: 14 MB of 1,000 pods, parsed whole, cost 52 MB more by pydantic and 94 MB more by :mod:`json`.
 """
 
 from __future__ import annotations
@@ -58,7 +55,6 @@ _LONGEST_TEXT = 2**20
 
 
 def _at(value: Any, *path: str) -> Any:
-    """Return what is at ``path``; ``None`` where that leads nowhere."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
@@ -95,10 +91,7 @@ def _check_resources(owner: Any) -> None:
 
 
 def _container_name(item: Any) -> str:
-    """Return the name in a container's spec or status; raises ``ValueError`` where a text in it, or a count, is none.
-
-    Amounts stay as they came: a bad one costs that amount only.
-    """
+    """Return the name in a container's spec or status; raises ``ValueError`` where a text or a count in it is none."""
     _check_resources(item)
     for path in _CONTAINER_TEXTS:
         _text_at(item, *path)
@@ -169,8 +162,7 @@ def _merge(found: Iterable[_Found], problems: Counter[str]) -> PodList:
 class ListReader:
     """Iterates over the items of a JSON list object; :attr:`fields` then holds its members, ``items`` as ``None``.
 
-    Raises :class:`ValueError` or :class:`RecursionError` for anything else. Reads a window of the text, in which the
-    end of a bare number could not be told.
+    Raises :class:`ValueError` or :class:`RecursionError`. A bare number at the end of a window could be cut.
     """
 
     def __init__(self, body: bytes | memoryview, window_bytes: int = _WINDOW_BYTES) -> None:

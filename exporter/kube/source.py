@@ -53,10 +53,7 @@ class TimedFile:
     """A file read anew each time, within a time limit: it may be on a file server that is gone."""
 
     def __init__(self, path: str, kind: str, reason: str = "", *, seconds: float = 2.0, most: int = 4 << 20) -> None:
-        """``kind`` names it in messages; ``reason`` is that of any failure but a timeout, empty for one that says why.
-
-        ``most`` is in bytes. The defaults are for the files of a service account, which lie in memory.
-        """
+        """``kind`` names it in messages; ``reason`` is that of failures but timeouts, empty for the errno's."""
         self.where, self._path, self._reason = f"{kind} {path}", path, reason
         self._seconds, self._most = seconds, most
         self._reading: asyncio.Task[bytes] | None = None

@@ -66,7 +66,6 @@ def parse_schedstat(data: bytes, path: str) -> dict[int, RunTime]:
 
 
 def _cpu_lines(data: bytes, least: int, path: str) -> Iterator[tuple[int, list[int]]]:
-    """Yield number and counters, at ``least`` so many, of each ``cpuN`` line."""
     for line in data.splitlines():
         if line.startswith(b"cpu") and not line.startswith(b"cpu "):
             words = line[3:].split()

@@ -11,8 +11,7 @@ from exporter.cpulist import cpu_list
 from exporter.errors import ParseError
 from exporter.model import CfsQuotaBug
 
-MAX_BYTES = 16 << 20
-"""Above any file read here: the kubelet runs a few hundred containers, each 100 bytes in its checkpoint."""
+MAX_BYTES = 16 << 20  # above any file read here: a checkpoint has 100 bytes for each of some hundred containers
 _NODE = re.compile(r"node(\d{1,5})")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?(?!\d)(.*)", re.ASCII)
 
@@ -45,17 +44,14 @@ def read_release(proc: str) -> str | None:
 
 
 def cfs_quota_bug(release: str | None) -> CfsQuotaBug:
-    """Whether ``release`` has 512ac999d275 (4.18), which throttles below the limit, without de53fd7aedb1 (5.4).
-
-    Below 5.4 only a release that adds nothing to upstream's gives an answer: vendors' numbers tell nothing.
-    """
+    """Whether ``release`` has 512ac999d275 (4.18), which throttles below the limit, without de53fd7aedb1 (5.4)."""
     match = _VERSION.match(release or "")
     if match is None:
         return "unknown"
     version = (int(match[1]), int(match[2]), int(match[3] or 0))
     if version >= _MENDED:
         return "fixed"
-    if match[4] or match[3] is None:
+    if match[4] or match[3] is None:  # a vendor's number tells nothing of upstream's patches
         return "unknown"
     broken, mended = _STABLE_LINES.get(version[:2], (_BROKEN, _MENDED))
     return "affected" if broken <= version < mended else "fixed"

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from exporter.web.config import RateLimit
 
 QUEUE: Final = 8  # checks that may wait or run at once; a scraper that was accepted before needs none
-BACKOFF_FACTOR: Final = 3.0
-"""Pause after a wrong password, times the duration of its check: guesses cost the node a quarter of a core at most."""
+BACKOFF_FACTOR: Final = 3.0  # pause after a wrong password, times its check: guesses cost a quarter of a core at most
 _CACHED: Final = 64
 _LONGEST: Final = 72  # bytes that bcrypt reads; a longer password could be guessed by these alone and is never right
 

@@ -31,10 +31,9 @@ from pydantic import (
 )
 from typing_extensions import override
 
-from exporter.errors import ConfigError, ExporterError, quoted
+from exporter.errors import ConfigError, ExporterError, WebError, quoted
 from exporter.threads import TimedCall
 from exporter.values import parse_duration, yaml_errors
-from exporter.web import WebError
 
 SUITES: Final = {
     f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
@@ -216,8 +215,7 @@ class Loaded:
 
     config: WebConfig = field(default_factory=WebConfig)
     context: ssl.SSLContext | None = None  # None for plain HTTP
-    digests: tuple[bytes, ...] = ()
-    """Of the contents, by which they are compared: a mounted Secret changes through symlinks."""
+    digests: tuple[bytes, ...] = ()  # of the contents: a mounted Secret changes through symlinks
 
 
 class ReloadingConfig:
@@ -266,7 +264,6 @@ def _san(kind: str, value: str) -> str:
 
 
 def _load(path: str, last: Loaded) -> Loaded:
-    """Return the state of the files now; ``last`` itself when nothing changed."""
     content = _content(path, lambda problem: ConfigError(f"{_OPTION}: {quoted(path, 200)}: {problem}"))
     config = parse(content, path)
     tls = config.tls_server_config

@@ -26,8 +26,7 @@ CONTENT_TYPES: Final[dict[Format, str]] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
-PROBES: Final = ("/healthz", "/readyz")
-"""They ask for no password: the kubelet has none, and they say no more than one line."""
+PROBES: Final = ("/healthz", "/readyz")  # no password: the kubelet has none, and they say one line
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -52,10 +51,7 @@ class StateCache(Generic[Key, Value]):
         oldest_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Values are made anew when ``state`` has changed: another tick, or that none comes any more.
-
-        At most ``most`` are kept, none for longer than ``oldest_seconds``.
-        """
+        """At most ``most`` values are kept, while ``state`` is the same and at most for ``oldest_seconds``."""
         self._state, self._make, self._clock = state, make, clock
         self._most, self._oldest_seconds = most, oldest_seconds
         self._lock = asyncio.Lock()

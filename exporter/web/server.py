@@ -19,8 +19,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler
 from typing_extensions import override
 
-from exporter.errors import ExporterError
-from exporter.web import WebError
+from exporter.errors import ExporterError, WebError
 from exporter.web.auth import PasswordChecker, TokenBucket, TooManyChecks
 from exporter.web.pages import HEADERS, PROBES
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import trustme
 from aiohttp import web
 
-from exporter.errors import ExporterError
-from exporter.web import WebError
+from exporter.errors import ExporterError, WebError
 from exporter.web.config import ReloadingConfig
 from exporter.web.server import Limits, WebServer
 from tests.support.reasons import WEB_REASONS

@@ -1,8 +1,4 @@
-"""The status page: what :mod:`exporter.report` says, as HTML for people.
-
-Templates turn the documents of the API into HTML. Nothing of Jinja2 is imported before the page is asked for, so a
-process that is only scraped does not pay for it. A page is made in a thread, at most once a sample.
-"""
+"""The status page: templates turn the documents of the API into HTML, in a thread, at most once a sample."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Pages from documents: which of them the templates show, in which order, and how their values are written.
-
-Jinja2 is imported here and nowhere else: import this module when a page is asked for.
-"""
+"""Pages from documents: what the templates show, in which order, and how. The only module that imports Jinja2."""
 
 from __future__ import annotations
 
@@ -179,7 +176,6 @@ def _workloads(containers: Iterable[Container], request: PageRequest) -> list[Wo
 
 
 def _replicas(group: Sequence[Container]) -> list[Container]:
-    """Those with problems and a few others, in order."""
     left, shown = {True: MAX_REPLICAS, False: MAX_FULL}, []
     for one in group:
         affected = summary.has_problem(one)
@@ -201,7 +197,6 @@ def total(values: Iterable[float | None]) -> float | None:
 
 
 def _highest_first(values: Iterable[float | None]) -> float:
-    """A sort key: unknown last."""
     return -max((value for value in values if value is not None), default=-1.0)
 
 
