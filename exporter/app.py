@@ -61,7 +61,6 @@ class Supervisor:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``on_failure`` is called with the task's name, to count it."""
         self._on_failure, self._clock, self._sleep = on_failure, clock, sleep
         self._failures: dict[str, deque[float]] = {}
 
@@ -195,6 +194,7 @@ class Exporter:
             await asyncio.sleep(min(60.0, self.settings.sample_window))
 
     def _health(self, cgroups: Mapping[str, int]) -> Health:
+        errors = sorted(self.own.errors().items())
         return {
             "version": __version__,
             "node": self.settings.node_name,
@@ -214,10 +214,7 @@ class Exporter:
                 }
                 for x in self.directory.status.sources
             ],
-            "errors": [
-                {"stage": stage, "reason": reason, "count": number}
-                for (stage, reason), number in sorted(self.own.errors().items())
-            ],
+            "errors": [{"stage": stage, "reason": reason, "count": number} for (stage, reason), number in errors],
         }
 
     def healthy(self) -> web.ProbeResult:

@@ -23,9 +23,7 @@ RATIO_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 class CgroupRef(NamedTuple):
     """One pod's or container's cgroup, as its path alone tells."""
 
-    path: str
-    """Relative to the hierarchy's root, without a leading slash; a container's is below :attr:`pod_path` or equal to it
-    (in containerd's ``SLICE:cri-containerd:ID`` form, and without pod cgroups)."""
+    path: str  # relative to the hierarchy's root; a container's may be that of its pod (SLICE:cri-containerd:ID)
     pod_path: str
     pod_uid: str  # as Kubernetes spells it: with dashes, or 32 hex digits for a static pod
     container_id: str | None  # the runtime's full id; None for the pod's own cgroup
@@ -76,9 +74,7 @@ class Cpuset:
 
     cpus: frozenset[int]
     mems: frozenset[int]
-    partition: str
-    """v2 ``cpuset.cpus.partition`` (``member``, ``root``, ``isolated``, or one of them followed by ``invalid``);
-    empty where the kernel has none (v1)."""
+    partition: str  # v2 cpuset.cpus.partition: member, root, isolated, or one of them with invalid; empty on v1
 
 
 class Window(NamedTuple):
@@ -150,8 +146,7 @@ class Recommendation(NamedTuple):
 class CgroupRow(NamedTuple):
     """One container or one pod on the page. For a pod ``container`` and ``identity`` are ``None``.
 
-    First what follows from names, limits, cpusets and specs: it is the same in all snapshots of one
-    ``settings_version``. Then what is read; the fields with defaults only for a detailed snapshot.
+    Up to ``limit_drift`` it is the same in all snapshots of one ``settings_version``; defaults need a detailed one.
     """
 
     namespace: str
@@ -176,9 +171,7 @@ class CgroupRow(NamedTuple):
     distribution: Distribution | None  # only with the collector distribution
     threads: int | None = None  # at the last scan; only read where it was throttled
     deltas: Deltas | None = None  # since a limit, period or burst changed, its own or one above it; None too soon after
-    placement_deltas: Deltas | None = (
-        None  # since cpuset, isolation, online CPUs or kubelet settings changed
-    )
+    placement_deltas: Deltas | None = None  # since cpuset, isolation, online CPUs or kubelet settings changed
     intervals: tuple[Interval, ...] = ()  # the window's sample intervals, oldest first
 
     @property

@@ -1,7 +1,6 @@
 """Read the options from command line, environment and YAML file; the first of them that sets an option wins.
 
-pydantic-settings refuses ``--collector.burst=false``, ignores unknown variables, knows no line of a YAML value, and
-would add 14 MB to a command that needs no server.
+pydantic-settings refuses ``--collector.burst=false``, ignores unknown variables, and knows no line of a YAML value.
 """
 
 from __future__ import annotations

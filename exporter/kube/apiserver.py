@@ -64,7 +64,6 @@ class ApiServerSource:
         ca_file: str | None,
         timing: WatchTiming | None = None,
     ) -> None:
-        """``url`` as of :func:`in_cluster_url`; ``node_name`` as in ``spec.nodeName``."""
         self._url, self._where = url, f"apiserver {url}"
         self._node_name, self._timing = node_name, timing or WatchTiming()
         self._credentials = Credentials(token_file, ca_file)
@@ -174,10 +173,7 @@ class ApiServerSource:
             _log.debug("%s: the watch broke off: %s", self._where, type(error).__name__)
 
     async def apply_events(self, watch: Any, response: aiohttp.ClientResponse) -> None:
-        """Change :attr:`store` and :attr:`version` by the events of an answer; ``watch`` is the package's ``Watch``.
-
-        Raises :class:`MappingError` for what is no event or of type ERROR, :class:`TimeoutError` after a silence.
-        """
+        """Change :attr:`store` and :attr:`version` by an answer's events; raises ``MappingError``, ``TimeoutError``."""
 
         async def opened(**_parameters: Any) -> aiohttp.ClientResponse:
             """Return the answer. The package looks for a docstring, and without one reads this file for comments."""

@@ -1,13 +1,8 @@
-"""The CPU manager's checkpoint, ``/var/lib/kubelet/cpu_manager_state``.
+"""The CPU manager's checkpoint, ``/var/lib/kubelet/cpu_manager_state`` (kubelet ``cpumanager/state/checkpoint.go``).
 
-Source: kubelet ``pkg/kubelet/cm/cpumanager/state/checkpoint.go``. Versions, told apart by what is there:
-
-1. ``{"policyName", "defaultCpuSet", "entries": {CONTAINER_ID: "0-3"}, "checksum"}``
-2. ``entries: {POD_UID: {CONTAINER_NAME: "0-3"}}``
-3. and ``podEntries: {POD_UID: {"cpuSet": "0-7"}}`` (1.36)
-4. and ``data``: the same once more as a JSON string, which then is what counts (1.37)
-
-The checksum is over Go's dump of a structure and means nothing to others.
+Its ``entries``: ``{CONTAINER_ID: "0-3"}`` (version 1) or ``{POD_UID: {CONTAINER_NAME: "0-3"}}`` (2); besides them
+``podEntries: {POD_UID: {"cpuSet": "0-7"}}`` (3, Kubernetes 1.36); all of it once more as a JSON string, ``data``, which
+then counts (4, 1.37). The checksum is over Go's dump of a structure and means nothing to others.
 """
 
 from __future__ import annotations
