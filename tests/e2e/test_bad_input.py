@@ -90,12 +90,7 @@ BAD: list[tuple[Callable[[Path], Tree], str, bytes, set[str]]] = [
         (V2, "cpu.stat", content, COUNTERS | BURST)
         for content in (
             b"",
-            b"nr_periods 10",
-            b"nr_periods 1001\nnr_throttled\n",
             random.Random(4).randbytes(700),
-            b"nr_periods ten\nnr_throttled 1\nthrottled_usec 2\n",
-            b"nr_periods -1\nnr_throttled -1\nthrottled_usec -1\n",
-            f"nr_periods {U64_MAX + 1}\nnr_throttled 1\nthrottled_usec 2\n".encode(),
             # A u64 that ran below zero: no time that ever passed.
             f"nr_periods 5000\nnr_throttled 400\nthrottled_usec {U64_MAX}\n".encode(),
         )
@@ -104,11 +99,8 @@ BAD: list[tuple[Callable[[Path], Tree], str, bytes, set[str]]] = [
         (V1, "cpu.stat", content, COUNTERS)
         for content in (b"\xff", f"nr_periods 5000\nnr_throttled 400\nthrottled_time {U64_MAX}\n".encode())
     ),
-    *(
-        (V2, "cpu.max", content, V2_LIMITS)
-        for content in (b"", b"max\n", b"0 100000\n", b"50000 0\n", b"\xff\xfe\x00 \x80\n")
-    ),
-    *((V1, "cpu.cfs_quota_us", content, V1_LIMITS) for content in (b"", b"0\n", b"-2\n")),
+    *((V2, "cpu.max", content, V2_LIMITS) for content in (b"", b"0 100000\n")),
+    (V1, "cpu.cfs_quota_us", b"0\n", V1_LIMITS),
     (V1, "cpu.cfs_period_us", b"0\n", V1_LIMITS),
     *((V2, "cpuset.cpus.effective", content, CPUSET) for content in (b"0-3,8,10-9\n", b"0-4294967295\n", b"\xff\n")),
     (V1, "cpuset.effective_cpus", b"1-\n", CPUSET),

@@ -1,8 +1,5 @@
-import asyncio
 import json
 import os
-import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,33 +92,6 @@ async def test_a_folder_that_is_missing_or_none(tmp_path: Path) -> None:
     assert str(tmp_path / "pods") in await failure(LogDirSource(str(tmp_path)), "not_found")
     (tmp_path / "pods").write_text("")
     await failure(LogDirSource(str(tmp_path)), "unreadable")
-
-
-async def test_a_log_directory_that_hangs_is_a_failed_source_until_it_answers_again(tmp_path: Path) -> None:
-    """A file server that is gone hangs whoever lists its directories; the next source must get its turn."""
-    listings = 0
-    go_on = threading.Event()
-
-    def list_names(path: str) -> list[str]:
-        nonlocal listings
-        listings += 1
-        go_on.wait()
-        return os.listdir(path)
-
-    lay(tmp_path, [f"default_web-1_{UID}"], {})
-    source = LogDirSource(str(tmp_path), timeout_seconds=0.05, list_names=list_names)
-    try:
-        for _ in range(5):
-            assert "not read within" in await failure(source, "timeout")
-        assert listings == 1, "no second thread is given to it"
-    finally:
-        go_on.set()
-    found = None
-    while found is None:  # until the late call has ended
-        await asyncio.sleep(0.001)
-        with suppress(MappingError):
-            found = await source.pods()
-    assert found.pods.keys() == {UID}
 
 
 names = st.text(alphabet="ab_-/.0\n" + "f" * 3, max_size=90) | st.just(f"p_n_c-{ONE}.log") | st.just("/n_p_u/c/0.log")

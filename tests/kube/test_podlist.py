@@ -1,7 +1,6 @@
 import json
 import math
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,7 +21,6 @@ from exporter.kube.podlist import (
 from tests.support.pods import cpu, pod, pod_list, running
 from tests.support.reasons import POD_REASONS
 
-TREES = Path(__file__).parent.parent / "fixtures" / "trees"
 HASH = "9e670b8013a41803affaa258e0b3550f"
 STATIC = {"kubernetes.io/config.hash": HASH, "kubernetes.io/config.source": "file"}
 MIRROR = {**STATIC, "kubernetes.io/config.mirror": HASH}
@@ -40,15 +38,6 @@ def only(pods: PodList) -> PodIdentity:
 def container(pods: PodList) -> ContainerIdentity:
     [identity] = only(pods).containers
     return identity
-
-
-@pytest.mark.parametrize("driver", ["cgroupfs", "systemd"])
-def test_a_recorded_answer(driver: str) -> None:
-    """Its names, types and amounts are on the golden pages."""
-    body = (TREES / f"kubelet-1.36-cgroup-v1-{driver}" / "pods.json").read_bytes()
-    pods = parse_pod_list(body, "kubelet")
-    assert dict(pods.problems) == {}
-    assert set(pods.pods) == {item["metadata"]["uid"] for item in json.loads(body)["items"]}
 
 
 OLD = {"terminated": {"containerID": "containerd://old", "exitCode": 1}}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import unavailable
 from tests.support.process import Exporter, run, started
 from tests.support.trees import containerd_systemd
 from tests.web.serving import HOST, Authority, write_config
@@ -64,17 +61,3 @@ def test_a_certificate_that_is_rotated_as_the_kubelet_does_it(tree: str, tmp_pat
         while certificate(running.port) == first:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    ("option", "bound"),
-    [(":0", r"http://\[::\]"), ("[::1]:0", r"http://\[::1\]"), ("0.0.0.0:0", r"http://0\.0\.0\.0")],
-)
-def test_the_log_names_the_bound_address(tree: str, option: str, bound: str) -> None:
-    if not socket.has_dualstack_ipv6():
-        unavailable("needs IPv6")
-    options = [f"--path.cgroup={tree}", "--pods.sources=none", f"--web.listen-address={option}"]
-    with started(options, ready=False) as running:
-        assert re.search(rf'address="?{bound}:{running.port}[ "]', running.log)
-        running.host = "::1" if option == "[::1]:0" else "127.0.0.1"
-        assert running.get("/healthz").status in {200, 503}
