@@ -70,6 +70,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             Query(losing_most(LOST), ONE),
             *band(PODS_LOST),
             unit=SECONDS_PER_SECOND,
+            span=24,
             steps=LOST_STEPS,
             links=TO_RUNBOOK,
             no_value="no pod is chosen",
@@ -86,6 +87,7 @@ def own_quota(board: Dashboard) -> Dashboard:
                 fixed(RED, width=1, dashed=True),
             ),
             unit=RATIO,
+            span=24,
             links=TO_RUNBOOK,
             no_value="no container has a quota",
         ),
@@ -96,6 +98,7 @@ def own_quota(board: Dashboard) -> Dashboard:
             Query(losing_most(PEAKS), ONE),
             *band(PEAKS),
             unit=RATIO,
+            span=24,
             steps=RATIO_STEPS,
             no_value="no container has a quota",
         ),
@@ -116,10 +119,11 @@ def own_quota(board: Dashboard) -> Dashboard:
                 f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
             ),
             unit=CORES,
+            span=24,
             no_value="no container is chosen",
         ),
     ):
-        board.with_panel(panel.height(11))
+        board.with_panel(panel.height(9))
     return board
 
 

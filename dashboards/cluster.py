@@ -143,7 +143,6 @@ def _now(board: Dashboard) -> Dashboard:
 
 def _causes(board: Dashboard) -> Dashboard:
     at = f"and on ({WORKLOAD}) {LACKING}"
-    since = f"time() - min by ({WORKLOAD}) (ALERTS_FOR_STATE{selector('cluster', 'namespace', extra=_OURS)}) {at}"
     return board.with_panel(
         rows(
             "Which workloads lack CPU, and why?",
@@ -152,7 +151,8 @@ def _causes(board: Dashboard) -> Dashboard:
             f" waits on a node whose containers use more than {FULL:.0%} of its CPUs, 'waits for CPU' on one with room."
             " There no metric tells of processes outside of all containers, a small shared pool, a quota inside the"
             " container: throttle-exporter explain does. Limit and Recommended are those of its container that loses"
-            " most. 'Alert for' is the age of its oldest alert.",
+            " most. For: the age of its oldest alert or, without one, how long it has lost time or waited, in steps of"
+            " five minutes and three hours at most.",
             Column("Lost", f"{LOST} {at}", SECONDS_PER_SECOND, LOST_STEPS),
             Column(
                 "Why",
@@ -174,7 +174,7 @@ def _causes(board: Dashboard) -> Dashboard:
             Column("Use", f"{USED} {at}", CORES),
             Column("Limit", f"{_of_worst('cgroup_container_cpu_limit_cores')} {at}", CORES),
             Column("Recommended", f"{_of_worst('cgroup_container_cpu_recommended_limit_cores')} {at}", CORES),
-            Column("Alert for", since, SECONDS, decimals=0),
+            Column("For", f"({_since()}) {at}", SECONDS, decimals=1),
             labels=NAMES,
             links={"Workload": TO_WORKLOAD},
             height=11,
@@ -236,6 +236,18 @@ def _why() -> str:
     )
 
 
+def _since() -> str:
+    """Return for how many seconds each workload has lacked CPU: its alert's age, or since it last did not."""
+    alerts = selector("cluster", "namespace", extra=f'alertname=~"{_ABOUT_TIME}"')
+    lacking = f"({LOST} > {NO_LOSS} or {STALLED_SHARE} > {STALLED})"
+    # Without such a time, since its first sample. On the rules' own minutes of the past only.
+    begin = f"max_over_time(timestamp({USED} unless {lacking})[3h:5m]) or min_over_time(timestamp({USED})[3h:5m])"
+    return (
+        f"time() - (min by ({WORKLOAD}) (ALERTS_FOR_STATE{alerts})"
+        f" or ({begin}) and on ({WORKLOAD}) {lacking})"
+    )
+
+
 def _of_worst(metric: str) -> str:
     """Return a gauge of that container of each workload that loses most."""
     container = "cluster, namespace, pod, container"
@@ -246,6 +258,7 @@ def _of_worst(metric: str) -> str:
     )
 
 
+_ABOUT_TIME = "WorkloadCPU.+|PodCPU.+|CPUContention"
 _OURS = f'alertname=~"{OUR_ALERTS}"'
 
 

@@ -26,7 +26,7 @@ HERE = selector("cluster", "node")
 # Generic names, of this exporter's processes and scrapes only.
 OURS = f"and on (job, instance) throttle_exporter_build_info{HERE}"
 STALE = THRESHOLDS["staleSeconds"].number
-ONE = "{{cluster}} {{node}} {{instance}}"
+ONE = "{{cluster}} {{node}}"
 
 
 def quantile(share: float, metric: str) -> str:
@@ -128,11 +128,11 @@ def _pods(board: Dashboard) -> Dashboard:
             lines(
                 "Cgroups by state",
                 "Container cgroups by state: mapped have a pod's name, pending wait for the next pod"
-                " list, lingering are gone and still on the page.",
-                Query(f"sum by (state) (throttle_exporter_cgroups{HERE})", "{{state}}"),
+                " list, lingering are gone and still on the page. States of none are left out.",
+                Query(f"sum by (state) (throttle_exporter_cgroups{HERE}) > 0", "{{state}}"),
                 unit=COUNT,
                 stacked=True,
-                no_value="no exporter",
+                no_value="no containers, or no exporter",
             )
         )
         .with_panel(
