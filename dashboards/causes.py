@@ -67,8 +67,8 @@ def own_quota(board: Dashboard) -> Dashboard:
             "CPU-seconds per second that the container loses to its own quota, summed over"
             " CPUs: four threads that are throttled together lose 4. The ten that lost most, and"
             " the spread over all pods, their own quotas and slices included.",
-            Query(losing_most(LOST), ONE),
             *band(PODS_LOST),
+            Query(losing_most(LOST), ONE),
             unit=SECONDS_PER_SECOND,
             span=24,
             steps=LOST_STEPS,
@@ -79,13 +79,13 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Throttled periods",
             "Throttled periods divided by active periods, averaged over the exporter's windows, a minute by default;"
             " 0 when idle. The ten that lost most. The alert threshold is the pod's own annotation, or the default.",
-            Query(losing_most(RATIOS), ONE),
             *band(RATIOS),
             Query(
                 f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or sum({PODS_USE}) * 0 + {default}",
                 "alert threshold",
                 fixed(RED, width=1, dashed=True),
             ),
+            Query(losing_most(RATIOS), ONE),
             unit=RATIO,
             span=24,
             links=TO_RUNBOOK,
@@ -95,8 +95,8 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Worst second of the window",
             "The exporter samples every second; this is the highest throttled ratio of any one sample in its last"
             " window. A line at 100 % above a low average is a burst that no scrape interval can show.",
-            Query(losing_most(PEAKS), ONE),
             *band(PEAKS),
+            Query(losing_most(PEAKS), ONE),
             unit=RATIO,
             span=24,
             steps=RATIO_STEPS,
@@ -106,7 +106,6 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Use against limit",
             "Average use of the ten containers that use most, with the highest limit, recommendation and request of all"
             " chosen containers, and the smallest limit on the way up to the root.",
-            Query(most(rate(USED), USED), ONE),
             Query(f"quantile(0.5, {rate(USED)})", "median of all", fixed(GREY)),
             Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
             Query(
@@ -118,12 +117,14 @@ def own_quota(board: Dashboard) -> Dashboard:
             Query(
                 f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
             ),
+            Query(most(rate(USED), USED), ONE),
             unit=CORES,
             span=24,
             no_value="no container is chosen",
         ),
     ):
-        board.with_panel(panel.height(9))
+        # The band first, that no height hides it from the legend.
+        board.with_panel(panel.height(10))
     return board
 
 

@@ -129,7 +129,7 @@ def _cpus(board: Dashboard) -> Dashboard:
             "Containers with CPUs of their own. More than one NUMA node means that access to memory of the other node"
             " is slower; topology-manager-policy=single-numa-node keeps them together.",
             Column(
-                "NUMA nodes",
+                "NUMA",
                 f"max by ({CONTAINER}, cpus) (cgroup_container_cpuset_info{HERE}) * 0 + on ({CONTAINER}) group_left"
                 f" (workload) (max by ({CONTAINER}) (cgroup_container_cpuset_numa_nodes{HERE}) and on ({CONTAINER})"
                 f" {exclusive}) {OF_WORKLOAD}",
@@ -138,8 +138,7 @@ def _cpus(board: Dashboard) -> Dashboard:
                 decimals=0,
             ),
             labels={"cpus": "CPUs", **NAMES},
-            span=14,
-            height=10,
+            height=8,
             links={"Pod": TO_POD},
             no_value="no container has CPUs of its own",
         )
@@ -162,8 +161,8 @@ def _map() -> stat.Panel:
         )
         .datasource(SOURCE)
         .unit(COUNT)
-        .height(10)
-        .span(10)
+        .height(6)
+        .span(24)
         .mappings([value_texts({1: ("shared", BLUE), 2: ("exclusive", GREEN)})])
         .no_value("cpusets unknown")
         .text_mode(common.BigValueTextMode.NAME)
@@ -256,7 +255,7 @@ def _settings(board: Dashboard) -> Dashboard:
                 "version": "Cgroup",
                 "driver": "Driver",
             },
-            span=16,
+            span=18,
             height=5,
             sort="Node",
             no_value="no exporter on this node",
@@ -266,7 +265,7 @@ def _settings(board: Dashboard) -> Dashboard:
             "Length of the period in which quotas are counted, as the kubelet sets it.",
             Query(f"max(cgroup_node_cpu_cfs_period_seconds{HERE})", "period"),
             unit=SECONDS,
-            span=8,
+            span=6,
             no_value="no /configz",
         ).height(5),
         rows(

@@ -40,13 +40,15 @@ WIDTHS = {
     "cfs_quota": 130,
 }
 """Of columns in pixels, so that names of workloads and pods, which have none, get the rest."""
-NAME_WIDTH, POD_WIDTH = 150, 192
+NAME_WIDTH, POD_WIDTH = 150, 224
 """The least of columns of names, below which the table scrolls."""
 UNIT_WIDTHS = {SECONDS_PER_SECOND: 112, CORES: 98}
 STEP = "1m"
 """Least time between two points of a graph: rules record once a minute."""
 POINTS = 100
 """Of a line, at most: in three hours one in two minutes, as many as can be told apart in half a screen."""
+HALF, WIDE = 12, 24
+"""Columns of a page's 24."""
 IN_CLUSTER = "${__data.fields.to}"
 """In a link of a table: the row's own cluster, also where no series has the label ``cluster``."""
 
@@ -117,7 +119,7 @@ def lines(
     description: str,
     *queries: Query,
     unit: str,
-    span: int = 12,
+    span: int = HALF,
     steps: Steps = (),
     stacked: bool = False,
     links: Sequence[tuple[str, str]] = (),
@@ -142,10 +144,11 @@ def lines(
         .legend(
             common_builder.VizLegendOptions()
             .show_legend(True)
-            # Below 992 px Grafana puts every legend below its graph, in a third of the height: 4 rows, or 3 names in each.
-            .display_mode(common.LegendDisplayMode.TABLE if span < 24 else common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM if span < 12 else common.LegendPlacement.RIGHT)
-            .width(350 if span < 24 else 480)
+            # Below 992 px Grafana puts every legend below its graph, in a third of the height: room for four rows of a
+            # table, or of three names each.
+            .display_mode(common.LegendDisplayMode.LIST if span == WIDE else common.LegendDisplayMode.TABLE)
+            .placement(common.LegendPlacement.RIGHT if span == HALF else common.LegendPlacement.BOTTOM)
+            .width(380)
             .calcs(["lastNotNull"])
             .sort_by("Last *")
             .sort_desc(True)
