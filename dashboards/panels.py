@@ -25,7 +25,7 @@ ERRORS_PER_SECOND = "suffix: errors/s"
 NO_POD = "(no pod)"
 NAMES_OF_PODS = frozenset({"namespace", "pod", "workload"})
 WIDTHS = {
-    "alertname": 230,
+    "alertname": 250,
     "cluster": 90,
     "namespace": 110,
     "workload_kind": 100,
