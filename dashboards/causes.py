@@ -80,12 +80,12 @@ def own_quota(board: Dashboard) -> Dashboard:
             "Throttled periods divided by active periods, averaged over the exporter's windows, a minute by default;"
             " 0 when idle. The ten that lost most. The alert threshold is the pod's own annotation, or the default.",
             *band(RATIOS),
+            Query(losing_most(RATIOS), ONE),
             Query(
                 f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or sum({PODS_USE}) * 0 + {default}",
                 "alert threshold",
                 fixed(RED, width=1, dashed=True),
             ),
-            Query(losing_most(RATIOS), ONE),
             unit=RATIO,
             span=24,
             links=TO_RUNBOOK,
@@ -109,21 +109,21 @@ def own_quota(board: Dashboard) -> Dashboard:
             Query(f"quantile(0.5, {rate(USED)})", "median of all", fixed(GREY)),
             Query(f"max({now('cgroup_container_cpu_limit_cores')})", "limit", fixed(RED, dashed=True)),
             Query(
+                f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
+            ),
+            Query(most(rate(USED), USED), ONE),
+            Query(
                 f"min({now('cgroup_container_cpu_effective_limit_cores')})",
                 "effective limit",
                 fixed(ORANGE, dashed=True),
             ),
             Query(f"max({now('cgroup_container_spec_cpu_request_cores')})", "request", fixed(BLUE, dashed=True)),
-            Query(
-                f"max({now('cgroup_container_cpu_recommended_limit_cores')})", "recommended", fixed(GREEN, dashed=True)
-            ),
-            Query(most(rate(USED), USED), ONE),
             unit=CORES,
             span=24,
             no_value="no container is chosen",
         ),
     ):
-        # The band first, that no height hides it from the legend.
+        # The band first, that no height hides it from the legend; the 14th colour is too pale for white.
         board.with_panel(panel.height(10))
     return board
 

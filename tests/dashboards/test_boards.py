@@ -230,9 +230,9 @@ def test_limits_and_requests_are_dashed_in_colours_of_their_own_beside_the_ten_w
     assert all(by_name[name]["custom.lineStyle"]["fill"] == "dash" for name in fixed)
     assert len({by_name[name]["color"]["fixedColor"] for name in fixed}) == len(fixed)
     for title in ("CPU time lost", "Throttled periods", "Worst second of the window"):
-        *band, worst = found[f"workload: {title}"]["targets"]
+        *band, worst = found[f"workload: {title}"]["targets"][:4]
         assert "topk(10, " in worst["expr"]
-        assert [target["legendFormat"] for target in band][:3] == ["median of all", "95th percentile of all", "maximum"]
+        assert [target["legendFormat"] for target in band] == ["median of all", "95th percentile of all", "maximum"]
 
 
 def test_rows_that_are_rarely_needed_are_collapsed() -> None:
