@@ -242,10 +242,7 @@ def _since() -> str:
     lacking = f"({LOST} > {NO_LOSS} or {STALLED_SHARE} > {STALLED})"
     # Without such a time, since its first sample. On the rules' own minutes of the past only.
     begin = f"max_over_time(timestamp({USED} unless {lacking})[3h:5m]) or min_over_time(timestamp({USED})[3h:5m])"
-    return (
-        f"time() - (min by ({WORKLOAD}) (ALERTS_FOR_STATE{alerts})"
-        f" or ({begin}) and on ({WORKLOAD}) {lacking})"
-    )
+    return f"time() - (min by ({WORKLOAD}) (ALERTS_FOR_STATE{alerts}) or ({begin}) and on ({WORKLOAD}) {lacking})"
 
 
 def _of_worst(metric: str) -> str:

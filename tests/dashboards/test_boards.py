@@ -38,9 +38,6 @@ def properties(panel: Json, heading: str | None = None) -> list[Json]:
     return [item for field in fields if heading in {None, field["matcher"]["options"]} for item in field["properties"]]
 
 
-# ---- whole boards ----
-
-
 def test_names_in_links_and_variables_never_change() -> None:
     assert {name: board["uid"] for name, board in boards().items()} == UIDS
     found = {name: [item["name"] for item in board["templating"]["list"]] for name, board in boards().items()}
@@ -107,9 +104,6 @@ def test_the_page_about_dashboards_names_panels_that_exist_and_shows_each_board(
     assert all((ROOT / "docs" / "images" / f"dashboard-{name}.png").exists() for name in shown)
 
 
-# ---- every panel ----
-
-
 def test_a_panel_says_what_it_shows_in_which_unit_and_colours_begin_where_alerts_begin() -> None:
     names = ("highShare", "severeShare", "highRatio", "severeRatio", "contentionStalled")
     ratios = {THRESHOLDS[name].number for name in names}
@@ -148,21 +142,21 @@ def test_a_page_about_one_workload_reads_raw_counters_once_a_panel_and_at_the_pa
     for name, panel in PANELS:
         if name.startswith("workload"):
             # What is asked of the last moment only is asked once, not at each point.
-            exprs = [
-                re.sub(r"rate\([^()]*\[\$__range\] @ end\(\)\)", "", target["expr"]) for target in panel["targets"]
-            ]
+            once = re.compile(r"rate\([^()]*\[\$__range\] @ end\(\)\)")
+            exprs = [once.sub("", target["expr"]) for target in panel["targets"]]
             table = panel["type"] == "table"
             assert table or not [expr for expr in exprs if re.search(r"rate\([^()]*\[\d", expr)], name
             assert panel["type"] != "stat" or "rate(" not in exprs[0] or panel["targets"][0]["instant"], name
             assert panel["type"] != "timeseries" or panel["maxDataPoints"] <= 100, name
 
 
-def test_no_query_is_long() -> None:
+def test_no_query_is_long_and_a_cluster_is_matched_by_pattern_so_that_none_is_matched_too() -> None:
     # What Grafana sends for one chosen value each; "All" is a wildcard.
     values = {"cluster": "production-eu-west-1", "namespace": "a-namespace", "workload": "a-workload-with-a-long-name"}
     for board, where, expr in queries():
         sent = re.sub(r"\$\{?(\w+)\}?", lambda found: values.get(found[1], ".*"), expr)
         assert len(sent) < 2048, (board, where)
+        assert set(re.findall(r"(?<!var-)(cluster\s*[=!~]+\s*[^,}]*)", expr)) <= {'cluster=~"$cluster"'}, (board, where)
 
 
 def test_an_unknown_number_is_grey_and_says_why() -> None:
@@ -215,11 +209,6 @@ def test_the_namespace_filters_all_of_the_page_or_the_title_says_what_it_does_no
     assert filtered > 40
 
 
-def test_a_cluster_is_matched_by_pattern_so_that_none_is_matched_too() -> None:
-    for board, where, expr in queries():
-        assert set(re.findall(r"(?<!var-)(cluster\s*[=!~]+\s*[^,}]*)", expr)) <= {'cluster=~"$cluster"'}, (board, where)
-
-
 def test_limits_and_requests_are_dashed_in_colours_of_their_own_beside_the_ten_worst_and_their_band() -> None:
     found = {name: panel for name, panel in PANELS if panel["type"] == "timeseries"}
     by_name = {
@@ -261,9 +250,6 @@ def test_lines_are_told_apart_and_fill_only_what_is_stacked() -> None:
                 assert "topk(10, " in target["expr"], name
 
 
-# ---- tables ----
-
-
 def columns(panel: Json) -> list[str]:
     """What the table shows, in its order: labels and values under their headings."""
     options = panel["transformations"][1]["options"]
@@ -271,32 +257,24 @@ def columns(panel: Json) -> list[str]:
     return [options["renameByName"].get(name, name) for name in order if name not in options["excludeByName"]]
 
 
-def test_every_column_is_aggregated_by_the_labels_of_its_rows() -> None:
-    """A series with its name, or with a label that others lack, would be a row of its own."""
+def test_every_column_has_the_labels_of_its_rows_and_no_others_so_that_a_subject_is_one_row() -> None:
+    """A series with its name or another label would be a row of its own; without one of them it is joined by luck."""
     for name, panel in of_type("table"):
         merge, organize = panel["transformations"]
         assert (merge["id"], organize["id"]) == ("merge", "organize"), name
         assert "includeByName" not in organize["options"], "Grafana 10.4 and newer only"
         grouped = set()
         for target in panel["targets"]:
-            outer = re.match(r"max by \(([^)]*)\) \(", target["expr"].removeprefix("label_replace("))
-            assert outer, target["expr"]
-            grouped.add(frozenset(outer[1].split(", ")))
-        [labels] = grouped
-        assert labels <= {*organize["options"]["indexByName"], *organize["options"]["excludeByName"]}, name
-        assert len([item for item in properties(panel) if item["id"] == "unit"]) == len(panel["targets"]), name
-
-
-def test_every_column_has_every_label_of_the_row_so_that_a_subject_is_one_row() -> None:
-    """Grafana joins rows by the columns that all answers have: the rest must be there, too, or is joined by luck."""
-    for name, panel in of_type("table"):
-        for target in panel["targets"]:
-            outer, inner = re.findall(r"^(?:label_replace\()?max by \(([^)]*)\) \((.*)$", target["expr"])[0]
+            [(outer, inner)] = re.findall(r"^(?:label_replace\()?max by \(([^)]*)\) \((.*)$", target["expr"])
+            grouped.add(frozenset(outer.split(", ")))
             found = references(inner)
             own = labels_of(found.matched[0][0])
             assert own is not None, name
             made = set(re.findall(r'"(setting|value)"', inner))
             assert set(outer.split(", ")) <= own | found.joined | made, (name, target["legendFormat"])
+        [labels] = grouped
+        assert labels <= {*organize["options"]["indexByName"], *organize["options"]["excludeByName"]}, name
+        assert len([item for item in properties(panel) if item["id"] == "unit"]) == len(panel["targets"]), name
 
 
 def test_alerts_are_sorted_by_rank_and_unmapped_containers_have_a_name() -> None:
@@ -331,18 +309,12 @@ def test_links_of_a_table_lead_to_one_cluster() -> None:
 
 
 def test_a_table_that_fills_the_page_fits_1400_pixels() -> None:
-    for name, panel in of_type("table"):
-        widths = [
-            next(
-                item["value"]
-                for item in properties(panel, heading)
-                if item["id"] in {"custom.width", "custom.minWidth"}
-            )
-            for heading in columns(panel)
-            if heading != "to"
-        ]
+    for table, panel in of_type("table"):
+        sizes = {"custom.width", "custom.minWidth"}
+        shown = [heading for heading in columns(panel) if heading != "to"]
+        widths = [next(i["value"] for i in properties(panel, name) if i["id"] in sizes) for name in shown]
         # Less Grafana's menu, which is hidden, and what surrounds a panel.
-        assert sum(widths) <= 1350 * panel["gridPos"]["w"] / 24, name
+        assert sum(widths) <= 1350 * panel["gridPos"]["w"] / 24, table
 
 
 def test_the_worst_workloads_have_a_cause_and_the_limit_that_would_be_enough() -> None:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+import pytest
+
 from dashboards.rules import ROOT
 from tests.dashboards.boards import boards, label_values, queries, variables
 from tests.dashboards.known import OUTSIDERS, all_labels, labels_of, metrics, recorded, rules
@@ -91,3 +93,22 @@ def test_what_the_page_on_scale_drops_is_read_by_nobody() -> None:
     gone = {name for name in metrics() if re.fullmatch(dropped, name)}
     assert len(gone) > 6
     assert {name for name in gone if any(re.fullmatch(pattern, name) for pattern in read)} == set()
+
+
+@pytest.mark.parametrize(
+    ("expression", "matched", "joined"),
+    [
+        ("up", [("up", set())], set()),
+        ('up{job="a"} == 0', [("up", {"job"})], set()),
+        ('sum by (x, y) (rate(a_total{b=~"c",d!="e"}[5m]))', [("a_total", {"b", "d"})], {"x", "y"}),
+        ("sum(rate(a_total[5m])) by (x)", [("a_total", set())], {"x"}),
+        ("a * on (x) group_left (y) b:c:d", [("a", set()), ("b:c:d", set())], {"x", "y"}),
+        ('a{b="c, d{e}"} unless f == Inf # g', [("a", {"b"}), ("f", set())], set()),
+        ('count({__name__=~"a|b",c="d"})', [("a|b", {"c"})], set()),
+        ("topk(5, a offset 5m) > 0.5 and b", [("a", set()), ("b", set())], set()),
+        ("histogram_quantile(0.9, sum by (le) (rate(a_bucket{b='c'}[$__x])))", [("a_bucket", {"b"})], {"le"}),
+        ('a{\n  b=~\n    "c" # d\n}', [("a", {"b"})], set()),
+    ],
+)
+def test_an_expression_is_read(expression: str, matched: list[tuple[str, set[str]]], joined: set[str]) -> None:
+    assert references(expression) == (matched, joined)
