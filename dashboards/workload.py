@@ -101,7 +101,7 @@ def _summary(board: Dashboard) -> Dashboard:
             ),
             unit=RATIO,
             steps=((STALLED, ORANGE),),
-            no_value="no pressure counters",
+            no_value="no pressure",
         ),
         number(
             "Use of the limit",
