@@ -11,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from exporter.errors import quoted
 from exporter.values import NotQuotedError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,10 @@ COMMANDS: Final = (
 )
 
 
-def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+def argument(parse: Callable[[str], object]) -> Callable[[str], object]:
     """Return one of the parsers of :mod:`exporter.values` as an argument's ``type``, with whole error messages."""
 
-    def checked(text: str) -> T:
+    def checked(text: str) -> object:
         try:
             return parse(text)
         except ValueError as error:

@@ -24,8 +24,6 @@ _PAGE_KEYS: Final = {"pageup", "pagedown", " "}
 
 
 def _descending(value: Callable[[Container], float | None]) -> Callable[[Container], Any]:
-    """Sort key: the highest first, unknown last, then by impact."""
-
     def key(one: Container) -> tuple[float, Any]:
         found = value(one)
         return (1.0 if found is None else -found), impact(one)
@@ -171,5 +169,4 @@ class Board:
 
 
 def _sentence(text: str, width: int, style: str) -> Text:
-    """A line of prose; where it is cut it says so."""
     return Text(text if len(text) <= width else f"{text[: width - 1]}~", style)

@@ -50,9 +50,8 @@ def run(settings: Settings, args: Namespace) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does; a second signal of either kind does not disturb the first one's work."""
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_IGN)  # a second one does not disturb the first one's work
     raise KeyboardInterrupt
 
 

@@ -1,7 +1,4 @@
-"""``throttle-exporter explain``: why is it slow, in words and numbers.
-
-Exit codes: 0; 1 with ``--exit-code`` when there are problems, of the containers or of the node; 2 when it cannot say.
-"""
+"""``throttle-exporter explain``: why is it slow, in words and numbers. Exit code 1: problems, with ``--exit-code``."""
 
 from __future__ import annotations
 

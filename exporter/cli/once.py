@@ -48,7 +48,6 @@ async def _page(settings: Settings, args: Namespace) -> bytes:
 
 
 def _write_atomically(path: str, page: bytes) -> None:
-    """Replace ``path`` in one step: its reader never sees half a page."""
     try:
         with tempfile.TemporaryDirectory(dir=os.path.dirname(path) or ".", prefix=".") as folder:
             new = os.path.join(folder, "page")

@@ -174,7 +174,6 @@ class Session:
 
 
 def _read(keyboard: int) -> bytes:
-    """Return what was typed; nothing when the terminal is gone."""
-    with suppress(OSError):
+    with suppress(OSError):  # the terminal may be gone
         return os.read(keyboard, 1024)
     return b""

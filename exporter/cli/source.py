@@ -280,7 +280,6 @@ def _saved(path: str) -> ContainersDocument:
 
 
 def _own_url(settings: Settings) -> str:
-    """Return the base URL under which an exporter with these settings answers on its own node."""
     (host, port), scheme = settings.web_listen_address, "http"
     if settings.web_config_file is not None:
         from exporter.web.config import parse  # noqa: PLC0415 - with YAML, only where there is such a file

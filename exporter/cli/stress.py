@@ -13,7 +13,7 @@ import platform
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -94,8 +94,7 @@ def run(settings: Settings, args: Namespace) -> int:
     return code
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The cgroup that a profile runs in: its CPUs, and the quota of each period; infinite: none."""
 
     cpus: int
@@ -105,11 +104,6 @@ class Place:
     members: tuple[Path, ...] = ()  # files through which workers join; none where they are inside already
     stat: Callable[[], CpuStat | None] = lambda: None
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is a quota: without one the kernel counts no periods."""
-        return math.isfinite(self.quota_seconds)
-
     def throttles(self, cores: float) -> bool:
         """Return whether this demand, kept up for a whole period, exceeds the quota."""
         return cores * self.period_seconds > self.quota_seconds + _ROUNDING
@@ -117,7 +111,7 @@ class Place:
     @override
     def __str__(self) -> str:
         limit, quota, period = "no CPU limit", 1000 * self.quota_seconds, 1000 * self.period_seconds
-        if self.limited:
+        if math.isfinite(self.quota_seconds):
             limit = f"limit {quota / period:g} CPU ({quota:.4g} ms of every {period:.4g} ms)"
         return f"{limit}, {count(self.cpus, 'CPU')}"
 
@@ -166,7 +160,9 @@ def predict_burst(load: Workload, place: Place) -> Figures:
         rest = work - stops * place.quota_seconds
         stopped = stops * (parallel * place.period_seconds - place.quota_seconds)
     latency = stops * place.period_seconds + rest / parallel
-    periods = max(1, math.ceil(latency / place.period_seconds - _ROUNDING)) if place.limited else 0
+    # Without a quota the kernel counts no periods.
+    is_counted = math.isfinite(place.quota_seconds)
+    periods = max(1, math.ceil(latency / place.period_seconds - _ROUNDING)) if is_counted else 0
     return Figures(bursts * periods, bursts * stops, bursts * stopped, bursts * work, latency)
 
 
@@ -176,9 +172,10 @@ def predict_steady(load: Workload, place: Place, slow_workers: int = 0) -> Figur
     On a kernel without the bug a slow one has up to a millisecond left on its CPU and stops later: half the rest.
     """
     seconds, parallel = load.seconds or 0.0, min(load.workers, place.cpus)
-    periods, latency = round(seconds / place.period_seconds), load.unit_seconds * load.workers / parallel
+    periods = round(seconds / place.period_seconds) if math.isfinite(place.quota_seconds) else 0
+    latency = load.unit_seconds * load.workers / parallel
     if not place.throttles(parallel):
-        return Figures(periods if place.limited else 0, 0, 0.0, parallel * seconds, latency)
+        return Figures(periods, 0, 0.0, parallel * seconds, latency)
     awake = place.quota_seconds / parallel
     stopped = (place.period_seconds - awake) * (parallel + slow_workers / 2)
     latency *= place.period_seconds / awake

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
-from typing import Any, Final, TextIO, TypeVar, cast
+from typing import Any, Final, NamedTuple, TextIO, TypeVar, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -85,8 +84,7 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BLOCKS[min(len(_BLOCKS) - 1, max(0, ceil(share * (len(_BLOCKS) - 1))))] for share in highest)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column after the name."""
 
     title: str
@@ -119,8 +117,7 @@ COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Columns, and the width of the names before them."""
 
     columns: Sequence[Column]

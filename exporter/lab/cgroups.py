@@ -13,10 +13,9 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from exporter.cgroupfs.discover import detect
 from exporter.cgroupfs.readers import ReaderFactory
@@ -36,8 +35,7 @@ class LabError(ExporterError):
     stage: ClassVar[str] = "lab"
 
 
-@dataclass(frozen=True, slots=True)
-class Hierarchy:
+class Hierarchy(NamedTuple):
     """The mounts of the controllers ``cpu``, ``cpuacct`` and ``cpuset``; on v2 one mount serves all."""
 
     version: Literal["v1", "v2"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from exporter.lab.cgroups import CgroupTree, Hierarchy
 from exporter.lab.spec import Container, CpuSettings, Pod, Workload, shares
@@ -14,16 +14,14 @@ from exporter.lab.workloads import Workforce
 from exporter.model import Driver
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(NamedTuple):
     """Pods, and the CPU manager's shared pool; without one its policy is ``none``."""
 
     pods: tuple[Pod, ...]
     shared_cpus: frozenset[int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A node whose counters move: its root for ``--path.cgroup``, its pods, and where it is, for people."""
 
     cgroup_root: Path

@@ -1,7 +1,4 @@
-"""Pods, containers and workloads of the lab's node, with the names and settings of their cgroups. Pure.
-
-Cgroup names follow the kubelet's ``pkg/kubelet/cm/cgroup_manager_linux.go`` and containerd's ``internal/cri/server``.
-"""
+"""Pods, containers and workloads of the lab's node, and their cgroups as kubelet and containerd make them. Pure."""
 
 from __future__ import annotations
 

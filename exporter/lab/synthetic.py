@@ -1,7 +1,6 @@
 """A kubepods tree of plain files in cgroup v2's layout, whose counters follow CFS bandwidth control's rule.
 
-For machines where no cgroup can be made. Time passes in enforcement periods; microseconds are integers, as in v2's
-files, so that sums stay exact.
+For machines where no cgroup can be made. Time passes in enforcement periods.
 """
 
 from __future__ import annotations

@@ -44,7 +44,6 @@ def work(job: dict[str, Any]) -> tuple[int, float, float]:
 
 
 def _unit(cpu_seconds: float, until: float) -> bool:
-    """Use so much CPU time; return false if the worker's time ended first."""
     end = time.thread_time() + cpu_seconds
     while time.thread_time() < end:
         if time.monotonic() >= until:

@@ -246,12 +246,10 @@ def _name(name: CgroupName) -> Name:
 
 
 def _rates(deltas: Deltas | None) -> Deltas:
-    """Return the growth of each counter in a second; all unknown without deltas."""
     seconds, *grown = deltas or Deltas(0.0)
     return Deltas(1.0, *[_per_second(one, seconds) for one in grown])
 
 
 def _per_second(grown: float | None, seconds: float) -> float | None:
-    """Return a rate; ``None`` where the counter or the time is missing, or is no number."""
     rate = grown / seconds if grown is not None and seconds > 0 else nan
     return round(rate, DIGITS) if isfinite(rate) else None

@@ -16,10 +16,7 @@ _LEVELS: Final = (None, *(step / _STEPS for step in range(_STEPS + 1)))
 
 
 class History:
-    """Highest throttled ratio and throttled time share of each minute, two bytes a minute and container that is there.
-
-    The highest ratio is that of the window: with a window longer than a minute it is shown in each of its minutes.
-    """
+    """Highest throttled ratio of any window, and time share, of each minute: two bytes a minute and live container."""
 
     def __init__(self) -> None:
         self._minute: int | None = None

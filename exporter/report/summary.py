@@ -216,7 +216,6 @@ def facts(one: Container) -> Iterator[tuple[str, str]]:
 
 
 def _reasons(container: Container) -> Iterator[str]:
-    """The numbers that show that nothing is wrong, and what could not be known."""
     throttling, usage, limit = container["throttling"], container["usage_cores"], container["limit_cores"]
     if container["quota_state"] in _UNLIMITED:
         yield f"{_UNLIMITED[container['quota_state'] or '']}, so its own quota cannot throttle it"

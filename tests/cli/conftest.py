@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +40,7 @@ def lab(folder: Path, *, node_name: str = "node-1", namespaces: Container[str] |
     """The files, of pods of these namespaces only; they move while :func:`moving`."""
     demo = scenario.demo(CPUS, "lab")
     if namespaces is not None:
-        demo = replace(demo, pods=tuple(pod for pod in demo.pods if pod.namespace in namespaces))
+        demo = demo._replace(pods=tuple(pod for pod in demo.pods if pod.namespace in namespaces))
     with synthetic_node(demo, CPUS, directory=folder, now=time.monotonic) as node:
         pods = folder / "pods.json"
         pods.write_text(json.dumps(kubelet_api.pod_list(node.scenario.pods, node_name=node_name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def own_cgroup(root: Path, memberships: str) -> str:
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(memberships)
     with place(root, root / "proc") as found:
-        assert not found.limited
+        assert found.quota_seconds == math.inf
         return str(Path(found.name).relative_to(find_hierarchy(root).mounts["cpu"]))
 
 
