@@ -1,7 +1,4 @@
-"""Every failure this program names, and foreign text made safe for messages, which are one line each.
-
-``stage`` and ``reason`` are the labels under which an error is counted; both come from small fixed sets.
-"""
+"""Every failure this program names, and foreign text made safe for messages, which are one line each."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 class ExporterError(Exception):
-    """Base of all errors this program raises on purpose."""
+    """Base of all errors raised on purpose; counted by ``stage`` and ``reason``, which are from small fixed sets."""
 
     stage: ClassVar[str] = "internal"
     number: int = 1  # how many failures of the kind it stands for, where they come by the hundred

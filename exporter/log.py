@@ -1,9 +1,4 @@
-"""Log lines in logfmt or JSON: one per event, printable ASCII, without repetitions, written by a thread of their own.
-
-Modules log with the standard library, a constant message and their facts as fields::
-
-    logger.warning("kubelet refused", extra=fields(status=403, path="/pods"))
-"""
+"""Log lines in logfmt or JSON: one per event, printable ASCII, no repetitions, written by their own thread."""
 
 from __future__ import annotations
 
@@ -38,7 +33,7 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,()*-]+")
 
 
 def fields(**values: object) -> dict[str, Mapping[str, object]]:
-    """Return the facts of one event, for ``extra=``."""
+    """Return the facts of one event: ``logger.warning("refused", extra=fields(status=403))``, the message constant."""
     return {"fields": values}
 
 

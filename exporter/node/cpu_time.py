@@ -1,10 +1,8 @@
 """Reads what each online CPU spent its time on: ``/proc/schedstat`` where the kernel has it, and ``/proc/stat``.
 
-``/proc/stat`` (kernel ``Documentation/filesystems/proc.rst``): ``cpuN user nice system idle iowait irq softirq steal
-...`` in ticks of 10 ms since boot, sampled: a task in phase with the tick, 0.2 CPUs in truth, may show as 0.5 or 0.
-
-``/proc/schedstat`` (``Documentation/scheduler/sched-stats.rst``, version 15 and later): fields 7 and 9 of ``cpuN`` are
-the time that tasks ran, in nanoseconds, and the number of their slices. A slice is added when it ends.
+``/proc/stat`` (``filesystems/proc.rst``) has ticks of 10 ms, sampled: a task in phase with the tick, 0.2 CPUs in truth,
+may show as 0.5 or 0. ``/proc/schedstat`` (``scheduler/sched-stats.rst``, from version 15 on) has nanoseconds that tasks
+ran and the number of their slices, fields 7 and 9 of ``cpuN``; a slice is added when it ends.
 """
 
 from __future__ import annotations
