@@ -18,9 +18,7 @@ SCRAPED_FROM = frozenset({"namespace", "pod"})
 
 OUTSIDERS: Mapping[str, frozenset[str]] = {
     # Of Prometheus about its targets and alerts.
-    "up": frozenset(),
-    "scrape_duration_seconds": frozenset(),
-    "scrape_samples_scraped": frozenset(),
+    **dict.fromkeys(("up", "scrape_duration_seconds", "scrape_samples_scraped"), frozenset()),
     "kube_node_info": frozenset({"os_image"}),
     "ALERTS": frozenset(
         {"alertname", "alertstate", "severity", "namespace", "pod", "container", "workload", "workload_kind", "lost"}
@@ -72,10 +70,7 @@ def all_labels() -> frozenset[str]:
 
 
 def labels_of(name: str) -> frozenset[str] | None:
-    """Labels a series of this name may have, the target's included; ``None`` when nothing is called so.
-
-    A recorded metric may have any: promtool's tests say which.
-    """
+    """Labels a series of this name may have, any if it is recorded; ``None`` when nothing is called so."""
     if name in recorded():
         return all_labels()
     found = metrics().get(name, OUTSIDERS.get(name))

@@ -13,9 +13,7 @@ from tests.dashboards.known import alerts
 RUNBOOKS = ROOT / "docs" / "runbooks"
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "When to do nothing"]
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "rules").glob("test_*.py"))
-
 GOLDEN = yaml.safe_load((ROOT / "tests" / "golden" / "alerts.yaml").read_text(encoding="utf-8"))
-
 PLACE = r"\{\{ \$labels\.namespace \}\}/\{\{ \$labels\.pod \}\}"
 
 
@@ -56,8 +54,7 @@ def test_runbook_is_where_the_alert_says_and_first_asks_who_is_hurt() -> None:
 
 def test_dashboard_and_its_variables_exist_and_rules_and_text_are_tested() -> None:
     declared = {
-        f"/d/{board['uid']}": {variable["name"] for variable in board["templating"]["list"]}
-        for board in boards().values()
+        f"/d/{board['uid']}": {item["name"] for item in board["templating"]["list"]} for board in boards().values()
     }
     for name, rule in alerts().items():
         path, _, query = rule["annotations"]["dashboard_url"].partition("?")
@@ -66,13 +63,10 @@ def test_dashboard_and_its_variables_exist_and_rules_and_text_are_tested() -> No
         assert name in GOLDEN
 
 
-def test_every_threshold_is_used() -> None:
+def test_every_threshold_is_used_and_numbers_in_conditions_are_thresholds() -> None:
     source = (ROOT / "charts" / "kube-throttle-exporter" / "rules" / "alerts.yaml").read_text(encoding="utf-8")
     assert marks(source) == set(THRESHOLDS)
-
-
-def test_numbers_in_conditions_are_thresholds() -> None:
-    """Equality with 0, 1 and Inf is a state; every other bound has a name."""
+    # Equality with 0, 1 and Inf is a state; every other bound has a name.
     bare = [
         (name, line.strip())
         for name, rule in alerts().items()

@@ -1,7 +1,7 @@
 """Every panel can be read by somebody who has not seen it before."""
 
 import re
-from itertools import combinations
+from collections import Counter
 
 from dashboards.frame import DATA_SOURCE
 from dashboards.panels import STEP
@@ -38,14 +38,10 @@ def properties(panel: Json, heading: str | None = None) -> list[Json]:
     return [item for field in fields if heading in {None, field["matcher"]["options"]} for item in field["properties"]]
 
 
-def test_names_in_links_and_variables_never_change() -> None:
+def test_names_in_links_never_change_and_a_variable_is_narrowed_by_those_before_it() -> None:
     assert {name: board["uid"] for name, board in boards().items()} == UIDS
-    found = {name: [item["name"] for item in board["templating"]["list"]] for name, board in boards().items()}
-    assert found == VARIABLES
-
-
-def test_a_variable_is_narrowed_by_those_before_it_and_all_is_a_wildcard() -> None:
     for name, board in boards().items():
+        assert [item["name"] for item in board["templating"]["list"]] == VARIABLES[name]
         before: set[str] = set()
         for variable in variables(board):
             asked = set(re.findall(r"\$(\w+)", variable["query"]["query"]))
@@ -58,20 +54,21 @@ def test_a_variable_is_narrowed_by_those_before_it_and_all_is_a_wildcard() -> No
             assert variable.get("allValue") == (".*" if variable["includeAll"] else None), name
 
 
-def test_panels_are_unique_and_fill_the_width_without_holes_or_overlaps() -> None:
+def test_panels_fill_the_width_without_holes_or_overlaps_and_rows_rarely_needed_are_collapsed() -> None:
     for name, board in boards().items():
         every = [*board["panels"], *(inner for row in board["panels"] for inner in row.get("panels") or ())]
         assert len({panel["id"] for panel in every}) == len({panel["title"] for panel in every}) == len(every)
-        by_line: dict[int, int] = {}
-        places = [panel["gridPos"] for panel in board["panels"]]
-        for place in places:
-            assert place["x"] + place["w"] <= 24, name
-            for line in range(place["y"], place["y"] + place["h"]):
-                by_line[line] = by_line.get(line, 0) + place["w"]
-        assert {line: width for line, width in by_line.items() if width != 24} == {}, name
-        for a, b in combinations(places, 2):
-            beside = a["x"] >= b["x"] + b["w"] or b["x"] >= a["x"] + a["w"]
-            assert beside or a["y"] >= b["y"] + b["h"] or b["y"] >= a["y"] + a["h"], (name, a, b)
+        cells = Counter(
+            (x, y)
+            for place in (panel["gridPos"] for panel in board["panels"])
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        )
+        assert set(cells) == {(x, y) for x in range(24) for _, y in cells}, name
+        assert set(cells.values()) == {1}, name
+    shut = {row["title"] for board in boards().values() for row in board["panels"] if row.get("collapsed")}
+    expected = {"Neighbours", "Whole clusters, all namespaces", "A quota above it", "Periods and burst", "Settings"}
+    assert shut == expected | {"Settings, isolation and instances", "Kernel and kubelet"}
 
 
 def test_a_board_links_to_the_others_and_asks_for_the_data_source_when_imported_by_hand() -> None:
@@ -211,23 +208,15 @@ def test_the_namespace_filters_all_of_the_page_or_the_title_says_what_it_does_no
 
 def test_limits_and_requests_are_dashed_in_colours_of_their_own_beside_the_ten_worst_and_their_band() -> None:
     found = {name: panel for name, panel in PANELS if panel["type"] == "timeseries"}
-    by_name = {
-        field["matcher"]["options"]: {item["id"]: item["value"] for item in field["properties"]}
-        for field in found["workload: Use against limit"]["fieldConfig"]["overrides"]
-    }
     fixed = ("limit", "effective limit", "request", "recommended")
+    panel = found["workload: Use against limit"]
+    by_name = {name: {item["id"]: item["value"] for item in properties(panel, name)} for name in fixed}
     assert all(by_name[name]["custom.lineStyle"]["fill"] == "dash" for name in fixed)
     assert len({by_name[name]["color"]["fixedColor"] for name in fixed}) == len(fixed)
     for title in ("CPU time lost", "Throttled periods", "Worst second of the window"):
         *band, worst = found[f"workload: {title}"]["targets"][:4]
         assert "topk(10, " in worst["expr"]
         assert [target["legendFormat"] for target in band] == ["median of all", "95th percentile of all", "maximum"]
-
-
-def test_rows_that_are_rarely_needed_are_collapsed() -> None:
-    shut = {row["title"] for board in boards().values() for row in board["panels"] if row.get("collapsed")}
-    expected = {"Neighbours", "Whole clusters, all namespaces", "A quota above it", "Periods and burst", "Settings"}
-    assert shut == expected | {"Settings, isolation and instances", "Kernel and kubelet"}
 
 
 def test_lines_are_told_apart_and_fill_only_what_is_stacked() -> None:
