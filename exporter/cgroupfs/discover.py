@@ -33,8 +33,7 @@ class Hierarchy:
     cpuset: str | None
     cpuset_is_v2: bool = False
     pids: str | None = None
-    root: str = field(default="", compare=False)
-    """The directory in which it was detected; empty when it was not."""
+    root: str = field(default="", compare=False)  # the directory in which it was detected; empty when it was not
 
 
 @dataclass(slots=True, eq=False)
@@ -42,10 +41,8 @@ class Found:
     """One cgroup of a walk."""
 
     ref: CgroupRef
-    inode: int
-    """Grows with the time of creation (kernfs ids)."""
-    subgroup: bool
-    """Whether crun keeps its processes in a child of it."""
+    inode: int  # grows with the time of creation (kernfs ids)
+    subgroup: bool  # whether crun keeps its processes in a child of it
 
 
 NOTHING_KNOWN: Mapping[str, Found] = MappingProxyType({})
@@ -54,8 +51,7 @@ NOTHING_KNOWN: Mapping[str, Found] = MappingProxyType({})
 class Walk(NamedTuple):
     """One pass over a tree."""
 
-    found: Mapping[str, Found]
-    """By path; a cgroup that was known already is the same object."""
+    found: Mapping[str, Found]  # by path; a cgroup that was known already is the same object
     problems: Mapping[str, int]
     """Directories that could not be listed, by errno name; a vanished one is a problem only when it is the root."""
 

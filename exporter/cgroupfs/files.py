@@ -22,12 +22,9 @@ from exporter.errors import ExporterError, ReadError, VanishedError
 T = TypeVar("T")
 OnError = Callable[[ExporterError], None]
 
-MAX_BYTES = 64 * 1024
-"""Longest file read here; the longest real one is a cpuset list."""
-RESERVE = 384
-"""Descriptors left to sockets (served clients and as many waiting), the pod sources and the interpreter."""
-MAX_CACHED_BYTES = 4096
-"""A file kept open is shorter; the longest real one is ``cpu.stat`` with some 300 bytes."""
+MAX_BYTES = 64 * 1024  # longest file read here; the longest real one is a cpuset list
+RESERVE = 384  # descriptors left to sockets (served clients and as many waiting), the pod sources and the interpreter
+MAX_CACHED_BYTES = 4096  # a file kept open is shorter; the longest real one is cpu.stat with some 300 bytes
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
 

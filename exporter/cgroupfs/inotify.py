@@ -32,10 +32,8 @@ class Event(NamedTuple):
     """One thing that happened."""
 
     kind: Literal["created", "deleted", "modified", "overflow"]
-    directory: str
-    """The watched directory, as it was given."""
-    name: str
-    """The entry in it: a directory that came or went, a file that was written to."""
+    directory: str  # the watched directory, as it was given
+    name: str  # the entry in it: a directory that came or went, a file that was written to
 
 
 class Inotify:

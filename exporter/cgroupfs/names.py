@@ -15,12 +15,9 @@ from types import MappingProxyType
 from exporter.identities import QosClass
 from exporter.model import CgroupRef
 
-KATA = "kata"
-"""What Kata names a pod's one cgroup by, with all of its virtual machine in it: ``kata_ID``."""
-SUBGROUP = "container"
-"""The child that crun puts a container's processes in (``run.oci.systemd.subgroup``)."""
-Owners = Mapping[str, tuple[str, QosClass | None]]
-"""Container id -> uid and QoS class of its pod."""
+KATA = "kata"  # what Kata names a pod's one cgroup by, with all of its virtual machine in it: kata_ID
+SUBGROUP = "container"  # the child that crun puts a container's processes in (run.oci.systemd.subgroup)
+Owners = Mapping[str, tuple[str, QosClass | None]]  # container id -> uid and QoS class of its pod
 NO_OWNERS: Owners = MappingProxyType({})
 
 _POD = re.compile(

@@ -18,13 +18,11 @@ LARGEST = 2**63 - 1
 
 _NS = 1_000_000_000
 _US = 1_000_000
-_USER_HZ = 100
-"""``USER_HZ`` of every Linux architecture that runs Kubernetes; the unit of ``cpuacct.stat``."""
+_USER_HZ = 100  # USER_HZ of every Linux architecture that runs Kubernetes; the unit of cpuacct.stat
 
 _KEYS_V1 = b"nr_periods nr_throttled throttled_time wait_sum nr_bursts burst_time".split()
 _KEYS_V2 = b"usage_usec user_usec system_usec nr_periods nr_throttled throttled_usec nr_bursts burst_usec".split()
-_N = rb" ([0-9]{1,18})\n"
-"""A number below :data:`LARGEST`; longer ones are looked at one by one."""
+_N = rb" ([0-9]{1,18})\n"  # a number below LARGEST; longer ones are looked at one by one
 _AS_WRITTEN_V1 = re.compile(rb"%b%b%b(?:%b)?(?:%b%b)?" % tuple(key + _N for key in _KEYS_V1)).fullmatch
 _AS_WRITTEN_V2 = re.compile(
     rb"%b%b%b(?:nice_usec [0-9]+\n)?(?:core_sched\.force_idle_usec [0-9]+\n)?(?:%b%b%b(?:%b%b)?)?"

@@ -34,12 +34,10 @@ T = TypeVar("T")
 ChangeProbe = tuple[bytes | None, bytes | None]
 Activity = CpuStat | float
 
-MAX_NESTED = 1000
-"""Cgroups below one container that are looked at."""
+MAX_NESTED = 1000  # cgroups below one container that are looked at
 _QUOTA = {True: "cpu.max", False: "cpu.cfs_quota_us"}
 _CPUS = {True: "cpuset.cpus.effective", False: "cpuset.effective_cpus"}
-_MEMS = {True: "cpuset.mems.effective", False: "cpuset.effective_mems"}
-"""File names by "is v2"."""
+_MEMS = {True: "cpuset.mems.effective", False: "cpuset.effective_mems"}  # each by "is v2"
 _NO_STAT = CpuStat()
 
 

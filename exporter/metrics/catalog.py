@@ -218,8 +218,7 @@ def _families(metrics: tuple[Metric[Any], ...], prefixes: Mapping[RowType, str])
     )
 
 
-FAMILIES: tuple[Family, ...] = _families(CATALOG, PREFIXES)
-"""All families of the page, in page order."""
+FAMILIES: tuple[Family, ...] = _families(CATALOG, PREFIXES)  # all families of the page, in page order
 
 
 def _quota_us(row: CgroupRow) -> float | None:

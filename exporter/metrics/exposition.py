@@ -22,20 +22,16 @@ from exporter.metrics.metric import LABELS, Family, Labels, RowType
 from exporter.model import RATIO_BUCKETS, CgroupName, CgroupRow, NodeRow, Snapshot
 
 Format = Literal["text", "openmetrics"]
-Block = tuple[str, Any]
-"""A row and its label block."""
+Block = tuple[str, Any]  # a row and its label block
 _CGROUPS = frozenset[RowType](("container", "pod", "cadvisor"))
-CHUNK_ROWS = 4
-"""Rows whose lines of one family are kept together: fewer are rendered again, more take less memory."""
+CHUNK_ROWS = 4  # rows whose lines of one family are kept together: fewer are rendered again, more take less memory
 
-GZIP_LEVEL = 1
-"""3 MB take 15 ms, and 60 ms at level 6, for a tenth more bytes."""
+GZIP_LEVEL = 1  # 3 MB take 15 ms, and 60 ms at level 6, for a tenth more bytes
 _GZIP_HEADER, _LAST_BLOCK = b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\x03\0"
 """Of RFC 1952, without a name and a time; of RFC 1951, an empty one."""
 
 _go_float: Callable[[float], str] = floatToGoString
-_PLAIN_FLOAT = 1e6
-"""Below it (and above 1e-5) ``repr`` writes a float as Prometheus' Go does."""
+_PLAIN_FLOAT = 1e6  # below it (and above 1e-5) repr writes a float as Prometheus' Go does
 
 
 def escape_label(value: str) -> str:

@@ -37,28 +37,21 @@ LABELS: dict[RowType, Labels] = {
 class Metric(Generic[Row]):
     """One metric; with two ``row_types`` the same metric for containers and for pods."""
 
-    name: str
-    """Without the row type's prefix, with unit and ``_total`` or ``_info``."""
+    name: str  # without the row type's prefix, with unit and _total or _info
     row_types: tuple[RowType, ...]
-    collector: Collector | None
-    """Group switched by ``--collector.NAME``; ``None`` is always served."""
-    source: str
-    """File or interface that the value is read from."""
-    help: str
-    """One sentence, ending in a full stop."""
+    collector: Collector | None  # group switched by --collector.NAME; None is always served
+    source: str  # file or interface that the value is read from
+    help: str  # one sentence, ending in a full stop
     value: Callable[[Row], float | int | None] = lambda _row: 1.0
     """The sample's value, for a histogram its count; ``None`` gives no sample."""
     _: KW_ONLY
     labels: Mapping[str, Callable[[Row], str | None]] = field(default_factory=dict)
     """Labels beyond the row type's own, and their values; ``None`` for one gives no sample."""
-    is_histogram: bool = False
-    """Its buckets are the row's ``distribution``."""
-    is_identity: bool = False
-    """Names what the counters belong to, and so lingers as long as they do."""
+    is_histogram: bool = False  # its buckets are the row's distribution
+    is_identity: bool = False  # names what the counters belong to, and so lingers as long as they do
     since: str = "0.1.0"
     stability: Stability = "experimental"
-    rationale: str = ""
-    """Derived gauges only: why PromQL over the exporter's own counters cannot compute it."""
+    rationale: str = ""  # derived gauges only: why PromQL over the exporter's own counters cannot compute it
 
     @property
     def kind(self) -> Kind:
@@ -85,8 +78,7 @@ class Family:
     name: str
     row_type: RowType
     metric: Metric[Any]
-    cacheable: bool
-    """Its samples depend on limits, cpusets, pod specs and names only, which change rarely."""
+    cacheable: bool  # its samples depend on limits, cpusets, pod specs and names only, which change rarely
 
     @property
     def labels(self) -> Labels:

@@ -23,8 +23,7 @@ from exporter.metrics.exposition import Format
 from exporter.model import Snapshot
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-_PROC = "/proc"
-"""The exporter's own, not the host's that ``--path.proc`` may name."""
+_PROC = "/proc"  # the exporter's own, not the host's that --path.proc may name
 # prometheus_client does not annotate these.
 _disable_created: Callable[[], None] = prometheus_client.disable_created_metrics
 _openmetrics: Callable[[CollectorRegistry], bytes] = generate_openmetrics

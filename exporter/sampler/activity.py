@@ -23,28 +23,22 @@ from exporter.analysis.windows import Ticks
 from exporter.cgroupfs.readers import Activity
 from exporter.sampler.tracked import READ_FAILURES, PageNeeds, TrackedCgroup
 
-PAGE_SETTLING_SECONDS = 2.5
-"""Two of the longest periods (1 s), one update of the PSI totals (2 s), and a late timer."""
+PAGE_SETTLING_SECONDS = 2.5  # two of the longest periods (1 s), one update of the PSI totals (2 s), and a late timer
 
 
 @dataclass(slots=True)
 class PodGroup:
     """A pod's cgroup and its containers', which are read together or not at all."""
 
-    pod: TrackedCgroup | None
-    """The gate; ``None`` where all files are always read."""
-    shown: list[TrackedCgroup]
-    """On a page, the pod first."""
-    sampled: list[TrackedCgroup]
-    """At each tick: those under a quota, the pod first."""
+    pod: TrackedCgroup | None  # the gate; None where all files are always read
+    shown: list[TrackedCgroup]  # on a page, the pod first
+    sampled: list[TrackedCgroup]  # at each tick: those under a quota, the pod first
     settling: float = field(init=False, compare=False)
-    ran_at: float = field(default=0.0, init=False, compare=False)
-    """When it was seen last that something had run."""
+    ran_at: float = field(default=0.0, init=False, compare=False)  # when it was seen last that something had run
     seen: object = field(default=None, init=False, compare=False)
     is_quiet: bool = field(default=False, init=False, compare=False)
     """Whether a tick found that nothing had changed for long enough, and should look whether anything has run."""
-    idle: bool = field(default=False, init=False, compare=False)
-    """Whether a tick need not read."""
+    idle: bool = field(default=False, init=False, compare=False)  # whether a tick need not read
     page_idle: bool = field(default=False, init=False, compare=False)
     page_read_at: float = field(default=0.0, init=False, compare=False)
     """When a page last read all of them; the tick after a scan reads a pod's pressure, too."""

@@ -19,8 +19,7 @@ SETTINGS = {
     *("cpuset.cpus", "cpuset.cpus.partition", "cpuset.mems"),
 }
 """Files of a cgroup directory whose writing changes its limits or CPUs."""
-MAX_LINGERING = 10_000
-"""Removed cgroups whose last counters are kept at most."""
+MAX_LINGERING = 10_000  # removed cgroups whose last counters are kept at most
 INOTIFY_RETRY_SECONDS = 300.0
 """Time between attempts to get an inotify instance: its limits are shared, and may be lifted."""
 
@@ -32,15 +31,12 @@ class CgroupInventory:
         self, readers: ReaderFactory, *, now: float, linger: float, owners: Callable[[], Owners], on_error: OnError
     ) -> None:
         """``owners`` returns the containers of the last pod list."""
-        self.live: dict[str, TrackedCgroup] = {}
-        """In the order in which they were found."""
-        self.ancestors: dict[str, TrackedCgroup] = {}
-        """Each is read once, however many pods are below it."""
+        self.live: dict[str, TrackedCgroup] = {}  # in the order in which they were found
+        self.ancestors: dict[str, TrackedCgroup] = {}  # each is read once, however many pods are below it
         self.gone: list[TrackedCgroup] = []
         self._readers, self._linger, self._owners, self._on_error = readers, linger, owners, on_error
         self._root = readers.hierarchy.cpu
-        self.generation = 0
-        """Grows when a cgroup comes, goes or is forgotten."""
+        self.generation = 0  # grows when a cgroup comes, goes or is forgotten
         self._written: dict[TrackedCgroup, None] = {}
         self._inotify: Inotify | None
         self._start_inotify(now)

@@ -16,10 +16,8 @@ from exporter.threads import Worker
 
 T = TypeVar("T")
 
-PAGE_TIMEOUT_SECONDS = 5.0
-"""How long a page waits for the sampling thread: half of Prometheus' default scrape timeout."""
-CLOSE_TIMEOUT_SECONDS = 1.0
-"""How long the end of the process waits for it."""
+PAGE_TIMEOUT_SECONDS = 5.0  # how long a page waits for the sampling thread: half of Prometheus' default scrape timeout
+CLOSE_TIMEOUT_SECONDS = 1.0  # how long the end of the process waits for it
 
 
 def next_due(due: float, interval: float, now: float) -> tuple[float, int]:

@@ -9,14 +9,11 @@ from exporter.cgroupfs.names import KATA, Owners
 from exporter.identities import ContainerIdentity, PodIdentity, PodList
 from exporter.sampler.tracked import Name, TrackedCgroup
 
-ATTEMPTS = 2
-"""Refreshes of the pod list before a container is shown without its name: the status lags the cgroup."""
-DEADLINE_SECONDS = 10.0
-"""The same as a time, for a kubelet that accepts connections and never answers."""
+ATTEMPTS = 2  # refreshes of the pod list before a container is shown without its name: the status lags the cgroup
+DEADLINE_SECONDS = 10.0  # the same as a time, for a kubelet that accepts connections and never answers
 _MIN_SHARES, _MIN_WEIGHT = 2, 1
 _ID_LENGTH = 64
-HasWaited = Callable[[TrackedCgroup], bool]
-"""Whether a cgroup has waited long enough for its name."""
+HasWaited = Callable[[TrackedCgroup], bool]  # whether a cgroup has waited long enough for its name
 
 
 def deadline(attempts: int, now: float, *, expects_names: bool) -> HasWaited:
@@ -33,8 +30,7 @@ class PodIndex:
     pods: Mapping[str, PodIdentity] = field(default_factory=dict)
     by_container: Mapping[str, tuple[PodIdentity, ContainerIdentity]] = field(default_factory=dict)
     """By container id, of ids that exactly one pod claims."""
-    owners: Owners = field(default_factory=dict)
-    """Pods of the running containers among them."""
+    owners: Owners = field(default_factory=dict)  # pods of the running containers among them
 
     @classmethod
     def of(cls, pod_list: PodList) -> PodIndex:

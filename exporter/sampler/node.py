@@ -47,8 +47,7 @@ class NodeFacts:
         self._isolation: Isolation | None = None
         self.topology = Topology()
         self.checkpoint: CpuManagerState | None = None
-        self.kubelet: KubeletConfig | None = None
-        """Set from another thread."""
+        self.kubelet: KubeletConfig | None = None  # set from another thread
         self.derived_for: KubeletConfig | None = None
 
     def read(self, now: float, began: float) -> None:

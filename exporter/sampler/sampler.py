@@ -25,8 +25,7 @@ from exporter.sampler.mapping import DEADLINE_SECONDS, PodIndex, assign, deadlin
 from exporter.sampler.node import NodeFacts
 from exporter.sampler.tracked import NO_COUNTERS, PageNeeds, TrackedCgroup
 
-FULL_RESYNC_SCANS = 12
-"""Scans in which each cgroup's settings are read once, whether or not its change probe differs."""
+FULL_RESYNC_SCANS = 12  # scans in which each cgroup's settings are read once, whether or not its change probe differs
 SETTLING_SECONDS = 5.0
 """How long a new cgroup's limits are read at each tick: a runtime sets them a moment after it makes the cgroup."""
 NAME_WAIT_SECONDS = 60.0
@@ -49,24 +48,20 @@ class SamplerOptions:
 
     proc: str
     sys: str
-    checkpoint: str
-    """Path of the CPU manager's checkpoint."""
+    checkpoint: str  # path of the CPU manager's checkpoint
     interval: float
     window: float
     linger: float
     collectors: frozenset[str]
-    expects_names: bool
-    """False with the pod source ``none``."""
+    expects_names: bool  # False with the pod source none
 
 
 class RefreshHint(Enum):
     """Whether a newer pod list would help."""
 
     NOTHING = auto()
-    AGAIN = auto()
-    """Containers wait for names that the last list did not have."""
-    NEW = auto()
-    """Containers have come since the last list."""
+    AGAIN = auto()  # containers wait for names that the last list did not have
+    NEW = auto()  # containers have come since the last list
 
 
 class Sampler:

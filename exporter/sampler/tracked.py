@@ -83,15 +83,12 @@ class TrackedCgroup(Found):
     files: CgroupFiles
     on_error: OnError
     first_seen: float
-    first_attempts: int
-    """Refreshes of the pod list that had ended by then."""
-    placement_began: float
-    """When its cpuset, its isolation or the node's configuration changed last."""
+    first_attempts: int  # refreshes of the pod list that had ended by then
+    placement_began: float  # when its cpuset, its isolation or the node's configuration changed last
     gone_at: float | None = None
     vanished: bool = False
     state: State = "pending"
-    is_empty: bool = False
-    """Whether a container without a name has no task; only read of those."""
+    is_empty: bool = False  # whether a container without a name has no task; only read of those
     has_containers: bool = False
     """Whether a pod's cgroup has containers in it: with kubelet and runtime of different drivers it exists twice."""
     pod: PodIdentity | None = None
@@ -100,19 +97,15 @@ class TrackedCgroup(Found):
     window: CounterWindow = field(default_factory=CounterWindow)
     distribution: Distribution | None = None
     stat: CpuStat | None = None
-    pushed: CpuStat | None = None
-    """What the history got last."""
-    changed_at: float = 0.0
-    """When its counters were seen last to differ from before, or could not be read."""
+    pushed: CpuStat | None = None  # what the history got last
+    changed_at: float = 0.0  # when its counters were seen last to differ from before, or could not be read
     change_probe: ChangeProbe | None = None
     limits: CpuLimits | None = None
-    known_limits: CpuLimits | None = None
-    """The last ones known."""
+    known_limits: CpuLimits | None = None  # the last ones known
     cpuset: Cpuset | None = None
     pressure: Pressure | None = None
     local_throttled_seconds: float | None = None
-    nested_throttled_seconds: float = 0.0
-    """Grown since discovery."""
+    nested_throttled_seconds: float = 0.0  # grown since discovery
     nested: dict[str, float] | None = None
     """Throttled seconds of each cgroup below at the last reading; ``None`` before the first."""
     modes: tuple[float | None, float | None] = NO_MODES

@@ -11,7 +11,6 @@ import pytest
 from exporter.cgroupfs.discover import Found, detect, walk
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import ReaderFactory
-from exporter.model import CpuLimits
 from tests.support.treebuilder import Builder, Tree, container_id, pod_uid, v1, v2, write_files
 from tests.support.trees import cgroupfs_pod, hybrid_cpu_on_unified, v1_paths_differ
 
@@ -36,24 +35,6 @@ def test_each_container_of_a_layout_has_its_own_numbers(tree: Tree) -> None:
         assert cpuset.mems == {0}
     for pod in tree.pods:
         assert factory.open(found[pod.path]).stat() is not None, pod
-
-
-def test_limits_of_directories_above_the_pods_are_read_in_the_cpu_tree(tree: Tree) -> None:
-    factory, _ = opened(tree)
-    for path in {pod.path.rpartition("/")[0] for pod in tree.pods} - {""}:
-        limits = factory.open_path(path).limits()
-        assert (limits.quota_state, limits.limit_cores, limits.period_seconds) == ("none", None, 0.1)
-    assert factory.open_path(".").limits().quota_state in {"none", "unsupported"}
-
-
-def test_each_controller_is_asked_where_it_has_the_container(tmp_path: Path) -> None:
-    tree = v1_paths_differ(tmp_path)
-    factory, found = opened(tree)
-    cpuset = factory.open(found[tree.containers[0].path]).cpuset()
-    assert cpuset is not None
-    assert cpuset.cpus == {2}, "the container's, which is elsewhere, not that of a directory above it"
-    (tmp_path / "cpu" / "kubepods.slice" / "cpu.cfs_quota_us").write_text("150000\n")
-    assert factory.open_path("kubepods.slice").limits() == CpuLimits("set", 1.5, 0.1, None, None, 512)
 
 
 def test_directories_that_the_runtime_makes_last_are_found_by_the_next_scan(tmp_path: Path) -> None:

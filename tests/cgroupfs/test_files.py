@@ -141,13 +141,6 @@ def test_without_a_limit_given_descriptors_are_kept_up_to_the_process_s_own() ->
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_lines_are_counted_in_a_file_of_any_length(cgroup: Path) -> None:
-    assert count_lines(str(cgroup / "tasks")) is None
-    for lines in (0, 1, 20_000):
-        (cgroup / "tasks").write_bytes(b"".join(b"%d\n" % number for number in range(lines)))
-        assert count_lines(str(cgroup / "tasks")) == lines
-
-
 def test_enough_descriptors_are_left_to_all_the_clients_there_may_be() -> None:
     """As many as are served may be accepted and not closed yet; what else a process needs are some dozens."""
     assert 2 * Limits().connections + 64 <= RESERVE

@@ -12,7 +12,7 @@ import pytest
 from exporter.cgroupfs.files import Descriptors
 from exporter.cgroupfs.readers import CgroupFiles
 from exporter.cpulist import format_cpu_list
-from exporter.errors import ExporterError, ParseError, ReadError, VanishedError
+from exporter.errors import ExporterError, ParseError, VanishedError
 from exporter.model import CpuLimits, Cpuset, CpuStat
 from tests.support.readers import v1_files, v2_files
 
@@ -210,41 +210,6 @@ def test_a_removed_cgroup_has_vanished_for_every_reading(twin: Write, tmp_path: 
 
 
 @twins
-def test_each_failing_read_is_an_error_and_the_next_good_one_is_not(twin: Write, tmp_path: Path) -> None:
-    files = twin(tmp_path, Facts(), Descriptors(8))
-    assert files.stat() == files.stat()
-    [path] = tmp_path.rglob("cpu.stat")
-    good = path.read_bytes()
-    bad = {b"": "malformed", b"\x00\xff\n": "malformed", b"nr_periods 1": "malformed", b"x" * (10 << 20): "too_large"}
-    for text, reason in bad.items():
-        path.write_bytes(text)
-        for read in (files.stat, files.tick_stat, files.stat):
-            with pytest.raises(ReadError) as caught:
-                read()
-            assert (caught.value.path, caught.value.reason) == (str(path), reason)
-        path.write_bytes(good)
-        assert files.stat() is not None
-    files.close()
-
-
-@twins
-def test_a_malformed_setting_names_its_file(twin: Write, tmp_path: Path) -> None:
-    files = twin(tmp_path, Facts(), Descriptors(8))
-    names = ("cpu.max*", "cpu.cfs_*_us", "cpuset*cpus*", "cpuset*mems*")
-    paths = [path for name in names for path in tmp_path.rglob(name) if path.is_file()]
-    assert len(paths) >= 4
-    for path in paths:
-        good = path.read_text()
-        path.write_text("often\n")
-        with pytest.raises(ParseError) as caught:
-            (files.cpuset if path.name.startswith("cpuset") else files.limits)()
-        assert caught.value.path == str(path)
-        path.write_text(good)
-    check(files, Facts())
-    files.close()
-
-
-@twins
 def test_change_probe_differs_with_quota_and_cpus_and_with_nothing_else(twin: Write, tmp_path: Path) -> None:
     files = twin(tmp_path, Facts(), Descriptors(0))
     first = files.change_probe()
@@ -259,16 +224,6 @@ def test_change_probe_differs_with_quota_and_cpus_and_with_nothing_else(twin: Wr
 
 
 # ---- What only one of them has ----
-
-
-def test_v1_shares_and_v2_weight_are_raw(tmp_path: Path) -> None:
-    one = as_v1(tmp_path / "v1", Facts(), Descriptors(0))
-    write(tmp_path / "v1/cpu/one", "cpu.shares", "1024\n")
-    assert (one.limits().shares, one.limits().weight) == (1024, None)
-    two = as_v2(tmp_path / "v2", Facts(), Descriptors(0))
-    for text in ("79\n", "0\n", "1\n"):
-        write(tmp_path / "v2", "cpu.weight", text)
-        assert (two.limits().shares, two.limits().weight) == (None, int(text))
 
 
 def test_v1_has_what_the_controllers_that_are_mounted_give(tmp_path: Path) -> None:
@@ -317,17 +272,6 @@ def test_v1_tree_that_is_not_mounted_any_more_costs_only_its_values(tmp_path: Pa
     check(files, Facts())
 
 
-def test_v2_pressure_comes_and_goes_with_its_file(tmp_path: Path) -> None:
-    files = as_v2(tmp_path, Facts(), Descriptors(8))
-    assert files.pressure() is None
-    write(tmp_path, "cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\n")
-    assert files.pressure() == (1.5, None)
-    (tmp_path / "cpu.pressure").unlink()
-    files.close()  # the kernel itself fails the kept descriptor
-    assert files.pressure() is None
-    assert files.stat() is not None
-
-
 @pytest.mark.parametrize(
     ("text", "partition"),
     [
@@ -345,15 +289,6 @@ def test_v2_partition_is_its_state_without_the_reason(tmp_path: Path, text: byte
     if text is not None:
         (tmp_path / "cpuset.cpus.partition").write_bytes(text)
     assert files.cpuset() == Cpuset(frozenset({2, 3, 8}), frozenset({0, 1}), partition)
-
-
-def test_v2_cpuset_that_inherits_everything_is_the_effective_one(tmp_path: Path) -> None:
-    files = as_v2(tmp_path, Facts(), Descriptors(0))
-    write(tmp_path, "cpuset.cpus", "\n")
-    write(tmp_path, "cpuset.mems", "\n")
-    assert files.cpuset() == Cpuset(frozenset({2, 3, 8}), frozenset({0, 1}), "")
-    (tmp_path / "cpuset.mems.effective").unlink()
-    assert files.cpuset() == Cpuset(frozenset({2, 3, 8}), frozenset(), "")
 
 
 OUTER = Facts(periods=1000, cpus=frozenset(range(8)), local_us=1, user_ticks=9)

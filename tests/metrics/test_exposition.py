@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 from typing_extensions import override
 
 from exporter.errors import ExporterError
-from exporter.metrics.catalog import CATALOG, FAMILIES
+from exporter.metrics.catalog import CATALOG
 from exporter.metrics.exposition import (
     CHUNK_ROWS,
     Format,
@@ -25,11 +25,11 @@ from exporter.metrics.exposition import (
     head,
     label_block,
 )
-from exporter.model import CgroupRow, Distribution, Snapshot
+from exporter.model import CgroupRow, Snapshot
 from tests.metrics import reference
 from tests.metrics.strategies import numbers, rows_of, snapshots, texts
 from tests.support.pages import duplicates, misplaced_families
-from tests.support.snapshots import container, node, pod
+from tests.support.snapshots import container, node
 
 COLLECTORS = frozenset(metric.collector for metric in CATALOG if metric.collector)
 both_formats = pytest.mark.parametrize("style", ["text", "openmetrics"])
@@ -155,34 +155,6 @@ def test_only_rows_that_are_new_objects_are_rendered_again() -> None:
     rows[1] = rows[1]._replace(stat=rows[1].stat._replace(periods=77))
     assert renderer.render(snapshot(*rows), "text") != first
     assert seen == [row.pod for row in rows[:CHUNK_ROWS]] * asked
-
-
-def test_an_empty_node_is_a_page_without_container_rows() -> None:
-    text = Renderer(COLLECTORS).render(snapshot(), "text").decode()
-    assert "cgroup_node_info{" in text
-    assert "cgroup_container_" not in text
-    assert "cgroup_pod_" not in text
-
-
-def test_a_lingering_row_keeps_its_counters_and_names_and_nothing_else() -> None:
-    row = container(limit=0.5, live=False, distribution=Distribution((0, 0, 0, 1, 1, 1), 0.4))
-    row = row._replace(stat=row.stat._replace(periods=10, throttled_periods=5, usage_seconds=1.0))
-    text = Renderer(COLLECTORS).render(snapshot(row, pods=(pod(row),)), "text").decode()
-    kinds = {family.name: family.metric.kind for family in FAMILIES if f"# TYPE {family.name} " in text}
-    served = {name for name in kinds if name.startswith(("cgroup_container_", "cgroup_pod_"))}
-    assert "cgroup_container_cpu_periods_total" in served
-    assert "cgroup_pod_cpu_usage_seconds_total" in served
-    names = {"cgroup_container_info", "cgroup_pod_info"}
-    assert names <= served
-    assert {kinds[name] for name in served - names} == {"counter", "histogram"}
-
-
-def test_what_is_absent_is_no_sample_and_what_is_zero_is_one() -> None:
-    row = container(limit=0.5)
-    row = row._replace(stat=row.stat._replace(periods=0, throttled_periods=0, throttled_seconds=None))
-    text = Renderer(COLLECTORS).render(snapshot(row), "text").decode()
-    assert 'cgroup_container_cpu_periods_total{container="app",namespace="shop",pod="web"} 0.0\n' in text
-    assert "cgroup_container_cpu_throttled_seconds_total" not in text
 
 
 def test_labels_are_never_dropped_nor_invented() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from exporter import __version__
@@ -11,7 +9,6 @@ from exporter.kube.cache import PodCacheStatus, SourceStatus
 from exporter.metrics.exposition import Format
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
-from tests.conftest import needs
 from tests.support.pages import Page, duplicates, misplaced_families
 from tests.support.snapshots import node
 
@@ -109,20 +106,3 @@ def test_page_is_well_formed_in_both_formats(style: Format) -> None:
     assert "_created" not in found.text
     if style == "text":
         assert misplaced_families(found.text) == []
-
-
-def test_two_exporters_in_one_process_do_not_share_their_counts() -> None:
-    one, other = own(), own()
-    one.count("read", "eio")
-    assert page(other).rows("throttle_exporter_errors_total") == {}
-
-
-@pytest.mark.system
-def test_promtool_finds_nothing_to_say_of_the_names() -> None:
-    metrics = own(PodCacheStatus((SourceStatus("kubelet", up=True, last_success=1.0),)))
-    metrics.publish(snapshot(mapped=1))
-    metrics.count("read", "eio")
-    done = subprocess.run(
-        [needs("promtool"), "check", "metrics"], input=metrics.render("text"), capture_output=True, check=False
-    )
-    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")

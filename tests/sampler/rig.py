@@ -130,9 +130,7 @@ class SmallNode(Rig):
         return row(self.snapshot(), container_id(name))
 
     def app(self, name: str = "app") -> CgroupRow:
-        found = self.found(name)
-        assert found is not None
-        return found
+        return shown(self.snapshot(), container_id(name))
 
 
 def without_inotify(tree: Path) -> Rig:
@@ -169,6 +167,12 @@ def row(snapshot: Snapshot, cid: str | None = None, uid: str | None = None) -> C
     found = [one for one in rows if (one.ref.pod_uid == uid if cid is None else one.ref.container_id == cid)]
     assert len(found) <= 1
     return found[0] if found else None
+
+
+def shown(snapshot: Snapshot, cid: str | None = None, uid: str | None = None) -> CgroupRow:
+    found = row(snapshot, cid, uid)
+    assert found is not None
+    return found
 
 
 def remove(*folders: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sampler.rig import Rig, row, running, without_inotify
+from tests.sampler.rig import Rig, running, shown, without_inotify
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import Builder, container_id, pod_uid, v1, v2
 from tests.support.trees import cgroupfs_pod
@@ -41,8 +41,7 @@ def pod_runs(root: Path, version: str) -> None:
 
 
 def periods(rig: Rig) -> int | None:
-    found = row(rig.snapshot(), CID)
-    assert found is not None
+    found = shown(rig.snapshot(), CID)
     return found.stat.periods
 
 

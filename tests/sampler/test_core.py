@@ -16,7 +16,7 @@ from exporter.cgroupfs.readers import CgroupFiles, ReaderFactory
 from exporter.metrics.exposition import Renderer
 from exporter.model import CpuStat, Window
 from exporter.sampler.sampler import NAME_WAIT_SECONDS, SETTLING_SECONDS, RefreshHint
-from tests.sampler.rig import COLLECTORS, LINGER, UID, Rig, SmallNode, remove, row, running, without_inotify
+from tests.sampler.rig import COLLECTORS, LINGER, UID, Rig, SmallNode, remove, row, running, shown, without_inotify
 from tests.support.pages import triples
 from tests.support.recordings import RECORDINGS, Node, Recording, advance, copied, expected_samples, overwrite
 from tests.support.recordings import running as listed_running
@@ -64,29 +64,13 @@ def test_windows_come_from_ticks_and_counters_from_the_moment_of_the_page(tmp_pa
         assert small.failures() == {}
 
 
-def test_a_snapshot_is_the_same_until_the_next_tick_and_never_changes(small: SmallNode) -> None:
-    small.count("app", nr_periods=2000, nr_throttled=1000)
-    small.tick()
-    first = small.snapshot()
-    kept = repr(first)
-    small.page()
-    assert small.snapshot() == first
-    small.count("app", nr_periods=9000, nr_throttled=9000)
-    remove(small.path("log"))
-    small.scan()
-    small.tick()
-    small.snapshot()
-    assert repr(first) == kept
-
-
 def test_detailed_snapshot_adds_what_findings_need_and_changes_nothing_else(small: SmallNode) -> None:
     small.count("app", nr_periods=2000, nr_throttled=1500)
     small.tick()
     plain, detailed = small.snapshot(), small.snapshot(detailed=True)
     bare = [one._replace(threads=None, intervals=(), deltas=None, placement_deltas=None) for one in detailed.containers]
     assert bare == list(plain.containers)
-    found = row(detailed, container_id("app"))
-    assert found is not None
+    found = shown(detailed, container_id("app"))
     assert [(one.seconds, one.periods) for one in found.intervals] == [(1.0, 2000 - 1004)]
     assert found.deltas is not None
 
@@ -154,15 +138,6 @@ def test_what_lingers_goes_in_time_though_no_scan_comes(linger: float, tmp_path:
         assert small.found() is None
         assert small.snapshot().cgroups["lingering"] == 0
         assert row(small.snapshot(), uid=UID) is not None
-
-
-def test_a_whole_pod_that_goes_leaves_pod_and_containers_lingering_and_counts_the_containers(small: SmallNode) -> None:
-    remove(small.pod)
-    small.tick()
-    snapshot = small.snapshot()
-    assert [one.live for one in (*snapshot.containers, *snapshot.pods)] == [False] * 3
-    assert snapshot.cgroups["lingering"] == 2
-    assert small.failures() == {}
 
 
 def test_the_root_itself_may_go(tmp_path: Path) -> None:
@@ -342,8 +317,7 @@ def test_the_effective_limit_is_the_smallest_on_the_way_up_and_unknown_where_one
             overwrite(tmp_path / where / file, f"{text}\n".encode())
             rig.scan()
             rig.tick()
-            found = row(rig.snapshot(), container_id("app"))
-            assert found is not None
+            found = shown(rig.snapshot(), container_id("app"))
             assert found.effective_limit_cores == effective
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.identities import KubeletConfig
 from exporter.model import CgroupRow
-from tests.sampler.rig import Rig, row, running, without_inotify
+from tests.sampler.rig import Rig, row, running, shown, without_inotify
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import Builder, container_id, pod_uid, v1, v2
 from tests.support.trees import cgroupfs_pod
@@ -73,9 +73,7 @@ class Kernel:
 
 
 def app(rig: Rig) -> CgroupRow:
-    found = row(rig.snapshot(detailed=True), CID)
-    assert found is not None
-    return found
+    return shown(rig.snapshot(detailed=True), CID)
 
 
 @pytest.fixture

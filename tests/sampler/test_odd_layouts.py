@@ -12,7 +12,7 @@ import pytest
 from exporter.analysis.nodeview import name_of
 from exporter.model import Snapshot
 from exporter.sampler.mapping import ATTEMPTS
-from tests.sampler.rig import Rig, row, running
+from tests.sampler.rig import Rig, running, shown
 from tests.support.pods import pod
 from tests.support.pods import running as status
 from tests.support.treebuilder import container_id, pod_uid, v1, v2, write_v2
@@ -157,8 +157,7 @@ def test_without_pod_cgroups_containers_are_found_by_the_ids_of_the_pod_list(
         assert names(rig.snapshot()) == set()
         snapshot = settled(rig, listed(APP, qos_class="Guaranteed"))
         assert names(snapshot) == {("default", "web-1", "c0")}
-        found = row(snapshot, cid=APP)
-        assert found is not None
+        found = shown(snapshot, cid=APP)
         assert (found.ref.pod_uid, found.qos_class, found.ref.path) == (UID, "Guaranteed", place.format(APP))
         assert found.limits is not None
         assert found.limits.limit_cores == 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.model import Recommendation
-from tests.sampler.rig import Rig, row
+from tests.sampler.rig import Rig, shown
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import container_id, pod_uid, v2
 from tests.support.trees import cgroupfs_pod
@@ -56,8 +56,7 @@ def watched(bursts: Bursts, seconds: int = 40) -> Rig:
 
 
 def recommended(rig: Rig) -> Recommendation | None:
-    found = row(rig.snapshot(), CID)
-    assert found is not None
+    found = shown(rig.snapshot(), CID)
     return found.recommendation
 
 
@@ -95,11 +94,3 @@ def test_a_new_limit_is_judged_anew_and_the_bursts_are_remembered(tmp_path: Path
     assert found is not None
     # The files go on as under the old limit, so that it seems to run on two CPUs.
     assert found.limit_cores == 1.2
-
-
-def test_without_bursts_there_is_no_sample(tmp_path: Path) -> None:
-    rig = watched(Bursts(tmp_path, throttles={APP: 4, POD: 0}, pod_limit=200_000))
-    found = recommended(rig)
-    assert found is not None
-    assert (found.limit_cores, found.next_cores) == (None, 0.8)
-    assert rig.page().total(RECOMMENDED) == 0

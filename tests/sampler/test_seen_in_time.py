@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.sampler.sampler import FULL_RESYNC_SCANS
-from tests.sampler.rig import Rig, row, running
+from tests.sampler.rig import Rig, row, running, shown
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import container_id, pod_uid, v1, v2, write_v2
 from tests.support.trees import cgroupfs_pod, crio, many_pods, systemd_pod
@@ -66,8 +66,7 @@ def test_a_subgroup_that_comes_late(tmp_path: Path) -> None:
         assert limit(rig, cid) == 0.6
         write_v2(tmp_path / scope / "container", 77, 20000)
         assert scans_until(rig, lambda: limit(rig, cid) == 0.2) <= 1
-        found = row(rig.snapshot(), cid=cid)
-        assert found is not None
+        found = shown(rig.snapshot(), cid=cid)
         assert found.stat.periods == 1077, "counted where the quota is"
 
 
@@ -124,6 +123,5 @@ def test_directories_of_other_controllers_that_come_late(tmp_path: Path) -> None
         for controller in ("cpuset", "cpuacct"):
             shutil.move(tmp_path / f"later-{controller}", tmp_path / controller / path / late)
         assert scans_until(rig, lambda: has_cpuset(rig, late)) <= 1
-        found = row(rig.snapshot(), cid=late)
-        assert found is not None
+        found = shown(rig.snapshot(), cid=late)
         assert found.stat.usage_seconds is not None
