@@ -32,7 +32,7 @@ def set_limit(row: CgroupRow, cores: float) -> list[str]:
     """Return the commands that give the container another limit: its owner's template, and the pod as it runs."""
     amount, is_guaranteed = quantity(cores), row.qos_class == "Guaranteed"
     requests = f" --requests=cpu={amount}" if is_guaranteed else ""
-    commands = _kubectl_set(row, "resources", f"--limits=cpu={amount}{requests}")
+    commands = kubectl_set(row, "resources", f"--limits=cpu={amount}{requests}")
     # A kubelet with in-place resize (KEP-1287, by default since 1.33) reports containerStatuses[].resources.
     if row.pod_identity is not None and row.namespace and row.resizable:
         resources = {"limits": {"cpu": amount}} | ({"requests": {"cpu": amount}} if is_guaranteed else {})
@@ -64,20 +64,11 @@ def set_request(row: CgroupRow, cores: float) -> list[str]:
     """Return the command that gives the container another CPU request, and a limit that is not below it."""
     limit = row.container_spec and row.container_spec.limit_cores
     raised = f" --limits=cpu={quantity(cores)}" if limit and limit < rounded_up(cores) else ""
-    return _kubectl_set(row, "resources", f"--requests=cpu={quantity(cores)}{raised}")
+    return kubectl_set(row, "resources", f"--requests=cpu={quantity(cores)}{raised}")
 
 
-def pin(row: CgroupRow, cpus: int) -> list[str]:
-    """Return the command that has a static CPU manager give the container CPUs of its own."""
-    return _kubectl_set(row, "resources", f"--requests=cpu={cpus} --limits=cpu={cpus}")
-
-
-def set_threads(row: CgroupRow, threads: int) -> list[str]:
-    """Return the command that limits the threads of runtimes which size themselves by the node."""
-    return _kubectl_set(row, "env", f"OMP_NUM_THREADS={threads} GOMAXPROCS={threads}")
-
-
-def _kubectl_set(row: CgroupRow, what: str, values: str) -> list[str]:
+def kubectl_set(row: CgroupRow, what: str, values: str) -> list[str]:
+    """Return the command that sets resources or environment of the container in its owner's template."""
     owner = _owner(row)
     if not owner or row.container is None:
         return []

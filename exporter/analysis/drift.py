@@ -11,12 +11,9 @@ from exporter.analysis.thresholds import DRIFT_RATIO
 from exporter.identities import ContainerIdentity, KubeletConfig, PodIdentity
 from exporter.model import CpuLimits, IsolationState
 
-MIN_QUOTA_SECONDS = 0.001
-"""The kernel's least quota: the kubelet rounds smaller limits up to it."""
-SYSTEMD_STEP_CORES = 0.01
-"""systemd knows whole 10 ms per CPU second, and runtimes round up to them."""
-ROUNDING_CORES = 1e-5
-"""1 µs of the default period: a quota is a whole number of them."""
+MIN_QUOTA_SECONDS = 0.001  # the kernel's least quota: the kubelet rounds smaller limits up to it
+SYSTEMD_STEP_CORES = 0.01  # systemd knows whole 10 ms per CPU second, and runtimes round up to them
+ROUNDING_CORES = 1e-5  # 1 µs of the default period: a quota is a whole number of them
 
 
 def limit_drift(

@@ -19,13 +19,10 @@ from exporter.errors import ParseError
 from exporter.identities import ContainerIdentity, ContainerType, KubeletConfig, PodIdentity
 from exporter.model import CgroupName, CgroupRef, CpuLimits, IsolationState, Overlap, qos_class_of
 
-Pair = tuple[CgroupName, CgroupName]
-"""Who should own the CPUs, and who may run on some of them."""
+Pair = tuple[CgroupName, CgroupName]  # who should own the CPUs, and who may run on some of them
 
-MAX_OVERLAPS = 32
-"""Followed per owner: when all cpusets are reset at once, every container overlaps every owner."""
-SHARES_PER_CPU = 1024
-"""kubelet ``pkg/kubelet/cm/helpers_linux.go``."""
+MAX_OVERLAPS = 32  # followed per owner: when all cpusets are reset at once, every container overlaps every owner
+SHARES_PER_CPU = 1024  # kubelet ``pkg/kubelet/cm/helpers_linux.go``
 
 
 class CpusetUser(NamedTuple):
@@ -37,8 +34,7 @@ class CpusetUser(NamedTuple):
     whole_cpus: int | None
     """How many CPUs the CPU manager would give it, see :func:`claim_of`; ``None`` when it would give none."""
     container_type: ContainerType | None
-    claim_is_known: bool = True
-    """False where neither spec nor shares tell what it asked for (v2 without a pod list)."""
+    claim_is_known: bool = True  # false where neither spec nor shares tell what it asked for (v2 without a pod list)
     entry: Cpus | None = None
     """The CPUs that the CPU manager's checkpoint has for it; CRI-O's mixed CPUs add shared ones to its cpuset."""
     is_partition: bool = False
@@ -51,14 +47,11 @@ class Isolation:
 
     states: Mapping[CgroupName, IsolationState]
     """How the kubelet placed it, where known. One that was given CPUs stays ``exclusive`` while others intrude."""
-    exclusive: Mapping[CgroupName, bool]
-    """Whether that holds: false as soon as an overlap is believed."""
-    owners: Mapping[int, CgroupName]
-    """CPU -> the container that alone may run there."""
+    exclusive: Mapping[CgroupName, bool]  # whether that holds: false as soon as an overlap is believed
+    owners: Mapping[int, CgroupName]  # CPU -> the container that alone may run there
     shared: Cpus | None
     """Usable CPUs without an owner on which some container may run; ``None`` where the online CPUs are not known."""
-    overlaps: tuple[Overlap, ...]
-    """Those that are believed: older than ``reconcile``."""
+    overlaps: tuple[Overlap, ...]  # those that are believed: older than ``reconcile``
     memory: Mapping[Pair, float]
     """When each overlap was first seen, and under twice its name when an owner was first alone; for the next call."""
 

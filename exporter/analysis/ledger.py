@@ -18,8 +18,7 @@ NO_LIMIT: Final = "a limit could not be read"
 TOO_YOUNG: Final = "it was placed on its CPUs a moment ago"
 NO_WAITING: Final = "this kernel counts no waiting (no PSI, no schedstats)"
 
-Entry = float | str
-"""An amount, or why it is unknown."""
+Entry = float | str  # an amount, or why it is unknown
 Source = Literal["pod", "above_pod", ""]
 
 
@@ -33,25 +32,19 @@ class UpperBoundWindow(Window):
 class Ledger:
     """One container's account; ``None`` is unknown."""
 
-    seconds: float = 0.0
-    """Length of the epoch, or of the window."""
+    seconds: float = 0.0  # length of the epoch, or of the window
     used: float | None = None
     own_quota: float | None = None
     quota_above: float | None = None
     quota_above_is_exact: bool = False
     """Whether it is the container's own loss (``cpu.stat.local``), or that of the whole cgroup above: "up to"."""
-    above_source: Source = ""
-    """Whose quota took most of it, and the path of that cgroup."""
+    above_source: Source = ""  # whose quota took most of it, and the path of that cgroup
     above_path: str = ""
-    quota_inside: float | None = None
-    """Lost to quotas of cgroups below the container."""
-    waited: float | None = None
-    """For a CPU, at least: what no quota explains."""
-    window: Window | None = None
-    """Throttled periods by its own quota, and by its pod's where that is the same one."""
+    quota_inside: float | None = None  # lost to quotas of cgroups below the container
+    waited: float | None = None  # for a CPU, at least: what no quota explains
+    window: Window | None = None  # throttled periods by its own quota, and by its pod's where that is the same one
     recommendation: Recommendation | None = None
-    unknown: Mapping[str, str] = field(default_factory=dict)
-    """Entry -> why it is unknown, as the end of a sentence."""
+    unknown: Mapping[str, str] = field(default_factory=dict)  # entry -> why it is unknown, as the end of a sentence
 
     @property
     def throttled_time_share(self) -> float | None:
@@ -98,17 +91,14 @@ def ledger_of(view: NodeView, row: CgroupRow) -> Ledger | None:
     }
     return Ledger(
         seconds=deltas.seconds,
-        used=used,
-        own_quota=_known(quotas.own),
-        quota_above=_known(quotas.above),
         quota_above_is_exact=quotas.is_exact,
         above_source=quotas.source,
         above_path=quotas.path,
         quota_inside=quotas.inside,
-        waited=_known(waited),
         window=window,
         recommendation=row.recommendation,
         unknown={name: entry for name, entry in entries.items() if isinstance(entry, str)},
+        **{name: entry for name, entry in entries.items() if not isinstance(entry, str)},
     )
 
 

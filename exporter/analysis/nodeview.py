@@ -42,8 +42,7 @@ class Busy:
     busy: float
     interrupts: float
     steal: float
-    error: float
-    """How far busy may be off: clock ticks miss what runs in phase with them."""
+    error: float  # how far busy may be off: clock ticks miss what runs in phase with them
 
     def at_most(self, row: CgroupRow) -> float | None:
         """Return the cores that a container used in this window, at most; ``None`` where its own is too short to tell.
@@ -86,9 +85,7 @@ class NodeView:
     def cpu_manager_policy(self) -> str | None:
         """The CPU manager's policy, as the kubelet says, else as its checkpoint does."""
         kubelet, checkpoint = self.node.kubelet, self.node.checkpoint
-        if kubelet is not None and kubelet.cpu_manager_policy is not None:
-            return kubelet.cpu_manager_policy
-        return None if checkpoint is None else checkpoint.policy
+        return (kubelet and kubelet.cpu_manager_policy) or (None if checkpoint is None else checkpoint.policy)
 
     def busy(self, cpus: Iterable[int]) -> Busy | None:
         """Return what ``cpus`` did; ``None`` unless it is known of all of them."""
@@ -112,12 +109,9 @@ class NodeView:
         if cpus not in self._users:
             self._users[cpus] = users = {}
             for row in self.live:
-                cores, seconds = (
-                    use(row.placement_deltas),
-                    row.placement_deltas.seconds if row.placement_deltas else 0.0,
-                )
-                if cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
-                    users[name_of(row)] = cores * seconds * common / len(row.cpuset.cpus), seconds
+                placed, cores = row.placement_deltas, use(row.placement_deltas)
+                if placed and cores and row.cpuset is not None and (common := len(row.cpuset.cpus & cpus)):
+                    users[name_of(row)] = cores * placed.seconds * common / len(row.cpuset.cpus), placed.seconds
         return self._users[cpus]
 
     def outside(self, cpus: Cpus) -> float | None:

@@ -18,28 +18,20 @@ from exporter.model import Interval, Recommendation, Window
 
 _BINS: Final = 19
 _FACTOR: Final = log(1.5)
-_SMALLEST: Final = 0.001
-"""Seconds of CPU: bins reach from 1 ms to 2.2 s."""
+_SMALLEST: Final = 0.001  # seconds of CPU: bins reach from 1 ms to 2.2 s
 _SINCE, _IDLE, _UNTHROTTLED, _USED, _OPEN, _THROTTLED = range(2 * _BINS, 2 * _BINS + 6)
-DECAY_SECONDS: Final = 86400.0
-"""A burst counts e times less after a day."""
+DECAY_SECONDS: Final = 86400.0  # a burst counts e times less after a day
 QUANTILE: Final = 0.99
-MIN_WEIGHT: Final = 3.0
-"""Bursts below which nothing is said."""
+MIN_WEIGHT: Final = 3.0  # bursts below which nothing is said
 MIN_UNTHROTTLED: Final = 8
 """Unthrottled periods, four bursts: the sample in which one ends may hold the beginning of the next."""
-MIN_IDLE: Final = 0.005
-"""Seconds of stopped period timer for each unthrottled period: then bursts are apart."""
-IDLE_MEMORY: Final = 0.95
-"""What is kept of the idle time's average at each scan."""
+MIN_IDLE: Final = 0.005  # seconds of stopped period timer for each unthrottled period: then bursts are apart
+IDLE_MEMORY: Final = 0.95  # what is kept of the idle time's average at each scan
 SLICE_SECONDS: Final = 0.005
 """``sched_cfs_bandwidth_slice_us``: quota that may be stranded on each CPU but the last, which takes what is left."""
-KEPT_SECONDS = 0.001
-"""``min_cfs_rq_runtime``: what a CPU never gives back."""
-MIN_THROTTLED: Final = 3
-"""Throttled periods from which on the number of CPUs in use is derived from them."""
-ENOUGH_RATIO: Final = 0.01
-"""Throttled ratio below which a limit is enough."""
+KEPT_SECONDS = 0.001  # ``min_cfs_rq_runtime``: what a CPU never gives back
+MIN_THROTTLED: Final = 3  # throttled periods from which on the number of CPUs in use is derived from them
+ENOUGH_RATIO: Final = 0.01  # throttled ratio below which a limit is enough
 ENOUGH_PERIODS: Final = 20
 
 

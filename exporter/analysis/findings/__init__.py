@@ -6,19 +6,19 @@ write its function, add it to the tuple here, its sentences to ``texts.toml``, a
 
 from __future__ import annotations
 
-from exporter.analysis.findings.ancestor_throttled import ancestor_throttled, nested_throttled
-from exporter.analysis.findings.container import ContainerView
 from exporter.analysis.findings.contention import contention
-from exporter.analysis.findings.eligible_not_pinned import eligible_not_pinned, numa_spread, pinned_but_limited
-from exporter.analysis.findings.exclusive_cpu_shared import (
+from exporter.analysis.findings.finding import ContainerView, Finding, Name, Severity, finding
+from exporter.analysis.findings.limits import limit_drift, limit_exceeded, limit_not_enforced, no_quota
+from exporter.analysis.findings.node import cpu_saturated, cpu_steal, kernel_bug, policy_disagrees
+from exporter.analysis.findings.pinning import (
     cpuset_disagrees,
+    eligible_not_pinned,
     exclusive_cpu_disturbed,
     exclusive_cpu_shared,
+    numa_spread,
+    pinned_but_limited,
 )
-from exporter.analysis.findings.finding import Finding, Name, Severity, finding
-from exporter.analysis.findings.limit_drift import limit_drift, limit_exceeded, limit_not_enforced, no_quota
-from exporter.analysis.findings.node import cpu_saturated, cpu_steal, kernel_bug, policy_disagrees
-from exporter.analysis.findings.throttled import throttled
+from exporter.analysis.findings.quotas import ancestor_throttled, nested_throttled, throttled
 from exporter.analysis.nodeview import NodeView
 from exporter.model import Snapshot
 

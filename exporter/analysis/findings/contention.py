@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from exporter.analysis import text, thresholds
-from exporter.analysis.advice import pin, set_request
-from exporter.analysis.findings.container import ContainerView
-from exporter.analysis.findings.finding import Evidence, Finding, finding
+from exporter.analysis.advice import kubectl_set, set_request
+from exporter.analysis.findings.finding import ContainerView, Evidence, Finding
 from exporter.analysis.nodeview import use
 from exporter.analysis.recommend import rounded_up
 
@@ -51,7 +50,12 @@ def contention(view: ContainerView) -> Finding | None:
     request = _enough_request(view, at_once) if reason in {"neighbours", "many"} else None
     request = None if request is None else rounded_up(max(request, min(wanted, at_once)))
     is_enough = request is not None and request <= at_once
-    commands = set_request(view.row, request) if request is not None and is_enough else pin(view.row, at_once)
+    if reason not in {"neighbours", "many"}:
+        commands = []
+    elif request is not None and is_enough:
+        commands = set_request(view.row, request)
+    else:  # a static CPU manager gives it CPUs of its own
+        commands = kubectl_set(view.row, "resources", f"--requests=cpu={at_once} --limits=cpu={at_once}")
     evidence: Evidence = {
         "window_seconds": None if placement is None else placement.seconds,
         "waiting_seconds_per_second": waited,
@@ -64,13 +68,12 @@ def contention(view: ContainerView) -> Finding | None:
     for number, (name, cores) in enumerate(busiest, 1):
         evidence[f"neighbour_{number}"] = text.full_name(name)
         evidence[f"neighbour_{number}_usage_cores"] = cores
-    return finding(
+    return view.finding(
         "contention",
-        view.row,
         evidence,
         reason=reason,
         impact=min(1.0, waited),
-        commands=() if reason not in {"neighbours", "many"} else commands,
+        commands=commands,
         neighbours=text.listing(f"{text.full_name(name)} with {text.cpus(cores)}" for name, cores in named),
         number=sum(cores >= thresholds.MIN_USE for cores in others.values()),
         most=max(others.values(), default=0.0),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exporter.analysis import thresholds
-from exporter.analysis.findings.container import ContainerView
-from exporter.analysis.findings.finding import Evidence, Finding, finding
+from exporter.analysis.findings.finding import ContainerView, Evidence, Finding, finding
 from exporter.analysis.ledger import NO_WAITING
 from exporter.analysis.nodeview import NodeView
 from exporter.cpulist import format_cpu_list

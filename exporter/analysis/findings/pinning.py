@@ -1,17 +1,15 @@
-"""Findings about CPUs of one's own: not given, given with a quota, far apart."""
+"""Findings about exclusive CPUs: not given, under a quota, far apart, used by others, or not in the checkpoint."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from exporter.analysis import text, thresholds
-from exporter.analysis.findings.container import ContainerView
-from exporter.analysis.findings.finding import Evidence, Finding, finding
+from exporter.analysis.findings.finding import ContainerView, Evidence, Finding
 from exporter.analysis.nodeview import grouped
 from exporter.cpulist import format_cpu_list
 
-_RECONCILE_SECONDS = 10.0
-"""The kubelet's default ``cpuManagerReconcilePeriod``: so late it may set a cpuset."""
+_RECONCILE_SECONDS = 10.0  # the kubelet's default ``cpuManagerReconcilePeriod``: so late it may set a cpuset
 
 
 def eligible_not_pinned(view: ContainerView) -> Finding | None:
@@ -27,9 +25,7 @@ def eligible_not_pinned(view: ContainerView) -> Finding | None:
         "cpu_manager_policy": view.of_node.cpu_manager_policy,
     }
     read, unread = (None, "") if view.node.checkpoint is None else ("", None)
-    return finding(
-        "eligible_not_pinned", view.row, evidence, reason=reason, impact=request, if_read=read, if_unread=unread
-    )
+    return view.finding("eligible_not_pinned", evidence, reason=reason, impact=request, if_read=read, if_unread=unread)
 
 
 def _why_not_pinned(view: ContainerView, request: float) -> str | None:
@@ -61,9 +57,8 @@ def pinned_but_limited(view: ContainerView) -> Finding | None:
     if view.row.isolation != "exclusive" or not view.cpus or view.limits.limit_cores is None:
         return None
     is_throttled = window is not None and window.throttled_periods >= thresholds.MIN_THROTTLED_PERIODS
-    return finding(
+    return view.finding(
         "pinned_but_limited",
-        view.row,
         {
             **view.evidence("limit_cores", "cpuset_cpus", "periods", "throttled_periods", "throttled_ratio"),
             **view.evidence("throttled_seconds_per_second"),
@@ -85,9 +80,8 @@ def numa_spread(view: ContainerView) -> Finding | None:
     parts = grouped((node, cpu) for cpu, node in view.node.numa_node.items() if cpu in cpus)
     lists = {node: format_cpu_list(own) for node, own in sorted(parts.items())}
     largest = max(Counter(view.node.numa_node.values()).values(), default=None)
-    return finding(
+    return view.finding(
         "numa_spread",
-        view.row,
         {
             "numa_nodes": nodes,
             **view.evidence("cpuset_cpus", "cpus"),
@@ -97,4 +91,72 @@ def numa_spread(view: ContainerView) -> Finding | None:
         reason="fits_one_node" if len(cpus) <= (largest or 0) else "larger_than_a_node",
         impact=float(nodes),
         where=text.listing(f"{text.numbered(own)} on node {node}" for node, own in lists.items()),
+    )
+
+
+def exclusive_cpu_shared(view: ContainerView) -> Finding | None:
+    """Other containers may run on CPUs that it should own."""
+    found = view.of_node.overlaps.get(view.name)
+    if not found:
+        return None
+    names = [text.full_name(one.other) for one in found[: thresholds.MAX_NEIGHBOURS]]
+    more = [f"{len(found) - len(names)} more"] if len(found) > len(names) else []
+    return view.finding(
+        "exclusive_cpu_shared",
+        {
+            "overlapping_containers": len(found),
+            "overlap_seconds": max(one.seconds for one in found),
+            "cpus": format_cpu_list(frozenset[int]().union(*(one.cpus for one in found))),
+            **{f"other_{number}": name for number, name in enumerate(names, 1)},
+        },
+        impact=float(len(found)),
+        others=text.listing(names + more),
+    )
+
+
+def exclusive_cpu_disturbed(view: ContainerView) -> Finding | None:
+    """Its CPUs do more than it does."""
+    cpus = view.cpus
+    if not view.row.exclusive or not cpus or cpus != set(view.of_node.owned.get(view.name, ())):
+        return None
+    busy = view.of_node.busy(cpus)
+    own = None if busy is None else busy.at_most(view.row)
+    if busy is None or own is None or busy.busy - own < thresholds.DISTURBED * len(cpus):
+        return None
+    others = busy.busy - own
+    return view.finding(
+        "exclusive_cpu_disturbed",
+        {
+            **view.evidence("cpus"),
+            "cpus_busy_cores": busy.busy,
+            "usage_cores": own,
+            "disturbance_cores": others,
+            "interrupts_cores": busy.interrupts,
+        },
+        reason="interrupts" if busy.interrupts >= thresholds.INTERRUPT_SHARE * others else "outside",
+        impact=others,
+    )
+
+
+def cpuset_disagrees(view: ContainerView) -> Finding | None:
+    """A container's cpuset is not what the CPU manager believes it to be (``cpu_manager_disagrees``).
+
+    A container without a window is too young: the kubelet narrows its cpuset just after the start.
+    """
+    checkpoint, cpus, entry = view.node.checkpoint, view.cpus, view.checkpointed
+    if checkpoint is None or not cpus or view.row.deltas is None or entry == cpus:
+        return None
+    # CRI-O's mixed CPUs: shared ones are added to its own.
+    is_exclusive = view.row.isolation == "exclusive"
+    if (entry is None and not is_exclusive) or (entry is not None and entry < cpus and is_exclusive):
+        return None
+    return view.finding(
+        "cpu_manager_disagrees",
+        {
+            "checkpoint_cpus": None if entry is None else format_cpu_list(entry),
+            **view.evidence("cpus"),
+            "checkpoint_policy": checkpoint.policy if entry is None else None,
+        },
+        reason="not_in_checkpoint" if entry is None else "cpuset",
+        impact=float(len(cpus if entry is None else entry ^ cpus)),
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from exporter.analysis import text, thresholds
 from exporter.analysis.advice import restore_limit, set_request
-from exporter.analysis.findings.container import ContainerView
-from exporter.analysis.findings.finding import Finding, finding
+from exporter.analysis.findings.finding import ContainerView, Finding
 from exporter.analysis.nodeview import use
 
 
@@ -19,9 +18,8 @@ def limit_drift(view: ContainerView) -> Finding | None:
     asks = f"a limit of {text.limit(wanted)}" if wanted else "no limit"
     if inherited and not wanted:
         asks = f"no limit of its own under its pod's {text.limit(inherited)}"
-    return finding(
+    return view.finding(
         "limit_drift",
-        row,
         {
             **view.evidence("limit_cores", "spec_limit_cores"),
             "allocated_limit_cores": spec.allocated_limit_cores,
@@ -51,9 +49,8 @@ def limit_not_enforced(view: ContainerView) -> Finding | None:
     # A quota above it, or the number of its CPUs, may enforce it all the same.
     if effective is None or effective <= wanted * (1 + thresholds.DRIFT_RATIO):
         return None
-    return finding(
+    return view.finding(
         "limit_not_enforced",
-        view.row,
         view.evidence("spec_limit_cores", "effective_limit_cores", "usage_cores"),
         reason=reason,
         impact=max(0.0, (used or 0.0) - wanted),
@@ -70,7 +67,7 @@ def limit_exceeded(view: ContainerView) -> Finding | None:
     if used < thresholds.OVER_LIMIT * (limit + burst) + thresholds.MIN_USE:
         return None
     evidence = {**view.evidence("limit_cores", "usage_cores"), "window_seconds": seconds}
-    return finding("limit_not_enforced", view.row, evidence, reason="real_time", impact=used - limit, bound=None)
+    return view.finding("limit_not_enforced", evidence, reason="real_time", impact=used - limit, bound=None)
 
 
 def no_quota(view: ContainerView) -> Finding | None:
@@ -83,9 +80,8 @@ def no_quota(view: ContainerView) -> Finding | None:
     is_alone = len(view.of_node.users(view.cpus)) < 2
     if used < thresholds.UNBOUNDED_SHARE * cpus or used <= request or is_alone:
         return None
-    return finding(
+    return view.finding(
         "no_quota",
-        view.row,
         {"usage_cores": used, **view.evidence("cpuset_cpus"), "spec_request_cores": view.spec.request_cores},
         reason="unbounded",
         impact=used - request,
