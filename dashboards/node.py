@@ -76,7 +76,7 @@ def _now(board: Dashboard) -> Dashboard:
             Query(f"sum({PODS_USE}) / {online}", "used"),
             unit=RATIO,
             span=6,
-            no_value="no containers",
+            no_value="no pods",
         ),
         number(
             "Time lost to quotas",
@@ -101,7 +101,7 @@ def _now(board: Dashboard) -> Dashboard:
             Query(f"sum(throttle_exporter_cgroups{seen})", "containers"),
             unit=COUNT,
             span=6,
-            no_value="no containers",
+            no_value="no exporter",
         ),
     ):
         board.with_panel(panel)
