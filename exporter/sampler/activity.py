@@ -9,8 +9,8 @@ file says may yet change while the usage does not; then it is read on (``kernel/
   two of their periods.
 - ``cpu.stat.local``: grows when a stop by an ancestor's quota ends. The pod's own periods count until then; pods below
   a cgroup with a quota are always read.
-- ``cpu.pressure``: grows while tasks wait and none runs, in the pod's own file as well, which is read for each page.
-  Totals are brought up to date every 2 s, in each cgroup at a time of its own.
+- ``cpu.pressure``: grows while tasks wait and none runs, in the pod's own file as well, which is read for each page; a
+  read brings the totals up to date, in ``psi_show`` (only the averages wait for their 2 s).
 - ``cpuacct.stat``, ``cpuacct.usage``: never.
 """
 
@@ -23,7 +23,7 @@ from exporter.analysis.windows import Ticks
 from exporter.cgroupfs.readers import Activity
 from exporter.sampler.tracked import READ_FAILURES, PageNeeds, TrackedCgroup
 
-PAGE_SETTLING_SECONDS = 2.5  # two of the longest periods (1 s), one update of the PSI totals (2 s), and a late timer
+PAGE_SETTLING_SECONDS = 2.5  # two of the longest periods (1 s), and a late timer
 
 
 @dataclass(slots=True)
