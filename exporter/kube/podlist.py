@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 from operator import itemgetter
@@ -50,13 +51,14 @@ _LISTS: tuple[tuple[ContainerType, str, str], ...] = (
     ("ephemeral", "ephemeralContainers", "ephemeralContainerStatuses"),
 )
 _ENDED = (("state", "terminated", "containerID"), ("lastState", "terminated", "containerID"))
+_ALLOCATED = ("allocatedResources", "cpu")
 _CONTAINER_TEXTS = (("image",), ("restartPolicy",), ("containerID",), *_ENDED)
 _LONGEST_TEXT = 2**20
 
 
 def _at(value: Any, *path: str) -> Any:
     for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
+        value = _typed(value, dict).get(key)
     return value
 
 
@@ -75,7 +77,7 @@ def _text_at(value: Any, *path: str) -> str | None:
 
 def _typed(value: Any, kind: type[Any]) -> Any:
     """Return ``value``, for ``None`` an empty one; raises ``ValueError`` for one of another kind."""
-    if value is not None and not isinstance(value, kind):
+    if value is not None and type(value) is not kind:  # true is no number
         raise ValueError(f"no {kind.__name__}")
     return kind() if value is None else value
 
@@ -84,15 +86,15 @@ def _texts_at(value: Any, key: str) -> dict[str, str]:
     return {_text(name): _text(text) for name, text in _typed(_at(value, key), dict).items()}
 
 
-def _check_resources(owner: Any) -> None:
-    """Raise ``ValueError`` for another shape: what cannot be read is not a spec that sets nothing."""
-    for value in _typed(_at(owner, "resources"), dict).values():
-        _typed(value, list if isinstance(value, list) else dict)
+def _asked(owner: Any) -> list[Any]:
+    """Return request and limit; raises ``ValueError`` for another shape: that is not a spec that sets nothing."""
+    return [_at(owner, "resources", key, "cpu") for key in ("requests", "limits")]
 
 
 def _container_name(item: Any) -> str:
     """Return the name in a container's spec or status; raises ``ValueError`` where a text or a count in it is none."""
-    _check_resources(item)
+    _asked(item)
+    _at(item, *_ALLOCATED)
     for path in _CONTAINER_TEXTS:
         _text_at(item, *path)
     if not 0 <= _typed(_at(item, "restartCount"), int) < 2**31:
@@ -132,18 +134,24 @@ class PodStore:
     def put(self, item: Any) -> None:
         """Add or change a pod; raises :class:`MappingError`, reason ``too_large``."""
         problems = Counter[str]()
-        self._pods[str(_at(item, "metadata", "uid"))] = read_pod(item, problems), problems
+        self._pods[_store_key(item)] = read_pod(item, problems), problems
         if len(self._pods) > _MAX_PODS:
             raise MappingError(f"more than {_MAX_PODS} pods on one node", reason="too_large")
 
     def remove(self, item: Any) -> None:
         """Delete a pod."""
-        self._pods.pop(str(_at(item, "metadata", "uid")), None)
+        self._pods.pop(_store_key(item), None)
 
     def snapshot(self) -> PodList:
         """Return the list as of now."""
         problems = sum((problems for _, problems in self._pods.values()), Counter[str]())
         return _merge((found for found, _ in self._pods.values()), problems)
+
+
+def _store_key(item: Any) -> str:
+    with suppress(ValueError):
+        return str(_at(item, "metadata", "uid"))
+    return ""
 
 
 def _merge(found: Iterable[_Found], problems: Counter[str]) -> PodList:
@@ -238,15 +246,14 @@ class ListReader:
 
 def read_pod(item: Any, problems: Counter[str]) -> _Found:
     """Return the pod of ``item``, decoded JSON."""
-    metadata, spec, status = (_at(item, key) for key in ("metadata", "spec", "status"))
     try:
+        metadata, spec, status = (_at(item, key) for key in ("metadata", "spec", "status"))
         kind, api_uid, node = _text_at(item, "kind"), _text_at(metadata, "uid"), _text_at(spec, "nodeName")
         namespace, name = _text(_at(metadata, "namespace")), _text(_at(metadata, "name"))
         annotations, workload = _texts_at(metadata, "annotations"), _workload(metadata, name)
         if not isinstance(spec, dict):
             raise ValueError("no spec")  # noqa: TRY004, TRY301 - as for anything else that is malformed
-        _check_resources(spec)
-        _typed(status, dict)
+        asked, told = _asked(spec), _text_at(status, "qosClass")
         lists = [
             (kind_of, _typed(_at(spec, one), list), _typed(_at(status, two), list)) for kind_of, one, two in _LISTS
         ]
@@ -262,13 +269,13 @@ def read_pod(item: Any, problems: Counter[str]) -> _Found:
     problems["pod_without_status"] += status is None
     if static:  # the kubelet appends the node's name in lower case to the name in the manifest
         workload = "StaticPod", name.removesuffix(f"-{node.lower()}" if node else "")
-    qos_class, asked = _at(status, "qosClass"), (_at(spec, "resources", key, "cpu") for key in ("requests", "limits"))
     identity = PodIdentity(
         uid=uid,
         namespace=namespace,
         name=name,
         spec=PodSpec(
-            qos_class if qos_class in get_args(QosClass) else None, *(_cores(amount, problems) for amount in asked)
+            next((one for one in get_args(QosClass) if one == told), None),
+            *(_cores(amount, problems) for amount in asked),
         ),
         workload_kind=workload[0],
         workload=workload[1],
@@ -330,8 +337,7 @@ def _container(
     container_type: ContainerType, name: str, spec: Any, status: Any, problems: Counter[str]
 ) -> ContainerIdentity:
     runtime, _, container_id = (_at(status, "containerID") or "").rpartition("://")
-    allocated = _at(status, "allocatedResources", "cpu")
-    asked, applied = ([_at(one, "resources", key, "cpu") for key in ("requests", "limits")] for one in (spec, status))
+    allocated, asked, applied = _at(status, *_ALLOCATED), _asked(spec), _asked(status)
     applied[0] = allocated if applied[0] is None else applied[0]
     ended = ((_at(status, *path) or "").rpartition("://")[2] for path in _ENDED)
     if container_type == "init" and _at(spec, "restartPolicy") == "Always":

@@ -256,6 +256,7 @@ MALFORMED: list[Any] = [
     *(pod(metadata={"name": None}), pod(metadata={"annotations": {"a": 1}})),
     pod(metadata={"name": "\ud800"}),  # half a surrogate pair: no UTF-8 for it
     *(pod(spec={"containers": "app"}), pod(spec={"resources": {"limits": "2"}}), pod(status={"containerStatuses": 3})),
+    *(pod(spec={"resources": {"limits": ["2"]}}), pod(status={"qosClass": 3})),
 ]
 
 
@@ -279,6 +280,26 @@ def test_one_bad_container_does_not_cost_the_pod() -> None:
     pods = read(pod(containers=containers, statuses=[running(), {"name": "x", "restartCount": "?"}]))
     assert container(pods).container_id == "a" * 64
     assert dict(pods.problems) == {"malformed_container": 3, "malformed_status": 1}
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        *({"state": "running"}, {"lastState": []}, {"state": {"terminated": "Error"}}, {"restartCount": True}),
+        *({"resources": {"requests": ["1"]}}, {"resources": {"limits": "1"}}, {"allocatedResources": "1"}),
+    ],
+)
+def test_a_status_of_another_shape_is_counted_and_does_not_say_that_nothing_is_set(spoiled: dict[str, Any]) -> None:
+    pods = read(pod(containers=[{"name": "app"}, {"name": "x"}], statuses=[running(), {"name": "x"} | spoiled]))
+    assert [found.container_id for found in only(pods).containers] == ["a" * 64, ""]
+    assert dict(pods.problems) == {"malformed_status": 1}
+
+
+def test_a_key_of_a_later_api_costs_nothing() -> None:
+    resources = {"requests": {"cpu": "1"}, "claims": [{"name": "gpu"}], "later": "x"}
+    pods = read(pod(containers=[{"name": "app", "resources": resources}], spec={"resources": {"later": 3}}))
+    assert container(pods).spec == ContainerSpec(1.0)
+    assert not pods.problems
 
 
 @pytest.mark.parametrize(
