@@ -238,6 +238,8 @@ class Life:
     def is_left_alone(self) -> None:
         for _ in range(5):
             self.ticks_after(self.chance.choice((0.3, 1.0)))
+            if self.live and self.chance.random() < 0.1:
+                self.waits(self.any(), self.chance.randint(1, 10**6))
             if self.chance.random() < 0.4:
                 self.is_scraped()
 
