@@ -100,8 +100,8 @@ class Renderer:
     def families(self, snapshot: Snapshot, style: Format) -> list[list[bytes]]:
         """Return the page in encoded pieces by family, so that 10 MB are in memory once and never as text."""
         before, self._rows = self._rows, rows_of(snapshot)
-        if snapshot.settings_version != self._version:
-            self._version = snapshot.settings_version
+        version, self._version = self._version, -1  # of a page that is not finished, nothing is kept
+        if snapshot.settings_version != version:
             self._chunks.clear()
             self._blocks.clear()
         used = dict.fromkeys(family.row_type for family in self._families)
@@ -113,6 +113,7 @@ class Renderer:
                 chunks = self._renewed(family, chunks, *stale[family.row_type])
             if any(chunks):
                 families.append([head(family.name, family.metric.kind, family.metric.help, style).encode(), *chunks])
+        self._version = snapshot.settings_version
         return families
 
     def _stale(self, row_type: RowType, before: Sequence[Any]) -> tuple[Sequence[int] | None, Sequence[Block]]:
@@ -146,7 +147,7 @@ class Renderer:
             chunks = [b""] * len(numbers)
         try:
             lines = list(_samples(family, rows))
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # An error in one family or one value must not fail the others.
             self._on_error(RenderError(f"{family.name}: {type(error).__name__}", reason="value"))
             self._chunks.pop(family.name, None)

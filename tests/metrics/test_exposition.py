@@ -199,3 +199,29 @@ def test_a_value_that_cannot_be_written_costs_its_own_family_and_is_counted() ->
     assert b"cgroup_container_cpu_limit_cores{" in page
     assert b"restarts_total" not in page
     assert [(error.stage, error.reason) for error in errors] == [("render", "value")]
+
+
+@pytest.mark.parametrize("fault", [MemoryError, RuntimeError])
+def test_nothing_is_kept_of_a_page_that_was_not_finished(fault: type[Exception]) -> None:
+    faults = [fault()]
+
+    def on_error(_: ExporterError) -> None:
+        if faults:
+            raise faults.pop()
+
+    rows = [container(f"web-{number}") for number in range(4 * CHUNK_ROWS)]
+    renderer = Renderer(COLLECTORS, on_error=on_error)
+    renderer.render(snapshot(*rows), "text")
+    counted, sick = (rows[at]._replace(stat=rows[at].stat._replace(throttled_periods=77)) for at in (0, -1))
+    found = snapshot(counted, *rows[1:-1], sick._replace(stat=sick.stat._replace(periods=10**400)))
+    with pytest.raises(fault):
+        renderer.render(found, "text")
+    assert renderer.render(found, "text") == Renderer(COLLECTORS).render(found, "text")
+
+
+def test_a_fault_in_a_metric_costs_its_own_family() -> None:
+    errors: list[ExporterError] = []
+    sick = container("web", limit=1.0)._replace(pressure="none")  # type: ignore[arg-type] # as a fault in a reader would
+    page = Renderer(COLLECTORS, on_error=errors.append).render(snapshot(sick), "text")
+    assert b"cgroup_container_cpu_limit_cores{" in page
+    assert {(error.stage, error.reason) for error in errors} == {("render", "value")}
