@@ -98,7 +98,7 @@ class Sampler:
         self._counts, self._missing = dict[str, int](), 0
         self._times = Ticks(options.window, options.interval)
         self._groups: dict[str, PodGroup] = {}
-        self._grouped_at = self._shown_at = (-1, -1)
+        self._grouped_at, self._shown_at = (-1, -1, False), (-1, -1)
         self._shown: tuple[_Shown, _Shown] = ([], [])
 
     def set_pods(self, pods: PodList) -> None:
@@ -209,8 +209,8 @@ class Sampler:
         return self._version, self._inventory.generation
 
     def _find_groups(self) -> Iterable[PodGroup]:
-        if self._grouped_at != self._state:
-            self._grouped_at = self._state
+        if self._grouped_at != (state := (*self._state, self._inventory.has_inotify)):
+            self._grouped_at = state
             before, live, members = self._groups, self._inventory.live, dict[str, list[TrackedCgroup]]()
             for one in live.values():
                 members.setdefault(one.ref.pod_path, []).append(one)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.sampler.inventory import INOTIFY_RETRY_SECONDS
 from tests.sampler.rig import Rig, running, shown, without_inotify
 from tests.support.recordings import overwrite
 from tests.support.treebuilder import Builder, container_id, pod_uid, v1, v2
@@ -108,6 +109,17 @@ def test_all_is_read_where_the_pods_usage_does_not_tell(version: str, change: ob
         is_idle(rig)
         container_counts(tmp_path, version)
         assert periods(rig) == NEW
+
+
+def test_idle_pods_are_spared_once_the_kernel_tells_of_changes(tmp_path: Path) -> None:
+    node(tmp_path, "v2")
+    with running(without_inotify(tmp_path)) as rig:
+        is_idle(rig)
+        rig.now += INOTIFY_RETRY_SECONDS
+        rig.scan()
+        is_idle(rig)
+        container_counts(tmp_path, "v2")
+        assert periods(rig) != NEW
 
 
 def test_usage_that_v1_counts_elsewhere_is_no_sign_of_idleness(tmp_path: Path) -> None:
