@@ -13,6 +13,9 @@ import yaml
 from dashboards.thresholds import THRESHOLDS, Threshold, stamp
 from tests.chart.charting import CASES, CHART, LOADER, Json, objects, only
 from tests.conftest import needs
+from tests.rules.catalogue import loaded
+from tests.rules.scenario import query
+from tests.rules.timeline import Second, Trace
 
 RULES = sorted((CHART / "rules").glob("*.yaml"))
 
@@ -91,6 +94,44 @@ def test_namespaces_are_excluded_or_have_thresholds_of_their_own() -> None:
     once = [rule["record"] for rule in found if "record" in rule]
     once += [rule["alert"] for rule in found if rule.get("alert") == "KernelCFSQuotaBug"]
     assert len(once) == len(set(once)), "recording rules and alerts about nodes"
+
+
+@pytest.mark.system
+def test_thresholds_of_a_pattern_hold_in_its_namespaces_and_nowhere_else(tmp_path: Path) -> None:
+    """A share of 25 % and 20 % of periods, which is a ticket by default; the first pattern counts."""
+    values = {
+        "excludedNamespaces": ["ml-off"],
+        "namespaces": [
+            {"pattern": "ml-(train|off)", "thresholds": {"highShare": 0.3}},
+            {"pattern": r"ml-.*|a\.b", "thresholds": {"highShare": 0.2, "highRatio": 0.15}},
+        ],
+    }
+    found = rule_objects({"prometheusRule": {"enabled": True, **values}})
+    groups = [group for one in found for group in one["spec"]["groups"]]
+    (tmp_path / "rules.json").write_text(json.dumps({"groups": groups}))
+    load = Second(0.3, 0.1, 10, 2)
+    spaces = ("shop", "ml-off", "ml-train", "ml-serve", "a.b", "axb")
+    series = [one for space in spaces for one in Trace(loaded(load, begin=0, end=3600), namespace=space).series(60, 60)]
+    asked = query(
+        'sum by (namespace) (ALERTS{alertname="WorkloadCPUThrottled",alertstate="firing"})',
+        50,
+        [{"labels": f'{{namespace="{space}"}}', "value": 1} for space in ("a.b", "axb", "ml-serve", "shop")],
+    )
+    test = {
+        "interval": "60s",
+        "input_series": [{"series": one.selector, "values": one.values} for one in series],
+        "promql_expr_test": [asked],
+    }
+    document = {
+        "rule_files": ["rules.json"],
+        "evaluation_interval": "1m",
+        "group_eval_order": [group["name"] for group in groups],
+        "tests": [test],
+    }
+    (tmp_path / "test.json").write_text(json.dumps(document))
+    command = [needs("promtool"), "test", "rules", str(tmp_path / "test.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_backslash_of_a_pattern_is_one_of_the_regular_expression() -> None:

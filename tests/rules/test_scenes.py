@@ -284,6 +284,12 @@ EXPORTER = {
         [cgroups("mapped", 3), Raw("cgroup_pod_info", "_x29 1x40", {"pod": "x", "namespace": "shop", "workload": "x"})],
         15, 30,
     ),
+    "scraped with honorLabels from 30 on": fires(
+        lost("pod"), [Raw("cgroup_pod_cpu_usage_seconds_total", "1x29 stale", {"exported_pod": "web-1"})], 15, 30
+    ),
+    "a label node from 30 on": fires(
+        lost("node"), [Raw("throttle_exporter_build_info", "1x29 stale", target=Target(node=""))], 15, 30
+    ),
     "no source of names": silent(cgroups("mapped", 0), Pod(usage=0.3)),
 }  # fmt: skip
 
