@@ -31,14 +31,11 @@ class CpusetUser(NamedTuple):
     name: CgroupName
     pod_path: str
     cpus: Cpus
-    whole_cpus: int | None
-    """How many CPUs the CPU manager would give it, see :func:`claim_of`; ``None`` when it would give none."""
+    whole_cpus: int | None  # how many the CPU manager would give it, see :func:`claim_of`; ``None``: none
     container_type: ContainerType | None
     claim_is_known: bool = True  # false where neither spec nor shares tell what it asked for (v2 without a pod list)
-    entry: Cpus | None = None
-    """The CPUs that the CPU manager's checkpoint has for it; CRI-O's mixed CPUs add shared ones to its cpuset."""
-    is_partition: bool = False
-    """The root of a cpuset partition: the kernel takes its CPUs from everybody else, whatever the kubelet's policy."""
+    entry: Cpus | None = None  # in the CPU manager's checkpoint; CRI-O's mixed CPUs add shared ones to its cpuset
+    is_partition: bool = False  # root of a cpuset partition: the kernel takes its CPUs from everybody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +46,7 @@ class Isolation:
     """How the kubelet placed it, where known. One that was given CPUs stays ``exclusive`` while others intrude."""
     exclusive: Mapping[CgroupName, bool]  # whether that holds: false as soon as an overlap is believed
     owners: Mapping[int, CgroupName]  # CPU -> the container that alone may run there
-    shared: Cpus | None
-    """Usable CPUs without an owner on which some container may run; ``None`` where the online CPUs are not known."""
+    shared: Cpus | None  # usable, without an owner, in some cpuset; ``None`` where the online CPUs are not known
     overlaps: tuple[Overlap, ...]  # those that are believed: older than ``reconcile``
     memory: Mapping[Pair, float]
     """When each overlap was first seen, and under twice its name when an owner was first alone; for the next call."""
@@ -88,7 +84,7 @@ def isolate(
     pins: bool | None = True,
     usable: Cpus | None = None,
 ) -> Isolation:
-    """The verdict at monotonic ``now``. ``reconcile``: the kubelet's reconcile period, after which overlaps count.
+    """Return the verdict at monotonic ``now``. ``reconcile``: the kubelet's period, after which overlaps count.
 
     ``users`` in a steady order. Where ``online`` is not known, the CPUs that anybody may use stand in for it. ``pins``:
     whether the kubelet's CPU manager gives CPUs away, ``None`` where that is unknown. DRA drivers and NRI plugins give
@@ -145,9 +141,7 @@ class _Cpusets:
     """Containers by cpuset: few sets are shared by many."""
 
     def __init__(self, users: Iterable[CpusetUser]) -> None:
-        self.users: dict[Cpus, list[CpusetUser]] = {}
-        for user in users:
-            self.users.setdefault(user.cpus, []).append(user)
+        self.users = grouped((user.cpus, user) for user in users)
         self._by_cpu = grouped((cpu, cpus) for cpus in self.users for cpu in cpus)
         # The cpuset that most containers without a claim have, if two agree. One with a claim may be in a pool that has
         # shrunk to the very number of CPUs it asked for.

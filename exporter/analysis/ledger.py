@@ -36,8 +36,7 @@ class Ledger:
     used: float | None = None
     own_quota: float | None = None
     quota_above: float | None = None
-    quota_above_is_exact: bool = False
-    """Whether it is the container's own loss (``cpu.stat.local``), or that of the whole cgroup above: "up to"."""
+    quota_above_is_exact: bool = False  # its own loss (``cpu.stat.local``), else up to that of the whole cgroup above
     above_source: Source = ""  # whose quota took most of it, and the path of that cgroup
     above_path: str = ""
     quota_inside: float | None = None  # lost to quotas of cgroups below the container
@@ -140,9 +139,8 @@ def _own(limits: CpuLimits | None, deltas: Deltas | None) -> Entry:
     if limits.quota_state == "none":
         return 0.0
     lost = None if deltas is None else rate(deltas.throttled_seconds, deltas)
-    if lost is None:
-        return 0.0 if limits.quota_state == "unsupported" else NO_COUNTER
-    return lost
+    unknown = 0.0 if limits.quota_state == "unsupported" else NO_COUNTER
+    return unknown if lost is None else lost
 
 
 def _waited(deltas: Deltas, quotas: _Quotas) -> Entry:

@@ -23,12 +23,10 @@ _SINCE, _IDLE, _UNTHROTTLED, _USED, _OPEN, _THROTTLED = range(2 * _BINS, 2 * _BI
 DECAY_SECONDS: Final = 86400.0  # a burst counts e times less after a day
 QUANTILE: Final = 0.99
 MIN_WEIGHT: Final = 3.0  # bursts below which nothing is said
-MIN_UNTHROTTLED: Final = 8
-"""Unthrottled periods, four bursts: the sample in which one ends may hold the beginning of the next."""
+MIN_UNTHROTTLED: Final = 8  # periods, four bursts: the sample in which one ends may hold the beginning of the next
 MIN_IDLE: Final = 0.005  # seconds of stopped period timer for each unthrottled period: then bursts are apart
 IDLE_MEMORY: Final = 0.95  # what is kept of the idle time's average at each scan
-SLICE_SECONDS: Final = 0.005
-"""``sched_cfs_bandwidth_slice_us``: quota that may be stranded on each CPU but the last, which takes what is left."""
+SLICE_SECONDS: Final = 0.005  # ``sched_cfs_bandwidth_slice_us``: may be stranded on each CPU but the last
 KEPT_SECONDS = 0.001  # ``min_cfs_rq_runtime``: what a CPU never gives back
 MIN_THROTTLED: Final = 3  # throttled periods from which on the number of CPUs in use is derived from them
 ENOUGH_RATIO: Final = 0.01  # throttled ratio below which a limit is enough

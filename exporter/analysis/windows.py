@@ -27,11 +27,10 @@ class Ticks:
         self._window = window_seconds + interval_seconds / 2
         most = ceil(window_seconds / interval_seconds) + 1
         self._times = deque[float](maxlen=most)
+        # Of a history that changed at each tick, and a few more, so that not each tick has to drop one.
         self.most_bytes = (most + 8) * _SIZE
-        """Of a history that changed at each tick, and a few more, so that not each tick has to drop one."""
         self.newest = -1
-        self.first = 0
-        """Number of the oldest tick inside the window; one interval always is."""
+        self.first = 0  # number of the oldest tick inside the window; one interval always is
         self._idle: dict[int, Window] = {}
 
     def push(self, now: float) -> None:
@@ -78,10 +77,7 @@ class History:
         self._peaks: list[tuple[int, float]] = []
 
     def push(self, periods: int, throttled: int, usage: float | None) -> bool:
-        """Add the reading of the newest tick; False when a counter ran backwards: the history restarts then.
-
-        A tick without a reading is one at which nothing changed.
-        """
+        """Add the newest tick's reading, if anything changed; False when a counter ran backwards, to restart at it."""
         tick, steady = self._ticks.newest, True
         reading = (periods, throttled, nan if usage is None else usage)
         if tick == self._pushed or (reading == self._newest and self._readings):
@@ -190,10 +186,9 @@ class ScanTimes:
 
     def push(self, now: float) -> None:
         """Add a scan; drop those older than the window, but for one, so that the window is covered."""
-        times = self._times
-        times.append(now)
-        while len(times) > 2 and now - times[1] >= self._window:
-            times.popleft()
+        self._times.append(now)
+        while len(self._times) > 2 and now - self._times[1] >= self._window:
+            self._times.popleft()
 
     @property
     def began(self) -> float:
@@ -221,10 +216,7 @@ def reading_of(now: float, stat: CpuStat, pressure: Pressure | None, local: floa
 
 
 class CounterWindow:
-    """One cgroup's counters over the last window, in one flat array: at each scan, and where an epoch begins.
-
-    All readings are of one epoch: a change of limits clears it.
-    """
+    """One cgroup's counters over the last window, in one flat array: at each scan, and where the epoch begins."""
 
     __slots__ = ("_readings",)
 
@@ -232,10 +224,7 @@ class CounterWindow:
         self._readings = array("d")
 
     def push(self, reading: Reading, began: float) -> None:
-        """Add a reading in place of one of the same time; drop those before ``began``.
-
-        A counter that ran backwards drops all that was read before.
-        """
+        """Add a reading in place of one of the same time; drop those before ``began``, or a counter's restart."""
         readings = self._readings
         if readings and _ran_backwards(readings[-_FIELDS:], reading):
             del readings[:]
@@ -255,22 +244,17 @@ class CounterWindow:
         """Whether any throttled time grew between the oldest and the newest reading."""
         readings = self._readings
         # Without a comprehension: asked of each cgroup at each scan.
-        own, local, nested = _LOSSES
-        return bool(readings) and (
-            readings[own] > readings[own + _FIELDS]
-            or readings[local] > readings[local + _FIELDS]
-            or readings[nested] > readings[nested + _FIELDS]
-        )
+        for loss in _LOSSES if readings else ():  # noqa: SIM110 - as above
+            if readings[loss] > readings[loss + _FIELDS]:
+                return True
+        return False
 
     def clear(self) -> None:
         """Drop all readings."""
         del self._readings[:]
 
     def deltas(self, now: Reading | None = None, since: float = -inf) -> Deltas | None:
-        """Return the growth since the oldest reading not before ``since``, until ``now`` or the newest one.
-
-        ``None`` without one, or when a counter ran backwards.
-        """
+        """Return the growth since the first reading from ``since`` on, to ``now`` or the newest; ``None``: unknown."""
         readings = self._readings
         at = next((at for at in range(0, len(readings), _FIELDS) if readings[at] >= since), None)
         if at is None:

@@ -1,16 +1,8 @@
-"""What the verdicts cost: ``python -m tests.analysis.bench`` prints CPU milliseconds for a node of 750 containers.
-
-And what recommendations add to a tick and to memory, on plain files: the kernel's part of a read is missing there, so
-that the shares are upper bounds.
-"""
+"""What the verdicts cost: ``python -m tests.analysis.bench`` prints CPU milliseconds for a node of 750 containers."""
 
 from __future__ import annotations
 
-import gc
-import tempfile
-import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from time import process_time
 
@@ -18,15 +10,11 @@ from exporter.analysis.findings import find
 from exporter.analysis.isolation import CpusetUser, isolate
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, Snapshot
-from tests.sampler.rig import COLLECTORS, Rig
 from tests.support import snapshots as make
-from tests.support.treebuilder import container_id, pod_uid, v2
-from tests.support.trees import cgroupfs_pod
 
 CONTAINERS = 750
 OWNERS = 8
 ONLINE = cpu_list("0-63", "")
-SCANS, TICKS_A_SCAN = 12, 10
 
 
 def users(*, reset: bool = False) -> list[CpusetUser]:
@@ -69,73 +57,9 @@ def measure(what: str, run: Callable[[], object], rounds: int = 50) -> None:
     print(f"{what:30} {median(spent):6.2f} ms CPU for {CONTAINERS} containers")  # noqa: T201 - a program that prints
 
 
-class Throttled:
-    """A tree of 750 containers under a quota, of which the first ``awake`` are throttled in half of their periods."""
-
-    def __init__(self, root: Path, awake: int) -> None:
-        build, self._files, self._seconds = v2(root), list[Path](), 0
-        for number in range(CONTAINERS):
-            uid, cid = pod_uid(f"p{number // 3}"), container_id(f"c{number}")
-            path = cgroupfs_pod(uid, "Burstable")
-            if number % 3 == 0:
-                build.pod(path, uid, "Burstable")
-            build.container(f"{path}/{cid}", cid, "", quota=20_000)
-            self._files.append(root / path / cid / "cpu.stat")
-        self._awake = self._files[:awake]
-
-    def second(self) -> None:
-        """A burst of 80 ms: two throttled periods, the one in which it ends, and an idle one."""
-        self._seconds += 1
-        periods = 1_000_000 + 4 * self._seconds
-        fields = {"nr_periods": periods, "nr_throttled": periods // 2, "throttled_usec": 30_000 * periods}
-        text = "".join(f"{key} {value}\n" for key, value in {"usage_usec": 20_000 * periods, **fields}.items())
-        for file in self._awake:
-            file.write_text(text)
-
-
-def recommendations(awake: int) -> None:
-    """Print CPU time of a tick, with its share of a scan, and bytes a container, with recommendations and without."""
-    spent: dict[str, list[float]] = {"recommend": [], "": []}
-    held: dict[str, int] = {}
-    for without in spent:
-        with tempfile.TemporaryDirectory() as folder:
-            tree = Throttled(Path(folder), awake)
-            tree.second()
-            gc.collect()
-            tracemalloc.start()
-            rig = Rig(Path(folder), collectors=COLLECTORS - {without})
-            for _ in range(SCANS // 2):
-                _scan_and_ticks(rig, tree)
-            gc.collect()
-            held[without] = tracemalloc.get_traced_memory()[0]
-            tracemalloc.stop()
-            spent[without] = [_scan_and_ticks(rig, tree) for _ in range(SCANS)]
-            rig.sampler.close()
-    plain, whole = (median(spent[without]) / TICKS_A_SCAN for without in ("recommend", ""))
-    added = (held[""] - held["recommend"]) / CONTAINERS
-    print(  # noqa: T201 - a program that prints
-        f"{awake} of {CONTAINERS} throttled: tick {plain:.2f} ms, with recommendations {whole:.2f} ms "
-        f"(+{100 * (whole / plain - 1):.1f} %); {added:.0f} bytes a container"
-    )
-
-
-def _scan_and_ticks(rig: Rig, tree: Throttled) -> float:
-    spent = 0.0
-    for number in range(TICKS_A_SCAN):
-        tree.second()
-        start = process_time()
-        rig.tick()
-        if number == TICKS_A_SCAN - 1:
-            rig.scan()
-        spent += 1000 * (process_time() - start)
-    return spent
-
-
 if __name__ == "__main__":
     good, broken, snapshot = users(), users(reset=True), node()
     memory = isolate(broken, ONLINE, {}, 0.0, 10.0).memory
     measure("isolation", lambda: isolate(good, ONLINE, {}, 0.0, 10.0))
     measure("isolation, all cpusets reset", lambda: isolate(broken, ONLINE, memory, 20.0, 10.0))
     measure("findings", lambda: find(snapshot))
-    for awake in (30, CONTAINERS):
-        recommendations(awake)

@@ -58,7 +58,8 @@ def _above_by_its_own_file() -> Snapshot:
     return make.snapshot(row, on=make.node(ancestors={"kubepods/burstable": above, "kubepods": above}))
 
 
-def _on_cpu_0(name: str, usage: float, waiting: float | None, **changes: Any) -> CgroupRow:
+def on_cpu_0(name: str, usage: float, waiting: float | None = 0.0, **changes: Any) -> CgroupRow:
+    """An unlimited container on CPU 0, with a request that fits."""
     grown = make.deltas(usage_seconds=usage, waiting_seconds=waiting)
     return make.container(name, cpus="0", request=1.0, deltas=grown)._replace(**changes)
 
@@ -67,13 +68,14 @@ def _full(*rows: CgroupRow) -> Snapshot:
     return make.snapshot(*rows, on=make.node(cpu_times={0: make.busy(1.0)}))
 
 
-def _eligible() -> CgroupRow:
+def eligible(**changes: Any) -> CgroupRow:
+    """Guaranteed with two CPUs, on all eight."""
     row = make.pinned(cpuset=make.container().cpuset, isolation="eligible", exclusive=False)
-    return row._replace(limits=make.limits(2.0), window=make.window(0.0))
+    return row._replace(limits=make.limits(2.0), window=make.window(0.0), **changes)
 
 
 def _identity() -> ContainerIdentity:
-    identity = _eligible().identity
+    identity = eligible().identity
     assert identity is not None
     return identity
 
@@ -82,13 +84,9 @@ def _static(**changes: Any) -> NodeRow:
     return make.node(kubelet=make.static(), **changes)
 
 
-def _pod_level() -> CgroupRow:
-    return make.with_pod_spec(_eligible(), limit_cores=2.0)
-
-
-def _checkpoint(**cpus: str) -> CpuManagerState:
+def checkpoint(policy: str = "static", **cpus: str) -> CpuManagerState:
     entries = {(f"uid-{pod}", "app"): cpu_list(text, "") for pod, text in cpus.items()}
-    return CpuManagerState("static", cpu_list("0-5", ""), entries)
+    return CpuManagerState(policy, cpu_list("0-5", ""), entries)
 
 
 def _pinned(on: NodeRow | None = None, **changes: Any) -> Snapshot:
@@ -154,21 +152,21 @@ CASES = (
          (("ancestor_throttled", "above_pod"),)),
     # Contention
     Case("a neighbour on the same CPU",
-         _full(_of("ReplicaSet", _on_cpu_0("web", 20.0, 38.0)), _on_cpu_0("hog", 40.0, 0.0)),
+         _full(_of("ReplicaSet", on_cpu_0("web", 20.0, 38.0)), on_cpu_0("hog", 40.0, 0.0)),
          (("contention", "neighbours"),)),
     Case("a neighbour with a small request",
-         _full(_of("ReplicaSet", _on_cpu_0("web", 20.0, 38.0)),
-               make.with_spec(_on_cpu_0("hog", 40.0, 0.0), request_cores=0.05)),
+         _full(_of("ReplicaSet", on_cpu_0("web", 20.0, 38.0)),
+               make.with_spec(on_cpu_0("hog", 40.0, 0.0), request_cores=0.05)),
          (("contention", "neighbours"), ("no_quota", "unbounded"))),
     Case("many that each use little",
-         _full(_of("ReplicaSet", _on_cpu_0("web", 10.0, 12.0)), *(_on_cpu_0(f"n{at}", 8.0, 0.0) for at in range(6))),
+         _full(_of("ReplicaSet", on_cpu_0("web", 10.0, 12.0)), *(on_cpu_0(f"n{at}", 8.0, 0.0) for at in range(6))),
          (("contention", "many"),)),
     Case("waiting beyond what throttling explains",
          make.snapshot(make.container(limit=2.0, deltas=make.deltas(usage_seconds=20.0, waiting_seconds=38.0,
                                                                     throttled_seconds=1.0,
                                                                     local_throttled_seconds=1.0))),
          (("contention", ""),)),
-    Case("a neighbour, as v1 tells it", _full(_on_cpu_0("web", 20.0, None), _on_cpu_0("hog", 40.0, None)),
+    Case("a neighbour, as v1 tells it", _full(on_cpu_0("web", 20.0, None), on_cpu_0("hog", 40.0, None)),
          (("cpu_saturated", "waiting_unknown"),)),
     Case("every CPU is full, and nobody waits", make.snapshot(make.container(deltas=make.deltas(waiting_seconds=0.0)),
                                             on=make.node(cpu_times=dict.fromkeys(make.CPUS, make.busy(0.99)))),
@@ -177,15 +175,15 @@ CASES = (
          make.snapshot(make.container(limit=4.0, deltas=make.deltas(nested_throttled_seconds=50.0,
                                                                     waiting_seconds=54.0))),
          (("nested_throttled", ""),)),
-    Case("host processes on the same CPU", _full(_on_cpu_0("web", 20.0, 38.0)), (("contention", "outside"),)),
-    Case("its own threads", _full(_on_cpu_0("web", 59.0, 50.0)), (("contention", "own_threads"),)),
-    Case("waiting for nobody knows whom", make.snapshot(_on_cpu_0("web", 20.0, 38.0), on=make.node(cpu_times={})),
+    Case("host processes on the same CPU", _full(on_cpu_0("web", 20.0, 38.0)), (("contention", "outside"),)),
+    Case("its own threads", _full(on_cpu_0("web", 59.0, 50.0)), (("contention", "own_threads"),)),
+    Case("waiting for nobody knows whom", make.snapshot(on_cpu_0("web", 20.0, 38.0), on=make.node(cpu_times={})),
          (("contention", ""),)),
     Case("an unlimited neighbour without a request",
-         _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container(request=None).identity), _on_cpu_0("web", 2.0, 0.0)),
+         _full(on_cpu_0("hog", 50.0, 0.0, identity=make.container(request=None).identity), on_cpu_0("web", 2.0, 0.0)),
          (("no_quota", "unbounded"),)),
-    Case("an unlimited neighbour", _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity),
-                                         _on_cpu_0("web", 2.0, 0.0)),
+    Case("an unlimited neighbour", _full(on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity),
+                                         on_cpu_0("web", 2.0, 0.0)),
          (("no_quota", "unbounded"),)),
     Case("limits that are not enforced",
          _not_enforced(make.limits(None), kubelet=_LAX), (("limit_not_enforced", "kubelet"),)),
@@ -198,18 +196,19 @@ CASES = (
     Case("real-time threads", make.snapshot(make.container(limit=0.2, deltas=make.deltas(usage_seconds=36.0))),
          (("limit_not_enforced", "real_time"),)),
     # Not pinned
-    Case("the policy is none", make.snapshot(_eligible()), (("eligible_not_pinned", "policy_none"),)),
-    Case("started before the policy", make.snapshot(_eligible(), on=_static()),
+    Case("the policy is none", make.snapshot(eligible()), (("eligible_not_pinned", "policy_none"),)),
+    Case("started before the policy", make.snapshot(eligible(), on=_static()),
          (("eligible_not_pinned", "before_policy"),)),
     Case("CPUs that were lost at a restart",
-         make.snapshot(_eligible()._replace(identity=replace(_identity(), restart_count=1)), on=_static()),
+         make.snapshot(eligible()._replace(identity=replace(_identity(), restart_count=1)), on=_static()),
          (("eligible_not_pinned", "lost"),)),
-    Case("pod-level resources", make.snapshot(_pod_level(), on=_static()), (("eligible_not_pinned", "pod_level"),)),
-    Case("no kubelet to ask", make.snapshot(_eligible(), on=make.node(kubelet=None)), (("eligible_not_pinned", ""),)),
+    Case("pod-level resources", make.snapshot(make.with_pod_spec(eligible(), limit_cores=2.0), on=_static()),
+         (("eligible_not_pinned", "pod_level"),)),
+    Case("no kubelet to ask", make.snapshot(eligible(), on=make.node(kubelet=None)), (("eligible_not_pinned", ""),)),
     Case("not a whole number",
          make.snapshot(make.container(limit=2.5, request=2.5, qos_class="Guaranteed"), on=_static()),
          (("eligible_not_pinned", "request_not_whole"),)),
-    Case("a cpuset that was reset", make.snapshot(_eligible(), on=_static(checkpoint=_checkpoint(owner="6-7"))),
+    Case("a cpuset that was reset", make.snapshot(eligible(), on=_static(checkpoint=checkpoint(owner="6-7"))),
          (("cpu_manager_disagrees", "cpuset"), ("eligible_not_pinned", "cpuset_changed"))),
     # Pinned badly
     Case("pinned and throttled",
@@ -222,9 +221,9 @@ CASES = (
     Case("larger than a NUMA node", _spread("1-6"), (("numa_spread", "larger_than_a_node"),)),
     Case("others on its CPUs", _pinned(_static(overlaps=_OVERLAPS), exclusive=False),
          (("exclusive_cpu_shared", ""),)),
-    Case("pinned by somebody else", _pinned(_static(checkpoint=_checkpoint())),
+    Case("pinned by somebody else", _pinned(_static(checkpoint=checkpoint())),
          (("cpu_manager_disagrees", "not_in_checkpoint"),)),
-    Case("two policies", make.snapshot(on=make.node(checkpoint=_checkpoint())), (("cpu_manager_disagrees", "policy"),)),
+    Case("two policies", make.snapshot(on=make.node(checkpoint=checkpoint())), (("cpu_manager_disagrees", "policy"),)),
     # The kernel
     Case("an affected kernel", make.snapshot(make.container(limit=2.0), on=_OLD), (("kernel_bug", ""),)),
     Case("throttled by an affected kernel", make.snapshot(_throttled(threads=64), on=_OLD),
@@ -244,10 +243,10 @@ CASES = (
          make.snapshot(make.container(limit=1.0, window=make.window(0.3, periods=10))), ()),
     Case("an unlimited container", make.snapshot(make.container()), ()),
     Case("an unlimited container with its CPU to itself",
-         _full(_on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity)), ()),
+         _full(on_cpu_0("hog", 50.0, 0.0, identity=make.container().identity)), ()),
     Case("a hypervisor that steals little", make.snapshot(on=_LITTLE), ()),
     Case("a kubelet whose policy is not known",
-         make.snapshot(on=make.node(kubelet=KubeletConfig(), checkpoint=_checkpoint())), ()),
+         make.snapshot(on=make.node(kubelet=KubeletConfig(), checkpoint=checkpoint())), ()),
     Case("a busy container within its limit",
          make.snapshot(make.container(limit=2.0, deltas=make.deltas(usage_seconds=100.0),
                                       intervals=make.intervals(1.7, 0.0))), ()),

@@ -84,17 +84,18 @@ def test_a_guaranteed_container_without_a_quota(
     assert limit_drift(NO_QUOTA, asks(2), GUARANTEED, isolation=isolation, kubelet=kubelet) is expected
 
 
-def test_a_container_that_cannot_be_pinned_needs_no_cpuset_to_be_judged() -> None:
-    assert limit_drift(NO_QUOTA, asks(2), POD, isolation=None, kubelet=ENFORCES) is True
-
-
-def test_a_pinned_container_under_another_quota_drifts() -> None:
-    assert limit_drift(quota(1), asks(2), GUARANTEED, isolation="exclusive", kubelet=ENFORCES) is True
-
-
-def test_a_quota_raised_for_mixed_cpus_is_no_drift() -> None:
-    """CRI-O: four CPUs of its own, two shared ones added, and a quota for all six."""
-    mixed = limit_drift(quota(6), asks(4), GUARANTEED, isolation="exclusive", cpus=6.0, kubelet=ENFORCES)
-    assert mixed is False
-    assert limit_drift(quota(6), asks(4), GUARANTEED, isolation="shared", cpus=6.0, kubelet=ENFORCES) is True
-    assert limit_drift(quota(7), asks(4), GUARANTEED, isolation="exclusive", cpus=6.0, kubelet=ENFORCES) is True
+@pytest.mark.parametrize(
+    ("cores", "pod", "isolation", "expected"),
+    [
+        pytest.param(None, POD, None, True, id="cannot be pinned, so that no cpuset is needed"),
+        pytest.param(1, GUARANTEED, "exclusive", True, id="pinned, another quota"),
+        pytest.param(6, GUARANTEED, "exclusive", False, id="CRI-O: two shared CPUs added, and a quota for all six"),
+        pytest.param(6, GUARANTEED, "shared", True, id="not pinned"),
+        pytest.param(7, GUARANTEED, "exclusive", True, id="more than its CPUs"),
+    ],
+)
+def test_a_container_of_four_cpus_and_its_cpuset_of_six(
+    cores: float | None, pod: PodIdentity, isolation: IsolationState | None, expected: bool
+) -> None:
+    limits = quota(cores) if cores else NO_QUOTA
+    assert limit_drift(limits, asks(4), pod, isolation=isolation, cpus=6.0, kubelet=ENFORCES) is expected

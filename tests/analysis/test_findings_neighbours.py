@@ -6,23 +6,23 @@ from typing import Any
 import pytest
 
 from exporter.analysis.findings import Finding, find
-from exporter.identities import ContainerIdentity, ContainerSpec, PodIdentity
+from exporter.identities import PodIdentity
 from exporter.model import CgroupRow, CpuLimits, Deltas, NodeRow
+from tests.analysis.causes import on_cpu_0
 from tests.support import snapshots as make
 
-CPU_0 = make.node(cpu_times={0: make.busy(1.0)})
+
+def busy_0(share: float, **changes: Any) -> NodeRow:
+    return make.node(cpu_times={0: make.busy(share, **changes)})
+
+
+CPU_0 = busy_0(1.0)
 
 
 def of(row: CgroupRow, *others: CgroupRow, on: NodeRow | None = None) -> Finding:
     name = make.named(row.pod)
     [found] = [one for one in find(make.snapshot(row, *others, on=on)) if one["subject"] == name._asdict()]
     return found
-
-
-def on_cpu_0(name: str, usage: float, waiting: float | None = 0.0, **changes: Any) -> CgroupRow:
-    """An unlimited container on CPU 0, with a request that fits."""
-    grown = make.deltas(usage_seconds=usage, waiting_seconds=waiting)
-    return make.container(name, cpus="0", request=1.0, deltas=grown)._replace(**changes)
 
 
 def waiting(**changes: Any) -> Deltas:
@@ -98,7 +98,7 @@ def test_containers_that_share_their_pod_s_quota_wait_for_each_other_while_it_la
     two = two._replace(ref=two.ref._replace(pod_path=one.ref.pod_path))
     both = make.deltas(usage_seconds=11, throttled_seconds=47.5)
     full = make.pod(one, limit=0.2, window=make.window(1.0), deltas=both)
-    found = find(make.snapshot(one, two, pods=(full,), on=make.node(cpu_times={0: make.busy(0.25)})))
+    found = find(make.snapshot(one, two, pods=(full,), on=busy_0(0.25)))
     assert [(finding["name"], finding["reason"]) for finding in found] == [("ancestor_throttled", "pod")] * 2
 
 
@@ -170,22 +170,19 @@ def test_v1_with_schedstats_counts_waiting() -> None:
     assert of(v1(limited, 38.0))["name"] == "contention"
 
 
-def test_v1_without_schedstats_a_cpu_that_is_full_from_outside_is_named() -> None:
-    [alone] = find(make.snapshot(v1(on_cpu_0("victim", 20.0), None), on=CPU_0))
-    assert alone["name"] == "cpu_saturated"
-
-
 @pytest.mark.parametrize(
-    ("rows", "busy"),
+    ("rows", "busy", "found"),
     [
-        pytest.param((on_cpu_0("victim", 20.0), on_cpu_0("hog", 30.0)), 0.9, id="not full"),
-        pytest.param((on_cpu_0("hog", 59.0),), 1.0, id="full of one container that nobody shares it with"),
-        pytest.param((make.container("wide", deltas=make.deltas(usage_seconds=30.0)),), 1.0, id="may run elsewhere"),
+        pytest.param((on_cpu_0("victim", 20.0),), 1.0, ["cpu_saturated"], id="full from outside"),
+        pytest.param((on_cpu_0("victim", 20.0), on_cpu_0("hog", 30.0)), 0.9, [], id="not full"),
+        pytest.param((on_cpu_0("hog", 59.0),), 1.0, [], id="full of one container that nobody shares it with"),
+        pytest.param((make.container("w", deltas=make.deltas(usage_seconds=30.0)),), 1.0, [], id="may run elsewhere"),
     ],
 )
-def test_cpus_in_nobody_s_way_are_no_finding(rows: tuple[CgroupRow, ...], busy: float) -> None:
-    on = make.node(cpu_times={0: make.busy(busy)})
-    assert find(make.snapshot(*(v1(row, None) for row in rows), on=on)) == ()
+def test_v1_without_schedstats_names_full_cpus_where_somebody_else_runs(
+    rows: tuple[CgroupRow, ...], busy: float, found: list[str]
+) -> None:
+    assert [one["name"] for one in find(make.snapshot(*(v1(row, None) for row in rows), on=busy_0(busy)))] == found
 
 
 def test_a_throttled_container_on_a_full_cpu_is_not_told_of_contention() -> None:
@@ -199,8 +196,7 @@ def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() 
     row = on_cpu_0("victim", 30.0, waiting=58.0, limits=make.limits(0.5), window=make.window(0.95))
     assert row.deltas is not None
     row = row._replace(deltas=row.deltas._replace(throttled_seconds=28.0, local_throttled_seconds=28.0))
-    on = make.node(cpu_times={0: make.busy(0.5)})
-    assert of(row, on=on)["name"] == "throttled"
+    assert of(row, on=busy_0(0.5))["name"] == "throttled"
     # With a neighbour that runs all the time it is both.
     both = find(make.snapshot(row, on_cpu_0("hog", 30.0), on=CPU_0))
     assert {one["name"] for one in both} == {"throttled", "contention"}
@@ -209,10 +205,6 @@ def test_threads_that_share_a_quota_and_wait_for_each_other_are_no_contention() 
 def wide(usage: float) -> CgroupRow:
     """On eight CPUs, of which nobody counts which it ran on."""
     return make.container("wide", deltas=make.deltas(usage_seconds=usage))
-
-
-def busy_0(share: float, **changes: Any) -> NodeRow:
-    return make.node(cpu_times={0: make.busy(share, **changes)})
 
 
 VICTIM = on_cpu_0("victim", 20.0, waiting=38.0)
@@ -254,11 +246,8 @@ def test_nobody_is_accused_of_what_another_may_have_done(
     found = of(row, *others, on=on)
     assert (found["name"], found["reason"]) == ("contention", reason)
     assert reason == "outside" or found["evidence"].get("outside_usage_cores", 0.0) == pytest.approx(0.0)
+    assert others is not NOT_THERE or found["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
     assert "n0" not in found["summary"]
-
-
-def test_what_no_container_can_have_used_went_outside() -> None:
-    assert of(VICTIM, *NOT_THERE, on=CPU_0)["evidence"]["outside_usage_cores"] == pytest.approx(34 / 60)
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -273,14 +262,8 @@ def test_nobody_outside_is_accused_while_a_container_waits_for_its_name() -> Non
     assert [one["reason"] for one in find(unnamed)] == [""]
 
 
-def greedy(**changes: Any) -> CgroupRow:
-    return on_cpu_0("hog", 50.0)._replace(identity=identity_with(0.1))._replace(**changes)
-
-
-def identity_with(request: float | None) -> ContainerIdentity:
-    identity = make.container().identity
-    assert identity is not None
-    return replace(identity, spec=ContainerSpec(request))
+def greedy(request: float = 0.1, **changes: Any) -> CgroupRow:
+    return make.with_spec(on_cpu_0("hog", 50.0), request_cores=request)._replace(**changes)
 
 
 @pytest.mark.parametrize("effective", [2.0, None], ids=["an older pod's quota", "not known"])
@@ -294,7 +277,7 @@ def test_a_limit_that_something_else_may_enforce_is_no_finding(limits: CpuLimits
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param(greedy(identity=identity_with(1.0)), id="within its request"),
+        pytest.param(greedy(request=1.0), id="within its request"),
         pytest.param(greedy(identity=None, pod_identity=None), id="request not known"),
         pytest.param(greedy(effective_limit_cores=0.9), id="bounded by its pod"),
         pytest.param(greedy(deltas=make.deltas(usage_seconds=30.0)), id="one of two equal contenders"),

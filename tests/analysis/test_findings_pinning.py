@@ -1,7 +1,6 @@
 """Findings about CPUs of one's own, the checkpoint, the spec and the node: at the edges of what is a finding."""
 
 import re
-from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
@@ -12,15 +11,8 @@ from exporter.analysis.findings import find
 from exporter.cpulist import cpu_list
 from exporter.identities import KubeletConfig
 from exporter.model import CgroupRow, CpuManagerState, CpuTimes, NodeRow
-from tests.analysis.causes import CASES
+from tests.analysis.causes import CASES, checkpoint, eligible
 from tests.support import snapshots as make
-
-
-def eligible(**changes: Any) -> CgroupRow:
-    """Guaranteed with two CPUs, on all eight."""
-    return make.pinned(cpus="6-7", cpuset=make.container().cpuset, isolation="eligible", exclusive=False)._replace(
-        limits=make.limits(2.0), window=make.window(0.0), **changes
-    )
 
 
 def guaranteed(cores: float) -> CgroupRow:
@@ -29,11 +21,6 @@ def guaranteed(cores: float) -> CgroupRow:
 
 def aged(seconds: float) -> CgroupRow:
     return eligible(deltas=make.deltas(seconds=seconds))
-
-
-def checkpoint(policy: str = "static", **cpus: str) -> CpuManagerState:
-    entries = {(f"uid-{pod}", "app"): cpu_list(text, "") for pod, text in cpus.items()}
-    return CpuManagerState(policy, cpu_list("0-5", ""), entries)
 
 
 STATIC = make.node(kubelet=make.static())

@@ -49,14 +49,15 @@ POOL = (user("a", "0-1,4-7"), user("b", "0-1,4-7"))
 PINNED = user("pinned", "2-3", 2)
 
 
-def test_a_container_apart_from_all_others_owns_its_cpus() -> None:
-    found = judge(PINNED, *POOL)
+@pytest.mark.parametrize("is_known", [True, False], ids=["asked for two CPUs", "no spec, but apart from the pool"])
+def test_a_container_apart_from_all_others_owns_its_cpus(is_known: bool) -> None:
+    found = judge(PINNED if is_known else unknown("pinned", "2-3"), *POOL)
     assert found.states == {name("pinned"): "exclusive", name("a"): "shared", name("b"): "shared"}
     assert found.exclusive == {name("pinned"): True, name("a"): False, name("b"): False}
     assert found.owners == {2: name("pinned"), 3: name("pinned")}
     assert found.shared == cpu_list("0-1,4-7", "")
     assert found.overlaps == ()
-    assert found.memory == {}
+    assert (found.memory == {}) == is_known
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,8 @@ def test_a_container_apart_from_all_others_owns_its_cpus() -> None:
     [
         pytest.param([user("one", "0-7", 8)], "0-7", {"one": "eligible"}, id="the only container of a node"),
         pytest.param([PINNED], None, {"pinned": "eligible"}, id="the only one, online CPUs not known"),
+        pytest.param([PINNED, *POOL], None, {"pinned": "exclusive", "a": "shared", "b": "shared"},
+                     id="online CPUs not known"),
         pytest.param([PINNED, user("late", "0-1,4-7", 2)], "0-7", {"pinned": "exclusive", "late": "eligible"},
                      id="alone in the shared pool"),
         pytest.param([user("own", "2-3"), *POOL], "0-7", {"own": "shared", "a": "shared", "b": "shared"},
@@ -79,7 +82,7 @@ def test_who_is_given_cpus(users: list[CpusetUser], online: str | None, states: 
     found = judge(*users, online=online)
     assert found.states == {name(one): state for one, state in states.items()}
     assert found.exclusive == {name(one): state == "exclusive" for one, state in states.items()}
-    assert found.memory == {}
+    assert (found.shared is None, found.memory) == (online is None, {})
 
 
 def test_a_young_overlap_takes_nothing_away() -> None:
@@ -141,11 +144,6 @@ def test_a_sidecar_a_sibling_and_another_pod_keep_their_own(other_type: Containe
     assert len(after(app, other, *POOL, seconds=RECONCILE + 1).overlaps) == 2
 
 
-def test_without_the_online_cpus_the_cpus_in_use_stand_in() -> None:
-    found = judge(PINNED, *POOL, online=None)
-    assert (found.exclusive[PINNED.name], found.shared) == (True, None)
-
-
 def test_overlaps_are_bounded_when_every_cpuset_was_reset() -> None:
     others = [user(f"c{number}", "0-7") for number in range(200)]
     found = after(PINNED, *others, seconds=RECONCILE + 1)
@@ -196,12 +194,6 @@ def test_whatever_the_cpusets_no_cpu_is_owned_and_shared(
 def unknown(text: str, cpus: str) -> CpusetUser:
     """Guaranteed, on v2, named by nobody: what it asked for is not known."""
     return user(text, cpus)._replace(claim_is_known=False)
-
-
-def test_without_a_spec_a_set_apart_from_the_pool_and_from_everybody_is_its_own() -> None:
-    found = judge(unknown("pinned", "2-3"), *POOL)
-    assert found.states[name("pinned")] == "exclusive"
-    assert found.owners == {2: name("pinned"), 3: name("pinned")}
 
 
 @pytest.mark.parametrize("others", [POOL, (user("a", "2-3"),), ()], ids=["in the pool", "beside another", "alone"])
@@ -346,9 +338,8 @@ def test_mixed_cpus_own_what_the_checkpoint_has_and_share_the_rest() -> None:
     assert later.shared == cpu_list("0-3", "")
 
 
-def test_cpus_that_no_container_may_use_are_not_shared() -> None:
+@pytest.mark.parametrize(("usable", "shared"), [(None, "0-5"), ("0-3", "0-3")])
+def test_cpus_that_no_container_may_use_are_not_shared(usable: str | None, shared: str) -> None:
     # v1: a CPU that went offline and came back is in no cpuset any more; usable is what the root has.
-    found = isolate([user("a", "0-5"), user("b", "0-5")], CPUS, {}, 0.0, RECONCILE)
-    assert found.shared == cpu_list("0-5", "")
-    bounded = isolate([user("a", "0-5")], CPUS, {}, 0.0, RECONCILE, usable=cpu_list("0-3", ""))
-    assert bounded.shared == cpu_list("0-3", "")
+    root = None if usable is None else cpu_list(usable, "")
+    assert isolate([user("a", "0-5")], CPUS, {}, 0.0, RECONCILE, usable=root).shared == cpu_list(shared, "")

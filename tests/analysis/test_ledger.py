@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.analysis.ledger import Ledger, ledger_of
 from exporter.analysis.nodeview import NodeView
-from exporter.model import CgroupRow
+from exporter.model import CgroupRow, Deltas
 from tests.support import snapshots as make
 
 
@@ -73,28 +73,12 @@ def test_a_young_epoch_has_no_account() -> None:
     assert ledger_of(NodeView(make.snapshot(row)), row) is None
 
 
-seconds = st.none() | st.floats(0, 600)
+COUNTERS = [name for name in Deltas._fields if name != "seconds"]
 
 
-@given(usage=seconds, own=seconds, local=seconds, waiting=seconds, nested=seconds, runqueue=seconds)
-def test_no_entry_is_negative_and_a_share_is_one(
-    usage: float | None,
-    own: float | None,
-    local: float | None,
-    waiting: float | None,
-    nested: float | None,
-    runqueue: float | None,
-) -> None:
-    found = account(
-        limited(
-            usage_seconds=usage,
-            throttled_seconds=own,
-            local_throttled_seconds=local,
-            waiting_seconds=waiting,
-            nested_throttled_seconds=nested,
-            runqueue_wait_seconds=runqueue,
-        )
-    )
+@given(st.fixed_dictionaries(dict.fromkeys(COUNTERS, st.none() | st.floats(0, 600))))
+def test_no_entry_is_negative_and_a_share_is_one(grown: dict[str, float | None]) -> None:
+    found, waiting = account(limited(**grown)), grown["waiting_seconds"]
     entries = (found.used, found.own_quota, found.quota_above, found.quota_inside, found.waited)
     assert all(amount is None or amount >= 0 for amount in entries)
     share = found.throttled_time_share

@@ -64,16 +64,9 @@ def test_bursts_of_days_ago_count_less() -> None:
     assert learned(bursts(0.02, 0.53, 0.4), 0.4, now=1e8).burst_seconds(1e8) == pytest.approx(0.02, rel=0.2)
 
 
-def test_a_container_that_is_throttled_in_every_period_has_no_known_demand() -> None:
-    saturated = [Interval(1.0, 10, 10, 0.2)] * 60
-    assert learned(saturated, 0.2).burst_seconds(100.0) is None
-
-
-def test_what_is_unknown_or_idle_teaches_nothing() -> None:
-    idle = [Interval(1.0, 0, 0, 0.0)] * 60
-    unknown = [Interval(1.0, 4, 2, nan)] * 60
-    assert learned(idle, 0.2).burst_seconds(100.0) is None
-    assert learned(unknown, 0.2).burst_seconds(100.0) is None
+@pytest.mark.parametrize("each", [(10, 10, 0.2), (0, 0, 0.0), (4, 2, nan)], ids=["always throttled", "idle", "unknown"])
+def test_some_samples_teach_nothing(each: tuple[int, int, float]) -> None:
+    assert learned([Interval(1.0, *each)] * 60, 0.2).burst_seconds(100.0) is None
 
 
 def test_it_is_small() -> None:

@@ -1,7 +1,6 @@
 """Problems of containers and node: pure functions of a snapshot, each making one finding with its numbers and advice.
 
-A finding never rests on an absent value: what is unknown is left out, and then the finding is not made. To add one,
-write its function, add it to the tuple here, its sentences to ``texts.toml``, and its page to ``docs/findings/``.
+A finding never rests on an absent value: what is unknown is left out, and then the finding is not made.
 """
 
 from __future__ import annotations
@@ -51,5 +50,4 @@ def find(snapshot: Snapshot) -> tuple[Finding, ...]:
     containers = [ContainerView(view, row) for row in view.live]
     found = [rule(view, containers) for rule in _OF_NODE]
     found += [rule(container) for container in containers for rule in _OF_CONTAINER]
-    known = (one for one in found if one is not None)
-    return tuple(sorted(known, key=lambda one: (_SEVERITIES.index(one["severity"]), -one["impact"])))
+    return tuple(sorted(filter(None, found), key=lambda one: (_SEVERITIES.index(one["severity"]), -one["impact"])))

@@ -50,12 +50,8 @@ def contention(view: ContainerView) -> Finding | None:
     request = _enough_request(view, at_once) if reason in {"neighbours", "many"} else None
     request = None if request is None else rounded_up(max(request, min(wanted, at_once)))
     is_enough = request is not None and request <= at_once
-    if reason not in {"neighbours", "many"}:
-        commands = []
-    elif request is not None and is_enough:
-        commands = set_request(view.row, request)
-    else:  # a static CPU manager gives it CPUs of its own
-        commands = kubectl_set(view.row, "resources", f"--requests=cpu={at_once} --limits=cpu={at_once}")
+    pin = kubectl_set(view.row, "resources", f"--requests=cpu={at_once} --limits=cpu={at_once}")
+    commands = set_request(view.row, request) if request is not None and is_enough else pin
     evidence: Evidence = {
         "window_seconds": None if placement is None else placement.seconds,
         "waiting_seconds_per_second": waited,
@@ -73,7 +69,7 @@ def contention(view: ContainerView) -> Finding | None:
         evidence,
         reason=reason,
         impact=min(1.0, waited),
-        commands=commands,
+        commands=commands if reason in {"neighbours", "many"} else (),
         neighbours=text.listing(f"{text.full_name(name)} with {text.cpus(cores)}" for name, cores in named),
         number=sum(cores >= thresholds.MIN_USE for cores in others.values()),
         most=max(others.values(), default=0.0),

@@ -192,13 +192,16 @@ class ContainerView:
 
 
 _FACTS: Final[dict[str, Callable[[ContainerView], float | str | None]]] = {
+    "allocated_limit_cores": lambda one: None if one.spec is None else one.spec.allocated_limit_cores,
     "burst_seconds": lambda one: one.limits.burst_seconds,
+    "cpu_manager_policy": lambda one: one.of_node.cpu_manager_policy,
     "cpus": lambda one: format_cpu_list(one.cpus),
     "cpuset_cpus": lambda one: len(one.cpus) or None,
     "effective_limit_cores": lambda one: one.row.effective_limit_cores,
     "limit_cores": lambda one: one.limits.limit_cores,
     "period_seconds": lambda one: one.limits.period_seconds,
     "periods": lambda one: one.row.window and one.row.window.periods,
+    "pod_spec_limit_cores": lambda one: None if one.row.pod_spec is None else one.row.pod_spec.limit_cores,
     "recommended_limit_cores": lambda one: one.ledger.recommendation and one.ledger.recommendation.limit_cores,
     "spec_limit_cores": lambda one: None if one.spec is None else one.spec.limit_cores,
     "threads": lambda one: one.row.threads,

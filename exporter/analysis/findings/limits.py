@@ -7,6 +7,8 @@ from exporter.analysis.advice import restore_limit, set_request
 from exporter.analysis.findings.finding import ContainerView, Finding
 from exporter.analysis.nodeview import use
 
+_DRIFT = ("limit_cores", "spec_limit_cores", "allocated_limit_cores", "pod_spec_limit_cores", "period_seconds")
+
 
 def limit_drift(view: ContainerView) -> Finding | None:
     """The cgroup's limit is not what the pod's spec asks for."""
@@ -20,12 +22,7 @@ def limit_drift(view: ContainerView) -> Finding | None:
         asks = f"no limit of its own under its pod's {text.limit(inherited)}"
     return view.finding(
         "limit_drift",
-        {
-            **view.evidence("limit_cores", "spec_limit_cores"),
-            "allocated_limit_cores": spec.allocated_limit_cores,
-            "pod_spec_limit_cores": inherited,
-            **view.evidence("period_seconds"),
-        },
+        view.evidence(*_DRIFT),
         reason="missing" if actual is None else "different" if wanted or inherited else "unexpected",
         commands=restore_limit(row, wanted) if wanted else (),
         asks=asks,

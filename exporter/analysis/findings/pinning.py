@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from exporter.analysis import text, thresholds
-from exporter.analysis.findings.finding import ContainerView, Evidence, Finding
+from exporter.analysis.findings.finding import ContainerView, Finding
 from exporter.analysis.nodeview import grouped
 from exporter.cpulist import format_cpu_list
 
 _RECONCILE_SECONDS = 10.0  # the kubelet's default ``cpuManagerReconcilePeriod``: so late it may set a cpuset
+_THROTTLED = ("throttled_periods", "throttled_ratio", "throttled_seconds_per_second")
 
 
 def eligible_not_pinned(view: ContainerView) -> Finding | None:
@@ -19,11 +20,7 @@ def eligible_not_pinned(view: ContainerView) -> Finding | None:
     request = view.spec.limit_cores if view.spec.request_cores is None else view.spec.request_cores
     if request is None or (reason := _why_not_pinned(view, request)) is None:
         return None
-    evidence: Evidence = {
-        "request_cores": request,
-        **view.evidence("cpuset_cpus", "cpus"),
-        "cpu_manager_policy": view.of_node.cpu_manager_policy,
-    }
+    evidence = {"request_cores": request, **view.evidence("cpuset_cpus", "cpus", "cpu_manager_policy")}
     read, unread = (None, "") if view.node.checkpoint is None else ("", None)
     return view.finding("eligible_not_pinned", evidence, reason=reason, impact=request, if_read=read, if_unread=unread)
 
@@ -59,10 +56,7 @@ def pinned_but_limited(view: ContainerView) -> Finding | None:
     is_throttled = window is not None and window.throttled_periods >= thresholds.MIN_THROTTLED_PERIODS
     return view.finding(
         "pinned_but_limited",
-        {
-            **view.evidence("limit_cores", "cpuset_cpus", "periods", "throttled_periods", "throttled_ratio"),
-            **view.evidence("throttled_seconds_per_second"),
-        },
+        view.evidence("limit_cores", "cpuset_cpus", "periods", *_THROTTLED),
         reason="throttled" if is_throttled else "not_throttled",
         impact=0.0 if window is None else window.ratio,
         own=format_cpu_list(view.cpus),
@@ -121,9 +115,8 @@ def exclusive_cpu_disturbed(view: ContainerView) -> Finding | None:
         return None
     busy = view.of_node.busy(cpus)
     own = None if busy is None else busy.at_most(view.row)
-    if busy is None or own is None or busy.busy - own < thresholds.DISTURBED * len(cpus):
+    if busy is None or own is None or (others := busy.busy - own) < thresholds.DISTURBED * len(cpus):
         return None
-    others = busy.busy - own
     return view.finding(
         "exclusive_cpu_disturbed",
         {
