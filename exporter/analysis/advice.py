@@ -1,4 +1,4 @@
-"""Commands that carry out an advice, to be pasted as they are; one rounding rule for their numbers. Pure."""
+"""Commands that carry out the advice of a finding, to be pasted as they are, with their numbers rounded alike. Pure."""
 
 from __future__ import annotations
 

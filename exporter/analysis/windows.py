@@ -1,4 +1,4 @@
-"""Bounded histories of one cgroup's counters, and what they say of the last window.
+"""One cgroup's counters over the last window, in bounded memory: ratio, peak, and what grew since an epoch began.
 
 Counters sampled every second show what two scrapes 15 s apart average away: the highest ratio of any single interval.
 All ratios are of active periods (``nr_periods`` counts no idle ones), not of time.

@@ -1,4 +1,4 @@
-"""Problems of containers and node: pure functions of a snapshot, each making one finding with its numbers and advice.
+"""The rules that find problems of containers and node: pure functions of a snapshot, each making one finding.
 
 A finding never rests on an absent value: what is unknown is left out, and then the finding is not made.
 """

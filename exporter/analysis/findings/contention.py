@@ -1,4 +1,4 @@
-"""The finding about waiting for CPUs that others use."""
+"""The finding that a container waits for CPUs, and who uses them: neighbours, the host, its own threads."""
 
 from __future__ import annotations
 

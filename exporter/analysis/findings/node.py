@@ -1,4 +1,4 @@
-"""Findings about the node as a whole."""
+"""Findings about the node: full or stolen CPUs, a kernel with the quota bug, a checkpoint of another policy."""
 
 from __future__ import annotations
 
