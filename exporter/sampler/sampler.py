@@ -238,7 +238,8 @@ class Sampler:
         for group in list(self._find_groups()):
             if group.sample(now, self._times):
                 for one in group.sampled:
-                    self._inventory.retire_vanished(one, now)
+                    if one.vanished:
+                        self._inventory.retire(one, now)
         # The young are read at each tick: they may be gone at the next.
         for one in self._inventory.younger_than(self._options.linger, now):
             if not (self._samples_quota and one.has_quota):
