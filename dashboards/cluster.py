@@ -49,7 +49,7 @@ LACKING = f"(topk(25, {LOST} > 0) or topk(10, {STALLED_SHARE} > {STALLED}))"
 TO_WORKLOAD = Link(
     "Why: this workload",
     f"/d/kte-workload?${{datasource:queryparam}}&{IN_CLUSTER}"
-    "&var-namespace=${__data.fields.Namespace}&var-workload=${__data.fields.Workload}&${__url_time_range}",
+    "&var-workload=${__data.fields.Workload}&${__url_time_range}",
 )
 TO_NODE = Link(
     "This node",
@@ -84,7 +84,7 @@ def _now(board: Dashboard) -> Dashboard:
                 Query(f"sum({LOST}) / (sum({LOST}) + sum({USED}))", "share"),
                 unit=RATIO,
                 steps=SHARE_STEPS,
-                no_value="no containers",
+                no_value="no pods or rules",
             )
         )
         .with_panel(
@@ -94,7 +94,7 @@ def _now(board: Dashboard) -> Dashboard:
                 " means that two CPUs' worth of work is held back.",
                 Query(f"sum({LOST})", "lost"),
                 unit=SECONDS_PER_SECOND,
-                no_value="no quota",
+                no_value="no pods or rules",
             )
         )
         .with_panel(
@@ -104,7 +104,7 @@ def _now(board: Dashboard) -> Dashboard:
                 Query(f"count(group by ({WORKLOAD}) (ALERTS{throttled})) or sum({USED}) * 0", "workloads"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
-                no_value="no containers",
+                no_value="no pods or rules",
             )
         )
         .with_panel(
@@ -114,7 +114,7 @@ def _now(board: Dashboard) -> Dashboard:
                 " containers: see the table.",
                 Query(f"sum({THROTTLED_PERIODS}) / (sum({PERIODS}) > 0)", "ratio"),
                 unit=RATIO,
-                no_value="no quota",
+                no_value="no quota or rules",
             )
         )
         .with_panel(
@@ -124,7 +124,7 @@ def _now(board: Dashboard) -> Dashboard:
                 " or newer).",
                 Query(f"sum({ABOVE}) or sum({USED}) * 0", "above"),
                 unit=SECONDS_PER_SECOND,
-                no_value="no containers",
+                no_value="no pods or rules",
             )
         )
         .with_panel(
@@ -135,7 +135,7 @@ def _now(board: Dashboard) -> Dashboard:
                 Query(f"count({STALLED_SHARE} > {STALLED}) or {pressure}", "workloads"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
-                no_value="no pressure",
+                no_value="no PSI or rules",
             )
         )
     )
@@ -171,7 +171,7 @@ def _causes(board: Dashboard) -> Dashboard:
                 "Ratio", f"workload:cgroup_cpu_throttled_periods:ratio_rate5m{IN_NAMESPACE} {at}", RATIO, RATIO_STEPS
             ),
             Column("Stalled", f"{STALLED_SHARE} {at}", RATIO, ((STALLED, ORANGE),)),
-            Column("Use", f"{USED} {at}", CORES),
+            Column("Total use", f"{USED} {at}", CORES),
             Column("Limit", f"{_of_worst('cgroup_container_cpu_limit_cores')} {at}", CORES),
             Column("Recommended", f"{_of_worst('cgroup_container_cpu_recommended_limit_cores')} {at}", CORES),
             Column("For", f"({_since()}) {at}", SECONDS, decimals=1),
@@ -209,7 +209,7 @@ def _causes(board: Dashboard) -> Dashboard:
                 "Workload": TO_WORKLOAD,
                 "Node": TO_NODE,
             },
-            no_value="no alert fires",
+            no_value="no alert fires, or no rules",
         )
     )
 
@@ -282,7 +282,7 @@ def _neighbours(board: Dashboard) -> Dashboard:
                 " With time lost beside it the quota is the cause; without, neighbours are.",
                 Column("Stalled", MOST_STALLED, RATIO, ((STALLED, ORANGE),)),
                 Column("Lost", f"{LOST} {at}", SECONDS_PER_SECOND),
-                Column("Use", f"{USED} {at}", CORES),
+                Column("Total use", f"{USED} {at}", CORES),
                 labels=NAMES,
                 links={"Workload": TO_WORKLOAD},
                 no_value="no workload waits, or no pressure counters (cgroup v1)",
@@ -373,7 +373,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             unit=COUNT,
             span=8,
             steps=((1, ORANGE),),
-            no_value="no cpusets",
+            no_value="no pods or rules",
         ),
         number(
             "Limits that drifted",
@@ -383,7 +383,7 @@ def _fleet(board: Dashboard) -> Dashboard:
             unit=COUNT,
             span=8,
             steps=((1, ORANGE),),
-            no_value="no containers",
+            no_value="no pods or rules",
         ),
         number(
             "Affected kernels",

@@ -39,8 +39,8 @@ def rate(metric: str, window: str = "$__rate_interval") -> str:
 
 
 def over_step(function: str, metric: str) -> str:
-    """Return a gauge of the chosen containers over the time from one point of the graph to the next."""
-    return chosen(f"max by ({CONTAINER}) ({function}({metric}{RAW}[$__interval]))")
+    """Return a gauge of the chosen containers over at least the time from one point of the graph to the next."""
+    return chosen(f"max by ({CONTAINER}) ({function}({metric}{RAW}[$__rate_interval]))")
 
 
 def recorded(metric: str) -> str:

@@ -87,7 +87,7 @@ def _now(board: Dashboard) -> Dashboard:
             number(
                 "Containers without a name",
                 "Cgroups of containers that no pod source lists.",
-                Query(f"sum(throttle_exporter_cgroups{unmapped})", "unmapped"),
+                Query(f"sum(max by (cluster, node) (throttle_exporter_cgroups{unmapped}))", "unmapped"),
                 unit=COUNT,
                 steps=((1, ORANGE),),
                 no_value="no exporter",
@@ -129,7 +129,9 @@ def _pods(board: Dashboard) -> Dashboard:
                 "Cgroups by state",
                 "Container cgroups by state: mapped have a pod's name, pending wait for the next pod"
                 " list, lingering are gone and still on the page. States of none are left out.",
-                Query(f"sum by (state) (throttle_exporter_cgroups{HERE}) > 0", "{{state}}"),
+                Query(
+                    f"sum by (state) (max by (cluster, node, state) (throttle_exporter_cgroups{HERE})) > 0", "{{state}}"
+                ),
                 unit=COUNT,
                 stacked=True,
                 no_value="no containers, or no exporter",

@@ -99,7 +99,9 @@ def selector(*names: str, extra: str = "") -> str:
 def with_pressure(*names: str) -> str:
     """Return 0 if any exporter of the chosen ones can read pressure counters: without them nobody knows who waits."""
     where = selector(*names, extra='input="cpu_pressure"')
-    return f"max(throttle_exporter_input_available{where} == 1) * 0"
+    # Nor does anybody without the rules, which record something of every namespace.
+    recorded = f"namespace:cgroup_cpu_throttled_seconds:rate5m{selector('cluster')}"
+    return f"max(throttle_exporter_input_available{where} == 1) * 0 and on () {recorded}"
 
 
 def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:

@@ -57,6 +57,11 @@ def _json(board: Dashboard) -> str:
             each.id_val = next(numbers)
             kinds.add(each.type_val)
     drawn = [{"type": "panel", "id": kind, "name": _KINDS[kind], "version": ""} for kind in sorted(kinds - {"row"})]
-    made: dict[str, object] = json.loads(json.dumps(built, cls=JSONEncoder))
+    text = json.dumps(built, cls=JSONEncoder)
+    for variable in built.templating.list_val or []:
+        if variable.type_val == "query" and not variable.multi:
+            # Grafana escapes what a pattern holds only for a variable of several values: "a (b)", "a+b".
+            text = text.replace(f'{variable.name}=~\\"${variable.name}\\"', f'{variable.name}=\\"${variable.name}\\"')
+    made: dict[str, object] = json.loads(text)
     made |= {"schemaVersion": SCHEMA_VERSION, "__inputs": [_INPUT], "__requires": [*_REQUIRES, *drawn]}
     return json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -48,7 +48,7 @@ LOST = f"container:cgroup_container_cpu_throttled_seconds:rate5m{HERE}"
 STALLED_SHARE = f"container:cgroup_container_cpu_pressure_stalled_seconds:rate5m{HERE}"
 TO_POD = Link(
     "Why: this pod",
-    f"/d/kte-workload?${{datasource:queryparam}}&{IN_CLUSTER}&var-namespace=${{__data.fields.Namespace}}"
+    f"/d/kte-workload?${{datasource:queryparam}}&{IN_CLUSTER}"
     "&var-workload=${__data.fields.Workload}&var-pod=${__data.fields.Pod}&${__url_time_range}",
 )
 
@@ -76,7 +76,7 @@ def _now(board: Dashboard) -> Dashboard:
             Query(f"sum({PODS_USE}) / {online}", "used"),
             unit=RATIO,
             span=6,
-            no_value="no pods",
+            no_value="no pod/rules",
         ),
         number(
             "Time lost to quotas",
@@ -84,7 +84,7 @@ def _now(board: Dashboard) -> Dashboard:
             Query(f"sum(node:cgroup_cpu_throttled_seconds:rate5m{HERE}) or sum({PODS_USE}) * 0", "lost"),
             unit=SECONDS_PER_SECOND,
             span=6,
-            no_value="no quota",
+            no_value="no pod/rules",
         ),
         number(
             "Containers waiting",
@@ -93,12 +93,12 @@ def _now(board: Dashboard) -> Dashboard:
             unit=COUNT,
             span=6,
             steps=((1, ORANGE),),
-            no_value="no pressure",
+            no_value="no PSI/rules",
         ),
         number(
             "Containers",
             "Containers on this node that the exporter sees.",
-            Query(f"sum(throttle_exporter_cgroups{seen})", "containers"),
+            Query(f"sum(max by (state) (throttle_exporter_cgroups{seen}))", "containers"),
             unit=COUNT,
             span=6,
             no_value="no exporter",

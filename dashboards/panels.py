@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import NamedTuple
@@ -50,7 +51,9 @@ POINTS = 100
 HALF, WIDE = 12, 24
 """Columns of a page's 24."""
 IN_CLUSTER = "${__data.fields.to}"
-"""In a link of a table: the row's own cluster, also where no series has the label ``cluster``."""
+"""In a link of a table: the row's own cluster and namespace, also where no series has such a label."""
+
+_RECORDED = re.compile(r"\b\w+:cgroup_\w+:\w+")
 
 Steps = Sequence[tuple[float, str]]
 """Colours from a value on; below the first all is green."""
@@ -133,7 +136,7 @@ def lines(
         .datasource(SOURCE)
         .unit(unit)
         .min(0)
-        .no_value(no_value)
+        .no_value(_reason(no_value, [query.expr for query in queries]))
         .interval(STEP)
         .max_data_points(POINTS)
         .height(10)
@@ -257,12 +260,14 @@ def rows(
         .sort_by([common_builder.TableSortByFieldState().display_name(sort or columns[0].title).desc(sort is None)])
         .with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(dashboard.DataTransformerConfig(id_val="organize", options=organize))
-        .no_value(no_value)
+        .no_value(_reason(no_value, [column.expr for column in columns[:1]]))
     )
     for letter, column in zip(ascii_uppercase, columns, strict=False):
         expr = f"max by ({', '.join([*labels, *hidden])}) ({column.expr})"
         if letter == "A" and IN_CLUSTER in "".join(link.url for link in (links or {}).values()):
-            expr = f'label_replace({expr}, "to", "var-cluster=$1", "cluster", "(.*)")'
+            # A column that no row has a value for does not exist, and a link would keep its name: hence both in one.
+            inside = ' "&var-namespace=", "cluster", "namespace"' if "namespace" in labels else ' "", "cluster"'
+            expr = f'label_replace(label_join({expr}, "to",{inside}), "to", "var-cluster=$1", "to", "(.*)")'
         query = prometheus.Dataquery().expr(expr).legend_format(column.title).ref_id(letter)
         panel.with_target(query.instant().format(PromQueryFormat.TABLE).datasource(SOURCE))
         panel.override_by_name(column.title, _cell(column, sorted_by=letter == "A" and sort is None))
@@ -301,15 +306,24 @@ def value_texts(texts: Mapping[int, tuple[str, str]]) -> dashboard.ValueMap:
 
 def range_target(letter: str, query: Query) -> prometheus.Dataquery:
     """Return a query over the time range of the dashboard."""
+    asked = prometheus.Dataquery()
+    if "$__rate_interval" in query.expr:
+        # Four of these: the data source's own, 15 s unless somebody sets it, is too short for scrapes every minute.
+        asked.interval(STEP)
     return (
-        prometheus.Dataquery()
-        .expr(query.expr)
+        asked.expr(query.expr)
         .legend_format(query.legend)
         .ref_id(letter)
         .range()
         .format(PromQueryFormat.TIME_SERIES)
         .datasource(SOURCE)
     )
+
+
+def _reason(no_value: str, expressions: Sequence[str]) -> str:
+    # Good news, such as that nothing is lost, must not be told by a Prometheus that records nothing.
+    recorded = all(_RECORDED.search(expression) for expression in expressions)
+    return f"{no_value}, or no recording rules" if recorded else no_value
 
 
 def _thresholds(steps: Steps) -> dashboard_builder.ThresholdsConfig:

@@ -36,7 +36,8 @@ _INFO = (
     f"label_replace(max by ({CONTAINER}, node, runtime, container_id) (cgroup_container_info{RAW}),"
     ' "container_id", "$1", "container_id", "(.{12}).*")'
 )
-_CLASS = f"max by ({POD}, qos_class) (cgroup_pod_info{selector('cluster', 'namespace', 'pod')})"
+# One, also while a pod of the same name in another class is still on its old node's page.
+_CLASS = f"topk by ({POD}) (1, max by ({POD}, qos_class) (cgroup_pod_info{selector('cluster', 'namespace', 'pod')}))"
 
 
 def build() -> Dashboard:
@@ -61,7 +62,7 @@ def _summary(board: Dashboard) -> Dashboard:
             Query(f"{ALL_LOST} / ({ALL_LOST} + sum({PODS_USE}))", "share"),
             unit=RATIO,
             steps=SHARE_STEPS,
-            no_value="no pod",
+            no_value="no pod or rules",
         ),
         number(
             "Throttled periods, the worst",
@@ -70,7 +71,7 @@ def _summary(board: Dashboard) -> Dashboard:
             Query(f"max({now('cgroup_container_cpu_throttled_ratio')})", "throttled", instant=True),
             unit=RATIO,
             steps=RATIO_STEPS,
-            no_value="no quota",
+            no_value="no quota or rules",
         ),
         number(
             "Worst second",
@@ -79,7 +80,7 @@ def _summary(board: Dashboard) -> Dashboard:
             Query(f"max({now('cgroup_container_cpu_throttled_ratio_peak')})", "peak", instant=True),
             unit=RATIO,
             steps=RATIO_STEPS,
-            no_value="no quota",
+            no_value="no quota or rules",
         ),
         number(
             "CPU time lost to quotas",
@@ -88,7 +89,7 @@ def _summary(board: Dashboard) -> Dashboard:
             Query(ALL_LOST, "lost"),
             unit=SECONDS_PER_SECOND,
             steps=LOST_STEPS,
-            no_value="no pod",
+            no_value="no pod or rules",
         ),
         number(
             "Stalled, the worst",
@@ -101,7 +102,7 @@ def _summary(board: Dashboard) -> Dashboard:
             ),
             unit=RATIO,
             steps=((STALLED, ORANGE),),
-            no_value="no pressure",
+            no_value="no PSI or rules",
         ),
         number(
             "Use of the limit",
@@ -109,7 +110,7 @@ def _summary(board: Dashboard) -> Dashboard:
             " more threads than CPUs in the limit.",
             Query(f"sum({rate(USED)} and on ({CONTAINER}) {limits}) / sum({limits})", "use / limit", instant=True),
             unit=RATIO,
-            no_value="no limit",
+            no_value="no limit or rules",
         ),
     ):
         board.with_panel(panel)

@@ -153,7 +153,53 @@ def test_no_query_is_long_and_a_cluster_is_matched_by_pattern_so_that_none_is_ma
     for board, where, expr in queries():
         sent = re.sub(r"\$\{?(\w+)\}?", lambda found: values.get(found[1], ".*"), expr)
         assert len(sent) < 2048, (board, where)
-        assert set(re.findall(r"(?<!var-)(cluster\s*[=!~]+\s*[^,}]*)", expr)) <= {'cluster=~"$cluster"'}, (board, where)
+        sign = 'cluster="$cluster"' if "cluster" in ONE.get(board, ()) else 'cluster=~"$cluster"'
+        assert set(re.findall(r"(?<!var-)(cluster\s*[=!~]+\s*[^,}]*)", expr)) <= {sign}, (board, where)
+
+
+def test_one_chosen_value_is_compared_and_only_several_are_a_pattern() -> None:
+    """Grafana escapes a value for a pattern only if a variable may have several: ``a (b)`` would match nothing."""
+    compared = 0
+    for board, where, expr in queries():
+        for sign, name in re.findall(r"(=~?)\"\$(\w+)\"", expr):
+            assert (sign == "=") is (name in ONE.get(board, ())), (board, where)
+            compared += sign == "="
+    assert compared > 50
+
+
+def test_a_rate_over_the_step_covers_scrapes_a_minute_apart() -> None:
+    """Grafana makes ``$__rate_interval`` four times the query's own interval, else of the 15 s of the data source."""
+    rated = 0
+    for name, panel in PANELS:
+        for target in panel["targets"]:
+            assert "$__interval" not in target["expr"], name
+            if "$__rate_interval" in target["expr"]:
+                assert target["interval"] == "1m", name
+                rated += 1
+    assert rated > 10
+
+
+def test_without_recording_rules_no_panel_tells_good_news() -> None:
+    told = 0
+    for name, panel in PANELS:
+        exprs = [target["expr"] for target in panel["targets"]]
+        if panel["type"] == "table":
+            exprs = exprs[:1]
+        named = [{each for each in references(expr).metrics if ":" in each or each == "ALERTS"} for expr in exprs]
+        if all(named):
+            assert "rules" in panel["fieldConfig"]["defaults"]["noValue"], name
+            told += 1
+    assert told > 30
+    # A zero for want of waiting needs more than pressure counters: somebody must have recorded it.
+    for title in ("cluster: Workloads waiting", "node: Containers waiting"):
+        [target] = dict(PANELS)[title]["targets"]
+        assert re.search(r"\* 0 and on \(\) namespace:\S+ or vector\(NaN\)$", target["expr"]), title
+
+
+def test_two_exporters_on_a_node_count_its_cgroups_once() -> None:
+    counted = [asked for asked in queries() if "throttle_exporter_cgroups" in asked.expr]
+    assert len(counted) == 3
+    assert [a for a in counted if not re.search(r"sum(?: by \(state\))? ?\(max by \([^)]*\) \(", a.expr)] == []
 
 
 def test_an_unknown_number_is_grey_and_says_why() -> None:
@@ -196,6 +242,7 @@ def test_the_namespace_filters_all_of_the_page_or_the_title_says_what_it_does_no
     filtered = 0
     # Of nodes: their CPUs, what all of their containers use, alerts about them. The last is joined pod by pod.
     unfiltered = {"cgroup_node_cpus", "pod:cgroup_cpu_usage_seconds:rate5m", "ALERTS"}
+    unfiltered |= {"namespace:cgroup_cpu_throttled_seconds:rate5m"}  # whether there are rules at all
     unfiltered |= {"pod:cgroup_pod_cpu_limit_cores:sum_of_containers", "throttle_exporter_input_available"}
     for panel in panels(board):
         if panel["title"] in free or "all namespaces" in panel["title"]:
@@ -255,7 +302,9 @@ def test_every_column_has_the_labels_of_its_rows_and_no_others_so_that_a_subject
         assert "includeByName" not in organize["options"], "Grafana 10.4 and newer only"
         grouped = set()
         for target in panel["targets"]:
-            [(outer, inner)] = re.findall(r"^(?:label_replace\()?max by \(([^)]*)\) \((.*)$", target["expr"])
+            [(outer, inner)] = re.findall(
+                r"^(?:label_replace\(label_join\()?max by \(([^)]*)\) \((.*)$", target["expr"]
+            )
             grouped.add(frozenset(outer.split(", ")))
             found = references(inner)
             own = labels_of(found.matched[0][0])
@@ -292,7 +341,12 @@ def test_links_of_a_table_lead_to_one_cluster() -> None:
         leading += len(inside)
         for url in inside:
             assert "&${__data.fields.to}&" in url, name
-            assert panel["targets"][0]["expr"].endswith(', "to", "var-cluster=$1", "cluster", "(.*)")'), name
+            labels = re.findall(r"label_join\(max by \(([^)]*)\)", panel["targets"][0]["expr"])[0].split(", ")
+            joined = '"&var-namespace=", "cluster", "namespace"' if "namespace" in labels else '"", "cluster"'
+            ending = f', "to", {joined}), "to", "var-cluster=$1", "to", "(.*)")'
+            assert panel["targets"][0]["expr"].endswith(ending), name
+            # Where no row has a namespace there is no such column, and the link would hold the name of the field.
+            assert "fields.Namespace" not in url, name
         for url in urls:
             assert set(re.findall(r"\$\{__data\.fields\.(\w+)\}", url)) <= {"to", *columns(panel)}, name
     assert leading >= 5

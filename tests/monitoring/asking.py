@@ -52,6 +52,8 @@ def expand(expression: str, texts: Values) -> str:
     # What makes an absent number grey is no answer.
     expanded = expanded.removesuffix(" or vector(NaN)")
     for name, text in texts.items():
+        if text == ".*":
+            expanded = expanded.replace(f'{name}="${name}"', f'{name}=~"${name}"')
         # Within the quotes of a PromQL string a backslash is written twice.
         expanded = expanded.replace(f'"${name}"', '"' + text.replace("\\", "\\\\") + '"')
     assert not re.search(r"\$(?!\d)", expanded), expanded  # $1 is of label_replace
