@@ -25,7 +25,7 @@ from dashboards.containers import (
     rate,
     recorded,
 )
-from dashboards.frame import DOCS, WORKLOADS
+from dashboards.frame import DOCS, WORKLOADS, selector
 from dashboards.panels import (
     BLUE,
     CORES,
@@ -54,6 +54,7 @@ LOST = chosen(f"{LOST_RECORDED}{RAW}")
 STALLED_SHARE = recorded("container:cgroup_container_cpu_pressure_stalled_seconds:rate5m")
 ABOVE = chosen(f"{ABOVE_RECORDED}{RAW}")
 BURST = "cgroup_container_cpu_burst_seconds_total"
+THRESHOLD = f"workload:cgroup_pod_alert_threshold_ratio:max{selector('cluster', 'namespace', 'workload')}"
 PEAKS = over_step("max_over_time", "cgroup_container_cpu_throttled_ratio_peak")
 
 
@@ -78,11 +79,12 @@ def own_quota(board: Dashboard) -> Dashboard:
         lines(
             "Throttled periods",
             "Throttled periods divided by active periods, averaged over the exporter's windows, a minute by default;"
-            " 0 when idle. The ten that lost most. The alert threshold is the pod's own annotation, or the default.",
+            " 0 when idle. The ten that lost most. The alert threshold is the highest"
+            " annotation of the workload's pods, or the default; none if they are muted.",
             *band(RATIOS),
             Query(losing_most(RATIOS), ONE),
             Query(
-                f"min(pod:cgroup_pod_alert_threshold_ratio:max{RAW_PODS} < Inf) or sum({PODS_USE}) * 0 + {default}",
+                f"max({THRESHOLD} < Inf) or (sum({PODS_USE}) * 0 + {default} unless on () {THRESHOLD})",
                 "alert threshold",
                 fixed(RED, width=1, dashed=True),
             ),

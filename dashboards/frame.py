@@ -18,6 +18,8 @@ Variable = Literal["cluster", "namespace", "workload", "pod", "container", "node
 DATA_SOURCE = "DS_PROMETHEUS"
 """Name of the input that an import by hand sets the variable from."""
 OUR_ALERTS = "WorkloadCPU.+|CPU.+|Pod.+|Guaranteed.+|Exclusive.+|Kernel.+|ThrottleExporter.+"
+SEEN = 'state=~"mapped|unmapped|pending"'
+"""Cgroups of containers that run."""
 WORKLOADS = "pod:cgroup_pod_info:workload"
 
 # Query and description; each is narrowed down by those to its left.
@@ -99,9 +101,10 @@ def selector(*names: str, extra: str = "") -> str:
 def with_pressure(*names: str) -> str:
     """Return 0 if any exporter of the chosen ones can read pressure counters: without them nobody knows who waits."""
     where = selector(*names, extra='input="cpu_pressure"')
-    # Nor does anybody without the rules, which record something of every namespace.
+    # Nor does anybody without the rules, which record something of every namespace, unless there are no containers.
     recorded = f"namespace:cgroup_cpu_throttled_seconds:rate5m{selector('cluster')}"
-    return f"max(throttle_exporter_input_available{where} == 1) * 0 and on () {recorded}"
+    none = f"sum(throttle_exporter_cgroups{selector(*names, extra=SEEN)}) == 0"
+    return f"max(throttle_exporter_input_available{where} == 1) * 0 and on () ({recorded} or {none})"
 
 
 def _variable(name: Variable, *, many: bool) -> builder.QueryVariable:

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.models import common
 
-from dashboards.frame import new_dashboard, selector, with_pressure
+from dashboards.frame import SEEN, new_dashboard, selector, with_pressure
 from dashboards.panels import (
     BLUE,
     CORES,
@@ -66,7 +66,7 @@ def build() -> Dashboard:
 
 
 def _now(board: Dashboard) -> Dashboard:
-    seen = selector("cluster", "node", extra='state=~"mapped|unmapped|pending"')
+    seen = selector("cluster", "node", extra=SEEN)
     online = f"max(cgroup_node_cpus{selector('cluster', 'node', extra=_state('online'))})"
     for panel in (
         number(

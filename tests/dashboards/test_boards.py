@@ -172,7 +172,9 @@ def test_a_rate_over_the_step_covers_scrapes_a_minute_apart() -> None:
     rated = 0
     for name, panel in PANELS:
         for target in panel["targets"]:
-            assert "$__interval" not in target["expr"], name
+            # A subquery at the points of the graph is no window: nothing lies between two of them.
+            assert "$__interval" not in target["expr"].replace("[$__range:$__interval]", ""), name
+            assert "[$__range:]" not in target["expr"], name
             if "$__rate_interval" in target["expr"]:
                 assert target["interval"] == "1m", name
                 rated += 1
@@ -193,11 +195,11 @@ def test_without_recording_rules_no_panel_tells_good_news() -> None:
     # A zero for want of waiting needs more than pressure counters: somebody must have recorded it.
     for title in ("cluster: Workloads waiting", "node: Containers waiting"):
         [target] = dict(PANELS)[title]["targets"]
-        assert re.search(r"\* 0 and on \(\) namespace:\S+ or vector\(NaN\)$", target["expr"]), title
+        assert re.search(r"\* 0 and on \(\) \(namespace:\S+ or sum\(\S+\) == 0\) or v", target["expr"]), title
 
 
 def test_two_exporters_on_a_node_count_its_cgroups_once() -> None:
-    counted = [asked for asked in queries() if "throttle_exporter_cgroups" in asked.expr]
+    counted = [asked for asked in queries() if re.search(r"_cgroups{[^}]*}\)(?! == 0)", asked.expr)]
     assert len(counted) == 3
     assert [a for a in counted if not re.search(r"sum(?: by \(state\))? ?\(max by \([^)]*\) \(", a.expr)] == []
 
@@ -242,7 +244,8 @@ def test_the_namespace_filters_all_of_the_page_or_the_title_says_what_it_does_no
     filtered = 0
     # Of nodes: their CPUs, what all of their containers use, alerts about them. The last is joined pod by pod.
     unfiltered = {"cgroup_node_cpus", "pod:cgroup_cpu_usage_seconds:rate5m", "ALERTS"}
-    unfiltered |= {"namespace:cgroup_cpu_throttled_seconds:rate5m"}  # whether there are rules at all
+    # Whether there are rules, and containers, at all.
+    unfiltered |= {"namespace:cgroup_cpu_throttled_seconds:rate5m", "throttle_exporter_cgroups"}
     unfiltered |= {"pod:cgroup_pod_cpu_limit_cores:sum_of_containers", "throttle_exporter_input_available"}
     for panel in panels(board):
         if panel["title"] in free or "all namespaces" in panel["title"]:
@@ -261,6 +264,13 @@ def test_limits_and_requests_are_dashed_in_colours_of_their_own_beside_the_ten_w
     by_name = {name: {item["id"]: item["value"] for item in properties(panel, name)} for name in fixed}
     assert all(by_name[name]["custom.lineStyle"]["fill"] == "dash" for name in fixed)
     assert len({by_name[name]["color"]["fixedColor"] for name in fixed}) == len(fixed)
+    # The alert's, of this workload: not of others in its namespace, and none where it is muted.
+    [threshold] = [q.expr for q in queries() if q.where == "Throttled periods E"]
+    of_it = (
+        'workload:cgroup_pod_alert_threshold_ratio:max{cluster="$cluster",namespace="$namespace",workload="$workload"}'
+    )
+    assert threshold.startswith(f"max({of_it} < Inf) or (")
+    assert threshold.endswith(f" unless on () {of_it})")
     for title in ("CPU time lost", "Throttled periods", "Worst second of the window"):
         *band, worst = found[f"workload: {title}"]["targets"][:4]
         assert "topk(10, " in worst["expr"]
