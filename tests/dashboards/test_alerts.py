@@ -39,7 +39,7 @@ def test_text_is_whole_and_an_alert_about_a_container_says_how_to_explain_it() -
     assert about_pods > 3
 
 
-def test_runbook_is_where_the_alert_says_and_first_asks_who_is_hurt() -> None:
+def test_runbook_is_where_the_alert_says_and_first_asks_who_is_affected() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == set(alerts())
     for name, rule in alerts().items():
         texts = rule["annotations"]
@@ -49,7 +49,7 @@ def test_runbook_is_where_the_alert_says_and_first_asks_who_is_hurt() -> None:
         assert re.findall(r"^## (.+)$", text, re.MULTILINE)[: len(SECTIONS)] == SECTIONS, name
         diagnosis = text.partition("## Diagnosis\n\n")[2].partition("## Mitigation")[0]
         assert "throttle-exporter " in diagnosis or "kubectl" in text, name
-        assert "explain" not in texts["command"] or diagnosis.startswith("0. Is somebody hurt?"), name
+        assert "explain" not in texts["command"] or diagnosis.startswith("0. Is anybody affected?"), name
 
 
 def test_dashboard_and_its_variables_exist_and_rules_and_text_are_tested() -> None:
