@@ -1,4 +1,4 @@
-"""Pods, containers and the kubelet's configuration, immutable. Amounts are in cores; ``None``: the source is silent."""
+"""Pods, containers and the kubelet's configuration, immutable. Amounts are in cores; ``None``: unknown."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class EventFormatter(logging.Formatter):
 
 
 def _exception(error: BaseException) -> dict[str, object]:
-    """Return type and first line, and the frames, innermost first: ``sampler/core.py:120 tick < app.py:33 run``."""
+    """Return type and first line, and the frames, innermost first: ``sampler/sampler.py:120 tick < app.py:33 run``."""
     frames = [
         f"{'/'.join(PurePath(frame.f_code.co_filename).parts[-2:])}:{line} {frame.f_code.co_name}"
         for frame, line in walk_tb(error.__traceback__)

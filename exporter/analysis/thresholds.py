@@ -1,4 +1,4 @@
-"""Every number the verdicts rest on: its unit, and why it is that number.
+"""Thresholds of the findings: each number with its unit and the reason for it.
 
 Rates are per second of wall time; a share is of 1. None of them is an alert's threshold: those live with the alerts.
 """

@@ -1,4 +1,4 @@
-"""``throttle-exporter demo``: a node of real cgroups, else of files that move; a kubelet API; and ``serve`` on both."""
+"""``throttle-exporter demo``: a node of real cgroups, else of simulated files; a kubelet API; ``serve`` on both."""
 
 from __future__ import annotations
 

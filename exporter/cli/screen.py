@@ -39,7 +39,7 @@ Fetch = Callable[[], Awaitable[ContainersDocument]]  # raises `ExporterError` wh
 
 
 def watch(board: Board, settings: Settings, answer: Answer, interval: float) -> int:
-    """Show the board with the numbers of who gave ``answer``, else with our own; return the exit code."""
+    """Show the board with numbers from the exporter behind ``answer``, else sampled here; return the exit code."""
     every = f"every {format_duration(interval)}"
 
     async def show() -> int:

@@ -1,4 +1,4 @@
-"""From what a user typed to the containers that are meant. Pure."""
+"""Selects the containers that an argument of the command line names: a pod's, a workload's or one. Pure."""
 
 from __future__ import annotations
 

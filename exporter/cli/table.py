@@ -1,4 +1,4 @@
-"""Containers, :func:`escaped`, as lines of a table: which columns fit a width, and how a cell is written. Pure."""
+"""Renders containers as lines of a table: which columns fit a width, and how a cell is written. Pure."""
 
 from __future__ import annotations
 

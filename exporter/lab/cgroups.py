@@ -1,4 +1,4 @@
-"""Cgroups of pods and containers in the machine's hierarchy, below a directory of their owner's.
+"""Cgroups of pods and containers in the machine's hierarchy, below a directory of one process, their owner.
 
 Its lock tells whether the owner lives, so that a later start removes what a killed one left.
 """

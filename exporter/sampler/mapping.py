@@ -17,7 +17,7 @@ HasWaited = Callable[[TrackedCgroup], bool]  # whether a cgroup has waited long 
 
 
 def deadline(attempts: int, now: float, *, expects_names: bool) -> HasWaited:
-    """Return who has waited after ``attempts`` ended refreshes; nobody waits with the pod source ``none``."""
+    """Return a test of whether a cgroup has waited long enough; with the pod source ``none`` each one has."""
     return lambda one: (
         not expects_names or attempts - one.first_attempts >= ATTEMPTS or now - one.first_seen >= DEADLINE_SECONDS
     )

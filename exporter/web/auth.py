@@ -1,4 +1,4 @@
-"""Who is answered: the rate limit and the passwords of the web config, with a bound on what checking them costs."""
+"""Rate limit and password check of each request, by the web config, with a bound on the CPU time of the check."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TokenBucket:
         self._tokens, self._filled_at = float("inf"), clock()
 
     def take(self, rate: RateLimit) -> bool:
-        """Whether there was a token, by the ``rate`` that holds now."""
+        """Take a token and return whether there was one; ``rate`` is the one in force."""
         if not rate.interval:
             return True
         now = self._clock()

@@ -14,7 +14,7 @@ _THROTTLED = ("throttled_periods", "throttled_ratio", "throttled_seconds_per_sec
 
 
 def eligible_not_pinned(view: ContainerView) -> Finding | None:
-    """Guaranteed, and its owner may believe that it has cores of its own."""
+    """Guaranteed with whole CPUs, but it runs in the shared pool."""
     if view.row.ref.qos_class != "Guaranteed" or not view.cpus or view.spec is None:
         return None
     request = view.spec.limit_cores if view.spec.request_cores is None else view.spec.request_cores
@@ -49,7 +49,7 @@ def _why_not_pinned(view: ContainerView, request: float) -> str | None:
 
 
 def pinned_but_limited(view: ContainerView) -> Finding | None:
-    """CPUs of its own, and still a quota on them."""
+    """Exclusive CPUs under a quota."""
     window = view.row.window
     if view.row.isolation != "exclusive" or not view.cpus or view.limits.limit_cores is None:
         return None
@@ -64,7 +64,7 @@ def pinned_but_limited(view: ContainerView) -> Finding | None:
 
 
 def numa_spread(view: ContainerView) -> Finding | None:
-    """Its CPUs lie on several NUMA nodes."""
+    """Exclusive CPUs on several NUMA nodes."""
     nodes, kubelet, cpus = view.row.numa_nodes, view.node.kubelet, view.cpus
     options = (kubelet and kubelet.cpu_manager_policy_options) or {}
     if view.row.isolation != "exclusive" or not cpus or nodes is None or nodes < 2:
@@ -89,7 +89,7 @@ def numa_spread(view: ContainerView) -> Finding | None:
 
 
 def exclusive_cpu_shared(view: ContainerView) -> Finding | None:
-    """Other containers may run on CPUs that it should own."""
+    """Exclusive CPUs that are in the cpusets of other containers as well."""
     found = view.of_node.overlaps.get(view.name)
     if not found:
         return None
@@ -109,7 +109,7 @@ def exclusive_cpu_shared(view: ContainerView) -> Finding | None:
 
 
 def exclusive_cpu_disturbed(view: ContainerView) -> Finding | None:
-    """Its CPUs do more than it does."""
+    """Exclusive CPUs that are busy with something else than their owner: interrupts, or processes of the host."""
     cpus = view.cpus
     if not view.row.exclusive or not cpus or cpus != set(view.of_node.owned.get(view.name, ())):
         return None
@@ -132,7 +132,7 @@ def exclusive_cpu_disturbed(view: ContainerView) -> Finding | None:
 
 
 def cpuset_disagrees(view: ContainerView) -> Finding | None:
-    """A container's cpuset is not what the CPU manager believes it to be (``cpu_manager_disagrees``).
+    """A container's cpuset is not the one in the CPU manager's checkpoint (``cpu_manager_disagrees``).
 
     A container without a window is too young: the kubelet narrows its cpuset just after the start.
     """
