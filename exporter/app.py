@@ -31,7 +31,7 @@ from exporter.log import fields
 from exporter.metrics.exposition import Format, Renderer, Zipper
 from exporter.metrics.own import OwnMetrics
 from exporter.model import Snapshot
-from exporter.report.history import History
+from exporter.report.history import MinuteHistory
 from exporter.sampler import RefreshHint, Sampler, SamplerOptions
 from exporter.sampler.loop import SamplingLoop
 from exporter.settings import Settings
@@ -147,7 +147,7 @@ class Exporter:
             monotonic=monotonic,
             on_hint=lambda hint: self.directory.request_refresh(new=hint is RefreshHint.NEW),
         )
-        self.history = History()
+        self.history = MinuteHistory()
         self.supervisor = Supervisor(lambda name: self.own.count("task", name), monotonic)
         self._rendering, self._zipper = Worker("renderer"), Zipper()
         names = settings.web_cadvisor_names

@@ -60,7 +60,7 @@ class Ticks:
         return window
 
 
-class History:
+class TickHistory:
     """One cgroup's counters over the last window, at the ticks at which they changed: 32 bytes each."""
 
     __slots__ = ("_began", "_changed", "_newest", "_peaks", "_pushed", "_readings", "_ticks")

@@ -14,7 +14,7 @@ from exporter.analysis.nodeview import NodeView, grouped, name_of
 from exporter.cpulist import format_cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Deltas, Interval, NodeRow, Snapshot, Window
 from exporter.report import SCHEMA, schema
-from exporter.report.history import History
+from exporter.report.history import MinuteHistory
 from exporter.report.summary import impact, rank
 
 DOCS: Final = "https://github.com/kube-throttle-exporter/kube-throttle-exporter/blob/main/"
@@ -30,10 +30,10 @@ class Report:
         snapshot: Snapshot,
         findings: Sequence[Finding] | None,
         exporter: schema.Exporter,
-        history: History | None = None,
+        history: MinuteHistory | None = None,
     ) -> None:
         """``snapshot`` is a detailed one, which gives the findings for ``None``; ``exporter``: its own health."""
-        self.snapshot, self.exporter, self.history = snapshot, exporter, history or History()
+        self.snapshot, self.exporter, self.history = snapshot, exporter, history or MinuteHistory()
         self._view, self._taken_at = NodeView(snapshot), round(snapshot.taken_at, DIGITS)
         self._rows = {row.ref.path: row for row in snapshot.subjects}
         self._pods = {row.ref.pod_path: row for row in snapshot.pods}

@@ -8,14 +8,14 @@ from typing import Final, Literal
 from exporter.analysis.nodeview import name_of
 from exporter.model import CgroupName, CgroupRow, Snapshot
 
-Value = Literal["ratio", "time_share"]
+Measure = Literal["ratio", "time_share"]
 MINUTES: Final = 360
 _STEPS: Final = 254
 _UNKNOWN: Final = 0  # a known value is 1 to 255
 _LEVELS: Final = (None, *(step / _STEPS for step in range(_STEPS + 1)))
 
 
-class History:
+class MinuteHistory:
     """Highest throttled ratio of any window, and time share, of each minute: two bytes a minute and live container."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class History:
                 step = _UNKNOWN if value is None else 1 + round(_STEPS * min(1.0, max(0.0, value)))
                 ring[minute % MINUTES] = max(step, ring[minute % MINUTES])
 
-    def highest(self, what: Value, name: CgroupName, *, minutes: int = 1) -> Sequence[float | None]:
+    def highest(self, what: Measure, name: CgroupName, *, minutes: int = 1) -> Sequence[float | None]:
         """Return the highest value of each ``minutes``, oldest first, ``None`` where it is unknown."""
         if self._minute is None or name not in self._rings or not any(ring := self._rings[name][what == "time_share"]):
             return ()

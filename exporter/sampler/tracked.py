@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from exporter.analysis.ledger import either_intervals, either_window
 from exporter.analysis.recommend import DemandHistogram, recommend
-from exporter.analysis.windows import CounterWindow, History, Reading, Ticks, reading_of
+from exporter.analysis.windows import CounterWindow, Reading, TickHistory, Ticks, reading_of
 from exporter.cgroupfs.discover import Found
 from exporter.cgroupfs.files import OnError
 from exporter.cgroupfs.readers import Activity, CgroupFiles, ChangeProbe
@@ -26,7 +26,7 @@ from exporter.model import (
     Recommendation,
 )
 
-State = Literal["mapped", "unmapped", "pending", "sandbox", "empty"]
+MappingState = Literal["mapped", "unmapped", "pending", "sandbox", "empty"]
 """``empty``: without a name and without a task, as a container create that timed out leaves behind."""
 Name = tuple[str, str, str | None]
 """Namespace, pod and container under which a cgroup is shown; no container for a pod's own."""
@@ -87,13 +87,13 @@ class TrackedCgroup(Found):
     placement_began: float  # when its cpuset, its isolation or the node's configuration changed last
     gone_at: float | None = None
     vanished: bool = False
-    state: State = "pending"
+    state: MappingState = "pending"
     is_empty: bool = False  # whether a container without a name has no task; only read of those
     has_containers: bool = False
     """Whether a pod's cgroup has containers in it: with kubelet and runtime of different drivers it exists twice."""
     pod: PodIdentity | None = None
     container: ContainerIdentity | None = None
-    history: History | None = None
+    history: TickHistory | None = None
     window: CounterWindow = field(default_factory=CounterWindow)
     distribution: Distribution | None = None
     stat: CpuStat | None = None
@@ -166,7 +166,7 @@ class TrackedCgroup(Found):
             self.history = None
             return
         if history is None:
-            history = self.history = History(ticks)
+            history = self.history = TickHistory(ticks)
         if not history.push(stat.periods, stat.throttled_periods, stat.usage_seconds):
             self.on_error(ReadError(self.ref.path, "a counter ran backwards", reason="counter_reset"))
 

@@ -56,7 +56,7 @@ class Limits:
     held_bytes: int = 16 << 20  # distinct pages that are kept only because clients have not read them yet
 
 
-class State(enum.IntEnum):
+class ConnectionState(enum.IntEnum):
     """What a connection does. At the limit, the lowest state is evicted first."""
 
     REQUESTING = 0  # in its TLS handshake, or sending a request
@@ -84,7 +84,7 @@ class Connection(web.RequestHandler):
         self._socket: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._received = 0
-        self.address, self.state, self.since = "", State.REQUESTING, 0.0
+        self.address, self.state, self.since = "", ConnectionState.REQUESTING, 0.0
         self.body: bytes | None = None  # the answer it is being sent
 
     def open(self, transport: asyncio.BaseTransport) -> None:
@@ -102,7 +102,7 @@ class Connection(web.RequestHandler):
         if config is not None and not config.accepts(transport.get_extra_info("peercert") or {}):
             self.abort("client_certificate", "shows a certificate with none of the names in client_allowed_sans")
         if self._socket is not None:
-            self.set_state(State.REQUESTING)
+            self.set_state(ConnectionState.REQUESTING)
             super().connection_made(transport)
 
     @override
@@ -112,10 +112,10 @@ class Connection(web.RequestHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if data and self.state is State.IDLE:
-            self.set_state(State.REQUESTING)
+        if data and self.state is ConnectionState.IDLE:
+            self.set_state(ConnectionState.REQUESTING)
         self._received += len(data)
-        if self.state is State.REQUESTING and self._received > self._server.limits.request_bytes:
+        if self.state is ConnectionState.REQUESTING and self._received > self._server.limits.request_bytes:
             self.abort("bad_request", "sends more than a request may have")
         else:
             super().data_received(data)
@@ -123,13 +123,13 @@ class Connection(web.RequestHandler):
     @override
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.set_state(State.STALLED)
+        self.set_state(ConnectionState.STALLED)
         self._server.free_pages(self.body)
 
     @override
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.set_state(State.HANDLING)
+        self.set_state(ConnectionState.HANDLING)
 
     @override
     async def finish_response(
@@ -137,7 +137,7 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         finished = await super().finish_response(request, resp, start_time)
         self.body = None
-        self.set_state(State.IDLE)
+        self.set_state(ConnectionState.IDLE)
         return finished
 
     @override
@@ -155,7 +155,7 @@ class Connection(web.RequestHandler):
         known = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(exc, LineTooLong) else HTTPStatus(status)
         return _plain(known, {**HEADERS, hdrs.SERVER: _NAME}, close=True)
 
-    def set_state(self, state: State) -> None:
+    def set_state(self, state: ConnectionState) -> None:
         """Enter ``state``; the connection ends when it stays there for too long."""
         loop, limits = asyncio.get_running_loop(), self._server.limits
         self.state, self.since, self._received = state, loop.time(), 0
@@ -164,11 +164,11 @@ class Connection(web.RequestHandler):
         if self._socket is None:
             return
         seconds, reason, text = {
-            State.REQUESTING: (limits.request_seconds, "slow_request", "did not send its request in time"),
+            ConnectionState.REQUESTING: (limits.request_seconds, "slow_request", "did not send its request in time"),
             # A little after aiohttp's own time: what that closes waits for ever for a client that does not read.
-            State.IDLE: (limits.idle_seconds + limits.stall_seconds, "", ""),
-            State.STALLED: (limits.stall_seconds, "slow_reader", "did not read its answer in time"),
-            State.HANDLING: (limits.answer_seconds, "slow_reader", "got no answer in time"),
+            ConnectionState.IDLE: (limits.idle_seconds + limits.stall_seconds, "", ""),
+            ConnectionState.STALLED: (limits.stall_seconds, "slow_reader", "did not read its answer in time"),
+            ConnectionState.HANDLING: (limits.answer_seconds, "slow_reader", "got no answer in time"),
         }[state]
         self._timer = loop.call_later(seconds, self.abort, reason, text)
 
@@ -306,7 +306,7 @@ class WebServer:
 
     def _evictable(self) -> set[Connection]:
         before = asyncio.get_running_loop().time() - _STALLED_SECONDS
-        last = {State.STALLED: before, State.HANDLING: float("-inf")}
+        last = {ConnectionState.STALLED: before, ConnectionState.HANDLING: float("-inf")}
         return {one for one in self.connections if one.since < last.get(one.state, float("inf"))}
 
     def free_pages(self, body: bytes | None) -> None:
@@ -314,13 +314,13 @@ class WebServer:
         held = {id(one.body): len(one.body) for one in self.connections if one.body is not None}
         if sum(held.values()) > self.limits.held_bytes:
             for one in self._evictable():
-                if one.state is State.STALLED and one.body is not body:
+                if one.state is ConnectionState.STALLED and one.body is not body:
                     one.abort("slow_reader", "did not read its answer while too many pages were held")
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         connection = cast("Connection", request.protocol)
-        connection.set_state(State.HANDLING)
+        connection.set_state(ConnectionState.HANDLING)
         response = await self._refusal(request, connection) or await handler(request)
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
             connection.body = response.body

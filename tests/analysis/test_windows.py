@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.windows import History, Ticks
+from exporter.analysis.windows import TickHistory, Ticks
 from exporter.model import RATIO_BUCKETS, Distribution, Interval, Window
 
 U64_MAX = 2**64 - 1
@@ -28,7 +28,7 @@ def interval(before: Reading, after: Reading) -> Interval:
     return Interval(after.time - before.time, after.periods - before.periods, after.throttled - before.throttled, usage)
 
 
-class Sampled(History):
+class Sampled(TickHistory):
     """A history that alone is sampled."""
 
     def __init__(self, window: float, interval: float) -> None:
@@ -112,7 +112,7 @@ def test_a_history_says_what_the_model_says(
 ) -> None:
     window_seconds = intervals_in_window * interval_seconds
     history, model = Sampled(window_seconds, interval_seconds), Model(window_seconds, interval_seconds)
-    sparse = History(history.ticks)  # gets only what changed, as while a pod is idle
+    sparse = TickHistory(history.ticks)  # gets only what changed, as while a pod is idle
     now, periods, throttled = 1000.0, 100, 100
     said: tuple[object, ...] = ()
     for step in story:

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import CgroupRow
-from exporter.report.history import MINUTES, History, throttled_time_share
+from exporter.report.history import MINUTES, MinuteHistory, throttled_time_share
 from tests.support import snapshots as make
 
 START = 1_700_000_000.0 // 60 * 60
 NAME = make.named("a")
 
 
-def recorded(*ratios: float | None, every: float = 60.0) -> History:
-    history = History()
+def recorded(*ratios: float | None, every: float = 60.0) -> MinuteHistory:
+    history = MinuteHistory()
     for at, ratio in enumerate(ratios):
         row = make.container("a", limit=1.0)._replace(window=None if ratio is None else make.window(ratio))
         history.record(replace(make.snapshot(row), taken_at=START + at * every))
@@ -43,7 +43,7 @@ def test_minutes_without_a_sample_are_unknown_and_forgotten_after_six_hours() ->
 def test_its_memory_is_what_the_documents_say() -> None:
     rows = [make.container(f"web-{number}", limit=1.0) for number in range(200)]
     snapshots = [replace(make.snapshot(*rows), taken_at=START + at * 60.0) for at in range(3)]
-    history = History()
+    history = MinuteHistory()
     tracemalloc.start()
     try:
         for snapshot in snapshots:
@@ -70,7 +70,7 @@ def test_a_pod_whose_containers_have_no_cgroups_has_a_history() -> None:
     row = make.container("a")
     owner = replace(row.pod_identity, containers=(row.identity,)) if row.pod_identity and row.identity else None
     pod = make.pod(row, limit=1.0, window=make.window(0.5), pod_identity=owner)
-    history = History()
+    history = MinuteHistory()
     history.record(replace(make.snapshot(pods=(pod,)), taken_at=START))
 
     assert history.highest("ratio", make.named("a")._replace(container=""))[-1] == pytest.approx(0.5, abs=0.004)

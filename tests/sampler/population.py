@@ -10,7 +10,7 @@ from exporter.cgroupfs.files import Descriptors, reraise
 from exporter.identities import ContainerIdentity, ContainerSpec, PodIdentity, PodList, PodSpec, QosClass
 from exporter.model import CgroupRef, CpuLimits
 from exporter.sampler.mapping import PodIndex, assign, deadline
-from exporter.sampler.tracked import State, TrackedCgroup
+from exporter.sampler.tracked import MappingState, TrackedCgroup
 from tests.support.readers import v2_files
 from tests.support.treebuilder import container_id
 
@@ -79,7 +79,7 @@ def states(
     attempts: int = 0,
     waited: float = 0.0,
     expects_names: bool = True,
-) -> list[State]:
+) -> list[MappingState]:
     """The state of each cgroup after names were given at ``waited`` seconds from :data:`NOW`."""
     cgroups = list(cgroups)
     assign(cgroups, known, deadline(attempts, NOW + waited, expects_names=expects_names))

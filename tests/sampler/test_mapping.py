@@ -9,7 +9,7 @@ import pytest
 
 from exporter.model import CpuLimits
 from exporter.sampler.mapping import ATTEMPTS, DEADLINE_SECONDS, PodIndex
-from exporter.sampler.tracked import SHORT_ID, State, TrackedCgroup
+from exporter.sampler.tracked import SHORT_ID, MappingState, TrackedCgroup
 from tests.sampler.population import SMALLEST, cgroup, directory, pod, running, states
 from tests.support.treebuilder import container_id
 
@@ -95,7 +95,7 @@ def test_what_a_cgroup_is(
     assert said(cgroups, states(cgroups, known, **options)) == expected
 
 
-def said(cgroups: list[TrackedCgroup], found: list[State]) -> str:
+def said(cgroups: list[TrackedCgroup], found: list[MappingState]) -> str:
     """State and name of each; of an unmapped container the word that its id is made from."""
     ids = {container_id(word)[:SHORT_ID]: word for word in ("app", "proxy-2")}
     texts = []

@@ -9,7 +9,7 @@ from exporter.analysis.findings import Finding, Severity, find
 from exporter.cpulist import cpu_list
 from exporter.model import CgroupName, CgroupRow, Cpuset, CpuTimes, Interval, NodeRow, Overlap, Snapshot
 from exporter.report.documents import Report
-from exporter.report.history import MINUTES, History
+from exporter.report.history import MINUTES, MinuteHistory
 from exporter.report.schema import Error, Exporter, Source
 from exporter.web.status.rendering import MAX_FULL, MAX_NAMED
 from tests.report.node import HEALTH
@@ -136,10 +136,10 @@ def many(count: int = MANY) -> Report:
     return Report(snapshot, find(snapshot), HEALTHY, six_hours(snapshot))
 
 
-def six_hours(snapshot: Snapshot, calm_minutes: int = 200) -> History:
+def six_hours(snapshot: Snapshot, calm_minutes: int = 200) -> MinuteHistory:
     """What the snapshot shows, since ``calm_minutes`` of the last six hours; nothing was throttled before."""
     calm = [row._replace(window=row.window and make.window(0.0), deltas=make.deltas()) for row in snapshot.containers]
-    history = History()
+    history = MinuteHistory()
     for minute in range(MINUTES):
         rows = tuple(calm) if minute < calm_minutes else snapshot.containers
         taken_at = snapshot.taken_at - 60.0 * (MINUTES - 1 - minute)

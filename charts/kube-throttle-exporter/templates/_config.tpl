@@ -43,7 +43,7 @@ variables, so that serve sees no difference.
 {{- $found | toJson }}
 {{- end }}
 
-{{/* Pod sources as a list; nobody's choice is the exporter's own default. */}}
+{{/* Pod sources as a list; unset, the exporter's own default. */}}
 {{- define "kube-throttle-exporter.podSources" -}}
 {{- $sources := .Values.config.pods.sources }}
 {{- if kindIs "invalid" $sources }}{{ $sources = list "kubelet" "apiserver" "logs" }}{{ end }}

@@ -50,7 +50,7 @@ def cpu_saturated(view: NodeView, containers: Sequence[ContainerView]) -> Findin
     full = {cpu for cpu, busy in busy_of.items() if busy and busy.busy + busy.steal >= thresholds.SATURATED}
     owned = view.node.owners.keys()
     bound = [one for one in containers if one.cpus and one.cpus <= full and not one.cpus <= owned]
-    # Whoever fills CPUs where nobody else runs is in nobody's way.
+    # A container that fills CPUs on which nothing else runs delays nothing.
     shared = [one for one in bound if not _is_alone(one)]
     unknown = sum(one.ledger.unknown.get("waited") == NO_WAITING for one in shared)
     # The findings of those who wait say more.
