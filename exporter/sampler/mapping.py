@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from exporter.cgroupfs.names import KATA, Owners
 from exporter.identities import ContainerIdentity, PodIdentity, PodList
-from exporter.sampler.tracked import Name, TrackedCgroup
+from exporter.sampler.tracked import ShownName, TrackedCgroup
 
 ATTEMPTS = 2  # refreshes of the pod list before a container is shown without its name: the status lags the cgroup
 DEADLINE_SECONDS = 10.0  # the same as a time, for a kubelet that accepts connections and never answers
@@ -166,12 +166,12 @@ def _whole_pod(siblings: list[TrackedCgroup], pod: PodIdentity, ids: Collection[
     return live[0] if is_whole else None
 
 
-def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[Name, TrackedCgroup]:
+def newest_by_name(tracked: Iterable[TrackedCgroup]) -> dict[ShownName, TrackedCgroup]:
     """Return the cgroup shown under each name: a live one, one with containers in it, the one that went or came last.
 
     A name must never be on a page twice, whatever the pod list says: Prometheus would drop the whole scrape.
     """
-    chosen: dict[Name, TrackedCgroup] = {}
+    chosen: dict[ShownName, TrackedCgroup] = {}
     for one in tracked:
         if (name := one.name) is not None:
             chosen[name] = max(chosen.get(name, one), one, key=_rank)

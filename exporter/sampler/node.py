@@ -20,7 +20,7 @@ from exporter.node.cpumanager import read_cpu_manager_state
 from exporter.node.machine import Topology, cfs_quota_bug, read_release, read_topology
 from exporter.sampler.inventory import CgroupInventory, parents
 from exporter.sampler.mapping import newest_by_name
-from exporter.sampler.tracked import UNDERIVED, Derived, Name, TrackedCgroup
+from exporter.sampler.tracked import UNDERIVED, Derived, ShownName, TrackedCgroup
 from exporter.threads import TimedCall
 
 T = TypeVar("T")
@@ -135,7 +135,9 @@ class NodeFacts:
         self._isolation, self.derived_for = isolation, kubelet
         return changed, moved
 
-    def _isolate(self, shown: Mapping[Name, TrackedCgroup], now: float, kubelet: KubeletConfig | None) -> Isolation:
+    def _isolate(
+        self, shown: Mapping[ShownName, TrackedCgroup], now: float, kubelet: KubeletConfig | None
+    ) -> Isolation:
         entries = {} if self.checkpoint is None else self.checkpoint.entries
         policy = (kubelet and kubelet.cpu_manager_policy) or (self.checkpoint and self.checkpoint.policy)
         return isolate(
@@ -150,7 +152,7 @@ class NodeFacts:
 
     def _derived(
         self,
-        name: Name,
+        name: ShownName,
         one: TrackedCgroup,
         inventory: CgroupInventory,
         isolation: Isolation,
@@ -188,7 +190,7 @@ def _smallest(*limits: float | None) -> float | None:
 
 
 def _cpuset_user(
-    name: Name, one: TrackedCgroup, entries: Mapping[tuple[str, str], frozenset[int]]
+    name: ShownName, one: TrackedCgroup, entries: Mapping[tuple[str, str], frozenset[int]]
 ) -> CpusetUser | None:
     container_id, container = one.ref.container_id, name[2]
     if container_id is None or one.cpuset is None or container is None:

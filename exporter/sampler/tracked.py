@@ -28,7 +28,7 @@ from exporter.model import (
 
 MappingState = Literal["mapped", "unmapped", "pending", "sandbox", "empty"]
 """``empty``: without a name and without a task, as a container create that timed out leaves behind."""
-Name = tuple[str, str, str | None]
+ShownName = tuple[str, str, str | None]
 """Namespace, pod and container under which a cgroup is shown; no container for a pod's own."""
 SHORT_ID = 12
 NO_COUNTERS = CpuStat()
@@ -127,7 +127,7 @@ class TrackedCgroup(Found):
         return self.limits is not None and self.limits.quota_state == "set"
 
     @property
-    def name(self) -> Name | None:
+    def name(self) -> ShownName | None:
         """The name under which it is shown; ``None`` while it is not shown."""
         container_id = self.ref.container_id
         if self.state == "mapped" and self.pod is not None:
@@ -329,7 +329,7 @@ class TrackedCgroup(Found):
         self.history = None
         self.files.close()
 
-    def settings(self, name: Name) -> tuple[Any, ...]:
+    def settings(self, name: ShownName) -> tuple[Any, ...]:
         """Return the first fields of its rows, which stay until ``settings_version`` changes."""
         return (*name, self.live, self.ref, self.limits, self.cpuset, self.container, self.pod, *self.derived)
 
