@@ -14,7 +14,7 @@ _THROTTLED = ("throttled_periods", "throttled_ratio", "throttled_seconds_per_sec
 
 
 def eligible_not_pinned(view: ContainerView) -> Finding | None:
-    """Guaranteed with whole CPUs, but it runs in the shared pool."""
+    """Guaranteed, but it runs in the shared pool, also where its request is no whole number of CPUs."""
     if view.row.ref.qos_class != "Guaranteed" or not view.cpus or view.spec is None:
         return None
     request = view.spec.limit_cores if view.spec.request_cores is None else view.spec.request_cores
