@@ -55,11 +55,16 @@ def rules() -> str:
     for group in document["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
+            rule["expr"] = re.sub(r"(?<=\[)(\d+)s\b", _milliseconds, rule["expr"])
             rule["expr"] = re.sub(r"(?:(?<=\[)|(?<=offset ))(\d+)m\b", _seconds, rule["expr"])
             for key in ("for", "keep_firing_for"):
                 if key in rule:
                     rule[key] = re.sub(r"(\d+)m", _seconds, rule[key])
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _milliseconds(seconds: re.Match[str]) -> str:
+    return f"{int(seconds[1]) * 1000 * MINUTE // 60}ms"
 
 
 def _seconds(minutes: re.Match[str]) -> str:

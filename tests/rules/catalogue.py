@@ -105,6 +105,8 @@ class Row:
     """Beside those that must."""
     minutes: int = MINUTES
     """Of the test."""
+    page_within: int = 7
+    """Minutes after the onset."""
     clusters: tuple[str, ...] = ("",)
     node: str | None = "node-1"
     replicas: tuple[Labels, ...] = field(default=({},))
@@ -144,7 +146,22 @@ ROWS: Mapping[str, Row] = {
     "latency-20": Row("service: 20 % of periods, 50 ms lost in each", [Trace(loaded(Second(0.3, 0.1, 10, 2)))], TICKET),
     "latency-24": Row("service: 24 % of periods, 80 ms lost in each", [Trace(loaded(LATENCY))], TICKET),
     "batch": Row("batch (Job) that is always throttled", [Trace(loaded(STOPPED), kind="Job")], TICKET),
+    "stop-360": Row("fully stopped for 6 minutes in each 10", [Trace(every(600, 360, STOPPED))], PAGE, page_within=12),
+    "better-3": Row(
+        "every period throttled, but for 3 minutes after half an hour",
+        [Trace(lambda second: STOPPED if START <= second < HALF or HALF + 180 <= second < STOP else CALM)],
+        PAGE,
+    ),
+    "beside-sidecar": Row(
+        "service: 28 % of periods, 80 ms lost in each, beside a sidecar with a limit of 10m",
+        [Trace(loaded(Second(0.3, 0.224, 10, 2.8)), beside={"proxy": sidecar})],
+        TICKET,
+    ),
     # ---- silent, or a ticket at most ----
+    "one-of-20": Row(
+        "one of 20 pods: one thread under 0.4 CPUs, every period throttled",
+        [Trace(loaded(ONE_THREAD)), *(Trace(always(CALM), pod=f"web-{number}") for number in range(2, 21))],
+    ),
     "sidecar": Row(
         "sidecar with a limit of 10m, 0.1 CPU seconds each 15 s", [Trace(always(CALM), beside={"proxy": sidecar})]
     ),

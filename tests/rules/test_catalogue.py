@@ -15,10 +15,12 @@ from dashboards.rules import ROOT
 from tests.conftest import Generated
 from tests.rules.catalogue import (
     BEGIN,
+    CALM,
     END,
     HIGH,
     LATENCY,
     MINUTE,
+    MINUTES,
     ONE_THREAD,
     ROWS,
     SEVENTY,
@@ -29,7 +31,7 @@ from tests.rules.catalogue import (
     told,
 )
 from tests.rules.scenario import IN_ORDER, NODE_1, Order, Series
-from tests.rules.timeline import Fired, Second, Trace, counted, firing
+from tests.rules.timeline import Fired, Life, Second, Trace, counted, firing
 
 SCRAPES = (15, 30, 60)
 PAGE_WITHIN, END_WITHIN = 7, 10
@@ -70,7 +72,7 @@ def test_it_pages_is_a_ticket_or_silent(scrape: int, order: Order, key: str) -> 
             assert len(fired[name]) == 1, "it does not flap"
             [(begin, end)] = fired[name]
             assert end <= END + END_WITHIN
-            assert name != SEVERE or begin <= BEGIN + PAGE_WITHIN
+            assert name != SEVERE or begin <= BEGIN + row.page_within
 
 
 @pytest.mark.docs
@@ -122,6 +124,26 @@ def test_it_pages_within_7_minutes_and_ends_within_10_in_every_phase(
             [(begin, end)] = stretches
             assert alert != SEVERE or begin - onset / MINUTE <= PAGE_WITHIN, (name, begin)
             assert end - onset / MINUTE - length <= END_WITHIN, (name, alert, end)
+
+
+@pytest.mark.parametrize(("scrape", "order"), [(scrape, order) for scrape, _, order in ORDERS])
+@pytest.mark.parametrize(("length", "calm"), [(1800, 180), (600, 240)])
+def test_some_better_minutes_end_no_page_in_any_phase(
+    scrape: int, order: Order, length: int, calm: int, tmp_path: Path
+) -> None:
+    """The last ``calm`` of each ``length`` seconds."""
+    loads = {"ten": STOPPED, "70": SEVENTY} if calm == 180 else {"ten": STOPPED}
+    onsets = {f"{name}-{shift}": BEGIN * MINUTE + shift for name in loads for shift in range(1, 241, 37)}
+
+    def life(name: str, onset: int) -> Life:
+        what = loads[name.partition("-")[0]]
+        return lambda second: what if second >= onset and (second - onset) % length < length - calm else CALM
+
+    traces = [Trace(life(name, onset), pod=name, workload=name) for name, onset in onsets.items()]
+    series = [BUILD, *chain.from_iterable(trace.series(MINUTES, scrape) for trace in traces)]
+    alerts = firing(tmp_path, series, MINUTES, scrape, order)
+
+    assert {name: len(alerts["east", name][SEVERE]) for name in onsets} == dict.fromkeys(onsets, 1)
 
 
 def test_a_gap_of_the_scrape_ends_no_ticket_and_makes_no_old_pod_young(tmp_path: Path) -> None:

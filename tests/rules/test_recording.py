@@ -58,6 +58,7 @@ EXPECTED: Mapping[str, Mapping[str, float]] = {
     "workload:cgroup_cpu_throttled_time:share_sum5m": {WEB: 0.5},
     "workload:cgroup_cpu_throttled_time:share_sum30m": {WEB: 0.5},
     "workload:cgroup_cpu_throttled_time:mature_share_rate5m": {WEB: 0.5},
+    "workload:cgroup_cpu_throttled_ratio:max": {WEB: 0.8},
     "workload:cgroup_cpu_throttled_ratio:max_min4m": {WEB: 0.8},
     "workload:cgroup_cpu_usage_seconds:rate5m": {WEB: 0.6},
     "workload:cgroup_cpu_pressure_stalled_seconds:max_rate5m": {WEB: 0.5},
@@ -79,8 +80,9 @@ LEVELS = {
     "cluster": "",
 }
 """Which series of each level EXPECTED has, all of them."""
-# Their tests are in test_above_container.py.
+# Their tests are below and in test_above_container.py.
 ELSEWHERE = {
+    "container:cgroup_container_cpu_usage_seconds:idle_rate5m",
     "container:cgroup_container_cpu_throttled_ancestor_seconds:rate5m",
     "pod:cgroup_pod_cpu_limit_cores:sum_of_containers",
 }
@@ -143,6 +145,17 @@ def test_of_containers_only_those_that_are_throttled_are_kept(tmp_path: Path) ->
     kept = f"count by (pod) (container:cgroup_container_cpu_throttled_seconds:rate5m{{{EAST}}})"
     both = [{"labels": f'{{pod="{pod}"}}', "value": 1} for pod in ("web-1", "web-2")]
     check(tmp_path, CONTAINERS, queries=[query(kept, 30, both)])
+
+
+def test_almost_idle_containers_do_not_count_for_the_worst_ratio(tmp_path: Path) -> None:
+    proxy = Container(pod="web-1", container="proxy", periods=10, throttled=10, lost=0.99, usage=0.007)
+    idle = query(
+        "count by (container) (container:cgroup_container_cpu_usage_seconds:idle_rate5m)",
+        30,
+        [{"labels": '{container="proxy"}', "value": 1}],
+    )
+    ratio = query("sum(workload:cgroup_cpu_throttled_ratio:max)", 30, [{"labels": "{}", "value": 0.2}])
+    check(tmp_path, [Container(pod="web-1", periods=10, throttled=2, lost=0.1), proxy], queries=[idle, ratio])
 
 
 def test_two_owners_of_one_pod_do_not_stop_the_rules(tmp_path: Path) -> None:
