@@ -113,9 +113,14 @@ class CgroupTree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.remove()
-        for descriptor in self._locks:
-            os.close(descriptor)
+        try:
+            self.remove()
+        except KeyboardInterrupt:  # the first signal; its handler has turned the others off
+            self.remove()
+            raise
+        finally:
+            for descriptor in self._locks:
+                os.close(descriptor)
 
     def path(self, group: str = "") -> str:
         """Return the group's path relative to the mounts."""
