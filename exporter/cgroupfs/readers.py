@@ -139,14 +139,17 @@ class _Files:
         """Whether a directory that is gone was removed, and not unmounted with its controller's tree."""
         return os.path.isdir(os.path.dirname(directory)) or not os.path.isdir(self._directory)
 
-    def threads(self) -> int | None:
-        """Read the number of threads in it and all cgroups below; ``None`` where no file tells.
-
-        ``pids.current``, else the lists of tasks. An empty one says nothing: v1 lists no tasks of another PID
-        namespace (v2 has a line ``0`` for each).
-        """
+    def pids(self) -> int | None:
+        """Read the number of threads in it and all cgroups below; ``None`` without the controller: ``pids.current``."""
         directory = self._readers.locate(self._readers.hierarchy.pids, self._ref, self._directory)
-        pids = None if directory is None else read_value(directory, "pids.current", parse.number)
+        return None if directory is None else read_value(directory, "pids.current", parse.number)
+
+    def threads(self) -> int | None:
+        """Read :meth:`pids`, else count the lists of tasks; ``None`` where neither tells.
+
+        An empty list says nothing: v1 lists no tasks of another PID namespace (v2 has a line ``0`` for each).
+        """
+        pids = self.pids()
         if pids is not None:
             return pids
         directories = (self._directory, *self._directories_below())

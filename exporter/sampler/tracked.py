@@ -320,7 +320,7 @@ class TrackedCgroup(Found):
         """Read whether a container without a name has no task; True when that has changed."""
         before = self.is_empty
         if self.ref.container_id is not None and self.container is None:
-            self.is_empty = self._try(self.files.threads) == 0
+            self.is_empty = self._try(self.files.pids) == 0
         return self.is_empty != before
 
     def retire(self, now: float) -> None:
