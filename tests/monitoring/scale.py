@@ -162,7 +162,7 @@ def config(port: int, nodes: int, interval: int, rules: Path | None) -> str:
     return yaml.safe_dump(
         {
             "global": {"scrape_interval": f"{interval}s", "external_labels": {"cluster": "scale"}},
-            "rule_files": [str(rules)] if rules else [],
+            "rule_files": [str(rules.resolve())] if rules else [],
             "scrape_configs": [job],
         }
     )
