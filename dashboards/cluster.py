@@ -228,9 +228,9 @@ def _why() -> str:
         f" > {FULL} * max by (cluster, node) (cgroup_node_cpus{online})"
     )
     # Of containers: the column takes the largest of a workload, here as where two of these hold.
-    crowded = f"({STALLED_ONE} > {STALLED} and on (cluster, node) ({full}))"
+    contended = f"({STALLED_ONE} > {STALLED} and on (cluster, node) ({full}))"
     return (
-        f"(({crowded} * 0 + 4 or ({STALLED_SHARE} > {STALLED}) * 0 + 3) unless on ({WORKLOAD}) {LOST} > {NO_LOSS})"
+        f"(({contended} * 0 + 4 or ({STALLED_SHARE} > {STALLED}) * 0 + 3) unless on ({WORKLOAD}) {LOST} > {NO_LOSS})"
         f" or ({pods} - ({OWN} or {LOST} * 0) > {LOST} / 2) * 0 + 2"
         f" or {LOST} * 0 + 1"
     )

@@ -42,12 +42,12 @@ def test_the_neighbours_are_named_by_their_use_of_its_cpus() -> None:
 
 def test_one_of_many_who_each_use_little_is_not_accused() -> None:
     """Five containers of 0.1 to 0.16 CPUs are a full CPU, and no noisy neighbours; a hog among them is one."""
-    victim, crowd = on_cpu_0("victim", 8.0, waiting=12.0), [on_cpu_0(f"n{at}", 6.0 + 0.9 * at) for at in range(5)]
-    found = of(victim, *crowd, on=CPU_0)
+    victim, others = on_cpu_0("victim", 8.0, waiting=12.0), [on_cpu_0(f"n{at}", 6.0 + 0.9 * at) for at in range(5)]
+    found = of(victim, *others, on=CPU_0)
     assert found["reason"] == "many"
     assert "on the same CPUs 5 containers use 0.65 CPUs, none more than 0.16" in found["summary"]
     assert "n4" not in found["summary"]
-    found = of(victim, *crowd, on_cpu_0("hog", 20.0), on=CPU_0)
+    found = of(victim, *others, on_cpu_0("hog", 20.0), on=CPU_0)
     assert found["reason"] == "neighbours"
     assert "on the same CPUs: shop/hog/app with 0.33 CPUs, and" in f"{found['summary']}, and".replace(".,", ",")
 

@@ -137,7 +137,7 @@ async def test_a_file_of_the_machine_hangs(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(30)
 async def test_a_file_of_a_cgroup_hangs(tmp_path: Path) -> None:
-    """The kernel stands still for the sampling thread; nothing true is left to say of containers until it goes on."""
+    """The kernel stops the sampling thread; nothing true is left to say of containers until it goes on."""
 
     async def hangs(name: str) -> None:
         files = Place(tmp_path / name, containerd_systemd(tmp_path / name / "cgroup"))

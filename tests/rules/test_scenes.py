@@ -56,7 +56,7 @@ def down(job: str = "kube-throttle-exporter") -> Labels:
 
 
 def ends(per_second: float) -> str:
-    """A counter that stands still from minute 30 on."""
+    """A counter that does not grow from minute 30 on."""
     return f"0+{per_second * 60:g}x30 {per_second * 60 * 30:g}x40"
 
 
@@ -259,8 +259,8 @@ EXPORTER = {
     "job of another release": fires(down("lab-kube-throttle-exporter"), [up(0, "lab-kube-throttle-exporter")], 10),
     "a job of any name answers": silent(up(1, "cgroups"), built("1x70")),
     "a job of any name is down": fires(down("cgroups"), [up("1x9 0x60", "cgroups"), built("1x9 stale")], 20),
-    "stands still from 10": fires(STALE, [Raw(TAKEN, "0+60x10 600x60")], 20),
-    "stands still from 10 to 30": fires(STALE, [Raw(TAKEN, "0+60x10 600x19 1860+60x40")], 20, 31),
+    "does not grow from 10": fires(STALE, [Raw(TAKEN, "0+60x10 600x60")], 20),
+    "does not grow from 10 to 30": fires(STALE, [Raw(TAKEN, "0+60x10 600x19 1860+60x40")], 20, 31),
     "fresh": silent(Raw(TAKEN, "0+60x80")),
     "stood still for five minutes": silent(Raw(TAKEN, "0+60x24 1440x5 1800+60x60")),
     "the clock is ahead": silent(Raw(TAKEN, f"{MINUTES * 60 - 50}x80")),
