@@ -12,6 +12,7 @@ from exporter.cli import argument
 from exporter.cli.board import SORTS, Board
 from exporter.cli.source import add_source_arguments, ask, sample_here
 from exporter.cli.table import Table, console_for, escaped, finding_text
+from exporter.errors import quoted
 from exporter.report.schema import Container
 from exporter.report.summary import full_name, lost_seconds_per_second
 from exporter.settings import Settings
@@ -50,6 +51,9 @@ def run(settings: Settings, args: Namespace) -> int:
     table = Table.whole_names(console.width if console.is_terminal else None, containers)
     for line in (table.head, *map(table.row, containers)):
         console.print(line)
+    if not containers:
+        kind = f"container in namespace {quoted(args.namespace)}" if args.namespace else "container"
+        print(f"no {kind} on node {document['exporter']['node']}", file=sys.stderr)
     return 0
 
 

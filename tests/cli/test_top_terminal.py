@@ -95,6 +95,13 @@ def test_into_a_pipe_it_prints_one_table(url: str) -> None:
     assert rows[0].startswith("shop/checkout-7d9f8b6c5d-x2k9p/app")
 
 
+def test_a_namespace_without_containers_is_said(url: str) -> None:
+    said = run("top", f"--url={url}", "--namespace=shp")
+
+    assert said.stdout.splitlines()[1:] == []
+    assert said.stderr == "no container in namespace 'shp' on node node-1\n"
+
+
 @pytest.mark.parametrize(("option", "kind"), [("--once", "xterm"), ("--interval=2s", "dumb"), ("--interval=2s", "")])
 def test_once_or_where_nothing_can_be_redrawn_it_is_one_table_that_fits(url: str, option: str, kind: str) -> None:
     with in_terminal(command("top", option, f"--url={url}"), TERM=kind) as terminal:
